@@ -1,0 +1,50 @@
+# Everything a fresh machine needs is Python 3.11, make and git; each target installs the rest into .venv.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-all test-backends lint format lock clean
+
+demo: $(READY)  ## Trains, evaluates, exports and predicts on real handwritten digits.
+	$(BIN)/python -m scripts.demo
+
+test: lint  ## Runs the tests that take minutes.
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: lint  ## Runs every test.
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(READY): requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	touch $@
+
+# The other Keras backends have an environment of their own, without TensorFlow. torch joins when it is installed there.
+BACKENDS := .venv-backends
+BACKEND_TESTS := tests/layers tests/models/test_backends.py
+
+test-backends: $(BACKENDS)/.ready  ## Runs the backend-neutral tests under jax, and under torch where it is installed.
+	KERAS_BACKEND=jax $(BACKENDS)/bin/python -m pytest -m "not slow" $(BACKEND_TESTS)
+	@if $(BACKENDS)/bin/python -c "import torch" 2>/dev/null; then \
+	  KERAS_BACKEND=torch $(BACKENDS)/bin/python -m pytest -m "not slow" $(BACKEND_TESTS); \
+	else echo "torch is not installed in $(BACKENDS); its tests were left out"; fi
+
+$(BACKENDS)/.ready: requirements-backends.txt
+	$(PYTHON) -m venv $(BACKENDS)
+	$(BACKENDS)/bin/python -m pip install --quiet --requirement requirements-backends.txt
+	touch $@
+
+lock:  ## Pins every dependency anew; needs uv.
+	uv pip compile --universal --python-version 3.11 --no-header --no-annotate requirements-dev.txt -o requirements.lock
+
+clean:
+	rm -rf $(VENV) $(BACKENDS) .pytest_cache .ruff_cache
