@@ -1,0 +1,182 @@
+"""Times every form of the CondConv layers against the plain Keras layer of the same shape.
+
+    python -m benchmarks.layers [--only=1x1] [--batch=1,32] [--rounds=9] [--csv=FILE]
+
+Prints ratios: the median time of a form divided by that of the plain layer, forward and forward + backward (gradients
+of input, routing weights and all variables), from interleaved rounds of one run. `*` marks the form that
+`implementation="auto"` selects, once for inference and once for training; "selected/fastest" is its distance from the
+fastest form.
+"""
+
+import collections
+import csv
+import os
+import statistics
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from absl import app, flags
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("only", "", "Run only the layers whose name contains this text.")
+flags.DEFINE_list("batch", ["1", "32"], "Batch sizes.")
+flags.DEFINE_integer("rounds", 9, "Interleaved rounds; the median is taken.", lower_bound=3)
+flags.DEFINE_string("csv", None, "Also write the rows to this file.")
+
+# Name, kind, size, channels, filters, kernel, stride, experts.
+_POINTWISE = [
+    (f"1x1 {channels}x{channels} n{experts} {size}x{size}", "conv", size, channels, channels, 1, 1, experts)
+    for channels, experts in ((128, 4), (128, 8), (512, 4), (512, 8))
+    for size in (1, 2, 4, 7, 14)
+]
+LAYERS = [
+    *_POINTWISE,
+    ("1x1 classifier 1024x1000 n8", "conv", 1, 1024, 1000, 1, 1, 8),
+    ("3x3 14x14x256 n8", "conv", 14, 256, 256, 3, 1, 8),
+    ("3x3 7x7x512 n8", "conv", 7, 512, 512, 3, 1, 8),
+    ("3x3 7x7x512 n4", "conv", 7, 512, 512, 3, 1, 4),
+    ("3x3 2x2x256 n4", "conv", 2, 256, 256, 3, 1, 4),
+    ("3x3/2 14x14x256 n8", "conv", 14, 256, 256, 3, 2, 8),
+    ("dw 3x3 14x14x512 n8", "depthwise", 14, 512, 512, 3, 1, 8),
+    ("dw 3x3/2 14x14x512 n8", "depthwise", 14, 512, 512, 3, 2, 8),
+    ("dw 5x5 14x14x672 n8", "depthwise", 14, 672, 672, 5, 1, 8),
+    ("dw 3x3 7x7x1024 n8", "depthwise", 7, 1024, 1024, 3, 1, 8),
+    ("dw 5x5 7x7x1152 n8", "depthwise", 7, 1152, 1152, 5, 1, 8),
+    ("dw 5x5/2 14x14x672 n8", "depthwise", 14, 672, 672, 5, 2, 8),
+    ("dw 3x3 2x2x512 n4", "depthwise", 2, 512, 512, 3, 1, 4),
+]
+
+Row = collections.namedtuple(
+    "Row", ["layer", "batch", "form", "forward", "backward", "selected_forward", "selected_backward"]
+)
+
+
+def build(layer, batch):
+    """Returns the plain layer, the CondConv layer by form, and what `auto` selects for inference and training."""
+    import keras
+
+    from condconv_keras import CondConv2D, DepthwiseCondConv2D
+    from condconv_keras.layers import selection
+
+    _, kind, size, channels, filters, kernel, stride, experts = layer
+    common = {"strides": stride, "padding": "same", "use_bias": False}
+    if kind == "conv":
+        plain = keras.layers.Conv2D(filters, kernel, **common)
+        names = selection.CONV_FORMS
+        make = lambda name: CondConv2D(filters, kernel, experts, implementation=name, **common)  # noqa: E731
+    else:
+        plain = keras.layers.DepthwiseConv2D(kernel, **common)
+        names = selection.DEPTHWISE_FORMS
+        make = lambda name: DepthwiseCondConv2D(kernel, experts, implementation=name, **common)  # noqa: E731
+    forms = {name: make(name) for name in names}
+    shape = (batch, size, size, channels)
+    plain.build(shape)
+    for form in forms.values():
+        form.build(shape, (batch, experts))
+    spec = forms["mixture"].spec
+    pixels = spec.geometry.output_pixels(size, size)
+    selected = [selection.select_form(spec, experts, batch, pixels, training) for training in (False, True)]
+    return plain, forms, selected
+
+
+def compiled(layer, inputs):
+    """Returns the forward and the forward + backward call of a layer on fixed inputs, traced once."""
+    import tensorflow as tf
+
+    forward = tf.function(lambda *args: layer(*args))
+
+    @tf.function
+    def backward(*args):
+        with tf.GradientTape() as tape:
+            tape.watch(args)
+            outputs = layer(*args)
+        return tape.gradient(outputs, [*args, *layer.trainable_variables])
+
+    calls = (lambda: forward(*inputs), lambda: backward(*inputs))
+    for call in calls:
+        call()
+        call()
+    return calls
+
+
+def interleaved_medians(calls, rounds):
+    """Median seconds of every call, measured in turn."""
+    times = {name: [] for name in calls}
+    repeats = {name: max(1, min(50, int(0.01 / max(_seconds(call, 1), 1e-6)))) for name, call in calls.items()}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            times[name].append(_seconds(call, repeats[name]))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _seconds(call, repeats):
+    import tensorflow as tf
+
+    start = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    tf.test.experimental.sync_devices()
+    return (time.perf_counter() - start) / repeats
+
+
+def measure(layer, batch, rounds):
+    """Returns a `Row` for each form: its times are ratios to the plain layer's."""
+    import numpy as np
+    import tensorflow as tf
+
+    plain, forms, selected = build(layer, batch)
+    if batch > 1:
+        del forms["single_conv"]
+    rng = np.random.default_rng(0)
+    x = tf.constant(rng.standard_normal((batch, layer[2], layer[2], layer[3])), tf.float32)
+    routing = tf.constant(rng.uniform(size=(batch, layer[7])), tf.float32)
+    calls = {"plain": compiled(plain, (x,)), **{name: compiled(form, (x, routing)) for name, form in forms.items()}}
+    forward, backward = (
+        interleaved_medians({name: pair[direction] for name, pair in calls.items()}, rounds) for direction in (0, 1)
+    )
+    return [
+        Row(
+            layer[0],
+            batch,
+            name,
+            forward[name] / forward["plain"],
+            backward[name] / backward["plain"],
+            name == selected[0],
+            name == selected[1],
+        )
+        for name in forms
+    ]
+
+
+def describe(rows):
+    """One line: how far the selected forms are from the fastest, and every form's ratios."""
+    forward = next(r for r in rows if r.selected_forward).forward / min(r.forward for r in rows)
+    backward = next(r for r in rows if r.selected_backward).backward / min(r.backward for r in rows)
+    cells = (
+        f"{r.form} {r.forward:.2f}{'*' * r.selected_forward}/{r.backward:.2f}{'*' * r.selected_backward}" for r in rows
+    )
+    return f"{rows[0].layer:28} b{rows[0].batch:<3} selected/fastest {forward:.2f}/{backward:.2f}  {'  '.join(cells)}"
+
+
+def main(_):
+    import tensorflow as tf
+
+    # Every layer is traced once on purpose.
+    tf.get_logger().setLevel("ERROR")
+    rows = []
+    for layer in LAYERS:
+        if FLAGS.only in layer[0]:
+            for batch in map(int, FLAGS.batch):
+                measured = measure(layer, batch, FLAGS.rounds)
+                rows += measured
+                print(describe(measured), flush=True)
+    if FLAGS.csv:
+        with open(FLAGS.csv, "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(Row._fields)
+            writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,31 @@
+"""The error that a script shows its user as one line."""
+
+import difflib
+
+
+class UserError(ValueError):
+    """Bad input from the user: the message is one line that says what was expected and what was received.
+
+    Scripts print it without a traceback and exit with `EXIT_CODE`.
+    """
+
+    EXIT_CODE = 2
+
+
+def unknown_name(kind, name, known):
+    """Returns a `UserError` for a name that is not registered, with the closest known names.
+
+    Args:
+        kind: what the name names, for the message, as in `"model"`.
+        name: string, as received.
+        known: iterable of the names that exist.
+    """
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        hint = f"Did you mean {' or '.join(repr(c) for c in close)}?"
+    elif len(known) <= 20:
+        hint = f"Known: {', '.join(known)}."
+    else:
+        hint = f"None of the {len(known)} known names is close."
+    return UserError(f"unknown {kind} {name!r}. {hint}")

@@ -1,0 +1,232 @@
+"""What `CondConv2D` and `DepthwiseCondConv2D` share: arguments, routing, bank, bias and checks."""
+
+import math
+
+import keras
+from keras import activations, constraints, initializers, ops, regularizers
+
+from condconv_keras.layers import selection
+from condconv_keras.layers.expert_bank import PerExpertConstraint, PerExpertInitializer, PerExpertRegularizer
+from condconv_keras.layers.forms import ConvSpec
+from condconv_keras.layers.geometry import ConvGeometry
+from condconv_keras.layers.routing import (
+    Routing,
+    routing_dtype,
+    standardize_data_format,
+    standardize_num_experts,
+)
+
+
+class BaseCondConv2D(keras.layers.Layer):
+    """Conditionally parameterized 2D convolution (private, the base of the two layers).
+
+    A subclass defines `depthwise`, `bank_name`, and `_spec(channels)`.
+
+    Args:
+        kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, kernel_*, bias_*,
+            activity_regularizer: as in `keras.layers.Conv2D`. Initializer, regularizer and constraint of the kernel
+            and of the bias see one expert at a time.
+        num_experts: positive integer.
+        implementation: `"auto"` or the name of a form.
+    """
+
+    depthwise = False
+    bank_name = "condconv_kernel"
+
+    def __init__(
+        self,
+        kernel_size,
+        num_experts,
+        strides,
+        padding,
+        data_format,
+        dilation_rate,
+        activation,
+        use_bias,
+        kernel_initializer,
+        bias_initializer,
+        kernel_regularizer,
+        bias_regularizer,
+        activity_regularizer,
+        kernel_constraint,
+        bias_constraint,
+        implementation,
+        groups=1,
+        **kwargs,
+    ):
+        # Keras would cast the routing weights to the low precision of a mixed policy.
+        super().__init__(activity_regularizer=activity_regularizer, autocast=False, **kwargs)
+        self.num_experts = standardize_num_experts(num_experts)
+        self.kernel_size = _pair(kernel_size, "kernel_size")
+        self.strides = _pair(strides, "strides")
+        self.dilation_rate = _pair(dilation_rate, "dilation_rate")
+        self.padding = str(padding).lower()
+        self.data_format = standardize_data_format(data_format)
+        self.groups = groups
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self._kernel_initializer = initializers.get(kernel_initializer or "glorot_uniform")
+        self.bias_initializer = initializers.get(bias_initializer or "zeros")
+        self._kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self._kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
+        self.implementation = implementation
+        if self.padding not in ("valid", "same"):
+            raise ValueError(f"`padding` must be 'valid' or 'same'. Received: padding={padding!r}")
+        selection.check_implementation(implementation, self.depthwise, self.groups, self.strides)
+        self.supports_jit = selection.supports_jit()
+        self.router = None
+        self.spec = None
+
+    def build(self, inputs_shape, routing_weights_shape=None):
+        # Checks the shapes: an output without pixels raises here, too.
+        self.compute_output_shape(inputs_shape, routing_weights_shape)
+        channels = inputs_shape[self._channel_axis]
+        if channels is None:
+            raise ValueError(
+                f"The channels of the input must be known. Received: inputs_shape={tuple(inputs_shape)}, "
+                f"data_format={self.data_format!r}"
+            )
+        self.spec = self._spec(channels)
+        if routing_weights_shape is None:
+            self.router = Routing(
+                self.num_experts, data_format=self.data_format, dtype=self.dtype_policy, name="router"
+            )
+            self.router.build(inputs_shape)
+        self.bank = self._add_bank(
+            self.bank_name,
+            self.spec.expert_shape,
+            self._kernel_initializer,
+            self._kernel_regularizer,
+            self._kernel_constraint,
+        )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self._add_bank(
+                "condconv_bias",
+                (self.spec.filters,),
+                self.bias_initializer,
+                self.bias_regularizer,
+                self.bias_constraint,
+            )
+
+    def _add_bank(self, name, expert_shape, initializer, regularizer, constraint):
+        return self.add_weight(
+            name=name,
+            shape=(self.num_experts, math.prod(expert_shape)),
+            initializer=PerExpertInitializer(initializer, expert_shape),
+            regularizer=regularizer and PerExpertRegularizer(regularizer, expert_shape),
+            constraint=constraint and PerExpertConstraint(constraint, expert_shape),
+            autocast=False,
+        )
+
+    def call(self, inputs, routing_weights=None, training=False):
+        self.compute_output_shape(inputs.shape, None if routing_weights is None else routing_weights.shape)
+        if routing_weights is None:
+            routing_weights = self.router(inputs)
+        dtype = routing_dtype(self.compute_dtype)
+        routing_weights = ops.cast(routing_weights, dtype)
+        x = ops.cast(inputs, self.compute_dtype)
+        if self.data_format == "channels_first":
+            x = ops.transpose(x, (0, 2, 3, 1))
+        bank = ops.cast(ops.convert_to_tensor(self.bank), dtype)
+        outputs = self._form(x.shape, training)(x, routing_weights, bank, self.spec)
+        if self.bias is not None:
+            bias = ops.cast(ops.matmul(routing_weights, ops.cast(self.bias, dtype)), self.compute_dtype)
+            outputs = ops.add(outputs, ops.reshape(bias, (-1, 1, 1, self.spec.filters)))
+        if self.data_format == "channels_first":
+            outputs = ops.transpose(outputs, (0, 3, 1, 2))
+        return self.activation(outputs)
+
+    def _form(self, shape, training):
+        name = self.implementation
+        if name == "auto":
+            batch, height, width, _ = shape
+            pixels = self.spec.geometry.output_pixels(height, width)
+            name = selection.select_form(self.spec, self.num_experts, batch, pixels, bool(training))
+        return selection.get_form(name)
+
+    def compute_output_shape(self, inputs_shape, routing_weights_shape=None):
+        self._check_inputs(inputs_shape)
+        self._check_routing(inputs_shape, routing_weights_shape)
+        channels_last = self.data_format == "channels_last"
+        batch, height, width = (inputs_shape[i] for i in ((0, 1, 2) if channels_last else (0, 2, 3)))
+        spec = self._spec(inputs_shape[self._channel_axis])
+        rows, columns = (
+            None if size is None else spec.geometry.output_size(size, size)[axis]
+            for axis, size in enumerate((height, width))
+        )
+        for size in (rows, columns):
+            if size is not None and size < 1:
+                raise ValueError(
+                    f"The output would have no pixels. Received: inputs_shape={tuple(inputs_shape)}, kernel_size="
+                    f"{self.kernel_size}, dilation_rate={self.dilation_rate}, padding={self.padding!r}"
+                )
+        if channels_last:
+            return (batch, rows, columns, spec.filters)
+        return (batch, spec.filters, rows, columns)
+
+    def _geometry(self):
+        return ConvGeometry(self.kernel_size, self.strides, self.padding, self.dilation_rate)
+
+    def _spec(self, channels) -> ConvSpec:
+        raise NotImplementedError
+
+    @property
+    def _channel_axis(self):
+        return 3 if self.data_format == "channels_last" else 1
+
+    def _check_inputs(self, inputs_shape):
+        if len(inputs_shape) != 4:
+            raise ValueError(f"The input must be 4-D. Received: inputs.shape={tuple(inputs_shape)}")
+        if self.spec is not None and inputs_shape[self._channel_axis] not in (None, self.spec.channels):
+            raise ValueError(
+                f"The input must have the {self.spec.channels} channels that layer {self.name!r} was built for. "
+                f"Received: inputs.shape={tuple(inputs_shape)}, data_format={self.data_format!r}"
+            )
+
+    def _check_routing(self, inputs_shape, routing_weights_shape):
+        if routing_weights_shape is None:
+            if self.built and self.router is None:
+                raise ValueError(
+                    f"Layer {self.name!r} was built for given routing weights and has no router of its own: call it "
+                    "as layer(inputs, routing_weights). Received: routing_weights=None"
+                )
+            return
+        batch, expected = inputs_shape[0], (inputs_shape[0], self.num_experts)
+        received = tuple(routing_weights_shape)
+        if (
+            len(received) != 2
+            or received[1] not in (None, self.num_experts)
+            or (None not in (batch, received[0]) and batch != received[0])
+        ):
+            raise ValueError(
+                f"`routing_weights` must have the shape (batch, num_experts), here {expected}. "
+                f"Received: routing_weights.shape={received}, inputs.shape={tuple(inputs_shape)}"
+            )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "kernel_size": self.kernel_size,
+            "num_experts": self.num_experts,
+            "strides": self.strides,
+            "padding": self.padding,
+            "data_format": self.data_format,
+            "dilation_rate": self.dilation_rate,
+            "activation": activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "bias_initializer": initializers.serialize(self.bias_initializer),
+            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+            "activity_regularizer": regularizers.serialize(self.activity_regularizer),
+            "bias_constraint": constraints.serialize(self.bias_constraint),
+            "implementation": self.implementation,
+        }
+
+
+def _pair(value, name):
+    pair = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, (list, tuple)) else ()
+    if len(pair) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in pair):
+        raise ValueError(f"`{name}` must be a positive integer or a pair of them. Received: {name}={value!r}")
+    return pair

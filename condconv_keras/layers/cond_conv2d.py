@@ -1,0 +1,138 @@
+"""`CondConv2D`: a 2D convolution whose kernel is mixed per example."""
+
+import keras
+from keras import constraints, initializers, regularizers
+
+from condconv_keras.layers.base_cond_conv import BaseCondConv2D
+from condconv_keras.layers.forms import ConvSpec
+
+
+@keras.saving.register_keras_serializable(package="condconv_keras")
+class CondConv2D(BaseCondConv2D):
+    """2D convolution with a mixture of expert kernels, mixed per example.
+
+    Computes `activation((a_1 W_1 + ... + a_n W_n) * x + a_1 b_1 + ... + a_n b_n)` with one scalar `a_i` per example
+    and expert, and each `W_i` in the shape of the kernel of `keras.layers.Conv2D`. Called as `layer(x)` it computes
+    the routing weights `a = sigmoid(GlobalAveragePool(x) R + r)` itself; called as `layer(x, a)` it uses the given
+    ones, so that one `Routing` feeds all convolutions of a block. With one expert and routing weight 1 it is `Conv2D`.
+
+    Args:
+        filters: positive integer, the number of output channels.
+        kernel_size: integer or pair, height and width of the kernels.
+        num_experts: positive integer, the number n of expert kernels.
+        strides, padding, data_format, dilation_rate, groups, activation, use_bias: as in `keras.layers.Conv2D`.
+            The bias is one vector per expert, mixed by the same routing weights.
+        kernel_initializer, kernel_regularizer, kernel_constraint, bias_initializer, bias_regularizer,
+            bias_constraint, activity_regularizer: as in `keras.layers.Conv2D`. Those of kernel and bias see one expert
+            at a time in the shape of the kernel or bias it replaces; the experts get different initial values.
+        implementation: `"auto"` for the fastest form on the running backend and device, or the name of one form, all
+            equal in value: `"mixture"` (n convolutions with static kernels), `"batched_matmul"`, `"mixture_matmul"`,
+            `"mapped_conv"` (TensorFlow only), `"grouped_conv"`, `"vectorized_map"`.
+
+    Call arguments:
+        inputs: [batch, height, width, channels], or [batch, channels, height, width] for `channels_first`. Batch,
+            height and width may be unknown.
+        routing_weights: optional [batch, num_experts], kept in float32 under every mixed precision policy.
+
+    Output shape:
+        That of `keras.layers.Conv2D`.
+
+    Variables:
+        `condconv_kernel`: [num_experts, kh * kw * channels / groups * filters], rows row-major of
+        (kh, kw, channels / groups, filters); `condconv_bias`: [num_experts, filters].
+
+    Raises:
+        ValueError: an argument out of range; `strides > 1` together with `dilation_rate > 1`; channels that `groups`
+            does not divide; routing weights of the wrong rank, width or batch; a call without routing weights of a
+            layer that was built with them.
+
+    Example:
+
+    >>> x = keras.random.normal((8, 14, 14, 64))
+    >>> CondConv2D(128, 3, num_experts=8, padding="same")(x).shape
+    (8, 14, 14, 128)
+    >>> routing_weights = Routing(num_experts=8)(x)
+    >>> CondConv2D(128, 1, num_experts=8, use_bias=False)(x, routing_weights).shape
+    (8, 14, 14, 128)
+
+    Reference:
+        [CondConv: Conditionally Parameterized Convolutions for Efficient
+        Inference](https://arxiv.org/abs/1904.04971), equation 1. Variable names and layout: tensorflow/tpu,
+        efficientnet/condconv/condconv_layers.py.
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        num_experts,
+        strides=(1, 1),
+        padding="valid",
+        data_format=None,
+        dilation_rate=(1, 1),
+        groups=1,
+        activation=None,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        kernel_constraint=None,
+        bias_constraint=None,
+        implementation="auto",
+        **kwargs,
+    ):
+        for name, value in (("filters", filters), ("groups", groups)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+        if filters % groups:
+            raise ValueError(f"`groups` must divide `filters`. Received: groups={groups}, filters={filters}")
+        super().__init__(
+            kernel_size=kernel_size,
+            num_experts=num_experts,
+            strides=strides,
+            padding=padding,
+            data_format=data_format,
+            dilation_rate=dilation_rate,
+            groups=groups,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=kernel_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint,
+            implementation=implementation,
+            **kwargs,
+        )
+        self.filters = filters
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise ValueError(
+                "`strides > 1` is not supported together with `dilation_rate > 1`. "
+                f"Received: strides={self.strides}, dilation_rate={self.dilation_rate}"
+            )
+
+    def _spec(self, channels):
+        if channels is not None and channels % self.groups:
+            raise ValueError(
+                f"`groups` must divide the channels of the input. Received: groups={self.groups}, channels={channels}"
+            )
+        return ConvSpec(self._geometry(), channels, self.filters, groups=self.groups)
+
+    @property
+    def condconv_kernel(self):
+        """The bank of experts, [num_experts, kh * kw * channels / groups * filters]."""
+        return self.bank
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "groups": self.groups,
+            "kernel_initializer": initializers.serialize(self._kernel_initializer),
+            "kernel_regularizer": regularizers.serialize(self._kernel_regularizer),
+            "kernel_constraint": constraints.serialize(self._kernel_constraint),
+        }

@@ -1,0 +1,124 @@
+"""`DepthwiseCondConv2D`: a depthwise 2D convolution whose kernel is mixed per example."""
+
+import keras
+from keras import constraints, initializers, regularizers
+
+from condconv_keras.layers.base_cond_conv import BaseCondConv2D
+from condconv_keras.layers.forms import ConvSpec
+
+
+@keras.saving.register_keras_serializable(package="condconv_keras")
+class DepthwiseCondConv2D(BaseCondConv2D):
+    """Depthwise 2D convolution with a mixture of expert kernels, mixed per example.
+
+    The depthwise counterpart of `CondConv2D`; see there for routing and bias.
+
+    Args:
+        kernel_size: integer or pair, height and width of the kernels.
+        num_experts: positive integer, the number n of expert kernels.
+        strides, padding, depth_multiplier, data_format, dilation_rate, activation, use_bias: as in
+            `keras.layers.DepthwiseConv2D`; asymmetric strides are supported without dilation.
+        depthwise_initializer, depthwise_regularizer, depthwise_constraint, bias_initializer, bias_regularizer,
+            bias_constraint, activity_regularizer: as in `keras.layers.DepthwiseConv2D`; those of kernel and bias see
+            one expert at a time, and the experts get different initial values.
+        implementation: `"auto"`, or the name of one form, all equal in value: `"mixture"` (n convolutions with static
+            kernels), `"shifted_taps"`, `"mapped_conv"` (TensorFlow only), `"grouped_conv"`, `"vectorized_map"`.
+
+    Call arguments:
+        inputs: [batch, height, width, channels], or [batch, channels, height, width] for `channels_first`. Batch,
+            height and width may be unknown.
+        routing_weights: optional [batch, num_experts], kept in float32 under every mixed precision policy.
+
+    Output shape:
+        That of `keras.layers.DepthwiseConv2D`, with channels * depth_multiplier output channels.
+
+    Variables:
+        `depthwise_condconv_kernel`: [num_experts, kh * kw * channels * depth_multiplier], rows row-major of
+        (kh, kw, channels, depth_multiplier); `condconv_bias`: [num_experts, channels * depth_multiplier].
+
+    Raises:
+        ValueError: an argument out of range; asymmetric strides together with dilation; routing weights of the wrong
+            rank, width or batch; a call without routing weights of a layer that was built with them.
+
+    Example:
+
+    >>> x = keras.random.normal((8, 14, 14, 64))
+    >>> DepthwiseCondConv2D(3, num_experts=8, padding="same")(x).shape
+    (8, 14, 14, 64)
+
+    Reference:
+        [CondConv](https://arxiv.org/abs/1904.04971), section 3; tensorflow/tpu,
+        efficientnet/condconv/condconv_layers.py.
+    """
+
+    depthwise = True
+    bank_name = "depthwise_condconv_kernel"
+
+    def __init__(
+        self,
+        kernel_size,
+        num_experts,
+        strides=(1, 1),
+        padding="valid",
+        depth_multiplier=1,
+        data_format=None,
+        dilation_rate=(1, 1),
+        activation=None,
+        use_bias=True,
+        depthwise_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        depthwise_regularizer=None,
+        bias_regularizer=None,
+        activity_regularizer=None,
+        depthwise_constraint=None,
+        bias_constraint=None,
+        implementation="auto",
+        **kwargs,
+    ):
+        if not isinstance(depth_multiplier, int) or depth_multiplier < 1:
+            raise ValueError(
+                f"`depth_multiplier` must be a positive integer. Received: depth_multiplier={depth_multiplier!r}"
+            )
+        super().__init__(
+            kernel_size=kernel_size,
+            num_experts=num_experts,
+            strides=strides,
+            padding=padding,
+            data_format=data_format,
+            dilation_rate=dilation_rate,
+            activation=activation,
+            use_bias=use_bias,
+            kernel_initializer=depthwise_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=depthwise_regularizer,
+            bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer,
+            kernel_constraint=depthwise_constraint,
+            bias_constraint=bias_constraint,
+            implementation=implementation,
+            **kwargs,
+        )
+        self.depth_multiplier = depth_multiplier
+        if self.strides[0] != self.strides[1] and max(self.dilation_rate) > 1:
+            raise ValueError(
+                "Asymmetric `strides` are not supported together with `dilation_rate > 1`. "
+                f"Received: strides={self.strides}, dilation_rate={self.dilation_rate}"
+            )
+
+    def _spec(self, channels):
+        filters = None if channels is None else channels * self.depth_multiplier
+        return ConvSpec(self._geometry(), channels, filters, depthwise=True)
+
+    @property
+    def depthwise_condconv_kernel(self):
+        """The bank of experts, [num_experts, kh * kw * channels * depth_multiplier]."""
+        return self.bank
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "depth_multiplier": self.depth_multiplier,
+            "depthwise_initializer": initializers.serialize(self._kernel_initializer),
+            "depthwise_regularizer": regularizers.serialize(self._kernel_regularizer),
+            "depthwise_constraint": constraints.serialize(self._kernel_constraint),
+        }

@@ -1,0 +1,90 @@
+"""Where a 2D convolution's window lands: padding, strides and dilation of a channels_last feature map."""
+
+import dataclasses
+
+from keras import ops
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvGeometry:
+    """The window of a 2D convolution over a channels_last input.
+
+    Attributes:
+        kernel_size, strides, dilation_rate: pairs of positive integers, (height, width).
+        padding: `"valid"` or `"same"`, TensorFlow's `SAME`: with a stride the extra row or column of zeros goes to
+            the bottom and right.
+    """
+
+    kernel_size: tuple[int, int]
+    strides: tuple[int, int] = (1, 1)
+    padding: str = "valid"
+    dilation_rate: tuple[int, int] = (1, 1)
+
+    @property
+    def taps(self):
+        """Number of kernel positions, kh * kw."""
+        return self.kernel_size[0] * self.kernel_size[1]
+
+    @property
+    def extent(self):
+        """Rows and columns that the dilated kernel covers."""
+        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel_size, self.dilation_rate, strict=True))
+
+    def output_size(self, height, width):
+        """Output height and width; integers or scalar tensors, as given."""
+        if self.padding == "same":
+            return tuple((n + s - 1) // s for n, s in zip((height, width), self.strides, strict=True))
+        return tuple((n - e) // s + 1 for n, e, s in zip((height, width), self.extent, self.strides, strict=True))
+
+    def output_pixels(self, height, width):
+        """Output height times width, or None when either size is unknown."""
+        if height is None or width is None:
+            return None
+        rows, columns = self.output_size(height, width)
+        return rows * columns
+
+
+def pad(x, geometry):
+    """Pads `x` [batch, height, width, channels] with the zeros that turn a `same` window into a `valid` one."""
+    if geometry.padding == "valid" or geometry.extent == (1, 1):
+        return x
+    sizes = ops.shape(x)[1:3]
+    widths = [
+        _same_padding(n, e, s, o)
+        for n, e, s, o in zip(sizes, geometry.extent, geometry.strides, geometry.output_size(*sizes), strict=True)
+    ]
+    if all(isinstance(w, int) for pair in widths for w in pair):
+        return ops.pad(x, [(0, 0), *widths, (0, 0)])
+    # Only TensorFlow has sizes that are unknown while a function is traced.
+    import tensorflow as tf
+
+    return tf.pad(x, [(0, 0), *widths, (0, 0)])
+
+
+def _same_padding(size, extent, stride, output_size):
+    total = (output_size - 1) * stride + extent - size
+    if isinstance(total, int):
+        total = max(total, 0)
+    else:
+        total = ops.maximum(total, 0)
+    return total // 2, total - total // 2
+
+
+def taps(x, geometry):
+    """Lists the input that each kernel position sees, row by row.
+
+    Args:
+        x: [batch, height, width, channels].
+        geometry: `ConvGeometry`.
+
+    Returns:
+        List of kh * kw tensors [batch, output height, output width, channels].
+    """
+    rows, columns = geometry.output_size(*ops.shape(x)[1:3])
+    x = pad(x, geometry)
+    (kh, kw), (sh, sw), (dh, dw) = geometry.kernel_size, geometry.strides, geometry.dilation_rate
+    return [
+        x[:, i * dh : i * dh + (rows - 1) * sh + 1 : sh, j * dw : j * dw + (columns - 1) * sw + 1 : sw, :]
+        for i in range(kh)
+        for j in range(kw)
+    ]

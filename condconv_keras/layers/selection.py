@@ -1,0 +1,115 @@
+"""Which form of per-example convolution a layer uses: the names, what each supports, and the measured choice."""
+
+import keras
+
+from condconv_keras.layers import forms
+
+_ANY = ("mixture", "mapped_conv", "grouped_conv", "vectorized_map", "single_conv")
+CONV_FORMS = (*_ANY, "batched_matmul", "mixture_matmul")
+DEPTHWISE_FORMS = (*_ANY, "shifted_taps")
+
+
+def implementations(depthwise):
+    """The names that the layer argument `implementation` takes."""
+    return ("auto", *(DEPTHWISE_FORMS if depthwise else CONV_FORMS))
+
+
+def check_implementation(implementation, depthwise, groups, strides):
+    """Raises ValueError when the form is unknown or cannot compute the layer on the running Keras backend."""
+    if implementation not in implementations(depthwise):
+        raise ValueError(
+            f"`implementation` must be one of {implementations(depthwise)}. Received: implementation={implementation!r}"
+        )
+    reason = None
+    backend = keras.backend.backend()
+    if implementation == "mapped_conv" and backend != "tensorflow":
+        reason = f"needs the TensorFlow backend of Keras, which runs on {backend!r}"
+    elif implementation == "vectorized_map" and backend == "torch":
+        reason = "does not run on the torch backend of Keras, whose vmap lacks the operations"
+    elif implementation == "mixture_matmul" and groups > 1:
+        reason = f"has no groups, and the layer has groups={groups}"
+    elif implementation == "grouped_conv" and depthwise and strides[0] != strides[1]:
+        reason = f"has no asymmetric strides, and the layer has strides={strides}"
+    if reason:
+        raise ValueError(f"The form implementation={implementation!r} {reason}. Use implementation='auto'.")
+
+
+def supports_jit():
+    """Whether Keras may compile a model with the layer by default.
+
+    Keras compiles with XLA wherever every layer allows it. On TensorFlow's CPU that made a training step of
+    CondConv-MobileNetV1 47 times slower: XLA has no fast depthwise convolution there.
+    """
+    return keras.backend.backend() != "tensorflow" or _on_gpu()
+
+
+def get_form(name):
+    """The function of a form; see `forms.py` for its arguments."""
+    if keras.backend.backend() == "tensorflow" and name in ("mapped_conv", "grouped_conv"):
+        from condconv_keras.layers import tensorflow_forms
+
+        return getattr(tensorflow_forms, name)
+    return getattr(forms, name)
+
+
+def select_form(spec, num_experts, batch, pixels, training=False):
+    """Names the fastest form for a layer on the running Keras backend and device.
+
+    The rules are measurements: `python -m benchmarks.layers` prints every form beside the one selected here.
+
+    Args:
+        spec: `ConvSpec`.
+        num_experts: number of experts.
+        batch: batch size, or None when unknown.
+        pixels: output height times width, or None when unknown.
+        training: whether a gradient will follow.
+    """
+    if spec.depthwise:
+        return _select_depthwise(spec, batch, pixels, training)
+    pointwise = spec.geometry.taps == 1
+    if spec.groups > 1:
+        return "batched_matmul"
+    if _mixture_is_cheaper(num_experts, batch, pixels, pointwise):
+        return "mixture_matmul"
+    if pointwise:
+        return "batched_matmul"
+    if batch == 1:
+        return "single_conv"
+    if keras.backend.backend() == "tensorflow":
+        return "grouped_conv" if _on_gpu() else "mapped_conv"
+    return "batched_matmul"
+
+
+def _mixture_is_cheaper(num_experts, batch, pixels, pointwise):
+    """Whether n times the multiply-adds cost less than writing and reading one kernel per example."""
+    if pixels is None:
+        return False
+    if batch == 1:
+        return pointwise and num_experts * pixels <= 4
+    return num_experts * pixels <= 32
+
+
+def _select_depthwise(spec, batch, pixels, training):
+    if spec.geometry.strides[0] != spec.geometry.strides[1]:
+        return "shifted_taps"
+    if keras.backend.backend() == "jax" and not _on_gpu():
+        # XLA's CPU backend has no fast depthwise convolution; it fuses the shifted products.
+        return "shifted_taps"
+    if batch == 1:
+        return "grouped_conv" if training and max(spec.geometry.strides) == 1 else "single_conv"
+    large = pixels is not None and spec.geometry.taps * pixels > 2500
+    if large and not training and keras.backend.backend() == "tensorflow" and not _on_gpu():
+        return "mapped_conv"
+    return "grouped_conv"
+
+
+def _on_gpu():
+    if keras.backend.backend() == "tensorflow":
+        from condconv_keras.layers import tensorflow_forms
+
+        return tensorflow_forms.device() == "gpu"
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.cuda.is_available()
+    return any(device.startswith("gpu") for device in keras.distribution.list_devices())
