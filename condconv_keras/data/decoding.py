@@ -1,0 +1,45 @@
+"""The one decoder of encoded images: what is checked up front is what training reads."""
+
+
+def decode_image(encoded, channels):
+    """Decodes a JPEG, PNG, BMP or GIF (its first frame) image.
+
+    Args:
+        encoded: string scalar, the file's content.
+        channels: 1 (gray) or 3 (RGB); gray, palette and alpha images are converted, alpha is dropped.
+
+    Returns:
+        A uint8 tensor `[height, width, channels]`.
+
+    Raises:
+        tf.errors.OpError: when run on content that is truncated, corrupt or of another format.
+    """
+    import tensorflow as tf
+
+    return tf.io.decode_image(encoded, channels=channels, expand_animations=False)
+
+
+def read_image(path):
+    """Reads one image file with the channels it has, without alpha.
+
+    Args:
+        path: JPEG, PNG, BMP or GIF file.
+
+    Returns:
+        A uint8 tensor `[height, width, 1 or 3]`.
+
+    Raises:
+        UserError: the file cannot be read, or is no such image.
+    """
+    import pathlib
+
+    import tensorflow as tf
+
+    from condconv_keras.errors import UserError
+
+    try:
+        image = decode_image(pathlib.Path(path).read_bytes(), channels=0)
+    except (tf.errors.OpError, OSError) as error:
+        reason = error.message if isinstance(error, tf.errors.OpError) else error.strerror
+        raise UserError(f"expected an image, {str(path)!r} is none ({' '.join(reason.split())[:100]})") from error
+    return image[..., : 1 if image.shape[-1] < 3 else 3]

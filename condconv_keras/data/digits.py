@@ -1,0 +1,36 @@
+"""The embedded data set: scikit-learn's 1,797 handwritten digits, 8x8, one channel.
+
+Source: `sklearn.datasets.load_digits`, the test part of the UCI set "Optical Recognition of Handwritten Digits".
+"""
+
+import numpy as np
+
+from condconv_keras.data.dataset import ImageDataset, slice_records
+
+TEST_EXAMPLES = 360
+SPLIT_SEED = 0
+MAX_VALUE = 16  # load_digits counts the dark pixels of 4x4 blocks
+
+
+def open_digits():
+    """Returns the digits as an `ImageDataset`: 1,437 for training and 360 for testing, stratified by class."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    images = np.round(digits.images * (255 / MAX_VALUE)).astype(np.uint8)[..., np.newaxis]
+    labels = digits.target.astype(np.int32)
+    train_images, test_images, train_labels, test_labels = train_test_split(
+        images, labels, test_size=TEST_EXAMPLES, random_state=SPLIT_SEED, stratify=labels
+    )
+    arrays = {"train": (train_images, train_labels), "test": (test_images, test_labels)}
+    return ImageDataset(
+        name="digits",
+        class_names=tuple(str(digit) for digit in digits.target_names),
+        image_shape=images.shape[1:],
+        splits={split: len(labels) for split, (_, labels) in arrays.items()},
+        skipped=dict.fromkeys(arrays, 0),
+        decoded_sizes={split: images.nbytes for split, (images, _) in arrays.items()},
+        read_records=lambda split, shuffle_seed: slice_records(*arrays[split], shuffle_seed),
+        decode_record=lambda image: image,
+    )

@@ -1,0 +1,206 @@
+"""A folder of images by class: `root/train/<class>/*` beside `root/validation/<class>/*`, or `root/<class>/*`."""
+
+import dataclasses
+import itertools
+import os
+import pathlib
+import re
+from multiprocessing.pool import ThreadPool
+
+import numpy as np
+import tqdm
+from absl import logging
+
+from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT, ImageDataset, slice_records
+from condconv_keras.data.decoding import decode_image
+from condconv_keras.errors import UserError
+
+EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
+CHANNELS = 3
+SPLIT_SEED = 0
+PROGRESS_FROM = 300  # files; fewer are checked in a moment
+
+
+@dataclasses.dataclass(frozen=True)
+class _Image:
+    path: str
+    label: int
+
+
+def open_folder(root, validation_fraction, skip_bad_images):
+    """Opens a folder of images by class, decoding every file once to find bad ones before training does.
+
+    A class is a sub-folder; its images may lie deeper. Classes are sorted by name. Hidden files and folders, and files
+    with other extensions than JPEG, PNG, BMP and GIF, are ignored. Images are delivered as RGB.
+
+    Args:
+        root: the folder. With `root/train` and at least one of `root/validation`, `root/val` and `root/test`, those
+            are the splits; otherwise every sub-folder is a class, split into `train` and `validation`.
+        validation_fraction: the part of each class that is held out when the folder has no splits, in (0, 1).
+        skip_bad_images: whether undecodable images are logged and left out instead of refused.
+
+    Returns:
+        An `ImageDataset`.
+
+    Raises:
+        UserError: if classes are missing, empty or differ between splits, or for undecodable images.
+    """
+    folder = pathlib.Path(root).expanduser()
+    class_names, splits = _find_splits(folder, validation_fraction)
+    decoded, skipped = _check_images(splits, skip_bad_images)
+    for split, sizes in decoded.items():
+        _check_every_class_has_images(folder, split, sizes, class_names)
+    height, width = _common_size([size for sizes in decoded.values() for size in sizes.values()])
+    paths_and_labels = {
+        split: ([image.path for image in sizes], np.array([image.label for image in sizes], np.int32))
+        for split, sizes in decoded.items()
+    }
+    return ImageDataset(
+        name=root,
+        class_names=class_names,
+        image_shape=(height, width, CHANNELS),
+        splits={split: len(sizes) for split, sizes in decoded.items()},
+        skipped=skipped,
+        decoded_sizes={split: sum(h * w for h, w in sizes.values()) * CHANNELS for split, sizes in decoded.items()},
+        read_records=lambda split, shuffle_seed: slice_records(*paths_and_labels[split], shuffle_seed),
+        decode_record=lambda path: _decode(path, (height, width, CHANNELS)),
+    )
+
+
+def _find_splits(folder, validation_fraction):
+    """Returns the class names and a dict of split name to its list of `_Image`."""
+    evaluation = [split for split in EVALUATION_SPLITS if (folder / split).is_dir()]
+    if (folder / TRAIN_SPLIT).is_dir() and evaluation:
+        names = [TRAIN_SPLIT, *evaluation]
+        class_names = _class_names(folder / TRAIN_SPLIT)
+        for split in evaluation:
+            _check_same_classes(folder, split, class_names)
+        return class_names, {name: _list_images(folder / name, class_names) for name in names}
+    if (folder / TRAIN_SPLIT).is_dir() and _sub_folders(folder / TRAIN_SPLIT):
+        raise UserError(
+            f"expected {' or '.join(EVALUATION_SPLITS)} beside train in {str(folder)!r}; "
+            f"to hold out a part of train, give {str(folder / TRAIN_SPLIT)!r} as the data set"
+        )
+    class_names = _class_names(folder)
+    return class_names, _hold_out(_list_images(folder, class_names), class_names, validation_fraction)
+
+
+def _sub_folders(folder):
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _class_names(folder):
+    names = tuple(_sub_folders(folder))
+    if not names:
+        raise UserError(f"expected one folder of images per class in {str(folder)!r}, found no folder")
+    return names
+
+
+def _check_same_classes(folder, split, class_names):
+    names = _class_names(folder / split)
+    only_train = sorted(set(class_names) - set(names))
+    only_split = sorted(set(names) - set(class_names))
+    if only_train or only_split:
+        differences = [
+            f"only in {where}: {_some(classes)}"
+            for where, classes in ((TRAIN_SPLIT, only_train), (split, only_split))
+            if classes
+        ]
+        raise UserError(f"the classes of train and {split} in {str(folder)!r} differ: {'; '.join(differences)}")
+
+
+def _some(names, limit=5):
+    """Joins names for a message, the first few of a long list."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def _list_images(folder, class_names):
+    """Returns the `_Image`s of a split, sorted by class and path; raises a `UserError` for an empty class."""
+    images = []
+    for label, name in enumerate(class_names):
+        paths = sorted(_image_paths(folder / name))
+        if not paths:
+            raise UserError(f"no image ({', '.join(EXTENSIONS)}) in the class folder {str(folder / name)!r}")
+        images += [_Image(path, label) for path in paths]
+    return images
+
+
+def _image_paths(folder):
+    for directory, sub_folders, files in os.walk(folder):
+        sub_folders[:] = [name for name in sub_folders if not name.startswith(".")]
+        for name in files:
+            if not name.startswith(".") and name.lower().endswith(EXTENSIONS):
+                yield os.path.join(directory, name)
+
+
+def _hold_out(images, class_names, fraction):
+    """Splits every class by itself, so that a class's split depends on its own files only."""
+    splits = {TRAIN_SPLIT: [], EVALUATION_SPLITS[0]: []}
+    for label, of_class in itertools.groupby(images, key=lambda image: image.label):
+        of_class = list(of_class)
+        if len(of_class) < 2:
+            raise UserError(
+                f"class {class_names[label]!r} has a single image: two are needed for a training and a validation part"
+            )
+        held_out_count = min(max(round(fraction * len(of_class)), 1), len(of_class) - 1)
+        held_out = set(np.random.default_rng(SPLIT_SEED).permutation(len(of_class))[:held_out_count])
+        for index, image in enumerate(of_class):
+            splits[EVALUATION_SPLITS[0] if index in held_out else TRAIN_SPLIT].append(image)
+    return splits
+
+
+def _check_images(splits, skip_bad_images):
+    """Decodes every image and returns, per split, a dict of good `_Image` to (height, width), and the count of bad."""
+    images = [image for split in splits.values() for image in split]
+    results = dict(zip(images, _decode_all([image.path for image in images]), strict=True))
+    bad = {image: reason for image, reason in results.items() if isinstance(reason, str)}
+    if bad and not skip_bad_images:
+        image, reason = next(iter(bad.items()))
+        raise UserError(
+            f"cannot decode {image.path!r} ({reason}); bad images: {len(bad)} of {len(images)}. "
+            "Leave them out with --skip_bad_images"
+        )
+    for image, reason in bad.items():
+        logging.warning("Skipping %s: %s", image.path, reason)
+    decoded = {name: {image: results[image] for image in split if image not in bad} for name, split in splits.items()}
+    return decoded, {name: len(split) - len(decoded[name]) for name, split in splits.items()}
+
+
+def _decode_all(paths):
+    """Returns, per path, the (height, width) of its image or the reason why it cannot be decoded."""
+    with ThreadPool(os.cpu_count()) as pool:
+        checks = pool.imap(_decoded_size, paths, chunksize=8)
+        progress = tqdm.tqdm(
+            checks, "Checking images", total=len(paths), unit="image", disable=len(paths) < PROGRESS_FROM
+        )
+        return list(progress)
+
+
+def _decoded_size(path):
+    import tensorflow as tf
+
+    try:
+        height, width, _ = _decode(path, (None, None, CHANNELS)).shape
+    except tf.errors.OpError as error:
+        # The message without the name of the op: "{{function_node ...}} Input is empty. [Op:DecodeImage]".
+        return re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", error.message).split("\n")[0].strip(" .")
+    return height, width
+
+
+def _decode(path, shape):
+    import tensorflow as tf
+
+    return tf.ensure_shape(decode_image(tf.io.read_file(path), CHANNELS), shape)
+
+
+def _check_every_class_has_images(folder, split, images, class_names):
+    missing = set(range(len(class_names))) - {image.label for image in images}
+    if missing:
+        names = [class_names[label] for label in sorted(missing)]
+        raise UserError(f"no readable image is left in {split} of {str(folder)!r} for: {_some(names)}")
+
+
+def _common_size(sizes):
+    heights, widths = ({size[axis] for size in sizes} for axis in (0, 1))
+    return tuple(next(iter(values)) if len(values) == 1 else None for values in (heights, widths))

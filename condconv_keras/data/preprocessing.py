@@ -1,0 +1,113 @@
+"""What a model expects of its input, and the evaluation transform that gives it."""
+
+import dataclasses
+import math
+
+INTERPOLATIONS = ("bicubic", "bilinear")
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """A model's input: its size, its channels and the scaling of its pixels. Inside, pixels are float32 in 0..255.
+
+    Attributes:
+        input_size: `(height, width)` in pixels.
+        channels: 1 (gray) or 3 (RGB).
+        offset, scale: the model's input is `(x - offset) / scale` for pixels `x` in 0..255.
+        interpolation: `"bicubic"` or `"bilinear"`, antialiased when an image shrinks.
+        crop_fraction: in (0, 1]. Below 1 evaluation keeps the centre crop of that fraction of the image's shorter
+            side (of the largest box with the input's aspect ratio, if that is not square), as EfficientNet's
+            `preprocessing.py` and timm do; 1 resizes the whole image.
+
+    Raises:
+        ValueError: if a field is out of range.
+    """
+
+    input_size: tuple[int, int]
+    channels: int
+    offset: float
+    scale: float
+    interpolation: str = "bicubic"
+    crop_fraction: float = 1.0
+
+    def __post_init__(self):
+        object.__setattr__(self, "input_size", tuple(self.input_size))
+        size = self.input_size
+        if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+            raise ValueError(f"`input_size` is two positive integers (height, width). Received: {size}")
+        if self.channels not in (1, 3):
+            raise ValueError(f"`channels` is 1 or 3. Received: {self.channels!r}")
+        if not math.isfinite(self.offset):
+            raise ValueError(f"`offset` is a finite number. Received: {self.offset!r}")
+        if not math.isfinite(self.scale) or self.scale == 0:
+            raise ValueError(f"`scale` is a finite number other than 0. Received: {self.scale!r}")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(f"`interpolation` is one of {INTERPOLATIONS}. Received: {self.interpolation!r}")
+        if not 0 < self.crop_fraction <= 1:
+            raise ValueError(f"`crop_fraction` is in (0, 1]. Received: {self.crop_fraction!r}")
+
+    def to_dict(self):
+        """Returns the fields as a dict that JSON can hold."""
+        return dataclasses.asdict(self) | {"input_size": list(self.input_size)}
+
+    @classmethod
+    def from_dict(cls, fields):
+        """Returns the `Preprocessing` of a `to_dict`; raises a ValueError if a field is missing, unknown or wrong."""
+        expected = {field.name for field in dataclasses.fields(cls)}
+        if set(fields) != expected:
+            raise ValueError(f"expected the fields {sorted(expected)}. Received: {sorted(fields)}")
+        return cls(**fields)
+
+    def evaluation_image(self, image):
+        """Turns an image into the model's input, short of scaling: channels, centre crop, resize.
+
+        Args:
+            image: uint8 or float tensor or array `[h, w, c]` of values in 0..255, `c` 1 or 3, `h` and `w` any size.
+
+        Returns:
+            A float32 tensor `[height, width, channels]` in 0..255.
+        """
+        image = self.convert_channels(image)
+        if self.crop_fraction < 1:
+            image = self._centre_crop(image)
+        return self.resize(image)
+
+    def convert_channels(self, image):
+        """Returns the image `[h, w, c]` as float32 with the model's channels; gray is the ITU-R 601 luma."""
+        import tensorflow as tf
+
+        image = tf.cast(image, tf.float32)
+        received = image.shape[-1]
+        if received == self.channels:
+            return image
+        if received == 1:
+            return tf.image.grayscale_to_rgb(image)
+        if received == 3:
+            return tf.image.rgb_to_grayscale(image)
+        raise ValueError(f"expected an image of 1 or 3 channels. Received: shape {tuple(image.shape)}")
+
+    def resize(self, image):
+        """Resizes an image `[h, w, channels]` to the input size, as float32 in 0..255."""
+        import tensorflow as tf
+
+        image = tf.image.resize(image, self.input_size, method=self.interpolation, antialias=True)
+        image = tf.clip_by_value(image, 0.0, 255.0)  # bicubic overshoots at edges
+        return tf.ensure_shape(image, (*self.input_size, self.channels))
+
+    def scale_images(self, images):
+        """Returns `(images - offset) / scale` as float32, for pixels in 0..255."""
+        import tensorflow as tf
+
+        return (tf.cast(images, tf.float32) - self.offset) / self.scale
+
+    def _centre_crop(self, image):
+        import tensorflow as tf
+
+        height, width = tf.unstack(tf.shape(image)[:2])
+        input_height, input_width = self.input_size
+        box_height = tf.minimum(tf.cast(height, tf.float32), tf.cast(width, tf.float32) * (input_height / input_width))
+        box_width = tf.minimum(tf.cast(width, tf.float32), tf.cast(height, tf.float32) * (input_width / input_height))
+        crop_height = tf.maximum(tf.cast(self.crop_fraction * box_height, tf.int32), 1)
+        crop_width = tf.maximum(tf.cast(self.crop_fraction * box_width, tf.int32), 1)
+        begin = [(height - crop_height + 1) // 2, (width - crop_width + 1) // 2, 0]
+        return tf.slice(image, begin, [crop_height, crop_width, -1])
