@@ -1,0 +1,45 @@
+"""Files that are written whole or not at all."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import tempfile
+
+
+@contextlib.contextmanager
+def whole_file(path):
+    """Yields a temporary path with the name's endings; moves it to `path` when the block ends without an error.
+
+    Args:
+        path: the final path. Its folder is made if there is none; a file that lies there is replaced only at the end.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
+        partial = pathlib.Path(folder) / path.name
+        yield partial
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+
+
+def write_text(path, text):
+    """Writes a text file, whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def whole_folder(path):
+    """Yields a temporary folder; moves it to `path`, which must not exist or be empty, when the block ends well."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = pathlib.Path(tempfile.mkdtemp(prefix=".partial-", dir=path.parent))
+    try:
+        # `mkdtemp` gives the owner's rights only; a result is as readable as any other new folder.
+        partial.chmod(0o755)
+        yield partial
+        os.replace(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,81 @@
+"""What a trained model needs to be used: its classes and its preprocessing, kept inside the `.keras` file."""
+
+import dataclasses
+import json
+import zipfile
+
+from condconv_keras.data.preprocessing import Preprocessing
+from condconv_keras.errors import UserError
+from condconv_keras.files import whole_file
+
+# A Keras file is a zip archive; Keras reads its own members and passes over this one.
+_MEMBER = "condconv_keras.json"
+FILE_NAME = "model.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCard:
+    """How to feed a model and how to read its answer.
+
+    Attributes:
+        model: registry name.
+        class_names: tuple of strings; output `i` is `class_names[i]`.
+        preprocessing: `Preprocessing`.
+    """
+
+    model: str
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+
+    def to_json(self):
+        """Returns the card as JSON text."""
+        fields = {"model": self.model, "class_names": list(self.class_names)}
+        return json.dumps({**fields, "preprocessing": self.preprocessing.to_dict()}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text):
+        """Returns the card of a `to_json` text; raises ValueError if it is not one."""
+        try:
+            fields = json.loads(text)
+            preprocessing = Preprocessing.from_dict(fields["preprocessing"])
+            return cls(fields["model"], tuple(map(str, fields["class_names"])), preprocessing)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a model card: {error!r}") from error
+
+    @property
+    def labels(self):
+        """The class names as the text of a `labels.txt`, one a line."""
+        return "".join(f"{name}\n" for name in self.class_names)
+
+
+def save_model(model, card, path):
+    """Saves a Keras model with its card as one `.keras` file, whole or not at all."""
+    with whole_file(path) as partial:
+        model.save(partial)
+        with zipfile.ZipFile(partial, "a") as archive:
+            archive.writestr(_MEMBER, card.to_json())
+
+
+def load_model(path):
+    """Loads a `.keras` file.
+
+    Returns:
+        The Keras model, and its `ModelCard` or None if the file has none.
+
+    Raises:
+        UserError: the file is missing, corrupt or no `.keras` file.
+    """
+    import keras
+
+    # Registers the layers that the file may name.
+    import condconv_keras.layers  # noqa: F401
+
+    try:
+        model = keras.saving.load_model(path, compile=False)
+        with zipfile.ZipFile(path) as archive:
+            card = ModelCard.from_json(archive.read(_MEMBER)) if _MEMBER in archive.namelist() else None
+    except Exception as error:
+        # Keras raises what its readers raise: zip, HDF5, JSON, type and value errors.
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"expected a model saved as .keras, {str(path)!r} is none ({reason})") from error
+    return model, card

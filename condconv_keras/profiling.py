@@ -1,0 +1,242 @@
+"""Parameters and multiply-adds of any Keras model, with the cost of conditional kernels apart.
+
+Counting rules, per image:
+
+- One multiply-add per multiply-accumulate of a convolution or a dense layer. No bias, normalisation or activation.
+- A CondConv layer costs its plain layer (`convolution`), plus one multiply-add per expert and kernel weight to mix the
+  example's kernel (`mixing`, n * |W|, biases excluded), plus its router (`routing`, channels * n for every call of a
+  router; a router shared by several layers runs once). This is the combine form of the paper, section 3, whichever
+  form the layer computes with.
+- `elementwise` counts one per element of residual sums and products (Add, Multiply) and of global average pooling
+  (GlobalAveragePooling2D). It is not part of `multiply_adds`: published figures differ in whether they include it.
+
+Layers are counted per call, so a shared layer counts as often as it runs. Counted are the layers of `_COUNTING_RULES`
+and their subclasses, wherever they are nested; other layers (attention, recurrent cells) and bare `keras.ops` are not.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import math
+
+import keras
+
+from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Operations on one image by kind; the module's docstring has the counting rules."""
+
+    convolution: int = 0
+    mixing: int = 0
+    routing: int = 0
+    elementwise: int = 0
+
+    @property
+    def multiply_adds(self):
+        """Convolution, mixing and routing together."""
+        return self.convolution + self.mixing + self.routing
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LayerProfile(Cost):
+    """The cost of one call of one layer.
+
+    Attributes:
+        name: the layer's name.
+        type: the layer's class name.
+        input_shape: shape of the first input, for a batch of one.
+        output_shape: shape of the output, for a batch of one.
+    """
+
+    name: str
+    type: str
+    input_shape: tuple
+    output_shape: tuple
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Profile(Cost):
+    """The size and the cost of a model.
+
+    Attributes:
+        parameters: scalars in all weights.
+        trainable_parameters: scalars in the trainable weights.
+        batch_norm_parameters: scalars in the weights of BatchNormalization layers, moving statistics included.
+        layers: tuple of `LayerProfile`, one for each call of a counted layer, in the order of the calls.
+    """
+
+    parameters: int
+    trainable_parameters: int
+    batch_norm_parameters: int
+    layers: tuple[LayerProfile, ...]
+
+
+def profile(model, input_shape=None):
+    """Profiles a model by running it once, in inference mode, on an image of zeros.
+
+    The model is left as it was, except that a model that was not built yet is built.
+
+    Args:
+        model: any Keras model: functional, sequential, subclassed, nested.
+        input_shape: shape of one input without the batch axis. Needed when the model does not know its input or leaves
+            a size open.
+
+    Returns:
+        A `Profile`.
+
+    Raises:
+        ValueError: the input's shape is not known.
+
+    Example:
+
+    >>> profile(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])).multiply_adds
+    3888
+    """
+    inputs = _zeros(model, input_shape)
+    if not all(layer.built for layer in _all_layers(model)):
+        # A layer may create its sublayers when it is built.
+        model(inputs, training=False)
+    with _recorded_calls(model) as rows:
+        model(inputs, training=False)
+    batch_norms = [layer for layer in _all_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
+    return Profile(
+        **{field.name: sum(getattr(row, field.name) for row in rows) for field in dataclasses.fields(Cost)},
+        parameters=model.count_params(),
+        trainable_parameters=sum(math.prod(weight.shape) for weight in model.trainable_weights),
+        batch_norm_parameters=sum(layer.count_params() for layer in batch_norms),
+        layers=tuple(rows),
+    )
+
+
+def _zeros(model, input_shape):
+    """A batch of one for the model, in the structure that the model takes."""
+    if input_shape is not None:
+        return keras.ops.zeros((1, *input_shape))
+    if not getattr(model, "inputs", None):
+        raise ValueError(
+            f"`input_shape` must be given for a model that does not know its input. Received: model {model.name!r}"
+        )
+
+    def zeros(tensor):
+        if None in tensor.shape[1:]:
+            raise ValueError(
+                f"`input_shape` must be given for an open input size. Received: an input of shape {tensor.shape}"
+            )
+        return keras.ops.zeros((1, *tensor.shape[1:]), dtype=tensor.dtype)
+
+    # A sequential model has the list only, and takes its one input bare.
+    return keras.tree.map_structure(zeros, getattr(model, "input", model.inputs[0]))
+
+
+def _all_layers(model):
+    # Keras has no public list of layers that reaches into layers which are not models.
+    return model._flatten_layers()
+
+
+@contextlib.contextmanager
+def _recorded_calls(model):
+    """While open, every call of a counted layer appends its `LayerProfile` to the list that is yielded."""
+    rows = []
+    with contextlib.ExitStack() as stack:
+        for layer in _all_layers(model):
+            count = _counting_rule(layer)
+            if count is not None:
+                stack.enter_context(_recorded_call(layer, count, rows))
+        yield rows
+
+
+@contextlib.contextmanager
+def _recorded_call(layer, count, rows):
+    call = layer.call
+
+    @functools.wraps(call)
+    def recorded(*args, **kwargs):
+        outputs = call(*args, **kwargs)
+        inputs = [tuple(x.shape) for x in keras.tree.flatten((args, kwargs)) if hasattr(x, "shape")]
+        output = tuple(outputs.shape)
+        cost = count(layer, inputs, output)
+        rows.append(
+            LayerProfile(
+                name=layer.name,
+                type=type(layer).__name__,
+                input_shape=inputs[0],
+                output_shape=output,
+                **dataclasses.asdict(cost),
+            )
+        )
+        return outputs
+
+    # An attribute of the instance hides the method of the class; Keras' own attribute tracking is bypassed.
+    attributes = vars(layer)
+    before = attributes.get("call")
+    attributes["call"] = recorded
+    try:
+        yield
+    finally:
+        if before is None:
+            del attributes["call"]
+        else:
+            attributes["call"] = before
+
+
+def _counting_rule(layer):
+    return next((rule for types, rule in _COUNTING_RULES if isinstance(layer, types)), None)
+
+
+# A rule takes the layer, the shapes of its inputs and the shape of its output, for a batch of one.
+
+
+def _conv_or_dense(layer, inputs, output):
+    return Cost(convolution=math.prod(output) * math.prod(layer.kernel.shape[:-1]))
+
+
+def _depthwise_conv(layer, inputs, output):
+    return Cost(convolution=math.prod(output) * math.prod(layer.kernel.shape[:-2]))
+
+
+def _separable_conv(layer, inputs, output):
+    pixels = math.prod(output) // layer.filters
+    weights = math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
+    return Cost(convolution=pixels * weights)
+
+
+def _conv_transpose(layer, inputs, output):
+    # Every input value is multiplied by the kernel [kh, kw, filters, channels] of its channel.
+    return Cost(convolution=math.prod(inputs[0]) * math.prod(layer.kernel.shape[:-1]))
+
+
+def _cond_conv(layer, inputs, output):
+    experts, weights = layer.condconv_kernel.shape
+    return Cost(convolution=math.prod(output) // layer.filters * weights, mixing=experts * weights)
+
+
+def _depthwise_cond_conv(layer, inputs, output):
+    mixing = math.prod(layer.depthwise_condconv_kernel.shape)
+    return Cost(convolution=math.prod(output) * math.prod(layer.kernel_size), mixing=mixing)
+
+
+def _routing(layer, inputs, output):
+    return Cost(routing=math.prod(layer.kernel.shape))
+
+
+def _merge(layer, inputs, output):
+    return Cost(elementwise=math.prod(output) * (len(inputs) - 1))
+
+
+def _global_average_pooling(layer, inputs, output):
+    return Cost(elementwise=math.prod(inputs[0]))
+
+
+_COUNTING_RULES = (
+    ((keras.layers.Conv2D, keras.layers.Dense), _conv_or_dense),
+    (keras.layers.DepthwiseConv2D, _depthwise_conv),
+    (keras.layers.SeparableConv2D, _separable_conv),
+    (keras.layers.Conv2DTranspose, _conv_transpose),
+    (CondConv2D, _cond_conv),
+    (DepthwiseCondConv2D, _depthwise_cond_conv),
+    (Routing, _routing),
+    ((keras.layers.Add, keras.layers.Multiply), _merge),
+    (keras.layers.GlobalAveragePooling2D, _global_average_pooling),
+)

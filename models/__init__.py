@@ -1,0 +1,9 @@
+"""The model zoo: plain and CondConv networks by name.
+
+Importing this package, listing names and reading entries import no Keras backend.
+"""
+
+from models.placement import CondConvPlacement
+from models.registry import ModelEntry, create_model, list_models, model_entry
+
+__all__ = ["CondConvPlacement", "ModelEntry", "create_model", "list_models", "model_entry"]

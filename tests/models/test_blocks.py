@@ -1,0 +1,62 @@
+import keras
+import numpy as np
+
+from models import create_model
+from models.blocks import LayerFactory, conv_initializer
+from models.placement import CondConvPlacement
+
+
+def factory(placement=None):
+    return LayerFactory(placement, bn_momentum=0.7, bn_epsilon=0.01, activation="relu6")
+
+
+def test_initial_deviation_of_the_kernels():
+    model = create_model("condconv_mobilenet_v1", num_experts=2, input_shape=(32, 32, 3), classes=400)
+    for name, weight, fan_out in [
+        ("stem", "kernel", 9 * 32),
+        ("block_5_depthwise", "kernel", 9),
+        ("block_5_pointwise", "kernel", 256),
+        ("block_13_depthwise", "depthwise_condconv_kernel", 9),
+        ("block_13_pointwise", "condconv_kernel", 1024),
+    ]:
+        values = np.asarray(getattr(model.get_layer(name), weight))
+        # The deviation of N samples is known to about 1 / sqrt(2 N).
+        np.testing.assert_allclose(values.std(), (2 / fan_out) ** 0.5, rtol=4 / (2 * values.size) ** 0.5)
+        # Not truncated: a truncated normal of this size has nothing beyond 2.3 deviations.
+        assert np.abs(values).max() > 2.5 * (2 / fan_out) ** 0.5
+    classifier = np.asarray(model.get_layer("classifier").condconv_kernel)
+    assert 0.99 / 20 < np.abs(classifier).max() <= 1 / 20
+    np.testing.assert_allclose(classifier.std(), 1 / 20 / 3**0.5, rtol=0.01)
+
+
+def test_layers_and_experts_of_one_shape_start_different():
+    model = create_model("condconv_mobilenet_v1", num_experts=2, input_shape=(32, 32, 3), start_block=8)
+    seven = np.asarray(model.get_layer("block_6_pointwise").kernel).ravel()[: 256 * 512]
+    eight, nine = (np.asarray(model.get_layer(f"block_{i}_pointwise").condconv_kernel) for i in (8, 9))
+    for a, b in [(eight[0], eight[1]), (eight[0], nine[0]), (eight[0][: seven.size], seven)]:
+        assert abs(np.corrcoef(a, b)[0, 1]) < 0.02
+
+
+def test_initializer_is_new_every_time():
+    assert not np.array_equal(conv_initializer()((3, 3, 4, 1)), conv_initializer()((3, 3, 4, 1)))
+
+
+def test_norm_act_normalises_and_clips_at_six():
+    x = keras.Input((4, 4, 2))
+    model = keras.Model(x, factory().norm_act(x, name="a"))
+    norm = model.get_layer("a_bn")
+    norm.set_weights([np.array(v, "float32") for v in ([2, 2], [1, 1], [3, 3], [4, 4])])
+    values = np.linspace(-20, 20, 32, dtype="float32").reshape(1, 4, 4, 2)
+    expected = np.clip(2 * (values - 3) / np.sqrt(4 + 0.01) + 1, 0, 6)
+    np.testing.assert_allclose(model(values), expected, rtol=1e-5, atol=1e-6)
+    assert norm.momentum == 0.7
+
+
+def test_routing_of_plain_blocks_is_none():
+    x = keras.Input((4, 4, 2))
+    assert factory().block_routing(x, 1) is None
+    assert factory().classifier_routing(x) is None
+    placement = CondConvPlacement(num_experts=3, start_block=2, condconv_classifier=False)
+    assert factory(placement).block_routing(x, 1) is None
+    assert factory(placement).classifier_routing(x) is None
+    assert factory(placement).block_routing(x, 2).shape == (None, 3)

@@ -1,0 +1,80 @@
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from condconv_keras.errors import UserError
+from models import CondConvPlacement, create_model, list_models, model_entry
+
+
+def test_names_by_pattern():
+    assert {"mobilenet_v1", "condconv_mobilenet_v1"} <= set(list_models())
+    assert list_models() == sorted(list_models())
+    assert all(name.startswith("condconv_") for name in list_models("condconv_*"))
+    assert list_models("no such*") == []
+
+
+def test_entry_of_mobilenet():
+    plain, twin = model_entry("mobilenet_v1"), model_entry("condconv_mobilenet_v1")
+    assert (plain.paper_multiply_adds, plain.paper_top_1) == (567, 71.9)
+    assert (twin.paper_multiply_adds, twin.paper_top_1) == (600, 73.7)
+    assert plain.placement is None
+    assert twin.placement == CondConvPlacement(num_experts=8, start_block=6, condconv_classifier=True)
+    for entry in (plain, twin):
+        assert entry.recipe == "mobilenet"
+        assert [(x - entry.input_offset) / entry.input_scale for x in (0, 255)] == [-1, 1]
+        assert (entry.input_size, entry.crop_fraction, entry.interpolation) == (224, 0.875, "bicubic")
+    assert plain.default_input_shape("channels_last") == (224, 224, 3)
+    assert plain.default_input_shape("channels_first") == (3, 224, 224)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        plain.name = "other"
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_every_twin_is_a_plain_model_with_a_placement(name):
+    entry = model_entry(name)
+    assert entry.name == name
+    assert (entry.placement is not None) == name.startswith("condconv_")
+
+
+def test_create_model_applies_the_entry_and_the_keywords():
+    model = create_model("condconv_mobilenet_v1", num_experts=3, width_multiplier=0.25, start_block=13, classes=7)
+    assert model.name == "condconv_mobilenet_v1"
+    assert model.input.shape == (None, 224, 224, 3)
+    assert model.output.shape == (None, 7)
+    assert model.get_layer("block_13_routing").output.shape == (None, 3)
+    assert model.get_layer("stem_bn").momentum == 0.9
+    other = create_model("mobilenet_v1", bn_momentum=0.99, bn_epsilon=1e-5, width_multiplier=0.25)
+    assert (other.get_layer("stem_bn").momentum, other.get_layer("stem_bn").epsilon) == (0.99, 1e-5)
+
+
+def test_unknown_name_suggests_a_close_one():
+    with pytest.raises(UserError, match=r"unknown model 'mobilenet_v'. Did you mean 'mobilenet_v1'"):
+        create_model("mobilenet_v")
+
+
+@pytest.mark.parametrize("keyword", ["widht", "placement", "num_experts"])
+def test_unknown_keyword_lists_the_accepted_ones(keyword):
+    with pytest.raises(TypeError, match=rf"unexpected keyword argument '{keyword}'. Accepted: .*width_multiplier"):
+        create_model("mobilenet_v1", **{keyword: 2})
+    with pytest.raises(TypeError, match=r"Accepted: .*num_experts.*start_block"):
+        create_model("condconv_mobilenet_v1", widht=2)
+
+
+def test_names_and_entries_need_no_keras():
+    program = """
+import sys
+import models
+assert models.list_models()
+models.model_entry("condconv_mobilenet_v1")
+for call in (models.model_entry, models.create_model):
+    try:
+        call("nothing")
+    except ValueError as error:
+        assert "nothing" in str(error)
+    else:
+        raise AssertionError
+assert not {"keras", "tensorflow", "numpy"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
