@@ -1,0 +1,67 @@
+"""What the scripts share: start-up, errors as one line, and output."""
+
+import contextlib
+import json
+import os
+import sys
+
+from absl import app, flags, logging
+
+from condconv_keras.errors import UserError
+
+
+def run(main):
+    """Runs a script's `main(argv)` with absl flags.
+
+    A wrong flag, a `UserError` and Ctrl-C end the process with one line on standard error and exit code 2, 2 and 130.
+    While `main` runs, everything printed goes to standard error, so that standard output holds the result alone:
+    `main` returns it as text or None, alone or with the exit code.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    flags.FLAGS.set_default("verbosity", logging.WARNING)
+    app.run(lambda argv: _run(main, argv), flags_parser=_parse_flags)
+
+
+def _parse_flags(argv):
+    try:
+        return app.parse_flags_with_usage(argv) if _wants_help(argv) else flags.FLAGS(argv)
+    except flags.Error as error:
+        _fail(" ".join(str(error).split()))
+
+
+def _wants_help(argv):
+    return any(argument.split("=")[0].lstrip("-") in ("help", "helpshort", "helpfull", "helpxml") for argument in argv)
+
+
+def _run(main, argv):
+    try:
+        backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+        if backend != "tensorflow":
+            raise UserError(f"the scripts run on TensorFlow; received: KERAS_BACKEND={backend}")
+        with contextlib.redirect_stdout(sys.stderr):
+            result = main(argv)
+    except UserError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    text, code = result if isinstance(result, tuple) else (result, 0)
+    if text is not None:
+        print(text)
+    sys.exit(code)
+
+
+def _fail(message):
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(UserError.EXIT_CODE)
+
+
+def table(rows):
+    """Returns (name, value) pairs as aligned lines."""
+    width = max(len(str(name)) for name, _ in rows)
+    return "\n".join(f"{name!s:<{width}}  {value}" for name, value in rows)
+
+
+def to_json(result):
+    """Returns a result as one JSON object."""
+    return json.dumps(result, indent=2)

@@ -1,0 +1,153 @@
+"""One way to ask any stored classifier: a run folder, a `.keras` file, a SavedModel or a `.tflite` file.
+
+Every predictor takes float32 images [batch, height, width, channels] in 0..255, already resized to the model's input,
+and returns float32 probabilities [batch, classes].
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+
+from condconv_keras.errors import UserError
+from condconv_keras.model_card import FILE_NAME, ModelCard
+from condconv_keras.training.run_folder import RunFolder
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+    """A loaded classifier.
+
+    Attributes:
+        card: `ModelCard`.
+        kind: `"keras"`, `"savedmodel"` or `"tflite"`.
+        predict: function of images that returns probabilities, see the module.
+    """
+
+    card: ModelCard
+    kind: str
+    predict: Callable
+
+
+def model_kind(path):
+    """Names what lies at a path, `"run"`, `"keras"`, `"savedmodel"` or `"tflite"`, without loading it.
+
+    Raises:
+        UserError: nothing lies there, or something else.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        raise UserError(
+            f"expected a run folder, .keras file, SavedModel or .tflite file, nothing lies at {str(path)!r}"
+        )
+    if path.is_dir():
+        if (path / "saved_model.pb").is_file():
+            return "savedmodel"
+        if RunFolder.is_run(path):
+            if not RunFolder(path).model.is_file():
+                raise UserError(f"the run in {str(path)!r} has no model.keras yet; let its train.py command finish")
+            return "run"
+    elif path.suffix in (".keras", ".tflite"):
+        return path.suffix[1:]
+    raise UserError(f"expected a run folder, .keras file, SavedModel or .tflite file, {str(path)!r} is none of them")
+
+
+def open_predictor(path, card_of=None):
+    """Loads the classifier at a path.
+
+    Args:
+        path: run folder, `.keras` file, SavedModel or `.tflite` file.
+        card_of: function of a Keras model that returns its `ModelCard` or None, for `.keras` files without a card.
+
+    Raises:
+        UserError: there is none, or it is corrupt.
+    """
+    path = pathlib.Path(path)
+    kind = model_kind(path)
+    if kind == "savedmodel":
+        return Predictor(_read_card(path / "assets.extra" / FILE_NAME), kind, _saved_model(path))
+    if kind == "tflite":
+        return Predictor(_read_card(path.parent / FILE_NAME), kind, _tflite(path))
+    model, card = load_classifier(RunFolder(path).model if kind == "run" else path, card_of)
+    return Predictor(card, "keras", keras_predict(model, card))
+
+
+def load_classifier(path, card_of=None):
+    """Loads a `.keras` classifier and its card; arguments and errors as in `open_predictor`."""
+    from condconv_keras.model_card import load_model
+
+    model, card = load_model(path)
+    if card is None and card_of is not None:
+        card = card_of(model)
+    if card is None:
+        raise UserError(
+            f"{str(path)!r} does not say which classes and which preprocessing its model has; save it with "
+            "condconv_keras.model_card.save_model"
+        )
+    if len(model.outputs) != 1 or model.output_shape != (None, len(card.class_names)):
+        raise UserError(
+            f"expected a classifier of {len(card.class_names)} classes, the model in {str(path)!r} has the output "
+            f"{model.output_shape}"
+        )
+    return model, card
+
+
+def probabilities(model, card, images):
+    """Computes a Keras classifier on images in 0..255: scaling, network, and the softmax if the network has none."""
+    import keras
+
+    outputs = model(card.preprocessing.scale_images(images), training=False)
+    if getattr(model.layers[-1], "activation", None) is keras.activations.softmax:
+        return outputs
+    return keras.ops.softmax(keras.ops.cast(outputs, "float32"))
+
+
+def keras_predict(model, card):
+    """Returns the `predict` function of a Keras classifier."""
+    import tensorflow as tf
+
+    shape = (None, *card.preprocessing.input_size, card.preprocessing.channels)
+    function = tf.function(
+        lambda images: probabilities(model, card, images), input_signature=[tf.TensorSpec(shape, tf.float32)]
+    )
+    return lambda images: function(images).numpy()
+
+
+def _saved_model(path):
+    import tensorflow as tf
+
+    try:
+        # The loaded object owns the variables: the signature alone does not keep them alive.
+        loaded = tf.saved_model.load(path)
+        signature = loaded.signatures["serving_default"]
+    except Exception as error:
+        raise UserError(f"expected a SavedModel written by `python -m export`, {str(path)!r} is none") from error
+    return lambda images, loaded=loaded: signature(images=tf.convert_to_tensor(images))["probabilities"].numpy()
+
+
+def _tflite(path, num_threads=None):
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        interpreter = Interpreter(model_path=str(path), num_threads=num_threads)
+        interpreter.allocate_tensors()
+        runner = interpreter.get_signature_runner("serving_default")
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"expected a .tflite file written by `python -m export`, {str(path)!r} is none") from error
+
+    def predict(images):
+        # The file takes one image at a time.
+        rows = [runner(images=np.asarray(image, np.float32)[None])["probabilities"] for image in images]
+        return np.concatenate(rows)
+
+    return predict
+
+
+def _read_card(path):
+    if not path.is_file():
+        raise UserError(f"expected the classes and preprocessing of the model in {str(path)!r}, which does not exist")
+    try:
+        return ModelCard.from_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"expected a model card in {str(path)!r} ({error})") from error

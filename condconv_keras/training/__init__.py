@@ -1,0 +1,1 @@
+"""Training: recipes, run configuration, run folder and the fit itself."""

@@ -1,0 +1,128 @@
+"""Trains one run: from a configuration and a model builder to a complete run folder."""
+
+import csv
+import json
+import sys
+import time
+
+import numpy as np
+
+from condconv_keras.data import Preprocessing, evaluation_batches, open_dataset, steps_per_epoch, training_batches
+from condconv_keras.errors import UserError
+from condconv_keras.evaluation import evaluate
+from condconv_keras.files import write_text
+from condconv_keras.model_card import ModelCard, save_model
+from condconv_keras.predictors import keras_predict
+from condconv_keras.training.optimization import apply_weight_decay, make_loss, make_optimizer
+
+
+def train(config, run, build_model, preprocessing_of, command, versions):
+    """Trains a model, or goes on with a run that was interrupted, and evaluates it on every held-out example.
+
+    Args:
+        config: `TrainConfig`.
+        run: `RunFolder` that was checked against the configuration.
+        build_model: function of (input shape, number of classes) that returns the model of the configuration.
+        preprocessing_of: function of the number of channels that returns the `Preprocessing`.
+        command: the command line, for the results.
+        versions: dict of package name to version, for the results.
+
+    Returns:
+        The results, as written to `results.json`: dict of `top_1`, `top_5`, `loss`, `examples`, `split`, `seconds`
+        (of training, this process), `epochs`, `parameters`, `command` and `versions`.
+
+    Raises:
+        UserError: the data, the batch size or the initial weights do not fit.
+    """
+    import keras
+
+    keras.utils.set_random_seed(config.seed)
+    keras.config.set_dtype_policy(config.precision)
+    recipe = config.recipe
+    dataset = open_dataset(config.dataset, config.data_dir, config.validation_fraction, config.skip_bad_images)
+    dataset.check_split(dataset.train_split)
+    dataset.check_split(dataset.evaluation_split)
+    preprocessing: Preprocessing = preprocessing_of(dataset.image_shape[-1])
+    card = ModelCard(config.model, dataset.class_names, preprocessing)
+    steps = steps_per_epoch(dataset, dataset.train_split, recipe.batch_size)
+    model = build_model((*preprocessing.input_size, preprocessing.channels), len(dataset.class_names))
+    _compile(model, recipe, steps, len(dataset.class_names))
+    run.start(config)
+    start = time.monotonic()
+    first_epoch = _restored_epoch(run)
+    model.fit(
+        training_batches(
+            dataset,
+            dataset.train_split,
+            preprocessing,
+            recipe.batch_size,
+            recipe.augmentation,
+            config.seed,
+            first_epoch=first_epoch,
+        ),
+        validation_data=evaluation_batches(dataset, dataset.evaluation_split, preprocessing, recipe.batch_size),
+        steps_per_epoch=steps,
+        epochs=recipe.epochs,
+        initial_epoch=first_epoch,
+        shuffle=False,  # the batches are shuffled already
+        verbose=1 if sys.stderr.isatty() else 2,
+        callbacks=_callbacks(run, first_epoch),
+    )
+    seconds = time.monotonic() - start
+    if not all(np.isfinite(v).all() for v in model.get_weights()):
+        raise UserError("training diverged: a weight is not finite; lower --learning_rate")
+    save_model(model, card, run.model)
+    batches = evaluation_batches(
+        dataset, dataset.evaluation_split, preprocessing, min(recipe.batch_size, 256), scaled=False
+    )
+    results = {
+        **evaluate(keras_predict(model, card), batches).to_dict(),
+        "split": dataset.evaluation_split,
+        "skipped_images": sum(dataset.skipped.values()),
+        "epochs": recipe.epochs,
+        "seconds": round(seconds, 1),
+        "parameters": model.count_params(),
+        "command": command,
+        "versions": versions,
+    }
+    write_text(run.results, json.dumps(results, indent=2) + "\n")
+    return results
+
+
+def _compile(model, recipe, steps, num_classes):
+    optimizer = make_optimizer(recipe, steps)
+    apply_weight_decay(model, recipe, optimizer)
+    model.compile(optimizer, make_loss(recipe, num_classes), metrics=["accuracy"], jit_compile=False)
+
+
+def _restored_epoch(run):
+    """The number of complete epochs of an interrupted run: where `BackupAndRestore` will go on."""
+    metadata = run.checkpoints / "training_metadata.json"
+    if not metadata.is_file():
+        return 0
+    try:
+        return json.loads(metadata.read_text(encoding="utf-8"))["epoch"]
+    except (ValueError, KeyError) as error:
+        raise UserError(f"the checkpoint {str(metadata)!r} is damaged; start again in another --model_dir") from error
+
+
+def _callbacks(run, first_epoch):
+    import keras
+
+    _drop_epochs_from(run.history, first_epoch)
+    return [
+        keras.callbacks.TerminateOnNaN(),
+        keras.callbacks.BackupAndRestore(str(run.checkpoints), double_checkpoint=True),
+        keras.callbacks.CSVLogger(str(run.history), append=run.history.is_file()),
+        keras.callbacks.TensorBoard(str(run.tensorboard), write_graph=False),
+    ]
+
+
+def _drop_epochs_from(history, epoch):
+    """Forgets the rows of epochs that an interrupted run logged and will repeat."""
+    if not history.is_file():
+        return
+    with open(history, newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    kept = [row for i, row in enumerate(rows) if i == 0 or (row and int(row[0]) < epoch)]
+    write_text(history, "".join(",".join(row) + "\n" for row in kept))

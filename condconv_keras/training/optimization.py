@@ -1,0 +1,54 @@
+"""A recipe's optimizer, weight decay and loss."""
+
+import keras
+
+from condconv_keras.training.schedules import WarmupSchedule
+
+
+def make_optimizer(recipe, steps_per_epoch):
+    """Returns the recipe's optimizer with its learning rate schedule; see `Recipe`."""
+    schedule = WarmupSchedule(
+        recipe.learning_rate,
+        recipe.schedule,
+        warmup_steps=round(recipe.warmup_epochs * steps_per_epoch),
+        total_steps=recipe.epochs * steps_per_epoch,
+        steps_per_epoch=steps_per_epoch,
+        decay_rate=recipe.decay_rate,
+    )
+    if recipe.optimizer == "sgd":
+        return keras.optimizers.SGD(schedule, momentum=recipe.momentum, nesterov=True)
+    if recipe.optimizer == "adamw":
+        return keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay)
+    raise ValueError(f"`optimizer` must be 'sgd' or 'adamw'. Received: optimizer={recipe.optimizer!r}")
+
+
+def apply_weight_decay(model, recipe, optimizer):
+    """Applies the recipe's weight decay to every trainable variable but those of batch normalisation.
+
+    With SGD it is an L2 term of the loss, as in the paper's code (`weight_decay * l2_loss`, experts and routers
+    included); AdamW decays the variables itself and is told which to leave out.
+    """
+    layers = model._flatten_layers(include_self=False)
+    normalisation = [v for layer in layers if isinstance(layer, keras.layers.BatchNormalization) for v in layer.weights]
+    if recipe.optimizer == "adamw":
+        optimizer.exclude_from_weight_decay(var_list=normalisation)
+        return
+    excluded = {id(variable) for variable in normalisation}
+    for variable in model.trainable_variables:
+        if id(variable) not in excluded and recipe.weight_decay:
+            variable.regularizer = keras.regularizers.L2(recipe.weight_decay / 2)
+
+
+def make_loss(recipe, num_classes):
+    """Returns the cross entropy of logits with integer labels, smoothed by the recipe.
+
+    Keras' sparse cross entropy has no label smoothing: labels are made one-hot here.
+    """
+
+    def smoothed_cross_entropy(labels, logits):
+        one_hot = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), num_classes, dtype=logits.dtype)
+        return keras.losses.categorical_crossentropy(
+            one_hot, logits, from_logits=True, label_smoothing=recipe.label_smoothing
+        )
+
+    return smoothed_cross_entropy

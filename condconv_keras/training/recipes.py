@@ -1,0 +1,92 @@
+"""Training recipes as data: what a run does unless a flag says otherwise."""
+
+import dataclasses
+
+from condconv_keras.errors import unknown_name
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a model is trained.
+
+    Attributes:
+        epochs, batch_size: positive integers.
+        optimizer: `"sgd"` (Nesterov momentum) or `"adamw"`.
+        momentum: of SGD, in [0, 1).
+        learning_rate: peak learning rate at `batch_size`; another batch size scales it in proportion.
+        schedule: after the warm-up, `"cosine"` to zero at the last step or `"exponential"`, times `decay_rate` per
+            epoch.
+        decay_rate: of the exponential schedule.
+        warmup_epochs: epochs of linear warm-up from zero; may be a fraction.
+        weight_decay: factor of half the sum of squares of all variables but batch normalisation's, added to the loss;
+            of AdamW its decoupled weight decay of the same variables.
+        label_smoothing: in [0, 1).
+        dropout_rate: before the classifier, in [0, 1).
+        augmentation: `"none"`, `"pad_crop"` or `"inception"`.
+        crop_fraction: of the evaluation's centre crop, or None for the model's own.
+        bn_momentum: of batch normalisation, or None for the model's own.
+        input_size: height and width in pixels, or None for the model's own.
+    """
+
+    epochs: int
+    batch_size: int
+    optimizer: str
+    learning_rate: float
+    schedule: str
+    warmup_epochs: float
+    weight_decay: float
+    label_smoothing: float
+    augmentation: str
+    momentum: float = 0.9
+    decay_rate: float = 1.0
+    dropout_rate: float = 0.0
+    crop_fraction: float | None = None
+    bn_momentum: float | None = None
+    input_size: int | None = None
+
+
+_SMALL_IMAGES = Recipe(
+    epochs=30,
+    batch_size=64,
+    optimizer="adamw",
+    learning_rate=2e-3,
+    schedule="cosine",
+    warmup_epochs=2,
+    weight_decay=1e-2,
+    label_smoothing=0.1,
+    augmentation="pad_crop",
+    crop_fraction=1.0,
+    bn_momentum=0.9,
+    input_size=32,
+)
+
+RECIPES = {
+    # Kornblith, Shlens, Le (arXiv 1805.08974), appendix; the number of epochs is not published, this is our choice.
+    "mobilenet": Recipe(
+        epochs=200,
+        batch_size=4096,
+        optimizer="sgd",
+        learning_rate=1.6,
+        schedule="exponential",
+        decay_rate=0.975,
+        warmup_epochs=10,
+        weight_decay=8e-5,
+        label_smoothing=0.1,
+        augmentation="inception",
+    ),
+    # Small gray images at 32x32: no flip, since it turns one digit or shoe into another.
+    "digits": _SMALL_IMAGES,
+    "fashion_mnist": dataclasses.replace(_SMALL_IMAGES, epochs=20, batch_size=128),
+}
+
+
+def get_recipe(name):
+    """Returns the recipe of this name; raises a `UserError` with close names if there is none."""
+    if name not in RECIPES:
+        raise unknown_name("recipe", name, RECIPES)
+    return RECIPES[name]
+
+
+def default_recipe_name(dataset, model_recipe):
+    """A data set that has a recipe of its own name is trained by it, others by the model's."""
+    return dataset if dataset in RECIPES else model_recipe

@@ -1,0 +1,64 @@
+"""The folder of one training run, and what may happen to one that exists."""
+
+import json
+import pathlib
+
+from condconv_keras.errors import UserError
+from condconv_keras.files import write_text
+from condconv_keras.training.config import TrainConfig
+
+
+class RunFolder:
+    """Where the files of a run lie.
+
+    Attributes:
+        path: the folder.
+        config, model, history, results: its files: `config.json`, `model.keras` (the evaluated weights),
+            `history.csv`, `results.json` (written last: a run that has it is complete).
+        checkpoints, tensorboard: its folders.
+    """
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.config = self.path / "config.json"
+        self.model = self.path / "model.keras"
+        self.history = self.path / "history.csv"
+        self.results = self.path / "results.json"
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tensorboard"
+
+    @staticmethod
+    def is_run(path):
+        """Whether a path is the folder of a run."""
+        return RunFolder(path).config.is_file()
+
+    def read_config(self):
+        """Returns the `TrainConfig`; raises a `UserError` when the folder holds none."""
+        if not self.config.is_file():
+            raise UserError(f"expected the folder of a training run, {str(self.path)!r} has no config.json")
+        return TrainConfig.from_json(self.config.read_text(encoding="utf-8"))
+
+    def check(self, config):
+        """Raises a `UserError` unless the folder is new, empty, or of a run of the same configuration."""
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"--model_dir must be a folder, {str(self.path)!r} is a file")
+        if self.config.is_file():
+            differences = config.differences(self.read_config())
+            if differences:
+                raise UserError(
+                    f"--model_dir {str(self.path)!r} holds a run of another configuration "
+                    f"(different: {', '.join(differences)}); give another folder"
+                )
+        elif self.path.is_dir() and any(self.path.iterdir()):
+            raise UserError(f"--model_dir {str(self.path)!r} exists and is not the folder of a run; give another one")
+
+    def start(self, config):
+        """Makes the folder and writes `config.json` if this run is new."""
+        if not self.config.is_file():
+            write_text(self.config, config.to_json())
+
+    def read_results(self):
+        """Returns the results of a complete run, or None."""
+        if not self.results.is_file():
+            return None
+        return json.loads(self.results.read_text(encoding="utf-8"))

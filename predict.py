@@ -1,0 +1,114 @@
+"""Classifies images: `python predict.py --model=runs/digits photo.jpg folder/`.
+
+--model is a run folder, a `.keras` file, a SavedModel or a `.tflite` file. Folders are searched for images.
+"""
+
+import csv
+import io
+import pathlib
+import sys
+
+from absl import flags
+
+from condconv_keras import cli
+from condconv_keras.errors import UserError
+from condconv_keras.predictors import model_kind, open_predictor
+from models.cards import registered_card
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("model", None, "Run folder, .keras file, SavedModel or .tflite file.", required=True)
+flags.DEFINE_integer("top_k", 5, "Classes to print for each image.", lower_bound=1)
+flags.DEFINE_bool("json", False, "Print the predictions as one JSON object.")
+flags.DEFINE_bool("csv", False, "Print the predictions as CSV.")
+
+_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+_BATCH = 32
+
+
+def main(argv):
+    if FLAGS.json and FLAGS.csv:
+        raise UserError("--json and --csv exclude each other")
+    paths = find_images(argv[1:])
+    model_kind(FLAGS.model)
+    predictor = open_predictor(FLAGS.model, registered_card)
+    predictions, errors = classify(predictor, paths)
+    for error in errors:
+        print(f"error: {error}", file=sys.stderr)
+    write = _as_json if FLAGS.json else _as_csv if FLAGS.csv else _as_table
+    return write(predictions) if predictions else None, 1 if errors else 0
+
+
+def find_images(arguments):
+    """Lists the image files of files and folders; raises a `UserError` if a path is missing or there is no image."""
+    if not arguments:
+        raise UserError("expected image files or folders after the flags, received none")
+    paths = []
+    for argument in map(pathlib.Path, arguments):
+        if argument.is_dir():
+            found = sorted(p for p in argument.rglob("*") if p.suffix.lower() in _EXTENSIONS and p.is_file())
+            if not found:
+                raise UserError(f"the folder {str(argument)!r} has no image ({', '.join(_EXTENSIONS)})")
+            paths += found
+        elif argument.is_file():
+            paths.append(argument)
+        else:
+            raise UserError(f"expected an image file or folder, nothing lies at {str(argument)!r}")
+    return paths
+
+
+def classify(predictor, paths):
+    """Classifies image files.
+
+    Returns:
+        A list of (path, [(class name, probability), ...]), most probable first, and a list of the `UserError`s of the
+        files that are no image.
+    """
+    import numpy as np
+
+    from condconv_keras.data.decoding import read_image
+
+    predictions, errors = [], []
+    for start in range(0, len(paths), _BATCH):
+        images = {}
+        for path in paths[start : start + _BATCH]:
+            try:
+                images[path] = predictor.card.preprocessing.evaluation_image(read_image(path))
+            except UserError as error:
+                errors.append(error)
+        if images:
+            probabilities = predictor.predict(np.stack(list(images.values())))
+            predictions += [(path, _top(predictor.card, p)) for path, p in zip(images, probabilities, strict=True)]
+    return predictions, errors
+
+
+def _top(card, probabilities):
+    order = (-probabilities).argsort(kind="stable")[: FLAGS.top_k]
+    return [(card.class_names[i], float(probabilities[i])) for i in order]
+
+
+def _as_json(predictions):
+    return cli.to_json(
+        {
+            "predictions": [
+                {"image": str(path), "classes": [{"name": name, "probability": p} for name, p in top]}
+                for path, top in predictions
+            ]
+        }
+    )
+
+
+def _as_csv(predictions):
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", "rank", "class", "probability"])
+    for path, top in predictions:
+        writer.writerows([path, rank, name, f"{p:.6f}"] for rank, (name, p) in enumerate(top, start=1))
+    return text.getvalue().rstrip("\n")
+
+
+def _as_table(predictions):
+    return cli.table([(path, "  ".join(f"{name} {p:.3f}" for name, p in top)) for path, top in predictions])
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,148 @@
+"""Trains a model: `python train.py --model=condconv_mobilenet_v1 --dataset=digits --model_dir=runs/digits`.
+
+Everything about the run is written to --model_dir: `config.json`, `model.keras`, `history.csv`, `tensorboard/` and
+`results.json`. The same command goes on with a run that was interrupted.
+"""
+
+import dataclasses
+import importlib.metadata
+import platform
+import sys
+
+from absl import flags
+
+from condconv_keras import cli
+from condconv_keras.errors import UserError
+from condconv_keras.training.config import PRECISIONS, TrainConfig
+from condconv_keras.training.recipes import RECIPES, default_recipe_name, get_recipe
+from condconv_keras.training.run_folder import RunFolder
+from models import create_model, model_entry
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("model", None, "Name of the model; `python -m models` lists them.", required=True)
+flags.DEFINE_string("model_dir", None, "Folder of the run.", required=True)
+flags.DEFINE_string("dataset", "digits", "'digits', a TFDS name, or a folder of images by class.")
+flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS data sets.")
+flags.DEFINE_float("validation_fraction", 0.2, "Held-out part of data without a split of its own.", 0.0, 1.0)
+flags.DEFINE_bool("skip_bad_images", False, "Leave out images that cannot be decoded instead of stopping.")
+flags.DEFINE_integer("num_experts", None, "Experts of every CondConv layer.", lower_bound=1)
+flags.DEFINE_integer("start_block", None, "First CondConv block.", lower_bound=1)
+flags.DEFINE_bool("condconv_classifier", None, "Whether the classifier is a CondConv layer.")
+flags.DEFINE_float("width_multiplier", None, "Scales the channels of every layer.", lower_bound=0.01)
+flags.DEFINE_string(
+    "recipe", None, f"Training recipe, one of {', '.join(RECIPES)}; default: the data set's or model's."
+)
+flags.DEFINE_integer("input_size", None, "Height and width of the input in pixels.", lower_bound=32)
+flags.DEFINE_integer("epochs", None, "Epochs; default: the recipe's.", lower_bound=1)
+flags.DEFINE_integer("batch_size", None, "Batch size; scales the recipe's learning rate.", lower_bound=1)
+flags.DEFINE_float("learning_rate", None, "Peak learning rate; default: the recipe's, scaled.", lower_bound=0.0)
+flags.DEFINE_enum("precision", "float32", PRECISIONS, "Precision of the computation.")
+flags.DEFINE_integer("seed", 0, "Seed of initial weights, order and augmentation.", lower_bound=0)
+flags.DEFINE_string("initial_weights", None, "A .keras or .weights.h5 file of the same architecture to start from.")
+flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
+
+_MODEL_ARGUMENTS = ("num_experts", "start_block", "condconv_classifier", "width_multiplier")
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
+    config = config_from_flags()
+    run = RunFolder(FLAGS.model_dir)
+    run.check(config)
+    results = run.read_results()
+    if results is None:
+        results = train(config, run)
+    else:
+        print(f"{run.path} is complete; these are its results", file=sys.stderr)
+    return cli.to_json(results) if FLAGS.json else summary(config, run, results)
+
+
+def config_from_flags():
+    """Returns the `TrainConfig` of the flags; raises a `UserError` for names and combinations that do not exist."""
+    entry = model_entry(FLAGS.model)
+    model_arguments = {name: FLAGS[name].value for name in _MODEL_ARGUMENTS if FLAGS[name].value is not None}
+    for name in set(model_arguments) - {"width_multiplier"}:
+        if entry.placement is None:
+            raise UserError(f"--{name} is for condconv_ models, --model={entry.name} has no experts")
+    recipe_name = FLAGS.recipe or default_recipe_name(FLAGS.dataset, entry.recipe)
+    recipe = get_recipe(recipe_name)
+    batch_size = FLAGS.batch_size or recipe.batch_size
+    changes = {
+        "epochs": FLAGS.epochs or recipe.epochs,
+        "batch_size": batch_size,
+        "input_size": FLAGS.input_size or recipe.input_size or entry.input_size,
+        "learning_rate": recipe.learning_rate * batch_size / recipe.batch_size,
+    }
+    if FLAGS.learning_rate is not None:
+        changes["learning_rate"] = FLAGS.learning_rate
+    return TrainConfig(
+        model=entry.name,
+        model_arguments=model_arguments,
+        dataset=FLAGS.dataset,
+        data_dir=FLAGS.data_dir,
+        validation_fraction=FLAGS.validation_fraction,
+        skip_bad_images=FLAGS.skip_bad_images,
+        recipe_name=recipe_name,
+        recipe=dataclasses.replace(recipe, **changes),
+        precision=FLAGS.precision,
+        seed=FLAGS.seed,
+        initial_weights=FLAGS.initial_weights,
+    )
+
+
+def train(config, run):
+    """Runs the configuration; see `condconv_keras.training.fit.train`."""
+    from condconv_keras.data import Preprocessing
+    from condconv_keras.training import fit
+
+    entry = model_entry(config.model)
+    recipe = config.recipe
+
+    def preprocessing_of(channels):
+        return Preprocessing(
+            input_size=(recipe.input_size, recipe.input_size),
+            channels=channels,
+            offset=entry.input_offset,
+            scale=entry.input_scale,
+            interpolation=entry.interpolation,
+            crop_fraction=entry.crop_fraction if recipe.crop_fraction is None else recipe.crop_fraction,
+        )
+
+    def build_model(input_shape, classes):
+        arguments = {**config.model_arguments, "dropout_rate": recipe.dropout_rate, "weights": config.initial_weights}
+        if recipe.bn_momentum is not None:
+            arguments["bn_momentum"] = recipe.bn_momentum
+        try:
+            return create_model(config.model, input_shape=input_shape, classes=classes, **arguments)
+        except ValueError as error:
+            raise UserError(" ".join(str(error).split())) from error
+
+    command = f"python {' '.join(sys.argv)}"
+    return fit.train(config, run, build_model, preprocessing_of, command, versions())
+
+
+def versions():
+    """Returns the versions that a result depends on."""
+    packages = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
+
+
+def summary(config, run, results):
+    """Returns the results as the lines that a person reads."""
+    return cli.table(
+        [
+            ("model", config.model),
+            ("data set", f"{config.dataset}, {results['examples']} examples of {results['split']}"),
+            ("top-1", f"{results['top_1']:.4f}"),
+            ("top-5", f"{results['top_5']:.4f}"),
+            ("loss", f"{results['loss']:.4f}"),
+            ("parameters", f"{results['parameters']:,}"),
+            ("training", f"{results['epochs']} epochs, {results['seconds']} s"),
+            ("run folder", run.path),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
