@@ -1,0 +1,92 @@
+"""`make demo`: the whole job on real handwritten digits, with the commands a user would type.
+
+Trains CondConv-MobileNetV1, evaluates it, exports it to SavedModel and TFLite, evaluates both on the same held-out
+images, classifies a few of them from files, and prints one table. Every run gets a folder of its own under `runs/`.
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+MODEL = "condconv_mobilenet_v1"
+MINIMUM_ACCURACY = 0.96
+NUM_IMAGES = 6
+
+
+def main():
+    start = time.monotonic()
+    run = _new_folder("runs/demo")
+    _call("train.py", f"--model={MODEL}", "--width_multiplier=0.25", "--num_experts=4", f"--model_dir={run}/digits")
+    exported = run / "exported"
+    _call("-m", "export", f"--model={run}/digits", f"--output_dir={exported}")
+    stored = {
+        "Keras": run / "digits",
+        "SavedModel": exported / "saved_model",
+        "TFLite": exported / "model.tflite",
+    }
+    results = {name: _call("eval.py", f"--model={path}", "--dataset=digits") for name, path in stored.items()}
+    images = write_images(run / "images")
+    predicted = _call("predict.py", f"--model={stored['TFLite']}", "--top_k=1", images)["predictions"]
+    seconds = time.monotonic() - start
+    print(report(results, predicted, json.loads((run / "digits/results.json").read_text()), seconds))
+    correct = [round(result["top_1"] * result["examples"]) for result in results.values()]
+    if min(result["top_1"] for result in results.values()) < MINIMUM_ACCURACY or max(correct) - min(correct) > 1:
+        sys.exit(f"error: expected an accuracy of {MINIMUM_ACCURACY} that the exports keep to within one image")
+
+
+def write_images(folder):
+    """Writes the first held-out digits as PNG files named by their class; returns the folder."""
+    import os
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow as tf
+
+    from condconv_keras.data import open_dataset
+
+    dataset = open_dataset("digits")
+    folder.mkdir()
+    for i, (image, label) in enumerate(dataset.examples(dataset.evaluation_split).take(NUM_IMAGES)):
+        (folder / f"{i}_is_{dataset.class_names[int(label)]}.png").write_bytes(tf.io.encode_png(image).numpy())
+    return folder
+
+
+def report(results, predicted, training, seconds):
+    """Returns the table that the demo ends with."""
+    lines = ["", f"{MODEL} on {next(iter(results.values()))['examples']} held-out handwritten digits", ""]
+    lines.append(f"{'stored as':<12}{'top-1':>8}{'top-5':>8}{'loss':>8}")
+    for name, result in results.items():
+        lines.append(f"{name:<12}{result['top_1']:>8.4f}{result['top_5']:>8.4f}{result['loss']:>8.4f}")
+    lines.append("")
+    for prediction in predicted:
+        best = prediction["classes"][0]
+        lines.append(f"{pathlib.Path(prediction['image']).name}: {best['name']} ({best['probability']:.3f})")
+    lines += ["", f"training {training['seconds']:.0f} s, everything {seconds:.0f} s"]
+    return "\n".join(lines)
+
+
+def _new_folder(stem):
+    """Makes the first of `stem`, `stem-2`, `stem-3`, ... that does not exist."""
+    number = 1
+    while True:
+        path = pathlib.Path(stem if number == 1 else f"{stem}-{number}")
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            number += 1
+
+
+def _call(*arguments):
+    """Runs one of the project's commands, shows it, and returns its JSON result."""
+    command = [str(argument) for argument in arguments]
+    print("$ python", *command, file=sys.stderr, flush=True)
+    finished = subprocess.run([sys.executable, *command, "--json"], stdout=subprocess.PIPE, text=True)
+    if finished.returncode:
+        sys.exit(finished.returncode)
+    return json.loads(finished.stdout)
+
+
+if __name__ == "__main__":
+    main()
