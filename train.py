@@ -12,6 +12,7 @@ import sys
 from absl import flags
 
 from condconv_keras import cli
+from condconv_keras.data import Preprocessing, open_dataset
 from condconv_keras.errors import UserError
 from condconv_keras.training.config import PRECISIONS, TrainConfig
 from condconv_keras.training.recipes import RECIPES, default_recipe_name, get_recipe
@@ -52,7 +53,9 @@ def main(argv):
     run.check(config)
     results = run.read_results()
     if results is None:
-        results = train(config, run)
+        # Before TensorFlow is imported: a wrong name is answered at once.
+        dataset = open_dataset(config.dataset, config.data_dir, config.validation_fraction, config.skip_bad_images)
+        results = train(config, run, dataset)
     else:
         print(f"{run.path} is complete; these are its results", file=sys.stderr)
     return cli.to_json(results) if FLAGS.json else summary(config, run, results)
@@ -91,9 +94,8 @@ def config_from_flags():
     )
 
 
-def train(config, run):
+def train(config, run, dataset):
     """Runs the configuration; see `condconv_keras.training.fit.train`."""
-    from condconv_keras.data import Preprocessing
     from condconv_keras.training import fit
 
     entry = model_entry(config.model)
@@ -119,7 +121,7 @@ def train(config, run):
             raise UserError(" ".join(str(error).split())) from error
 
     command = f"python {' '.join(sys.argv)}"
-    return fit.train(config, run, build_model, preprocessing_of, command, versions())
+    return fit.train(config, run, dataset, build_model, preprocessing_of, command, versions())
 
 
 def versions():

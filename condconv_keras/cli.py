@@ -18,7 +18,6 @@ def run(main):
     `main` returns it as text or None, alone or with the exit code.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    flags.FLAGS.set_default("verbosity", logging.WARNING)
     app.run(lambda argv: _run(main, argv), flags_parser=_parse_flags)
 
 
@@ -34,6 +33,8 @@ def _wants_help(argv):
 
 
 def _run(main, argv):
+    if flags.FLAGS["verbosity"].using_default_value:
+        logging.set_verbosity(logging.WARNING)
     try:
         backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
         if backend != "tensorflow":

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from condconv_keras.data import Preprocessing, evaluation_batches, open_dataset, steps_per_epoch, training_batches
+from condconv_keras.data import Preprocessing, evaluation_batches, steps_per_epoch, training_batches
 from condconv_keras.errors import UserError
 from condconv_keras.evaluation import evaluate
 from condconv_keras.files import write_text
@@ -16,12 +16,13 @@ from condconv_keras.predictors import keras_predict
 from condconv_keras.training.optimization import apply_weight_decay, make_loss, make_optimizer
 
 
-def train(config, run, build_model, preprocessing_of, command, versions):
+def train(config, run, dataset, build_model, preprocessing_of, command, versions):
     """Trains a model, or goes on with a run that was interrupted, and evaluates it on every held-out example.
 
     Args:
         config: `TrainConfig`.
         run: `RunFolder` that was checked against the configuration.
+        dataset: `ImageDataset` of the configuration.
         build_model: function of (input shape, number of classes) that returns the model of the configuration.
         preprocessing_of: function of the number of channels that returns the `Preprocessing`.
         command: the command line, for the results.
@@ -39,7 +40,6 @@ def train(config, run, build_model, preprocessing_of, command, versions):
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
     recipe = config.recipe
-    dataset = open_dataset(config.dataset, config.data_dir, config.validation_fraction, config.skip_bad_images)
     dataset.check_split(dataset.train_split)
     dataset.check_split(dataset.evaluation_split)
     preprocessing: Preprocessing = preprocessing_of(dataset.image_shape[-1])

@@ -45,11 +45,12 @@ class Recipe:
     input_size: int | None = None
 
 
-_SMALL_IMAGES = Recipe(
+# Chosen on the embedded digits: 64x64 and this rate learn several times faster than 32x32 and a tenth of it.
+_DIGITS = Recipe(
     epochs=30,
-    batch_size=64,
+    batch_size=32,
     optimizer="adamw",
-    learning_rate=2e-3,
+    learning_rate=0.02,
     schedule="cosine",
     warmup_epochs=2,
     weight_decay=1e-2,
@@ -57,7 +58,7 @@ _SMALL_IMAGES = Recipe(
     augmentation="pad_crop",
     crop_fraction=1.0,
     bn_momentum=0.9,
-    input_size=32,
+    input_size=64,
 )
 
 RECIPES = {
@@ -74,9 +75,9 @@ RECIPES = {
         label_smoothing=0.1,
         augmentation="inception",
     ),
-    # Small gray images at 32x32: no flip, since it turns one digit or shoe into another.
-    "digits": _SMALL_IMAGES,
-    "fashion_mnist": dataclasses.replace(_SMALL_IMAGES, epochs=20, batch_size=128),
+    # No flip: it turns one digit or shoe into another.
+    "digits": _DIGITS,
+    "fashion_mnist": dataclasses.replace(_DIGITS, epochs=20, batch_size=128, learning_rate=0.01, input_size=32),
 }
 
 

@@ -1,0 +1,28 @@
+"""One small trained run and its exports, shared by the tests of the commands."""
+
+import pytest
+
+from tests import commands
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory):
+    """The folder of a short CondConv run on digits."""
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    commands.run(
+        "train.py",
+        "--model=condconv_mobilenet_v1",
+        "--width_multiplier=0.25",
+        "--num_experts=2",
+        "--epochs=2",
+        f"--model_dir={folder}",
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(trained_run, tmp_path_factory):
+    """The folder of the run's exports."""
+    folder = tmp_path_factory.mktemp("exports") / "digits"
+    commands.run("-m", "export", f"--model={trained_run}", f"--output_dir={folder}")
+    return folder

@@ -1,0 +1,156 @@
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import log_loss, top_k_accuracy_score
+
+from condconv_keras.data import evaluation_batches, open_dataset
+from condconv_keras.predictors import open_predictor
+from tests import commands
+
+
+@pytest.fixture(scope="module")
+def stored(trained_run, exported):
+    return {
+        "run": trained_run,
+        "keras": trained_run / "model.keras",
+        "savedmodel": exported / "saved_model",
+        "tflite": exported / "model.tflite",
+    }
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Held-out digits as PNG files."""
+    folder = tmp_path_factory.mktemp("images")
+    dataset = open_dataset("digits")
+    for i, (image, _) in enumerate(dataset.examples("test").take(5)):
+        Image.fromarray(image.numpy()[..., 0]).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["run", "keras", "savedmodel", "tflite"])
+def test_eval_equals_scikit_learn_for_every_stored_form(stored, kind):
+    flags = [] if kind == "run" else ["--dataset=digits"]
+    results = json.loads(commands.run("eval.py", f"--model={stored[kind]}", "--json", *flags).stdout)
+    predictor = open_predictor(stored["run"])
+    dataset = open_dataset("digits")
+    batches = list(evaluation_batches(dataset, "test", predictor.card.preprocessing, 100, scaled=False))
+    labels = np.concatenate([labels for _, labels in batches])
+    probabilities = np.concatenate([predictor.predict(x) for x, _ in batches]).astype(np.float64)
+    probabilities /= probabilities.sum(-1, keepdims=True)
+    assert results["examples"] == 360
+    assert results["top_1"] == pytest.approx(top_k_accuracy_score(labels, probabilities, k=1), abs=1.5 / 360)
+    assert results["top_5"] == pytest.approx(top_k_accuracy_score(labels, probabilities, k=5), abs=1.5 / 360)
+    assert results["loss"] == pytest.approx(log_loss(labels, probabilities), rel=1e-4)
+
+
+def test_eval_of_the_training_split(stored):
+    results = json.loads(commands.run("eval.py", f"--model={stored['run']}", "--split=train", "--json").stdout)
+    assert results["examples"] == 1437
+
+
+def test_predict_gives_the_same_classes_for_every_stored_form(stored, images):
+    answers = {}
+    for kind, path in stored.items():
+        finished = commands.run("predict.py", f"--model={path}", "--top_k=3", "--json", images)
+        answers[kind] = json.loads(finished.stdout)["predictions"]
+    dataset = open_dataset("digits")
+    predictor = open_predictor(stored["run"])
+    expected = predictor.predict(
+        np.stack([predictor.card.preprocessing.evaluation_image(x) for x, _ in dataset.examples("test").take(5)])
+    )
+    for predictions in answers.values():
+        assert len(predictions) == 5
+        for prediction, probabilities in zip(predictions, expected, strict=True):
+            order = np.argsort(-probabilities, kind="stable")[:3]
+            assert [c["name"] for c in prediction["classes"]] == [str(i) for i in order]
+            np.testing.assert_allclose(
+                [c["probability"] for c in prediction["classes"]], probabilities[order], atol=1e-5
+            )
+
+
+def test_predict_formats(stored, images):
+    text = commands.run("predict.py", f"--model={stored['tflite']}", "--top_k=2", images / "0.png").stdout
+    assert "0.png" in text
+    rows = list(
+        csv.DictReader(
+            io.StringIO(commands.run("predict.py", f"--model={stored['tflite']}", "--top_k=20", "--csv", images).stdout)
+        )
+    )
+    assert len(rows) == 50  # ten classes for each of five images
+    assert sum(float(row["probability"]) for row in rows[:10]) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_file_that_is_no_image_is_named_and_the_others_are_classified(stored, images, tmp_path):
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("no image")
+    finished = commands.run("predict.py", f"--model={stored['tflite']}", "--json", bad, images / "0.png", check=False)
+    assert finished.returncode == 1
+    assert len(json.loads(finished.stdout)["predictions"]) == 1
+    assert [line for line in finished.stderr.splitlines() if str(bad) in line and line.startswith("error: ")]
+    assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "contains"),
+    [
+        (["eval.py", "--model=/nowhere"], "nothing lies at '/nowhere'"),
+        (["eval.py", "--model={text}"], "is none of them"),
+        (["eval.py", "--model={tflite}"], "--dataset is needed"),
+        (["predict.py", "--model={run}"], "received none"),
+        (["predict.py", "--model={run}", "/nowhere.png"], "/nowhere.png"),
+        (["predict.py", "--model={run}", "{tmp}/empty"], "has no image"),
+        (["predict.py", "--model={run}", "--json", "--csv", "{text}"], "exclude each other"),
+        (["predict.py", "--model={run}", "--top_k=0", "{text}"], "--top_k=0"),
+        (["-m", "export", "--model={tflite}", "--output_dir={tmp}/out"], "is a tflite export"),
+        (["-m", "export", "--model={run}", "--output_dir={tmp}/out", "--formats=onnx"], "unknown format 'onnx'"),
+        (["-m", "export", "--model={run}", "--output_dir={run}"], "is not an empty folder"),
+    ],
+)
+def test_wrong_input_is_one_line_at_once(stored, tmp_path, arguments, contains):
+    (tmp_path / "text.txt").write_text("hello")
+    (tmp_path / "empty").mkdir()
+    names = {**stored, "tmp": tmp_path, "text": tmp_path / "text.txt"}
+    arguments = [argument.format(**names) for argument in arguments]
+    commands.assert_refused(*arguments, contains=contains, **commands.without_frameworks(tmp_path))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "contains"),
+    [
+        (["eval.py", "--model={run}", "--split=tset"], "train, test"),
+        (["eval.py", "--model={corrupt}", "--dataset=digits"], "expected a model saved as .keras"),
+        (["predict.py", "--model={corrupt}", "{corrupt}"], "expected a model saved as .keras"),
+        (["predict.py", "--model={run}", "{corrupt}"], "expected an image"),
+        (["-m", "export", "--model={corrupt}", "--output_dir={tmp}/out"], "expected a model saved as .keras"),
+    ],
+)
+def test_damaged_files_are_one_line(stored, tmp_path, arguments, contains):
+    (tmp_path / "corrupt.keras").write_bytes(stored["keras"].read_bytes()[:1000])
+    names = {**stored, "tmp": tmp_path, "corrupt": tmp_path / "corrupt.keras"}
+    commands.assert_refused(*(argument.format(**names) for argument in arguments), contains=contains)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_exported_folder(stored, exported):
+    assert sorted(p.name for p in exported.iterdir()) == ["labels.txt", "model.json", "model.tflite", "saved_model"]
+    assert (exported / "labels.txt").read_text().split() == list("0123456789")
+    assert (exported / "saved_model/assets.extra/labels.txt").read_text() == (exported / "labels.txt").read_text()
+
+
+def test_the_saved_model_takes_any_batch(stored):
+    predict = open_predictor(stored["savedmodel"]).predict
+    images = np.random.default_rng(0).uniform(0, 255, (17, *_input_size(stored), 1)).astype(np.float32)
+    together = predict(images)
+    assert together.shape == (17, 10)
+    for start, stop in ((0, 1), (1, 3), (3, 17)):
+        np.testing.assert_allclose(predict(images[start:stop]), together[start:stop], atol=1e-5)
+
+
+def _input_size(stored):
+    return open_predictor(stored["savedmodel"]).card.preprocessing.input_size

@@ -1,0 +1,155 @@
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests import commands
+from tests.images import truncate, write_digit_folder
+
+SMALL = ("--model=condconv_mobilenet_v1", "--width_multiplier=0.25", "--num_experts=2")
+
+
+def test_the_run_folder(trained_run):
+    config = json.loads((trained_run / "config.json").read_text())
+    assert config["model"] == "condconv_mobilenet_v1"
+    assert config["model_arguments"] == {"num_experts": 2, "width_multiplier": 0.25}
+    assert config["recipe"]["epochs"] == 2
+    with open(trained_run / "history.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(rows[0])
+    results = json.loads((trained_run / "results.json").read_text())
+    assert results["examples"] == 360
+    assert 0 <= results["top_1"] <= results["top_5"] <= 1
+    # Keras' own count of the last epoch, on the same held-out images.
+    assert results["top_1"] == pytest.approx(float(rows[-1]["val_accuracy"]), abs=1.5 / 360)
+    assert results["command"].startswith("python train.py --model=condconv_mobilenet_v1")
+    assert {"python", "tensorflow", "keras"} <= set(results["versions"])
+    assert list((trained_run / "tensorboard").rglob("*tfevents*"))
+    assert (trained_run / "model.keras").is_file()
+
+
+def test_a_complete_run_answers_at_once_and_is_not_trained_again(trained_run, tmp_path):
+    model = (trained_run / "model.keras").stat().st_mtime_ns
+    environment = commands.without_frameworks(tmp_path)
+    finished = commands.run("train.py", *SMALL, "--epochs=2", f"--model_dir={trained_run}", "--json", **environment)
+    assert json.loads(finished.stdout) == json.loads((trained_run / "results.json").read_text())
+    assert (trained_run / "model.keras").stat().st_mtime_ns == model
+
+
+def test_another_configuration_does_not_overwrite_a_run(trained_run, tmp_path):
+    before = {path: path.stat().st_mtime_ns for path in trained_run.rglob("*")}
+    commands.assert_refused(
+        "train.py",
+        *SMALL,
+        "--epochs=3",
+        f"--model_dir={trained_run}",
+        contains=["another configuration", "epochs"],
+        **commands.without_frameworks(tmp_path),
+    )
+    assert {path: path.stat().st_mtime_ns for path in trained_run.rglob("*")} == before
+
+
+def test_the_same_command_goes_on_after_a_kill(tmp_path):
+    run = tmp_path / "run"
+    command = ["train.py", *SMALL, "--epochs=4", f"--model_dir={run}"]
+    process = subprocess.Popen(
+        [sys.executable, *command], cwd=commands.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    metadata = run / "checkpoints/training_metadata.json"
+    deadline = time.monotonic() + 240
+    while not (metadata.is_file() and metadata.read_text() and json.loads(metadata.read_text())["epoch"] >= 2):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (run / "results.json").exists()
+    done = json.loads(metadata.read_text())["epoch"]
+    finished = commands.run(*command)
+    assert f"Epoch {done + 1}/4" in finished.stderr
+    assert "Epoch 1/4" not in finished.stderr
+    with open(run / "history.csv") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2", "3"]
+    assert json.loads((run / "results.json").read_text())["examples"] == 360
+
+
+def test_a_folder_of_images(tmp_path):
+    paths = write_digit_folder(tmp_path / "images")
+    truncate(paths[1])
+    command = ["train.py", *SMALL, f"--dataset={tmp_path / 'images'}", "--recipe=digits", "--input_size=32"]
+    command += ["--epochs=1", "--batch_size=8", "--validation_fraction=0.25", f"--model_dir={tmp_path / 'run'}"]
+    commands.assert_refused(*command, contains=[str(paths[1]), "--skip_bad_images"])
+    assert not (tmp_path / "run").exists()
+    finished = commands.run(*command, "--skip_bad_images", "--json")
+    results = json.loads(finished.stdout)
+    assert results["examples"] == 9
+    assert results["skipped_images"] == 1
+    assert paths[1].name in finished.stderr
+    # The run says which data it was trained on; evaluation and prediction follow it.
+    evaluated = json.loads(commands.run("eval.py", f"--model={tmp_path / 'run'}", "--json").stdout)
+    assert evaluated["examples"] == 9
+    assert evaluated["top_1"] == pytest.approx(results["top_1"])
+    predicted = commands.run("predict.py", f"--model={tmp_path / 'run'}", "--csv", paths[0], paths[5], check=False)
+    assert predicted.returncode == 0
+    assert "digit_" in predicted.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "contains"),
+    [
+        (["--model=condconv_mobilnet_v1"], "Did you mean 'condconv_mobilenet_v1'"),
+        (["--modle=x"], "Did you mean: model"),
+        (["--dataset=digit"], "'digits'"),
+        (["--dataset=fashion_mnits"], "'fashion_mnist'"),
+        (["--dataset=/nowhere"], "/nowhere"),
+        (["--recipe=digit"], "'digits'"),
+        (["--epochs=0"], "--epochs=0"),
+        (["--epochs=many"], "--epochs=many"),
+        (["--precision=float64"], "float32"),
+        (["--input_size=16"], "--input_size=16"),
+        (["stray"], "stray"),
+    ],
+)
+def test_wrong_input_is_one_line_at_once(tmp_path, flags, contains):
+    arguments = [*SMALL, f"--model_dir={tmp_path / 'run'}", *flags]
+    commands.assert_refused("train.py", *arguments, contains=contains, **commands.without_frameworks(tmp_path))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "contains"),
+    [
+        (["--start_block=20"], "start_block"),
+        (["--batch_size=5000"], "1437"),
+        (["--initial_weights=/nowhere.keras"], "/nowhere.keras"),
+    ],
+)
+def test_what_does_not_fit_the_model_or_the_data_is_one_line(tmp_path, flags, contains):
+    commands.assert_refused("train.py", *SMALL, f"--model_dir={tmp_path / 'run'}", *flags, contains=contains)
+    assert not (tmp_path / "run").exists()
+
+
+def test_experts_of_a_plain_model_are_refused(tmp_path):
+    commands.assert_refused(
+        "train.py",
+        "--model=mobilenet_v1",
+        "--num_experts=4",
+        f"--model_dir={tmp_path / 'run'}",
+        contains="--num_experts is for condconv_ models",
+    )
+
+
+def test_another_backend_is_refused(tmp_path):
+    commands.assert_refused(
+        "train.py", *SMALL, f"--model_dir={tmp_path / 'run'}", contains="KERAS_BACKEND=jax", KERAS_BACKEND="jax"
+    )
+
+
+def test_help_needs_no_framework(tmp_path):
+    finished = commands.run("train.py", "--help", check=False, **commands.without_frameworks(tmp_path))
+    assert "--num_experts" in finished.stdout

@@ -1,0 +1,58 @@
+import dataclasses
+
+import pytest
+
+from condconv_keras.errors import UserError
+from condconv_keras.training.config import TrainConfig
+from condconv_keras.training.recipes import get_recipe
+from condconv_keras.training.run_folder import RunFolder
+
+CONFIG = TrainConfig(
+    model="condconv_mobilenet_v1",
+    model_arguments={"num_experts": 4},
+    dataset="digits",
+    data_dir=None,
+    validation_fraction=0.2,
+    skip_bad_images=False,
+    recipe_name="digits",
+    recipe=get_recipe("digits"),
+    precision="float32",
+    seed=0,
+    initial_weights=None,
+)
+
+
+def test_config_round_trip():
+    assert TrainConfig.from_json(CONFIG.to_json()) == CONFIG
+
+
+def test_differences_name_the_fields():
+    other = dataclasses.replace(
+        CONFIG, seed=1, model_arguments={}, recipe=dataclasses.replace(CONFIG.recipe, epochs=CONFIG.recipe.epochs + 1)
+    )
+    assert CONFIG.differences(other) == ["model_arguments.num_experts", "recipe.epochs", "seed"]
+    assert CONFIG.differences(CONFIG) == []
+
+
+def test_a_run_of_the_same_configuration_goes_on_another_is_refused(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.check(CONFIG)
+    run.start(CONFIG)
+    run.check(CONFIG)
+    assert run.read_config() == CONFIG
+    with pytest.raises(UserError, match=r"another configuration \(different: seed\)"):
+        run.check(dataclasses.replace(CONFIG, seed=1))
+
+
+def test_a_folder_or_file_that_is_no_run_is_refused(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="is not the folder of a run"):
+        RunFolder(tmp_path).check(CONFIG)
+    with pytest.raises(UserError, match="is a file"):
+        RunFolder(tmp_path / "mine.txt").check(CONFIG)
+
+
+def test_a_damaged_config_is_one_clear_line(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"expected the config\.json of a training run"):
+        RunFolder(tmp_path).check(CONFIG)
