@@ -90,7 +90,18 @@ def load_classifier(path, card_of=None):
             f"expected a classifier of {len(card.class_names)} classes, the model in {str(path)!r} has the output "
             f"{model.output_shape}"
         )
+    compute_in_float32(model)
     return model, card
+
+
+def compute_in_float32(model):
+    """Makes every layer of a model compute in float32, as evaluation and export do.
+
+    Mixed precision is a way to train: its variables are float32 already, and LiteRT has no 16-bit operators.
+    """
+    for layer in model._flatten_layers():
+        if layer.compute_dtype in ("bfloat16", "float16"):
+            layer.dtype_policy = "float32"
 
 
 def probabilities(model, card, images):

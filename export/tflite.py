@@ -3,6 +3,7 @@
 import pathlib
 import tempfile
 
+from condconv_keras.errors import UserError
 from export.saved_model import write_saved_model
 
 
@@ -18,6 +19,9 @@ def tflite_bytes(model, card):
 
     Returns:
         The bytes of the file.
+
+    Raises:
+        UserError: the model has an operation that TFLite lacks.
     """
     import tensorflow as tf
 
@@ -27,4 +31,9 @@ def tflite_bytes(model, card):
         write_saved_model(model, card, path, batch_size=1)
         converter = tf.lite.TFLiteConverter.from_saved_model(str(path), signature_keys=["serving_default"])
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        return converter.convert()
+        try:
+            return converter.convert()
+        except Exception as error:
+            # The converter raises one type, which TensorFlow does not export, with a listing of the whole graph.
+            reason = str(error).strip().splitlines()[0][:200]
+            raise UserError(f"TensorFlow cannot convert the model to TFLite ({reason})") from error

@@ -5,6 +5,7 @@ import pytest
 from condconv_keras.data import Preprocessing
 from condconv_keras.errors import UserError
 from condconv_keras.model_card import ModelCard, load_model, save_model
+from condconv_keras.predictors import keras_predict, load_classifier
 from models import create_model
 from models.cards import registered_card
 
@@ -55,3 +56,23 @@ def test_a_damaged_file_is_one_clear_line(tmp_path, damage):
     with pytest.raises(UserError, match=r"expected a model saved as \.keras") as error:
         load_model(path)
     assert "\n" not in str(error.value)
+
+
+def test_a_model_of_mixed_precision_is_evaluated_in_float32(tmp_path):
+    try:
+        keras.config.set_dtype_policy("mixed_float16")
+        model = _model()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    images = np.random.default_rng(0).uniform(0, 255, (8, 32, 48, 1)).astype(np.float32)
+    for _ in range(20):
+        model(CARD.preprocessing.scale_images(images), training=True)  # logits of ordinary size
+    save_model(model, CARD, tmp_path / "m.keras")
+    loaded, card = load_classifier(tmp_path / "m.keras")
+    twin = _model()
+    twin.set_weights(model.get_weights())
+    expected = keras_predict(twin, card)(images)
+    np.testing.assert_allclose(keras_predict(loaded, card)(images), expected, atol=1e-5)
+    # Half precision would be seen.
+    scaled = card.preprocessing.scale_images(images)
+    assert np.abs(np.asarray(model(scaled)) - np.asarray(twin(scaled))).max() > 1e-4

@@ -12,7 +12,7 @@ from condconv_keras.errors import UserError
 from condconv_keras.evaluation import evaluate
 from condconv_keras.files import write_text
 from condconv_keras.model_card import ModelCard, save_model
-from condconv_keras.predictors import keras_predict
+from condconv_keras.predictors import compute_in_float32, keras_predict
 from condconv_keras.training.optimization import apply_weight_decay, make_loss, make_optimizer
 
 
@@ -71,6 +71,7 @@ def train(config, run, dataset, build_model, preprocessing_of, command, versions
     seconds = time.monotonic() - start
     if not all(np.isfinite(v).all() for v in model.get_weights()):
         raise UserError("training diverged: a weight is not finite; lower --learning_rate")
+    compute_in_float32(model)
     save_model(model, card, run.model)
     batches = evaluation_batches(
         dataset, dataset.evaluation_split, preprocessing, min(recipe.batch_size, 256), scaled=False
