@@ -22,10 +22,16 @@ def run(main):
 
 
 def _parse_flags(argv):
+    if _wants_help(argv):
+        return app.parse_flags_with_usage(argv)
     try:
-        return app.parse_flags_with_usage(argv) if _wants_help(argv) else flags.FLAGS(argv)
+        remaining = flags.FLAGS(argv)
     except flags.Error as error:
         _fail(" ".join(str(error).split()))
+    if flags.FLAGS["verbosity"].using_default_value:
+        # absl's own default shows what TensorFlow and TFDS do step by step.
+        flags.FLAGS.verbosity = logging.WARNING
+    return remaining
 
 
 def _wants_help(argv):
@@ -33,8 +39,6 @@ def _wants_help(argv):
 
 
 def _run(main, argv):
-    if flags.FLAGS["verbosity"].using_default_value:
-        logging.set_verbosity(logging.WARNING)
     try:
         backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
         if backend != "tensorflow":

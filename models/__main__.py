@@ -11,6 +11,7 @@ import os
 import sys
 
 from condconv_keras.errors import UserError, unknown_name
+from condconv_keras.files import write_text
 from models.registry import create_model, list_models, model_entry
 
 _COLUMNS = (
@@ -43,7 +44,7 @@ def main(argv=None):
         else:
             _write_csv(rows, options.csv)
     except (UserError, OSError) as error:
-        print(f"python -m models: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return UserError.EXIT_CODE
     return 0
 
@@ -121,11 +122,7 @@ def _write_csv(rows, path):
     if path == "-":
         sys.stdout.write(text.getvalue())
         return
-    # Whole or not at all: a reader never sees half a file.
-    partial = f"{path}.partial"
-    with open(partial, "w", encoding="utf-8") as file:
-        file.write(text.getvalue())
-    os.replace(partial, path)
+    write_text(path, text.getvalue())
 
 
 if __name__ == "__main__":

@@ -12,15 +12,16 @@ from condconv_keras.layers.geometry import ConvGeometry
 from condconv_keras.layers.routing import (
     Routing,
     routing_dtype,
+    standardize_count,
     standardize_data_format,
-    standardize_num_experts,
 )
 
 
 class BaseCondConv2D(keras.layers.Layer):
     """Conditionally parameterized 2D convolution (private, the base of the two layers).
 
-    A subclass defines `depthwise`, `bank_name`, and `_spec(channels)`.
+    A subclass defines `depthwise`, `bank_name`, `kernel_argument` and `_spec(channels)`. What Keras calls
+    `kernel_initializer` for a convolution and `depthwise_initializer` for a depthwise one has that name here, too.
 
     Args:
         kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias, kernel_*, bias_*,
@@ -32,6 +33,7 @@ class BaseCondConv2D(keras.layers.Layer):
 
     depthwise = False
     bank_name = "condconv_kernel"
+    kernel_argument = "kernel"
 
     def __init__(
         self,
@@ -56,28 +58,33 @@ class BaseCondConv2D(keras.layers.Layer):
     ):
         # Keras would cast the routing weights to the low precision of a mixed policy.
         super().__init__(activity_regularizer=activity_regularizer, autocast=False, **kwargs)
-        self.num_experts = standardize_num_experts(num_experts)
+        self.num_experts = standardize_count(num_experts, "num_experts")
         self.kernel_size = _pair(kernel_size, "kernel_size")
         self.strides = _pair(strides, "strides")
         self.dilation_rate = _pair(dilation_rate, "dilation_rate")
         self.padding = str(padding).lower()
         self.data_format = standardize_data_format(data_format)
-        self.groups = groups
+        self.groups = standardize_count(groups, "groups")
         self.activation = activations.get(activation)
         self.use_bias = use_bias
-        self._kernel_initializer = initializers.get(kernel_initializer or "glorot_uniform")
+        self._set_kernel("initializer", initializers.get(kernel_initializer or "glorot_uniform"))
         self.bias_initializer = initializers.get(bias_initializer or "zeros")
-        self._kernel_regularizer = regularizers.get(kernel_regularizer)
+        self._set_kernel("regularizer", regularizers.get(kernel_regularizer))
         self.bias_regularizer = regularizers.get(bias_regularizer)
-        self._kernel_constraint = constraints.get(kernel_constraint)
+        self._set_kernel("constraint", constraints.get(kernel_constraint))
         self.bias_constraint = constraints.get(bias_constraint)
         self.implementation = implementation
         if self.padding not in ("valid", "same"):
             raise ValueError(f"`padding` must be 'valid' or 'same'. Received: padding={padding!r}")
         selection.check_implementation(implementation, self.depthwise, self.groups, self.strides)
-        self.supports_jit = selection.supports_jit()
         self.router = None
         self.spec = None
+
+    def _set_kernel(self, rule, value):
+        setattr(self, f"{self.kernel_argument}_{rule}", value)
+
+    def _get_kernel(self, rule):
+        return getattr(self, f"{self.kernel_argument}_{rule}")
 
     def build(self, inputs_shape, routing_weights_shape=None):
         # Checks the shapes: an output without pixels raises here, too.
@@ -85,7 +92,7 @@ class BaseCondConv2D(keras.layers.Layer):
         channels = inputs_shape[self._channel_axis]
         if channels is None:
             raise ValueError(
-                f"The channels of the input must be known. Received: inputs_shape={tuple(inputs_shape)}, "
+                f"The channels of the input must be known. Received: inputs.shape={tuple(inputs_shape)}, "
                 f"data_format={self.data_format!r}"
             )
         self.spec = self._spec(channels)
@@ -97,9 +104,7 @@ class BaseCondConv2D(keras.layers.Layer):
         self.bank = self._add_bank(
             self.bank_name,
             self.spec.expert_shape,
-            self._kernel_initializer,
-            self._kernel_regularizer,
-            self._kernel_constraint,
+            *(self._get_kernel(rule) for rule in ("initializer", "regularizer", "constraint")),
         )
         self.bias = None
         if self.use_bias:
@@ -134,7 +139,8 @@ class BaseCondConv2D(keras.layers.Layer):
         outputs = self._form(x.shape, training)(x, routing_weights, bank, self.spec)
         if self.bias is not None:
             bias = ops.cast(ops.matmul(routing_weights, ops.cast(self.bias, dtype)), self.compute_dtype)
-            outputs = ops.add(outputs, ops.reshape(bias, (-1, 1, 1, self.spec.filters)))
+            # Not `ops.add`: on TensorFlow it takes the biases of an empty batch for those of a plain convolution.
+            outputs = outputs + ops.reshape(bias, (-1, 1, 1, self.spec.filters))
         if self.data_format == "channels_first":
             outputs = ops.transpose(outputs, (0, 3, 1, 2))
         return self.activation(outputs)
@@ -160,7 +166,7 @@ class BaseCondConv2D(keras.layers.Layer):
         for size in (rows, columns):
             if size is not None and size < 1:
                 raise ValueError(
-                    f"The output would have no pixels. Received: inputs_shape={tuple(inputs_shape)}, kernel_size="
+                    f"The output would have no pixels. Received: inputs.shape={tuple(inputs_shape)}, kernel_size="
                     f"{self.kernel_size}, dilation_rate={self.dilation_rate}, padding={self.padding!r}"
                 )
         if channels_last:
@@ -217,6 +223,9 @@ class BaseCondConv2D(keras.layers.Layer):
             "dilation_rate": self.dilation_rate,
             "activation": activations.serialize(self.activation),
             "use_bias": self.use_bias,
+            f"{self.kernel_argument}_initializer": initializers.serialize(self._get_kernel("initializer")),
+            f"{self.kernel_argument}_regularizer": regularizers.serialize(self._get_kernel("regularizer")),
+            f"{self.kernel_argument}_constraint": constraints.serialize(self._get_kernel("constraint")),
             "bias_initializer": initializers.serialize(self.bias_initializer),
             "bias_regularizer": regularizers.serialize(self.bias_regularizer),
             "activity_regularizer": regularizers.serialize(self.activity_regularizer),
@@ -226,7 +235,9 @@ class BaseCondConv2D(keras.layers.Layer):
 
 
 def _pair(value, name):
-    pair = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, (list, tuple)) else ()
-    if len(pair) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in pair):
-        raise ValueError(f"`{name}` must be a positive integer or a pair of them. Received: {name}={value!r}")
-    return pair
+    try:
+        pair = tuple(value) if isinstance(value, (list, tuple)) else (value, value)
+        height, width = (standardize_count(side, name) for side in pair)
+    except ValueError:
+        raise ValueError(f"`{name}` must be a positive integer or a pair of them. Received: {name}={value!r}") from None
+    return height, width

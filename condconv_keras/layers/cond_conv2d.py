@@ -1,10 +1,10 @@
 """`CondConv2D`: a 2D convolution whose kernel is mixed per example."""
 
 import keras
-from keras import constraints, initializers, regularizers
 
 from condconv_keras.layers.base_cond_conv import BaseCondConv2D
 from condconv_keras.layers.forms import ConvSpec
+from condconv_keras.layers.routing import standardize_count
 
 
 @keras.saving.register_keras_serializable(package="condconv_keras")
@@ -83,11 +83,6 @@ class CondConv2D(BaseCondConv2D):
         implementation="auto",
         **kwargs,
     ):
-        for name, value in (("filters", filters), ("groups", groups)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
-        if filters % groups:
-            raise ValueError(f"`groups` must divide `filters`. Received: groups={groups}, filters={filters}")
         super().__init__(
             kernel_size=kernel_size,
             num_experts=num_experts,
@@ -108,7 +103,9 @@ class CondConv2D(BaseCondConv2D):
             implementation=implementation,
             **kwargs,
         )
-        self.filters = filters
+        self.filters = standardize_count(filters, "filters")
+        if self.filters % self.groups:
+            raise ValueError(f"`groups` must divide `filters`. Received: groups={groups}, filters={filters}")
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise ValueError(
                 "`strides > 1` is not supported together with `dilation_rate > 1`. "
@@ -132,7 +129,4 @@ class CondConv2D(BaseCondConv2D):
             **super().get_config(),
             "filters": self.filters,
             "groups": self.groups,
-            "kernel_initializer": initializers.serialize(self._kernel_initializer),
-            "kernel_regularizer": regularizers.serialize(self._kernel_regularizer),
-            "kernel_constraint": constraints.serialize(self._kernel_constraint),
         }

@@ -1,10 +1,10 @@
 """`DepthwiseCondConv2D`: a depthwise 2D convolution whose kernel is mixed per example."""
 
 import keras
-from keras import constraints, initializers, regularizers
 
 from condconv_keras.layers.base_cond_conv import BaseCondConv2D
 from condconv_keras.layers.forms import ConvSpec
+from condconv_keras.layers.routing import standardize_count
 
 
 @keras.saving.register_keras_serializable(package="condconv_keras")
@@ -53,6 +53,7 @@ class DepthwiseCondConv2D(BaseCondConv2D):
 
     depthwise = True
     bank_name = "depthwise_condconv_kernel"
+    kernel_argument = "depthwise"
 
     def __init__(
         self,
@@ -75,10 +76,6 @@ class DepthwiseCondConv2D(BaseCondConv2D):
         implementation="auto",
         **kwargs,
     ):
-        if not isinstance(depth_multiplier, int) or depth_multiplier < 1:
-            raise ValueError(
-                f"`depth_multiplier` must be a positive integer. Received: depth_multiplier={depth_multiplier!r}"
-            )
         super().__init__(
             kernel_size=kernel_size,
             num_experts=num_experts,
@@ -98,7 +95,7 @@ class DepthwiseCondConv2D(BaseCondConv2D):
             implementation=implementation,
             **kwargs,
         )
-        self.depth_multiplier = depth_multiplier
+        self.depth_multiplier = standardize_count(depth_multiplier, "depth_multiplier")
         if self.strides[0] != self.strides[1] and max(self.dilation_rate) > 1:
             raise ValueError(
                 "Asymmetric `strides` are not supported together with `dilation_rate > 1`. "
@@ -118,7 +115,4 @@ class DepthwiseCondConv2D(BaseCondConv2D):
         return {
             **super().get_config(),
             "depth_multiplier": self.depth_multiplier,
-            "depthwise_initializer": initializers.serialize(self._kernel_initializer),
-            "depthwise_regularizer": regularizers.serialize(self._kernel_regularizer),
-            "depthwise_constraint": constraints.serialize(self._kernel_constraint),
         }

@@ -57,7 +57,7 @@ class Routing(keras.layers.Layer):
     ):
         # Keras would cast the input to the low precision of a mixed policy.
         super().__init__(autocast=False, **kwargs)
-        self.num_experts = standardize_num_experts(num_experts)
+        self.num_experts = standardize_count(num_experts, "num_experts")
         self.activation = activations.get(activation)
         self.use_bias = use_bias
         self.data_format = standardize_data_format(data_format)
@@ -145,11 +145,11 @@ def routing_dtype(compute_dtype):
     return "float64" if compute_dtype == "float64" else "float32"
 
 
-def standardize_num_experts(num_experts):
-    """Returns `num_experts` as an integer; raises ValueError when it is not a positive whole number."""
-    if isinstance(num_experts, bool) or not hasattr(num_experts, "__index__") or int(num_experts) < 1:
-        raise ValueError(f"`num_experts` must be a positive integer. Received: num_experts={num_experts!r}")
-    return int(num_experts)
+def standardize_count(value, name):
+    """Returns `value` as an integer; raises ValueError when it is not a positive whole number."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+    return int(value)
 
 
 def standardize_data_format(data_format):

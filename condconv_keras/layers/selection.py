@@ -20,27 +20,17 @@ def check_implementation(implementation, depthwise, groups, strides):
         raise ValueError(
             f"`implementation` must be one of {implementations(depthwise)}. Received: implementation={implementation!r}"
         )
-    reason = None
-    backend = keras.backend.backend()
+    backend, reason = keras.backend.backend(), None
     if implementation == "mapped_conv" and backend != "tensorflow":
-        reason = f"needs the TensorFlow backend of Keras, which runs on {backend!r}"
+        reason = f"needs the TensorFlow backend of Keras. Received: backend={backend!r}"
     elif implementation == "vectorized_map" and backend == "torch":
-        reason = "does not run on the torch backend of Keras, whose vmap lacks the operations"
+        reason = f"does not run on PyTorch, whose vmap lacks operations. Received: backend={backend!r}"
     elif implementation == "mixture_matmul" and groups > 1:
-        reason = f"has no groups, and the layer has groups={groups}"
+        reason = f"has no groups. Received: groups={groups}"
     elif implementation == "grouped_conv" and depthwise and strides[0] != strides[1]:
-        reason = f"has no asymmetric strides, and the layer has strides={strides}"
+        reason = f"has no asymmetric strides. Received: strides={strides}"
     if reason:
-        raise ValueError(f"The form implementation={implementation!r} {reason}. Use implementation='auto'.")
-
-
-def supports_jit():
-    """Whether Keras may compile a model with the layer by default.
-
-    Keras compiles with XLA wherever every layer allows it. On TensorFlow's CPU that made a training step of
-    CondConv-MobileNetV1 47 times slower: XLA has no fast depthwise convolution there.
-    """
-    return keras.backend.backend() != "tensorflow" or _on_gpu()
+        raise ValueError(f"The form `implementation` {implementation!r} {reason}")
 
 
 def get_form(name):
@@ -73,7 +63,7 @@ def select_form(spec, num_experts, batch, pixels, training=False):
         return "mixture_matmul"
     if pointwise:
         return "batched_matmul"
-    if batch == 1:
+    if batch == 1 and not _on_xla_cpu():
         return "single_conv"
     if keras.backend.backend() == "tensorflow":
         return "grouped_conv" if _on_gpu() else "mapped_conv"
@@ -92,7 +82,7 @@ def _mixture_is_cheaper(num_experts, batch, pixels, pointwise):
 def _select_depthwise(spec, batch, pixels, training):
     if spec.geometry.strides[0] != spec.geometry.strides[1]:
         return "shifted_taps"
-    if keras.backend.backend() == "jax" and not _on_gpu():
+    if _on_xla_cpu():
         # XLA's CPU backend has no fast depthwise convolution; it fuses the shifted products.
         return "shifted_taps"
     if batch == 1:
@@ -101,6 +91,10 @@ def _select_depthwise(spec, batch, pixels, training):
     if large and not training and keras.backend.backend() == "tensorflow" and not _on_gpu():
         return "mapped_conv"
     return "grouped_conv"
+
+
+def _on_xla_cpu():
+    return keras.backend.backend() == "jax" and not _on_gpu()
 
 
 def _on_gpu():

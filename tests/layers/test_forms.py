@@ -1,0 +1,137 @@
+"""Every form of every layer against the NumPy oracle: outputs and all gradients."""
+
+import numpy as np
+import pytest
+
+from condconv_keras.layers import selection
+from tests.layers.backends import (
+    BACKEND,
+    compiled_outputs_and_gradients,
+    outputs_and_gradients,
+    requires_tensorflow,
+)
+from tests.layers.cases import (
+    CONV_CASES,
+    DEPTHWISE_CASES,
+    Case,
+    assert_agrees,
+    build_layer,
+    random_arrays,
+    set_experts,
+    to_format,
+)
+
+
+def computes(form, case):
+    """Whether a form computes a case at all; the refusals themselves are tested in test_errors.py."""
+    if form == "single_conv":
+        return case.batch == 1
+    if form == "mapped_conv":
+        return BACKEND == "tensorflow"
+    if form == "vectorized_map":
+        return BACKEND != "torch"
+    if form == "mixture_matmul":
+        return case.groups == 1
+    if form == "grouped_conv":
+        return not (case.depthwise and case.strides[0] != case.strides[1])
+    return True
+
+
+def pairs(cases, forms):
+    return [pytest.param(form, case, id=f"{form}-{case}") for case in cases for form in forms if computes(form, case)]
+
+
+CONV = pairs(CONV_CASES, selection.CONV_FORMS)
+DEPTHWISE = pairs(DEPTHWISE_CASES, selection.DEPTHWISE_FORMS)
+
+
+def prepared(form, case, **kwargs):
+    """A built layer, its two inputs, and the arrays behind it."""
+    arrays = random_arrays(case)
+    x, routing, experts, bias, _ = arrays
+    layer = build_layer(case, form, **kwargs)
+    x = to_format(case, x)
+    layer.build(x.shape, routing.shape)
+    set_experts(layer, experts, bias)
+    return layer, (x, routing), arrays
+
+
+def upstream_of(case, arrays):
+    return to_format(case, arrays[4])
+
+
+@pytest.mark.parametrize(("form", "case"), CONV + DEPTHWISE)
+def test_form_agrees_with_the_oracle(form, case):
+    layer, inputs, arrays = prepared(form, case)
+    assert_agrees(case, arrays, outputs_and_gradients(layer, inputs, upstream_of(case, arrays)))
+
+
+COMPILED = [CONV_CASES[0], CONV_CASES[5], CONV_CASES[12], DEPTHWISE_CASES[3], DEPTHWISE_CASES[5], DEPTHWISE_CASES[13]]
+
+
+@requires_tensorflow
+@pytest.mark.parametrize(
+    ("form", "case"),
+    [
+        pytest.param(*p.values, id=p.id)
+        for p in CONV + DEPTHWISE
+        if p.values[1] in COMPILED and p.values[0] != "single_conv"
+    ],
+)
+@pytest.mark.parametrize("unknown", [(), (0,), (0, 1, 2)], ids=["static", "batch", "batch-and-size"])
+def test_form_agrees_inside_a_traced_function(form, case, unknown):
+    layer, inputs, arrays = prepared(form, case)
+    result = compiled_outputs_and_gradients(layer, inputs, upstream_of(case, arrays), unknown)
+    assert_agrees(case, arrays, result)
+
+
+@requires_tensorflow
+@pytest.mark.parametrize("case", [CONV_CASES[0], CONV_CASES[4], CONV_CASES[11], *DEPTHWISE_CASES[2:4]], ids=str)
+@pytest.mark.parametrize("unknown", [(), (0,)], ids=["static", "batch"])
+def test_auto_agrees_under_xla(case, unknown):
+    layer, inputs, arrays = prepared("auto", case)
+    result = compiled_outputs_and_gradients(layer, inputs, upstream_of(case, arrays), unknown, jit_compile=True)
+    assert_agrees(case, arrays, result)
+
+
+# Sizes on both sides of every rule of the selection: few and many pixels, batch 1, deep layers.
+AUTO_CASES = [
+    Case((1, 1), size=(1, 1), channels=16, features=12, experts=8, batch=7),
+    Case((1, 1), size=(2, 2), channels=16, features=12, batch=1),
+    Case((1, 1), size=(14, 14), channels=16, features=12, batch=1),
+    Case((3, 3), size=(2, 2), channels=8, features=6, batch=7),
+    Case((3, 3), size=(14, 14), channels=8, features=6, batch=7),
+    Case((3, 3), size=(14, 14), channels=8, features=6, batch=1),
+    Case((3, 3), size=(18, 18), channels=8, features=1, depthwise=True),
+    Case((3, 3), size=(18, 18), channels=8, features=1, depthwise=True, batch=1),
+    Case((5, 5), size=(14, 14), channels=8, features=1, depthwise=True),
+    Case((5, 5), size=(14, 14), strides=(2, 2), channels=8, features=1, depthwise=True, batch=1),
+]
+
+
+@pytest.mark.parametrize("case", AUTO_CASES, ids=str)
+@pytest.mark.parametrize("training", [False, True])
+def test_auto_agrees_on_both_sides_of_its_rules(case, training):
+    layer, inputs, arrays = prepared("auto", case)
+    assert_agrees(case, arrays, outputs_and_gradients(layer, inputs, upstream_of(case, arrays), training))
+
+
+@pytest.mark.parametrize("form", ["auto", "mixture", "batched_matmul", "mixture_matmul", "grouped_conv"])
+def test_one_layer_takes_any_batch(form):
+    case = Case((3, 3), bias=True, batch=7)
+    layer, (x, routing), _ = prepared(form, case)
+    whole = np.asarray(outputs_and_gradients(layer, (x, routing), np.ones((7, 7, 6, 6), "float32"))[0])
+    for part in (slice(0, 5), slice(5, 7), slice(2, 3)):
+        ones = np.ones(whole[part].shape, "float32")
+        outputs = outputs_and_gradients(layer, (x[part], routing[part]), ones)[0]
+        np.testing.assert_allclose(outputs, whole[part], rtol=1e-4, atol=1e-5)
+
+
+@requires_tensorflow
+@pytest.mark.parametrize("form", ["auto", *selection.CONV_FORMS[:4], *selection.CONV_FORMS[5:]])
+def test_output_size_is_known_while_a_function_is_traced(form):
+    import tensorflow as tf
+
+    layer, _, _ = prepared(form, Case((3, 3)))
+    traced = tf.function(layer).get_concrete_function(tf.TensorSpec((None, 7, 6, 4)), tf.TensorSpec((None, 4)))
+    assert traced.output_shapes[1:] == (7, 6, 6)

@@ -1,0 +1,44 @@
+"""What `implementation="auto"` may choose, and that choosing needs no other backend."""
+
+import itertools
+import sys
+
+import pytest
+
+from condconv_keras import CondConv2D
+from condconv_keras.layers import selection
+from tests.layers.backends import BACKEND
+from tests.layers.cases import CONV_CASES, DEPTHWISE_CASES, build_layer
+from tests.layers.test_forms import AUTO_CASES
+
+
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="the TensorFlow backend imports TensorFlow")
+def test_other_backends_leave_tensorflow_alone():
+    assert "tensorflow" not in sys.modules
+
+
+@pytest.mark.parametrize("case", [*CONV_CASES, *DEPTHWISE_CASES, *AUTO_CASES], ids=str)
+def test_auto_chooses_a_form_that_computes_the_layer(case):
+    layer = build_layer(case)
+    last = case.data_format == "channels_last"
+    layer.build((None, None, None, case.channels) if last else (None, case.channels, None, None))
+    pixels = layer.spec.geometry.output_pixels(*case.size)
+    for batch, known, training in itertools.product((case.batch, None), (pixels, None), (False, True)):
+        name = selection.select_form(layer.spec, case.experts, batch, known, training)
+        selection.check_implementation(name, case.depthwise, case.groups, case.strides)
+        assert name != "single_conv" or batch == 1
+
+
+def test_every_form_of_either_layer_is_offered():
+    both = {"auto", "mixture", "mapped_conv", "grouped_conv", "vectorized_map", "single_conv"}
+    assert set(selection.implementations(depthwise=False)) == both | {"batched_matmul", "mixture_matmul"}
+    assert set(selection.implementations(depthwise=True)) == both | {"shifted_taps"}
+
+
+@pytest.mark.parametrize(("batch", "expected"), [(8, "mixture_matmul"), (1, "batched_matmul")])
+def test_few_pixels_of_a_batch_are_mixed_in_one_product(batch, expected):
+    layer = CondConv2D(4, 1, num_experts=8)
+    layer.build((batch, 2, 2, 4))
+    assert selection.select_form(layer.spec, 8, batch, 4) == expected
+    assert selection.select_form(layer.spec, 8, batch, 196) == "batched_matmul"
+    assert selection.select_form(layer.spec, 8, batch, None) == "batched_matmul"
