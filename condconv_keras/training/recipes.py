@@ -45,15 +45,16 @@ class Recipe:
     input_size: int | None = None
 
 
-# Chosen on the embedded digits: 64x64 and this rate learn several times faster than 32x32 and a tenth of it.
+# Chosen on the embedded digits: at 64x64 the network learns several times faster than at 32x32, and SGD than AdamW,
+# whose steps of equal size push the routers of a CondConv model to 0 or 1 early.
 _DIGITS = Recipe(
-    epochs=30,
+    epochs=25,
     batch_size=32,
-    optimizer="adamw",
-    learning_rate=0.02,
+    optimizer="sgd",
+    learning_rate=0.05,
     schedule="cosine",
     warmup_epochs=2,
-    weight_decay=1e-2,
+    weight_decay=1e-4,
     label_smoothing=0.1,
     augmentation="pad_crop",
     crop_fraction=1.0,
@@ -77,7 +78,7 @@ RECIPES = {
     ),
     # No flip: it turns one digit or shoe into another.
     "digits": _DIGITS,
-    "fashion_mnist": dataclasses.replace(_DIGITS, epochs=20, batch_size=128, learning_rate=0.01, input_size=32),
+    "fashion_mnist": dataclasses.replace(_DIGITS, batch_size=128, learning_rate=0.1, input_size=32),
 }
 
 

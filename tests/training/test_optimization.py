@@ -35,7 +35,9 @@ def test_sgd_weight_decay_is_half_the_sum_of_squares_of_all_but_batch_norm():
 
 
 def test_adamw_decays_all_but_batch_norm():
-    recipe = dataclasses.replace(get_recipe("digits"), weight_decay=0.5, warmup_epochs=0, learning_rate=0.1)
+    recipe = dataclasses.replace(
+        get_recipe("digits"), optimizer="adamw", weight_decay=0.5, warmup_epochs=0, learning_rate=0.1
+    )
     model = _model()
     optimizer = make_optimizer(recipe, 10)
     apply_weight_decay(model, recipe, optimizer)
