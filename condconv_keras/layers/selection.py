@@ -56,40 +56,51 @@ def select_form(spec, num_experts, batch, pixels, training=False):
     """
     if spec.depthwise:
         return _select_depthwise(spec, batch, pixels, training)
-    pointwise = spec.geometry.taps == 1
     if spec.groups > 1:
         return "batched_matmul"
-    if _mixture_is_cheaper(num_experts, batch, pixels, pointwise):
+    if _mixture_is_cheaper(spec, num_experts, batch, pixels):
         return "mixture_matmul"
-    if pointwise:
+    if spec.geometry.taps == 1:
         return "batched_matmul"
-    if batch == 1 and not _on_xla_cpu():
+    return _select_kxk(spec, batch, pixels, training)
+
+
+def _mixture_is_cheaper(spec, num_experts, batch, pixels):
+    """Whether n times the multiply-adds cost less than writing and reading one kernel per example."""
+    if pixels is None:
+        return False
+    if batch != 1:
+        return num_experts * pixels <= 64
+    # One kernel is soon written; where it is small, the fewer operations win.
+    return spec.geometry.taps == 1 and num_experts * pixels <= (64 if spec.channels * spec.filters <= 2**15 else 8)
+
+
+def _select_kxk(spec, batch, pixels, training):
+    gather_is_cheap = pixels is not None and pixels <= 64 and spec.geometry.strides == (1, 1)
+    if _on_xla_cpu() or (gather_is_cheap and (training or batch == 1)):
+        return "batched_matmul"
+    if batch == 1:
         return "single_conv"
     if keras.backend.backend() == "tensorflow":
         return "grouped_conv" if _on_gpu() else "mapped_conv"
     return "batched_matmul"
 
 
-def _mixture_is_cheaper(num_experts, batch, pixels, pointwise):
-    """Whether n times the multiply-adds cost less than writing and reading one kernel per example."""
-    if pixels is None:
-        return False
-    if batch == 1:
-        return pointwise and num_experts * pixels <= 4
-    return num_experts * pixels <= 32
-
-
 def _select_depthwise(spec, batch, pixels, training):
-    if spec.geometry.strides[0] != spec.geometry.strides[1]:
+    strides, kernel_size = spec.geometry.strides, spec.geometry.kernel_size
+    if strides[0] != strides[1]:
         return "shifted_taps"
     if _on_xla_cpu():
         # XLA's CPU backend has no fast depthwise convolution; it fuses the shifted products.
         return "shifted_taps"
     if batch == 1:
-        return "grouped_conv" if training and max(spec.geometry.strides) == 1 else "single_conv"
-    large = pixels is not None and spec.geometry.taps * pixels > 2500
-    if large and not training and keras.backend.backend() == "tensorflow" and not _on_gpu():
-        return "mapped_conv"
+        return "grouped_conv" if training and strides == (1, 1) else "single_conv"
+    if keras.backend.backend() == "tensorflow" and not _on_gpu():
+        # Where one example is work enough, its loop is cheaper than moving the batch into the channels and back; and
+        # for the gradient where `grouped_conv` would go through the phases of a stride.
+        large = pixels is not None and spec.geometry.taps * pixels > 1000
+        if (training and max(kernel_size) > 3 and strides != (1, 1)) or (large and not training):
+            return "mapped_conv"
     return "grouped_conv"
 
 

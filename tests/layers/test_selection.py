@@ -35,10 +35,13 @@ def test_every_form_of_either_layer_is_offered():
     assert set(selection.implementations(depthwise=True)) == both | {"shifted_taps"}
 
 
-@pytest.mark.parametrize(("batch", "expected"), [(8, "mixture_matmul"), (1, "batched_matmul")])
-def test_few_pixels_of_a_batch_are_mixed_in_one_product(batch, expected):
-    layer = CondConv2D(4, 1, num_experts=8)
-    layer.build((batch, 2, 2, 4))
+@pytest.mark.parametrize(
+    ("batch", "channels", "expected"),
+    [(8, 512, "mixture_matmul"), (None, 512, "mixture_matmul"), (1, 4, "mixture_matmul"), (1, 512, "batched_matmul")],
+)
+def test_few_pixels_are_mixed_in_one_product(batch, channels, expected):
+    layer = CondConv2D(channels, 1, num_experts=8)
+    layer.build((batch, 2, 2, channels))
     assert selection.select_form(layer.spec, 8, batch, 4) == expected
     assert selection.select_form(layer.spec, 8, batch, 196) == "batched_matmul"
     assert selection.select_form(layer.spec, 8, batch, None) == "batched_matmul"
