@@ -1,12 +1,16 @@
 """The one decoder of encoded images: what is checked up front is what training reads."""
 
+import re
+
+from condconv_keras.errors import UserError
+
 
 def decode_image(encoded, channels):
     """Decodes a JPEG, PNG, BMP or GIF (its first frame) image.
 
     Args:
         encoded: string scalar, the file's content.
-        channels: 1 (gray) or 3 (RGB); gray, palette and alpha images are converted, alpha is dropped.
+        channels: 1 (gray) or 3 (RGB): gray, palette and alpha images are converted, alpha is dropped; 0: as stored.
 
     Returns:
         A uint8 tensor `[height, width, channels]`.
@@ -31,15 +35,16 @@ def read_image(path):
     Raises:
         UserError: the file cannot be read, or is no such image.
     """
-    import pathlib
-
     import tensorflow as tf
 
-    from condconv_keras.errors import UserError
-
     try:
-        image = decode_image(pathlib.Path(path).read_bytes(), channels=0)
-    except (tf.errors.OpError, OSError) as error:
-        reason = error.message if isinstance(error, tf.errors.OpError) else error.strerror
-        raise UserError(f"expected an image, {str(path)!r} is none ({' '.join(reason.split())[:100]})") from error
+        image = decode_image(tf.io.read_file(str(path)), channels=0)
+    except tf.errors.OpError as error:
+        raise UserError(f"expected an image, {str(path)!r} is none ({decode_reason(error)})") from error
     return image[..., : 1 if image.shape[-1] < 3 else 3]
+
+
+def decode_reason(error):
+    """Why an image could not be decoded: the first line of a `tf.errors.OpError` without the name of the op."""
+    # As in "{{function_node ...}} Input is empty. [Op:DecodeImage]".
+    return re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", error.message).split("\n")[0].strip(" .")

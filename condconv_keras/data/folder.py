@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import os
 import pathlib
-import re
 from multiprocessing.pool import ThreadPool
 
 import numpy as np
@@ -12,7 +11,7 @@ import tqdm
 from absl import logging
 
 from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT, ImageDataset, slice_records
-from condconv_keras.data.decoding import decode_image
+from condconv_keras.data.decoding import decode_image, decode_reason
 from condconv_keras.errors import UserError
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
@@ -183,8 +182,7 @@ def _decoded_size(path):
     try:
         height, width, _ = _decode(path, (None, None, CHANNELS)).shape
     except tf.errors.OpError as error:
-        # The message without the name of the op: "{{function_node ...}} Input is empty. [Op:DecodeImage]".
-        return re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", error.message).split("\n")[0].strip(" .")
+        return decode_reason(error)
     return height, width
 
 
