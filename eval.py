@@ -10,6 +10,7 @@ from absl import flags
 from condconv_keras import cli
 from condconv_keras.errors import UserError
 from condconv_keras.predictors import model_kind, open_predictor
+from condconv_keras.training.config import open_run_dataset
 from condconv_keras.training.run_folder import RunFolder
 from models.cards import registered_card
 
@@ -28,7 +29,8 @@ def main(argv):
     if len(argv) > 1:
         raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
     kind = model_kind(FLAGS.model)
-    dataset = _open_dataset(RunFolder(FLAGS.model).read_config() if kind == "run" else None)
+    config = RunFolder(FLAGS.model).read_config() if kind == "run" else None
+    dataset = open_run_dataset(config, FLAGS.dataset, FLAGS.data_dir, FLAGS.validation_fraction, FLAGS.skip_bad_images)
     split = FLAGS.split or dataset.evaluation_split
     dataset.check_split(split)
 
@@ -36,11 +38,7 @@ def main(argv):
     from condconv_keras.evaluation import evaluate
 
     predictor = open_predictor(FLAGS.model, registered_card)
-    classes = len(predictor.card.class_names)
-    if classes != len(dataset.class_names):
-        raise UserError(
-            f"the model has {classes} classes, the data set {dataset.name!r} has {len(dataset.class_names)}"
-        )
+    _check_classes(predictor.card.class_names, dataset)
     batches = evaluation_batches(dataset, split, predictor.card.preprocessing, FLAGS.batch_size, scaled=False)
     metrics = evaluate(predictor.predict, _with_progress(batches, dataset.splits[split]))
     results = {
@@ -54,19 +52,17 @@ def main(argv):
     return cli.to_json(results) if FLAGS.json else cli.table(_rows(results))
 
 
-def _open_dataset(config):
-    """The data set of the flags, and where they are silent, of the run."""
-    from condconv_keras.data import open_dataset
-
-    name = FLAGS.dataset or (config and config.dataset)
-    if name is None:
-        raise UserError("--dataset is needed: only a run folder says which data it was trained on")
-    same_data = config is not None and name == config.dataset
-    fraction = FLAGS.validation_fraction
-    if fraction is None:
-        fraction = config.validation_fraction if same_data else 0.2
-    data_dir = FLAGS.data_dir or (config.data_dir if same_data else None)
-    return open_dataset(name, data_dir, fraction, FLAGS.skip_bad_images or (same_data and config.skip_bad_images))
+def _check_classes(names, dataset):
+    """Raises a `UserError` unless output `i` of the model and label `i` of the data set mean the same class."""
+    if len(names) != len(dataset.class_names):
+        raise UserError(
+            f"the model has {len(names)} classes, the data set {dataset.name!r} has {len(dataset.class_names)}"
+        )
+    if names == tuple(map(str, range(len(names)))):
+        return  # a model that does not know their names
+    for i, (mine, theirs) in enumerate(zip(names, dataset.class_names, strict=True)):
+        if mine != theirs:
+            raise UserError(f"class {i} is {mine!r} for the model and {theirs!r} in the data set {dataset.name!r}")
 
 
 def _with_progress(batches, examples):

@@ -35,7 +35,7 @@ def main(argv):
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
     write = _as_json if FLAGS.json else _as_csv if FLAGS.csv else _as_table
-    return write(predictions) if predictions else None, 1 if errors else 0
+    return write(predictions) if predictions or FLAGS.json else None, 1 if errors else 0
 
 
 def find_images(arguments):
@@ -69,15 +69,16 @@ def classify(predictor, paths):
 
     predictions, errors = [], []
     for start in range(0, len(paths), _BATCH):
-        images = {}
+        readable, images = [], []
         for path in paths[start : start + _BATCH]:
             try:
-                images[path] = predictor.card.preprocessing.evaluation_image(read_image(path))
+                images.append(predictor.card.preprocessing.evaluation_image(read_image(path)))
+                readable.append(path)
             except UserError as error:
                 errors.append(error)
         if images:
-            probabilities = predictor.predict(np.stack(list(images.values())))
-            predictions += [(path, _top(predictor.card, p)) for path, p in zip(images, probabilities, strict=True)]
+            probabilities = predictor.predict(np.stack(images))
+            predictions += [(path, _top(predictor.card, p)) for path, p in zip(readable, probabilities, strict=True)]
     return predictions, errors
 
 

@@ -6,6 +6,7 @@ Everything about the run is written to --model_dir: `config.json`, `model.keras`
 
 import dataclasses
 import importlib.metadata
+import os
 import platform
 import sys
 
@@ -13,6 +14,7 @@ from absl import flags
 
 from condconv_keras import cli
 from condconv_keras.data import Preprocessing, open_dataset
+from condconv_keras.data.dataset import is_folder
 from condconv_keras.errors import UserError
 from condconv_keras.training.config import PRECISIONS, TrainConfig
 from condconv_keras.training.recipes import RECIPES, default_recipe_name, get_recipe
@@ -29,16 +31,18 @@ flags.DEFINE_bool("skip_bad_images", False, "Leave out images that cannot be dec
 flags.DEFINE_integer("num_experts", None, "Experts of every CondConv layer.", lower_bound=1)
 flags.DEFINE_integer("start_block", None, "First CondConv block.", lower_bound=1)
 flags.DEFINE_bool("condconv_classifier", None, "Whether the classifier is a CondConv layer.")
-flags.DEFINE_float("width_multiplier", None, "Scales the channels of every layer.", lower_bound=0.01)
+flags.DEFINE_float("width_multiplier", None, "Scales the channels of every layer.", 0.01, 16.0)
 flags.DEFINE_string(
-    "recipe", None, f"Training recipe, one of {', '.join(RECIPES)}; default: the data set's or model's."
+    "recipe",
+    None,
+    f"Training recipe, one of {', '.join(RECIPES)}; default: the data set's, for ImageNet the model's, else small.",
 )
 flags.DEFINE_integer("input_size", None, "Height and width of the input in pixels.", lower_bound=32)
 flags.DEFINE_integer("epochs", None, "Epochs; default: the recipe's.", lower_bound=1)
 flags.DEFINE_integer("batch_size", None, "Batch size; scales the recipe's learning rate.", lower_bound=1)
-flags.DEFINE_float("learning_rate", None, "Peak learning rate; default: the recipe's, scaled.", lower_bound=0.0)
+flags.DEFINE_float("learning_rate", None, "Peak learning rate; default: the recipe's, scaled.", 0.0, 1000.0)
 flags.DEFINE_enum("precision", "float32", PRECISIONS, "Precision of the computation.")
-flags.DEFINE_integer("seed", 0, "Seed of initial weights, order and augmentation.", lower_bound=0)
+flags.DEFINE_integer("seed", 0, "Seed of initial weights, order and augmentation.", 0, 2**32 - 1)
 flags.DEFINE_string("initial_weights", None, "A .keras or .weights.h5 file of the same architecture to start from.")
 flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
 
@@ -82,16 +86,21 @@ def config_from_flags():
     return TrainConfig(
         model=entry.name,
         model_arguments=model_arguments,
-        dataset=FLAGS.dataset,
-        data_dir=FLAGS.data_dir,
+        dataset=_absolute(FLAGS.dataset) if is_folder(FLAGS.dataset, FLAGS.data_dir) else FLAGS.dataset,
+        data_dir=_absolute(FLAGS.data_dir),
         validation_fraction=FLAGS.validation_fraction,
         skip_bad_images=FLAGS.skip_bad_images,
         recipe_name=recipe_name,
         recipe=dataclasses.replace(recipe, **changes),
         precision=FLAGS.precision,
         seed=FLAGS.seed,
-        initial_weights=FLAGS.initial_weights,
+        initial_weights=_absolute(FLAGS.initial_weights),
     )
+
+
+def _absolute(path):
+    """A path that means the same from every folder, since the run outlives this process."""
+    return None if path is None else os.path.abspath(os.path.expanduser(path))
 
 
 def train(config, run, dataset):

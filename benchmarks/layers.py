@@ -10,13 +10,14 @@ fastest form.
 
 import collections
 import csv
-import os
 import statistics
+import sys
 import time
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from absl import flags
 
-from absl import app, flags
+from condconv_keras import cli
+from condconv_keras.errors import UserError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("only", "", "Run only the layers whose name contains this text.")
@@ -160,17 +161,19 @@ def describe(rows):
 
 
 def main(_):
+    layers = [layer for layer in LAYERS if FLAGS.only in layer[0]]
+    if not layers or not all(batch.isdigit() and int(batch) for batch in FLAGS.batch):
+        raise UserError(f"expected a part of a layer's name and batch sizes, received: {FLAGS.only}, {FLAGS.batch}")
     import tensorflow as tf
 
     # Every layer is traced once on purpose.
     tf.get_logger().setLevel("ERROR")
     rows = []
-    for layer in LAYERS:
-        if FLAGS.only in layer[0]:
-            for batch in map(int, FLAGS.batch):
-                measured = measure(layer, batch, FLAGS.rounds)
-                rows += measured
-                print(describe(measured), flush=True)
+    for layer in layers:
+        for batch in map(int, FLAGS.batch):
+            measured = measure(layer, batch, FLAGS.rounds)
+            rows += measured
+            print(describe(measured), file=sys.__stdout__, flush=True)
     if FLAGS.csv:
         with open(FLAGS.csv, "w", newline="") as file:
             writer = csv.writer(file)
@@ -179,4 +182,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    cli.run(main)

@@ -23,7 +23,7 @@ def run(main):
 
 def _parse_flags(argv):
     if _wants_help(argv):
-        return app.parse_flags_with_usage(argv)
+        return _print_help(argv)
     try:
         remaining = flags.FLAGS(argv)
     except flags.Error as error:
@@ -32,6 +32,14 @@ def _parse_flags(argv):
         # absl's own default shows what TensorFlow and TFDS do step by step.
         flags.FLAGS.verbosity = logging.WARNING
     return remaining
+
+
+def _print_help(argv):
+    """Prints the help as absl does, with the exit code of a success."""
+    try:
+        return app.parse_flags_with_usage(argv)
+    except SystemExit:
+        sys.exit(0)
 
 
 def _wants_help(argv):
@@ -47,6 +55,9 @@ def _run(main, argv):
             result = main(argv)
     except UserError as error:
         _fail(str(error))
+    except OSError as error:
+        # A full disk, a folder without the right to write: the message of the system says what and where.
+        _fail(" ".join(str(error).split()))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

@@ -6,6 +6,8 @@ import pathlib
 import shutil
 import tempfile
 
+from condconv_keras.errors import UserError
+
 
 @contextlib.contextmanager
 def whole_file(path):
@@ -22,6 +24,13 @@ def whole_file(path):
         with open(partial, "rb") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
+
+
+def check_parents(path, flag):
+    """Raises a `UserError` when a file stands where a folder of the path would have to be."""
+    for parent in pathlib.Path(path).absolute().parents:
+        if parent.exists() and not parent.is_dir():
+            raise UserError(f"{flag} {str(path)!r} cannot be made: {str(parent)!r} is a file")
 
 
 def write_text(path, text):

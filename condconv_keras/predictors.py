@@ -6,6 +6,7 @@ and returns float32 probabilities [batch, classes].
 
 import dataclasses
 import pathlib
+import zipfile
 from collections.abc import Callable
 
 import numpy as np
@@ -47,10 +48,21 @@ def model_kind(path):
         if RunFolder.is_run(path):
             if not RunFolder(path).model.is_file():
                 raise UserError(f"the run in {str(path)!r} has no model.keras yet; let its train.py command finish")
+            _check_archive(RunFolder(path).model)
             return "run"
-    elif path.suffix in (".keras", ".tflite"):
-        return path.suffix[1:]
+        if (path / FILE_NAME).is_file():
+            raise UserError(f"{str(path)!r} holds exports; give one of them, its saved_model or model.tflite")
+    elif path.suffix == ".keras":
+        _check_archive(path)
+        return "keras"
+    elif path.suffix == ".tflite":
+        return "tflite"
     raise UserError(f"expected a run folder, .keras file, SavedModel or .tflite file, {str(path)!r} is none of them")
+
+
+def _check_archive(path):
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"expected a model saved as .keras, {str(path)!r} is damaged or none")
 
 
 def open_predictor(path, card_of=None):

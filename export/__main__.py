@@ -11,9 +11,10 @@ from absl import flags
 
 from condconv_keras import cli
 from condconv_keras.errors import UserError, unknown_name
-from condconv_keras.files import whole_folder
+from condconv_keras.files import check_parents, whole_folder
 from condconv_keras.model_card import FILE_NAME
 from condconv_keras.predictors import load_classifier, model_kind
+from condconv_keras.training.config import open_run_dataset
 from condconv_keras.training.run_folder import RunFolder
 from models.cards import registered_card
 
@@ -25,6 +26,8 @@ flags.DEFINE_string("output_dir", None, "Folder to write; must not exist or be e
 flags.DEFINE_list("formats", list(FORMATS), f"Formats to write, of {', '.join(FORMATS)}.")
 flags.DEFINE_string("dataset", None, "Data whose held-out images check the files; default: the run's, else two photos.")
 flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS data sets; default: the run's.")
+flags.DEFINE_float("validation_fraction", None, "Held-out part of data without a split of its own.", 0.0, 1.0)
+flags.DEFINE_bool("skip_bad_images", False, "Leave out images that cannot be decoded instead of stopping.")
 flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
 
 
@@ -66,7 +69,10 @@ def _checked_paths():
     for name in FLAGS.formats:
         if name not in FORMATS:
             raise unknown_name("format", name, FORMATS)
+    if not FLAGS.formats:
+        raise UserError(f"--formats must name at least one of {', '.join(FORMATS)}")
     output = pathlib.Path(FLAGS.output_dir)
+    check_parents(output, "--output_dir")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"--output_dir {str(output)!r} exists and is not an empty folder; give another one")
     path = pathlib.Path(FLAGS.model)
@@ -75,15 +81,10 @@ def _checked_paths():
 
 def _open_dataset():
     """The data set whose images check the export, or None."""
-    from condconv_keras.data import open_dataset
-
-    if FLAGS.dataset is not None:
-        return open_dataset(FLAGS.dataset, FLAGS.data_dir)
-    if model_kind(FLAGS.model) != "run":
+    config = RunFolder(FLAGS.model).read_config() if model_kind(FLAGS.model) == "run" else None
+    if config is None and FLAGS.dataset is None:
         return None
-    config = RunFolder(FLAGS.model).read_config()
-    data_dir = FLAGS.data_dir or config.data_dir
-    return open_dataset(config.dataset, data_dir, config.validation_fraction, config.skip_bad_images)
+    return open_run_dataset(config, FLAGS.dataset, FLAGS.data_dir, FLAGS.validation_fraction, FLAGS.skip_bad_images)
 
 
 def _write(format_name, path, folder, model, card):

@@ -49,10 +49,15 @@ def main(argv=None):
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Answers a wrong argument with one line."""
+
+    def error(self, message):
+        self.exit(UserError.EXIT_CODE, f"error: {message}\n")
+
+
 def _parse(argv):
-    parser = argparse.ArgumentParser(
-        prog="python -m models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _Parser(prog="python -m models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern of model names, as in 'condconv_*'")
     parser.add_argument(
         "--csv",

@@ -106,7 +106,7 @@ def open_dataset(name, data_dir=None, validation_fraction=0.2, skip_bad_images=F
         from condconv_keras.data.digits import open_digits
 
         return open_digits()
-    if os.path.isdir(os.path.expanduser(name)) and not _is_prepared(name, data_dir):
+    if is_folder(name, data_dir):
         from condconv_keras.data.folder import open_folder
 
         return open_folder(name, validation_fraction, skip_bad_images)
@@ -115,6 +115,11 @@ def open_dataset(name, data_dir=None, validation_fraction=0.2, skip_bad_images=F
     from condconv_keras.data.tfds_source import open_tfds
 
     return open_tfds(name, data_dir, validation_fraction)
+
+
+def is_folder(name, data_dir):
+    """Whether a data set name means a folder of images: not the embedded set, nor one prepared in `data_dir`."""
+    return name != "digits" and os.path.isdir(os.path.expanduser(name)) and not _is_prepared(name, data_dir)
 
 
 def _is_prepared(name, data_dir):

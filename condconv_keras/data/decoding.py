@@ -47,4 +47,4 @@ def read_image(path):
 def decode_reason(error):
     """Why an image could not be decoded: the first line of a `tf.errors.OpError` without the name of the op."""
     # As in "{{function_node ...}} Input is empty. [Op:DecodeImage]".
-    return re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", error.message).split("\n")[0].strip(" .")
+    return re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", error.message).split("\n")[0].removesuffix(" name: ").strip(" .")

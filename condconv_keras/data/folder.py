@@ -75,6 +75,13 @@ def _find_splits(folder, validation_fraction):
         for split in evaluation:
             _check_same_classes(folder, split, class_names)
         return class_names, {name: _list_images(folder / name, class_names) for name in names}
+    labelled = [split for split in evaluation if _sub_folders(folder / split)]
+    if labelled and not (folder / TRAIN_SPLIT).is_dir():
+        # Images to evaluate on only.
+        class_names = _class_names(folder / labelled[0])
+        for split in labelled[1:]:
+            _check_same_classes(folder, split, class_names)
+        return class_names, {name: _list_images(folder / name, class_names) for name in labelled}
     if (folder / TRAIN_SPLIT).is_dir() and _sub_folders(folder / TRAIN_SPLIT):
         raise UserError(
             f"expected {' or '.join(EVALUATION_SPLITS)} beside train in {str(folder)!r}; "

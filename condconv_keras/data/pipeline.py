@@ -13,7 +13,7 @@ def steps_per_epoch(dataset, split, batch_size):
     examples = dataset.splits[split]
     if not 1 <= batch_size <= examples:
         raise UserError(
-            f"expected a batch size from 1 to the {examples} examples of {dataset.name!r} {split}, "
+            f"expected a batch size (--batch_size) from 1 to the {examples} examples of {dataset.name!r} {split}, "
             f"received: {batch_size}"
         )
     return examples // batch_size
@@ -81,7 +81,7 @@ def training_batches(dataset, split, preprocessing, batch_size, augmentation="no
     return _finish(batches)
 
 
-def evaluation_batches(dataset, split, preprocessing, batch_size, scaled=True):
+def evaluation_batches(dataset, split, preprocessing, batch_size, scaled=True, repeated=False):
     """Returns every image of a split exactly once, in a fixed order; the last batch may be smaller.
 
     Args:
@@ -90,6 +90,7 @@ def evaluation_batches(dataset, split, preprocessing, batch_size, scaled=True):
         preprocessing: the model's `Preprocessing`.
         batch_size: int, at least 1.
         scaled: whether pixels are the model's input or, for exported models that scale inside, left in 0..255.
+        repeated: whether the batches will be read more than once; what fits in memory is then decoded once.
 
     Returns:
         A `tf.data.Dataset` of `(float32 [batch, height, width, channels], int32 [batch])`.
@@ -106,6 +107,10 @@ def evaluation_batches(dataset, split, preprocessing, batch_size, scaled=True):
         return preprocessing.evaluation_image(dataset.decode_record(record)), label
 
     batches = dataset.records(split).map(prepare, tf.data.AUTOTUNE).batch(batch_size)
+    height, width = preprocessing.input_size
+    prepared_bytes = 4 * dataset.splits[split] * height * width * preprocessing.channels
+    if repeated and prepared_bytes <= CACHE_BYTES:
+        batches = batches.cache()
     if scaled:
         batches = batches.map(lambda images, labels: (preprocessing.scale_images(images), labels))
     return _finish(batches)

@@ -18,7 +18,7 @@ import dataclasses
 
 from keras import ops
 
-from condconv_keras.layers.geometry import ConvGeometry, taps
+from condconv_keras.layers.geometry import ConvGeometry, pad, taps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +76,9 @@ def _conv(x, kernel, geometry):
 
 
 def _depthwise_conv(x, kernel, geometry):
+    if geometry.dilation_rate != (1, 1):
+        # TensorFlow's dilated SAME needs a kernel of static shape, which an unknown batch folded into it is not.
+        x, geometry = pad(x, geometry), dataclasses.replace(geometry, padding="valid")
     return ops.depthwise_conv(x, kernel, geometry.strides, geometry.padding, "channels_last", geometry.dilation_rate)
 
 

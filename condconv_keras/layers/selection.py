@@ -88,7 +88,8 @@ def _select_kxk(spec, batch, pixels, training):
 
 def _select_depthwise(spec, batch, pixels, training):
     strides, kernel_size = spec.geometry.strides, spec.geometry.kernel_size
-    if strides[0] != strides[1]:
+    # A convolution of zero folded channels is an error in TensorFlow.
+    if strides[0] != strides[1] or batch == 0:
         return "shifted_taps"
     if _on_xla_cpu():
         # XLA's CPU backend has no fast depthwise convolution; it fuses the shifted products.

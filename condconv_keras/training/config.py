@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+from condconv_keras.data import open_dataset
 from condconv_keras.errors import UserError
 from condconv_keras.training.recipes import Recipe
 
@@ -53,6 +54,31 @@ class TrainConfig:
         """Returns the names of the fields that differ, those of the recipe as `recipe.<name>`."""
         mine, theirs = (_flat(dataclasses.asdict(config)) for config in (self, other))
         return sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
+
+
+def open_run_dataset(config, name, data_dir, validation_fraction, skip_bad_images):
+    """Opens the data set of a command about a run: what the command leaves open is the run's.
+
+    Args:
+        config: `TrainConfig` of the run, or None if the model is not one of a run.
+        name, data_dir, validation_fraction: as in `condconv_keras.data.open_dataset`, or None for the run's.
+        skip_bad_images: whether undecodable images are left out; they are, too, where the run left them out.
+
+    Returns:
+        An `ImageDataset`.
+
+    Raises:
+        UserError: there is neither a name nor a run, or the data set cannot be opened.
+    """
+    if name is None and config is None:
+        raise UserError("--dataset is needed: only a run folder says which data it was trained on")
+    if config is not None and name in (None, config.dataset):
+        name = config.dataset
+        data_dir = data_dir or config.data_dir
+        skip_bad_images = skip_bad_images or config.skip_bad_images
+        if validation_fraction is None:
+            validation_fraction = config.validation_fraction
+    return open_dataset(name, data_dir, 0.2 if validation_fraction is None else validation_fraction, skip_bad_images)
 
 
 def _flat(fields):

@@ -60,7 +60,9 @@ def train(config, run, dataset, build_model, preprocessing_of, command, versions
             config.seed,
             first_epoch=first_epoch,
         ),
-        validation_data=evaluation_batches(dataset, dataset.evaluation_split, preprocessing, recipe.batch_size),
+        validation_data=evaluation_batches(
+            dataset, dataset.evaluation_split, preprocessing, recipe.batch_size, repeated=True
+        ),
         steps_per_epoch=steps,
         epochs=recipe.epochs,
         initial_epoch=first_epoch,
@@ -69,8 +71,8 @@ def train(config, run, dataset, build_model, preprocessing_of, command, versions
         callbacks=_callbacks(run, first_epoch),
     )
     seconds = time.monotonic() - start
-    if not all(np.isfinite(v).all() for v in model.get_weights()):
-        raise UserError("training diverged: a weight is not finite; lower --learning_rate")
+    if model.stop_training or not all(np.isfinite(v).all() for v in model.get_weights()):
+        raise UserError("training diverged: the loss or a weight is not finite; lower --learning_rate")
     compute_in_float32(model)
     save_model(model, card, run.model)
     batches = evaluation_batches(

@@ -1,6 +1,7 @@
 """Training recipes as data: what a run does unless a flag says otherwise."""
 
 import dataclasses
+import re
 
 from condconv_keras.errors import unknown_name
 
@@ -76,6 +77,8 @@ RECIPES = {
         label_smoothing=0.1,
         augmentation="inception",
     ),
+    # A data set without a recipe of its own: colour photographs at the model's own size, on one small machine.
+    "small": dataclasses.replace(_DIGITS, augmentation="inception", crop_fraction=None, input_size=None),
     # No flip: it turns one digit or shoe into another.
     "digits": _DIGITS,
     "fashion_mnist": dataclasses.replace(_DIGITS, batch_size=128, learning_rate=0.1, input_size=32),
@@ -90,5 +93,8 @@ def get_recipe(name):
 
 
 def default_recipe_name(dataset, model_recipe):
-    """A data set that has a recipe of its own name is trained by it, others by the model's."""
-    return dataset if dataset in RECIPES else model_recipe
+    """The recipe of a run that names none: that of the data set's name, the model's for ImageNet, else `"small"`."""
+    name = re.split("[/:]", dataset)[0]
+    if name in RECIPES:
+        return name
+    return model_recipe if name.startswith("imagenet") else "small"

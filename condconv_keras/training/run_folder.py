@@ -4,7 +4,7 @@ import json
 import pathlib
 
 from condconv_keras.errors import UserError
-from condconv_keras.files import write_text
+from condconv_keras.files import check_parents, write_text
 from condconv_keras.training.config import TrainConfig
 
 
@@ -36,10 +36,11 @@ class RunFolder:
         """Returns the `TrainConfig`; raises a `UserError` when the folder holds none."""
         if not self.config.is_file():
             raise UserError(f"expected the folder of a training run, {str(self.path)!r} has no config.json")
-        return TrainConfig.from_json(self.config.read_text(encoding="utf-8"))
+        return TrainConfig.from_json(self.config.read_bytes())
 
     def check(self, config):
         """Raises a `UserError` unless the folder is new, empty, or of a run of the same configuration."""
+        check_parents(self.path, "--model_dir")
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"--model_dir must be a folder, {str(self.path)!r} is a file")
         if self.config.is_file():
@@ -61,4 +62,7 @@ class RunFolder:
         """Returns the results of a complete run, or None."""
         if not self.results.is_file():
             return None
-        return json.loads(self.results.read_text(encoding="utf-8"))
+        try:
+            return json.loads(self.results.read_bytes())
+        except ValueError as error:
+            raise UserError(f"expected the results of a run, {str(self.results)!r} is damaged ({error})") from error

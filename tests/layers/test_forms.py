@@ -86,6 +86,14 @@ def test_form_agrees_inside_a_traced_function(form, case, unknown):
 
 
 @requires_tensorflow
+@pytest.mark.parametrize("case", [*CONV_CASES, *DEPTHWISE_CASES], ids=str)
+@pytest.mark.parametrize("unknown", [(0,), (0, 1, 2)], ids=["batch", "batch-and-size"])
+def test_auto_agrees_for_sizes_unknown_while_tracing(case, unknown):
+    layer, inputs, arrays = prepared("auto", case)
+    assert_agrees(case, arrays, compiled_outputs_and_gradients(layer, inputs, upstream_of(case, arrays), unknown))
+
+
+@requires_tensorflow
 @pytest.mark.parametrize("case", [CONV_CASES[0], CONV_CASES[4], CONV_CASES[11], *DEPTHWISE_CASES[2:4]], ids=str)
 @pytest.mark.parametrize("unknown", [(), (0,)], ids=["static", "batch"])
 def test_auto_agrees_under_xla(case, unknown):

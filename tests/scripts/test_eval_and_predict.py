@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 import json
 
@@ -8,17 +9,30 @@ from PIL import Image
 from sklearn.metrics import log_loss, top_k_accuracy_score
 
 from condconv_keras.data import evaluation_batches, open_dataset
+from condconv_keras.model_card import load_model, save_model
 from condconv_keras.predictors import open_predictor
 from tests import commands
+from tests.images import write_digit_folder
 
 
 @pytest.fixture(scope="module")
-def stored(trained_run, exported):
+def renamed(trained_run, tmp_path_factory):
+    """The run's model with other names for its classes."""
+    model, card = load_model(trained_run / "model.keras")
+    path = tmp_path_factory.mktemp("renamed") / "m.keras"
+    names = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    save_model(model, dataclasses.replace(card, class_names=names), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def stored(trained_run, exported, renamed):
     return {
         "run": trained_run,
         "keras": trained_run / "model.keras",
         "savedmodel": exported / "saved_model",
         "tflite": exported / "model.tflite",
+        "renamed": renamed,
     }
 
 
@@ -55,7 +69,8 @@ def test_eval_of_the_training_split(stored):
 
 def test_predict_gives_the_same_classes_for_every_stored_form(stored, images):
     answers = {}
-    for kind, path in stored.items():
+    for kind in ("run", "keras", "savedmodel", "tflite"):
+        path = stored[kind]
         finished = commands.run("predict.py", f"--model={path}", "--top_k=3", "--json", images)
         answers[kind] = json.loads(finished.stdout)["predictions"]
     dataset = open_dataset("digits")
@@ -71,6 +86,26 @@ def test_predict_gives_the_same_classes_for_every_stored_form(stored, images):
             np.testing.assert_allclose(
                 [c["probability"] for c in prediction["classes"]], probabilities[order], atol=1e-5
             )
+
+
+def test_eval_refuses_classes_of_another_meaning(stored, tmp_path):
+    write_digit_folder(tmp_path / "images", per_class=2, classes=range(10))
+    commands.assert_refused(
+        "eval.py", f"--model={stored['renamed']}", f"--dataset={tmp_path / 'images'}", contains="'zero' for the model"
+    )
+
+
+def test_eval_of_a_folder_with_a_test_split_alone(stored, tmp_path):
+    paths = write_digit_folder(tmp_path / "images/test", per_class=2, classes=range(10))
+    finished = commands.run("eval.py", f"--model={stored['tflite']}", f"--dataset={tmp_path / 'images'}", "--json")
+    assert json.loads(finished.stdout)["examples"] == len(paths)
+
+
+def test_predict_answers_for_every_path_it_was_given(stored, images):
+    image = images / "0.png"
+    finished = commands.run("predict.py", f"--model={stored['tflite']}", "--top_k=1", "--csv", image, image)
+    _, first, second = finished.stdout.splitlines()
+    assert first == second
 
 
 def test_predict_formats(stored, images):
@@ -109,12 +144,22 @@ def test_a_file_that_is_no_image_is_named_and_the_others_are_classified(stored, 
         (["-m", "export", "--model={tflite}", "--output_dir={tmp}/out"], "is a tflite export"),
         (["-m", "export", "--model={run}", "--output_dir={tmp}/out", "--formats=onnx"], "unknown format 'onnx'"),
         (["-m", "export", "--model={run}", "--output_dir={run}"], "is not an empty folder"),
+        (["-m", "export", "--model={run}", "--output_dir={text}/x"], "is a file"),
+        (["-m", "export", "--model={run}", "--output_dir={tmp}/out", "--formats="], "at least one of"),
+        (["-m", "export", "--model={corrupt}", "--output_dir={tmp}/out"], "expected a model saved as .keras"),
+        (["eval.py", "--model={corrupt}", "--dataset=digits"], "expected a model saved as .keras"),
+        (["predict.py", "--model={corrupt}", "{corrupt}"], "expected a model saved as .keras"),
+        (["predict.py", "--model={exported}", "{text}"], "saved_model or model.tflite"),
+        (["-m", "models", "--cvs"], "--cvs"),
+        (["-m", "benchmarks.layers", "--batch=abc"], "abc"),
     ],
 )
 def test_wrong_input_is_one_line_at_once(stored, tmp_path, arguments, contains):
     (tmp_path / "text.txt").write_text("hello")
     (tmp_path / "empty").mkdir()
-    names = {**stored, "tmp": tmp_path, "text": tmp_path / "text.txt"}
+    (tmp_path / "corrupt.keras").write_bytes(stored["keras"].read_bytes()[:1000])
+    names = {**stored, "tmp": tmp_path, "text": tmp_path / "text.txt", "corrupt": tmp_path / "corrupt.keras"}
+    names["exported"] = stored["tflite"].parent
     arguments = [argument.format(**names) for argument in arguments]
     commands.assert_refused(*arguments, contains=contains, **commands.without_frameworks(tmp_path))
     assert not (tmp_path / "out").exists()
@@ -124,10 +169,7 @@ def test_wrong_input_is_one_line_at_once(stored, tmp_path, arguments, contains):
     ("arguments", "contains"),
     [
         (["eval.py", "--model={run}", "--split=tset"], "train, test"),
-        (["eval.py", "--model={corrupt}", "--dataset=digits"], "expected a model saved as .keras"),
-        (["predict.py", "--model={corrupt}", "{corrupt}"], "expected a model saved as .keras"),
         (["predict.py", "--model={run}", "{corrupt}"], "expected an image"),
-        (["-m", "export", "--model={corrupt}", "--output_dir={tmp}/out"], "expected a model saved as .keras"),
     ],
 )
 def test_damaged_files_are_one_line(stored, tmp_path, arguments, contains):

@@ -112,6 +112,8 @@ def test_a_folder_of_images(tmp_path):
         (["--epochs=many"], "--epochs=many"),
         (["--precision=float64"], "float32"),
         (["--input_size=16"], "--input_size=16"),
+        (["--seed=5000000000"], "--seed=5000000000"),
+        (["--width_multiplier=inf"], "--width_multiplier=inf"),
         (["stray"], "stray"),
     ],
 )
@@ -132,6 +134,31 @@ def test_wrong_input_is_one_line_at_once(tmp_path, flags, contains):
 def test_what_does_not_fit_the_model_or_the_data_is_one_line(tmp_path, flags, contains):
     commands.assert_refused("train.py", *SMALL, f"--model_dir={tmp_path / 'run'}", *flags, contains=contains)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_below_a_file_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    environment = commands.without_frameworks(tmp_path)
+    commands.assert_refused(
+        "train.py", *SMALL, f"--model_dir={tmp_path / 'file/run'}", contains="is a file", **environment
+    )
+
+
+def test_a_folder_is_the_same_from_every_folder(tmp_path):
+    """A relative path is stored as an absolute one, except where it names the embedded data set."""
+    code = (
+        "import sys, train\n"
+        "train.FLAGS(['train.py', '--model=mobilenet_v1', '--model_dir=x', f'--dataset={sys.argv[1]}'])\n"
+        "config = train.config_from_flags()\n"
+        "print(config.dataset, config.recipe_name)"
+    )
+    for name, dataset, recipe in (
+        ("tests/", str(commands.ROOT / "tests"), "small"),
+        ("digits", "digits", "digits"),
+        ("fashion_mnist:3.0.1", "fashion_mnist:3.0.1", "fashion_mnist"),
+        ("imagenet2012", "imagenet2012", "mobilenet"),
+    ):
+        assert commands.run("-c", code, name).stdout.split() == [dataset, recipe]
 
 
 def test_experts_of_a_plain_model_are_refused(tmp_path):
