@@ -65,21 +65,19 @@ def check(path, model, card, images):
 
 
 def check_images(dataset, preprocessing):
-    """Returns `NUM_IMAGES` real images ready for the model, float32 [count, height, width, channels] in 0..255.
+    """Returns real images ready for the model, float32 [count, height, width, channels] in 0..255.
 
     Args:
-        dataset: an `ImageDataset`, its held-out images are taken; None for patches of the two photographs that
-            scikit-learn ships.
+        dataset: an `ImageDataset`, its held-out images are taken; with None, or a single image, patches of the two
+            photographs that scikit-learn ships.
         preprocessing: `Preprocessing`.
     """
-    if dataset is None:
-        images = (preprocessing.evaluation_image(patch) for patch in _photograph_patches())
-    else:
-        examples = dataset.examples(dataset.evaluation_split).take(NUM_IMAGES)
-        images = [preprocessing.evaluation_image(image) for image, _ in examples]
-        if len(images) < 2:
-            images += [preprocessing.evaluation_image(patch) for patch in _photograph_patches()]
-    return np.stack(list(images))
+    images = []
+    if dataset is not None:
+        images = [image for image, _ in dataset.examples(dataset.evaluation_split).take(NUM_IMAGES)]
+    if len(images) < 2:
+        images += _photograph_patches()
+    return np.stack([preprocessing.evaluation_image(image) for image in images])
 
 
 def _photograph_patches():

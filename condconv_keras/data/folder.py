@@ -69,19 +69,15 @@ def open_folder(root, validation_fraction, skip_bad_images):
 def _find_splits(folder, validation_fraction):
     """Returns the class names and a dict of split name to its list of `_Image`."""
     evaluation = [split for split in EVALUATION_SPLITS if (folder / split).is_dir()]
-    if (folder / TRAIN_SPLIT).is_dir() and evaluation:
+    if (folder / TRAIN_SPLIT).is_dir():
         names = [TRAIN_SPLIT, *evaluation]
-        class_names = _class_names(folder / TRAIN_SPLIT)
-        for split in evaluation:
-            _check_same_classes(folder, split, class_names)
+    else:  # images to evaluate on only, or none: a class may be called "test"
+        names = [split for split in evaluation if _sub_folders(folder / split)]
+    if evaluation and names:
+        class_names = _class_names(folder / names[0])
+        for split in names[1:]:
+            _check_same_classes(folder, names[0], split, class_names)
         return class_names, {name: _list_images(folder / name, class_names) for name in names}
-    labelled = [split for split in evaluation if _sub_folders(folder / split)]
-    if labelled and not (folder / TRAIN_SPLIT).is_dir():
-        # Images to evaluate on only.
-        class_names = _class_names(folder / labelled[0])
-        for split in labelled[1:]:
-            _check_same_classes(folder, split, class_names)
-        return class_names, {name: _list_images(folder / name, class_names) for name in labelled}
     if (folder / TRAIN_SPLIT).is_dir() and _sub_folders(folder / TRAIN_SPLIT):
         raise UserError(
             f"expected {' or '.join(EVALUATION_SPLITS)} beside train in {str(folder)!r}; "
@@ -102,17 +98,17 @@ def _class_names(folder):
     return names
 
 
-def _check_same_classes(folder, split, class_names):
+def _check_same_classes(folder, first, split, class_names):
     names = _class_names(folder / split)
-    only_train = sorted(set(class_names) - set(names))
+    only_first = sorted(set(class_names) - set(names))
     only_split = sorted(set(names) - set(class_names))
-    if only_train or only_split:
+    if only_first or only_split:
         differences = [
             f"only in {where}: {_some(classes)}"
-            for where, classes in ((TRAIN_SPLIT, only_train), (split, only_split))
+            for where, classes in ((first, only_first), (split, only_split))
             if classes
         ]
-        raise UserError(f"the classes of train and {split} in {str(folder)!r} differ: {'; '.join(differences)}")
+        raise UserError(f"the classes of {first} and {split} in {str(folder)!r} differ: {'; '.join(differences)}")
 
 
 def _some(names, limit=5):
