@@ -13,7 +13,8 @@ class Preprocessing:
     Attributes:
         input_size: `(height, width)` in pixels.
         channels: 1 (gray) or 3 (RGB).
-        offset, scale: the model's input is `(x - offset) / scale` for pixels `x` in 0..255.
+        offset, scale: the model's input is `(x - offset) / scale` for pixels `x` in 0..255. A number, or a tuple of
+            one number per channel.
         interpolation: `"bicubic"` or `"bilinear"`, antialiased when an image shrinks.
         crop_fraction: in (0, 1]. Below 1 evaluation keeps the centre crop of that fraction of the image's shorter
             side (of the largest box with the input's aspect ratio, if that is not square), as EfficientNet's
@@ -25,8 +26,8 @@ class Preprocessing:
 
     input_size: tuple[int, int]
     channels: int
-    offset: float
-    scale: float
+    offset: float | tuple[float, ...]
+    scale: float | tuple[float, ...]
     interpolation: str = "bicubic"
     crop_fraction: float = 1.0
 
@@ -37,10 +38,16 @@ class Preprocessing:
             raise ValueError(f"`input_size` is two positive integers (height, width). Received: {size}")
         if self.channels not in (1, 3):
             raise ValueError(f"`channels` is 1 or 3. Received: {self.channels!r}")
-        if not math.isfinite(self.offset):
-            raise ValueError(f"`offset` is a finite number. Received: {self.offset!r}")
-        if not math.isfinite(self.scale) or self.scale == 0:
-            raise ValueError(f"`scale` is a finite number other than 0. Received: {self.scale!r}")
+        for name in ("offset", "scale"):
+            value = getattr(self, name)
+            if isinstance(value, list | tuple):
+                object.__setattr__(self, name, tuple(value))
+                if len(value) != self.channels:
+                    raise ValueError(f"`{name}` has one number for each of {self.channels} channels. Received: {value}")
+        if not all(map(math.isfinite, _numbers(self.offset))):
+            raise ValueError(f"`offset` is a finite number, or one per channel. Received: {self.offset!r}")
+        if not all(math.isfinite(number) and number != 0 for number in _numbers(self.scale)):
+            raise ValueError(f"`scale` is a finite number other than 0, or one per channel. Received: {self.scale!r}")
         if self.interpolation not in INTERPOLATIONS:
             raise ValueError(f"`interpolation` is one of {INTERPOLATIONS}. Received: {self.interpolation!r}")
         if not 0 < self.crop_fraction <= 1:
@@ -48,7 +55,7 @@ class Preprocessing:
 
     def to_dict(self):
         """Returns the fields as a dict that JSON can hold."""
-        return dataclasses.asdict(self) | {"input_size": list(self.input_size)}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
 
     @classmethod
     def from_dict(cls, fields):
@@ -111,3 +118,7 @@ class Preprocessing:
         crop_width = tf.maximum(tf.cast(self.crop_fraction * box_width, tf.int32), 1)
         begin = [(height - crop_height + 1) // 2, (width - crop_width + 1) // 2, 0]
         return tf.slice(image, begin, [crop_height, crop_width, -1])
+
+
+def _numbers(value):
+    return value if isinstance(value, tuple) else (value,)

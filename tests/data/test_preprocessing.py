@@ -34,6 +34,9 @@ def test_from_dict_refuses_other_fields(fields):
         ("channels", 4),
         ("offset", float("nan")),
         ("scale", 0),
+        ("offset", (1.0, 2.0)),
+        ("scale", (1.0, 2.0, 0.0)),
+        ("offset", (1.0, 2.0, float("inf"))),
         ("interpolation", "nearest"),
         ("crop_fraction", 0.0),
         ("crop_fraction", 1.1),
@@ -48,6 +51,14 @@ def test_scale_images():
     scaled = Preprocessing(**FIELDS).scale_images(np.array([0, 127, 255], np.uint8))
     assert scaled.dtype == tf.float32
     np.testing.assert_allclose(scaled, [-127 / 128, 0, 1])
+
+
+def test_scaling_per_channel_survives_json():
+    fields = {**FIELDS, "offset": (10.0, 20.0, 30.0), "scale": (1.0, 2.0, 5.0)}
+    preprocessing = Preprocessing.from_dict(json.loads(json.dumps(Preprocessing(**fields).to_dict())))
+    assert preprocessing == Preprocessing(**fields)
+    scaled = preprocessing.scale_images(np.full((2, 1, 1, 3), 40.0))
+    np.testing.assert_allclose(scaled, np.broadcast_to([30, 10, 2], (2, 1, 1, 3)))
 
 
 def test_an_image_of_the_input_size_keeps_its_values():
