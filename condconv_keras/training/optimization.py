@@ -12,21 +12,23 @@ def make_optimizer(recipe, steps_per_epoch):
         recipe.schedule,
         warmup_steps=round(recipe.warmup_epochs * steps_per_epoch),
         total_steps=recipe.epochs * steps_per_epoch,
-        steps_per_epoch=steps_per_epoch,
         decay_rate=recipe.decay_rate,
+        decay_steps=recipe.decay_epochs * steps_per_epoch,
     )
     if recipe.optimizer == "sgd":
         return keras.optimizers.SGD(schedule, momentum=recipe.momentum, nesterov=True)
+    if recipe.optimizer == "rmsprop":
+        return keras.optimizers.RMSprop(schedule, rho=0.9, momentum=recipe.momentum, epsilon=1e-3)
     if recipe.optimizer == "adamw":
         return keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay)
-    raise ValueError(f"`optimizer` must be 'sgd' or 'adamw'. Received: optimizer={recipe.optimizer!r}")
+    raise ValueError(f"`optimizer` must be 'sgd', 'rmsprop' or 'adamw'. Received: optimizer={recipe.optimizer!r}")
 
 
 def apply_weight_decay(model, recipe, optimizer):
     """Applies the recipe's weight decay to every trainable variable but those of batch normalisation.
 
-    With SGD it is an L2 term of the loss, as in the paper's code (`weight_decay * l2_loss`, experts and routers
-    included); AdamW decays the variables itself and is told which to leave out.
+    With SGD and RMSProp it is an L2 term of the loss, as in the paper's code (`weight_decay * l2_loss`, experts and
+    routers included); AdamW decays the variables itself and is told which to leave out.
     """
     layers = model._flatten_layers(include_self=False)
     normalisation = [v for layer in layers if isinstance(layer, keras.layers.BatchNormalization) for v in layer.weights]

@@ -12,17 +12,18 @@ class Recipe:
 
     Attributes:
         epochs, batch_size: positive integers.
-        optimizer: `"sgd"` (Nesterov momentum) or `"adamw"`.
-        momentum: of SGD, in [0, 1).
+        optimizer: `"sgd"` (Nesterov momentum), `"rmsprop"` (rho 0.9, epsilon 1e-3) or `"adamw"`.
+        momentum: of SGD and RMSProp, in [0, 1).
         learning_rate: peak learning rate at `batch_size`; another batch size scales it in proportion.
-        schedule: after the warm-up, `"cosine"` to zero at the last step or `"exponential"`, times `decay_rate` per
-            epoch.
-        decay_rate: of the exponential schedule.
+        schedule: after the warm-up, `"cosine"` to zero at the last step, `"exponential"` or `"staircase"`, times
+            `decay_rate` every `decay_epochs` epochs: continuously from the warm-up on, or in steps from the start.
+        decay_rate, decay_epochs: of the exponential schedules.
         warmup_epochs: epochs of linear warm-up from zero; may be a fraction.
         weight_decay: factor of half the sum of squares of all variables but batch normalisation's, added to the loss;
             of AdamW its decoupled weight decay of the same variables.
         label_smoothing: in [0, 1).
         dropout_rate: before the classifier, in [0, 1).
+        stochastic_depth_rate: probability of dropping the last residual block in training, in [0, 1).
         augmentation: `"none"`, `"pad_crop"` or `"inception"`.
         crop_fraction: of the evaluation's centre crop, or None for the model's own.
         bn_momentum: of batch normalisation, or None for the model's own.
@@ -40,7 +41,9 @@ class Recipe:
     augmentation: str
     momentum: float = 0.9
     decay_rate: float = 1.0
+    decay_epochs: float = 1.0
     dropout_rate: float = 0.0
+    stochastic_depth_rate: float = 0.0
     crop_fraction: float | None = None
     bn_momentum: float | None = None
     input_size: int | None = None
@@ -63,6 +66,26 @@ _DIGITS = Recipe(
     input_size=64,
 )
 
+# The authors' code (efficientnet/condconv, mnasnet in tensorflow/tpu) without the moving average of the weights that it
+# evaluates, which training does not have yet.
+_MNASNET = Recipe(
+    epochs=350,
+    batch_size=1024,
+    optimizer="rmsprop",
+    learning_rate=0.016 * 1024 / 256,
+    schedule="staircase",
+    decay_rate=0.97,
+    decay_epochs=2.4,
+    warmup_epochs=5,
+    weight_decay=1e-5,
+    label_smoothing=0.1,
+    augmentation="inception",
+    dropout_rate=0.2,
+)
+_EFFICIENTNET = dataclasses.replace(
+    _MNASNET, batch_size=2048, learning_rate=0.016 * 2048 / 256, stochastic_depth_rate=0.2
+)
+
 RECIPES = {
     # Kornblith, Shlens, Le (arXiv 1805.08974), appendix; the number of epochs is not published, this is our choice.
     "mobilenet": Recipe(
@@ -77,6 +100,9 @@ RECIPES = {
         label_smoothing=0.1,
         augmentation="inception",
     ),
+    "efficientnet": _EFFICIENTNET,
+    "efficientnet_condconv": dataclasses.replace(_EFFICIENTNET, dropout_rate=0.25),
+    "mnasnet": _MNASNET,
     # A data set without a recipe of its own: colour photographs at the model's own size, on one small machine.
     "small": dataclasses.replace(_DIGITS, augmentation="inception", crop_fraction=None, input_size=None),
     # No flip: it turns one digit or shoe into another.

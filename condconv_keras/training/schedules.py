@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+_SCHEDULES = ("cosine", "exponential", "staircase")
+
 
 @keras.saving.register_keras_serializable(package="condconv_keras")
 class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
@@ -13,22 +15,23 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
     Args:
         learning_rate: peak, reached after `warmup_steps`.
         schedule: `"cosine"`: half a cosine from the peak to zero at `total_steps`; `"exponential"`: the peak times
-            `decay_rate` to the power of the epochs since the warm-up, continuous in the step.
+            `decay_rate` for every `decay_steps` since the warm-up, continuous in the step; `"staircase"`: the peak
+            times `decay_rate` for every whole `decay_steps` since the start, the warm-up included, as in
+            `build_learning_rate`, utils.py of EfficientNet in tensorflow/tpu.
         warmup_steps: steps of the warm-up; 0 for none.
         total_steps: steps of the run.
-        steps_per_epoch: steps of an epoch.
-        decay_rate: per epoch, of the exponential decay.
+        decay_rate, decay_steps: of the exponential decays.
     """
 
-    def __init__(self, learning_rate, schedule, warmup_steps, total_steps, steps_per_epoch, decay_rate=1.0):
-        if schedule not in ("cosine", "exponential"):
-            raise ValueError(f"`schedule` must be 'cosine' or 'exponential'. Received: schedule={schedule!r}")
+    def __init__(self, learning_rate, schedule, warmup_steps, total_steps, decay_rate=1.0, decay_steps=1):
+        if schedule not in _SCHEDULES:
+            raise ValueError(f"`schedule` must be one of {_SCHEDULES}. Received: schedule={schedule!r}")
         self.learning_rate = learning_rate
         self.schedule = schedule
         self.warmup_steps = warmup_steps
         self.total_steps = total_steps
-        self.steps_per_epoch = steps_per_epoch
         self.decay_rate = decay_rate
+        self.decay_steps = decay_steps
 
     def __call__(self, step):
         step = ops.cast(step, "float32")
@@ -37,8 +40,10 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         if self.schedule == "cosine":
             fraction = ops.minimum(after / max(self.total_steps - self.warmup_steps, 1), 1.0)
             factor = 0.5 * (1.0 + ops.cos(math.pi * fraction))
+        elif self.schedule == "exponential":
+            factor = ops.power(float(self.decay_rate), after / self.decay_steps)
         else:
-            factor = ops.power(float(self.decay_rate), after / self.steps_per_epoch)
+            factor = ops.power(float(self.decay_rate), ops.floor(step / self.decay_steps))
         return self.learning_rate * ops.where(step < self.warmup_steps, warmup, factor)
 
     def get_config(self):
@@ -47,6 +52,6 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
             "schedule": self.schedule,
             "warmup_steps": self.warmup_steps,
             "total_steps": self.total_steps,
-            "steps_per_epoch": self.steps_per_epoch,
             "decay_rate": self.decay_rate,
+            "decay_steps": self.decay_steps,
         }

@@ -52,6 +52,19 @@ def test_adamw_decays_all_but_batch_norm():
         np.testing.assert_allclose(variable.numpy(), value * factor, rtol=1e-5)
 
 
+def test_rmsprop_step_of_the_efficientnet_recipe():
+    recipe = dataclasses.replace(get_recipe("efficientnet"), warmup_epochs=0)
+    optimizer = make_optimizer(recipe, 10)
+    variable = keras.Variable([1.0, -2.0])
+    mean_square, velocity, expected = np.zeros(2), np.zeros(2), np.array([1.0, -2.0])
+    for gradient in ([0.5, -0.1], [0.3, 0.2]):
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+        mean_square = 0.9 * mean_square + 0.1 * np.square(gradient)
+        velocity = 0.9 * velocity + 0.016 * 8 * np.array(gradient) / np.sqrt(mean_square + 1e-3)
+        expected -= velocity
+    np.testing.assert_allclose(variable, expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_loss_is_smoothed_cross_entropy_of_logits(smoothing):
     recipe = dataclasses.replace(get_recipe("digits"), label_smoothing=smoothing)
