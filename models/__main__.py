@@ -1,32 +1,20 @@
-"""Prints the models with their size and cost next to the paper's figures: `python -m models [pattern] [--csv [PATH]]`.
+"""Prints the models with their size and cost next to the paper's figures.
 
-Parameters and multiply-adds are counted on the model as it is built here (`condconv_keras.profiling` has the rules);
-the paper's columns are what its authors report. Multiply-adds and parameters are in millions, top-1 in percent.
+`python -m models [pattern]` prints a table, `--csv [PATH]` writes it as CSV and `--markdown [PATH]` as one card per
+model (docs/models.md). Parameters and multiply-adds are counted on the model as it is built here
+(`condconv_keras.profiling` has the rules); the paper's columns are what its authors report. Multiply-adds are in
+millions, top-1 in percent.
 """
 
 import argparse
-import csv
-import io
 import os
 import sys
 
 from condconv_keras.errors import UserError, unknown_name
 from condconv_keras.files import write_text
-from models.registry import create_model, list_models, model_entry
+from models.registry import list_models
 
-_COLUMNS = (
-    "model",
-    "input",
-    "parameters",
-    "of which BN",
-    "multiply-adds",
-    "convolution",
-    "mixing",
-    "routing",
-    "paper multiply-adds",
-    "difference %",
-    "paper top-1 %",
-)
+_MARKDOWN_PATH = "docs/models.md"
 
 
 def main(argv=None):
@@ -36,13 +24,10 @@ def main(argv=None):
         names = list_models(options.pattern)
         if not names:
             raise unknown_name("model", options.pattern, list_models())
-        _check_csv_path(options.csv)
+        _check_path("--csv", options.csv, ".csv")
+        _check_path("--markdown", options.markdown, ".md")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        rows = [_row(model_entry(name)) for name in names]
-        if options.csv is None:
-            print(_table(rows))
-        else:
-            _write_csv(rows, options.csv)
+        _write(_measure(names), options)
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return UserError.EXIT_CODE
@@ -59,75 +44,50 @@ class _Parser(argparse.ArgumentParser):
 def _parse(argv):
     parser = _Parser(prog="python -m models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern of model names, as in 'condconv_*'")
-    parser.add_argument(
-        "--csv",
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument(
+        "--csv", nargs="?", const="-", metavar="PATH", help="write CSV to PATH (*.csv) or standard output"
+    )
+    output.add_argument(
+        "--markdown",
         nargs="?",
-        const="-",
+        const=_MARKDOWN_PATH,
         metavar="PATH",
-        help="write CSV to PATH (*.csv) or standard output",
+        help=f"write the model cards to PATH (*.md), default {_MARKDOWN_PATH}",
     )
     return parser.parse_args(argv)
 
 
-def _check_csv_path(path):
+def _check_path(flag, path, suffix):
     if path in (None, "-"):
         return
     # The suffix catches `--csv 'mobilenet*'`, a pattern taken for the path.
-    if not path.endswith(".csv") or not os.path.isdir(os.path.dirname(path) or "."):
-        raise UserError(f"--csv takes a path that ends in .csv, in a folder that exists. Received: {path!r}")
+    if not path.endswith(suffix) or not os.path.isdir(os.path.dirname(path) or "."):
+        raise UserError(f"{flag} takes a path that ends in {suffix}, in a folder that exists. Received: {path!r}")
 
 
-def _row(entry):
-    """One line of the table: strings in the order of `_COLUMNS`, empty where the paper has no figure."""
-    import keras
+def _measure(names):
+    """The rows of the models, with progress on a terminal."""
+    from tqdm import tqdm
 
-    from condconv_keras.profiling import profile
+    from models.table import measure
 
-    model = create_model(entry.name)
-    counts = profile(model)
-    input_shape = "x".join(str(size) for size in model.input.shape[1:])
-    keras.backend.clear_session()
-    difference = ""
-    if entry.paper_multiply_adds:
-        difference = f"{counts.multiply_adds / 1e4 / entry.paper_multiply_adds - 100:+.2f}"
-    return (
-        entry.name,
-        input_shape,
-        _millions(counts.parameters),
-        _millions(counts.batch_norm_parameters),
-        _millions(counts.multiply_adds),
-        _millions(counts.convolution),
-        _millions(counts.mixing),
-        _millions(counts.routing),
-        "" if entry.paper_multiply_adds is None else f"{entry.paper_multiply_adds:g}",
-        difference,
-        "" if entry.paper_top_1 is None else f"{entry.paper_top_1:.1f}",
-    )
+    return [measure(name) for name in tqdm(names, disable=None, leave=False, unit="model")]
 
 
-def _millions(count):
-    return f"{count / 1e6:.2f}"
+def _write(rows, options):
+    from models import cards_page, table
 
-
-def _table(rows):
-    """Aligned columns: names to the left, figures to the right."""
-    lines = [_COLUMNS, *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(_COLUMNS))]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
-        for line in lines
-    )
-
-
-def _write_csv(rows, path):
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    writer.writerows(rows)
+    if options.markdown is not None:
+        text, path = cards_page.page(rows), options.markdown
+    elif options.csv is not None:
+        text, path = table.as_csv(rows), options.csv
+    else:
+        text, path = table.as_table(rows) + "\n", "-"
     if path == "-":
-        sys.stdout.write(text.getvalue())
-        return
-    write_text(path, text.getvalue())
+        sys.stdout.write(text)
+    else:
+        write_text(path, text)
 
 
 if __name__ == "__main__":

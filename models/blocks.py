@@ -1,4 +1,4 @@
-"""The layers and blocks that the families share, plain or conditional.
+"""The layers that the families share, plain or conditional, and the walk over their block tables.
 
 A block is written once: it passes a routing tensor, or None, to the layers that it asks a `LayerFactory` for, and each
 becomes the CondConv layer or the plain one of the same name. A twin has its plain network's layers and the routers.
@@ -12,20 +12,51 @@ from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
 from models.placement import CondConvPlacement
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class LayerFactory:
     """Makes the layers of one network.
 
     Attributes:
-        placement: the CondConv layers, or None for a plain network.
-        bn_momentum, bn_epsilon: of every batch normalisation.
         activation: name of the activation that follows the batch normalisations, as in `"relu6"`.
+        bn_momentum, bn_epsilon: of every batch normalisation.
+        placement: the CondConv layers, or None for a plain network.
+        first_block: number of the first CondConv block, or None for a plain network.
+        padding: `"same"` or `"symmetric"`, see `NetworkOptions`.
     """
 
-    placement: CondConvPlacement | None
+    activation: str
     bn_momentum: float
     bn_epsilon: float
-    activation: str
+    placement: CondConvPlacement | None = None
+    first_block: int | None = None
+    padding: str = "same"
+
+    @classmethod
+    def of(cls, options, *, activation, group_sizes, has_head=False, has_shortcut=False):
+        """The factory of a network.
+
+        Args:
+            options: `NetworkOptions`.
+            activation: name of the activation.
+            group_sizes: number of blocks of each group of the network.
+            has_head, has_shortcut: whether the network has a head convolution, projection shortcuts.
+
+        Raises:
+            ValueError: the placement names a block, group or layer that the network does not have.
+        """
+        placement = options.placement
+        if placement is not None:
+            for name, exists in (("condconv_head", has_head), ("condconv_shortcut", has_shortcut)):
+                if getattr(placement, name) and not exists:
+                    raise ValueError(f"`{name}` must be False: {options.name} has no such layer. Received: {name}=True")
+        return cls(
+            activation=activation,
+            bn_momentum=options.bn_momentum,
+            bn_epsilon=options.bn_epsilon,
+            placement=placement,
+            first_block=placement and placement.first_block(group_sizes),
+            padding=options.padding,
+        )
 
     def block_routing(self, x, block):
         """The routing weights of a block (paper, section 3: from the block's input), or None for a plain block.
@@ -34,31 +65,51 @@ class LayerFactory:
             x: the block's input.
             block: number of the block, from 1. The router is named `block_<number>_routing`.
         """
-        if self.placement is None or block < self.placement.start_block:
+        if self.first_block is None or block < self.first_block:
             return None
-        return Routing(self.placement.num_experts, name=f"block_{block}_routing")(x)
+        return self._routing(x, f"block_{block}_routing")
+
+    def head_routing(self, x):
+        """The routing weights of the head convolution from its input, or None for a plain one."""
+        return self._routing(x, "head_routing") if self.placement and self.placement.condconv_head else None
 
     def classifier_routing(self, features):
         """The routing weights of the classifier from the pooled features, or None for a plain classifier."""
-        if self.placement is None or not self.placement.condconv_classifier:
+        if not self.placement or not self.placement.condconv_classifier:
             return None
-        return Routing(self.placement.num_experts, name="classifier_routing")(features)
+        return self._routing(features, "classifier_routing")
+
+    def _routing(self, x, name):
+        return Routing(self.placement.num_experts, name=name)(x)
 
     def conv(self, x, filters, kernel_size, *, name, strides=1, routing=None, **options):
-        """A bias-free convolution with TensorFlow's SAME padding unless `options` say otherwise."""
+        """A bias-free convolution that pads by the factory's rule, unless `options` say otherwise."""
         options = {"use_bias": False, "kernel_initializer": conv_initializer(), **options}
-        options.update(strides=strides, padding="same", name=name)
+        x, padding = self._pad(x, kernel_size, strides, name)
+        options.update(strides=strides, padding=padding, name=name)
         if routing is None:
             return keras.layers.Conv2D(filters, kernel_size, **options)(x)
         return CondConv2D(filters, kernel_size, num_experts=routing.shape[-1], **options)(x, routing)
 
     def depthwise(self, x, kernel_size, *, name, strides=1, routing=None):
-        """A bias-free depthwise convolution with TensorFlow's SAME padding."""
-        options = {"strides": strides, "padding": "same", "use_bias": False, "name": name}
+        """A bias-free depthwise convolution that pads by the factory's rule."""
+        x, padding = self._pad(x, kernel_size, strides, name)
+        options = {"strides": strides, "padding": padding, "use_bias": False, "name": name}
         options["depthwise_initializer"] = conv_initializer()
         if routing is None:
             return keras.layers.DepthwiseConv2D(kernel_size, **options)(x)
         return DepthwiseCondConv2D(kernel_size, num_experts=routing.shape[-1], **options)(x, routing)
+
+    def max_pool(self, x, *, name):
+        """A 3x3 max-pooling of stride 2 that pads by the factory's rule; for an input that is nowhere negative."""
+        x, padding = self._pad(x, 3, 2, name)
+        return keras.layers.MaxPooling2D(3, strides=2, padding=padding, name=name)(x)
+
+    def _pad(self, x, kernel_size, strides, name):
+        """The input and the `padding` argument of the layer `name`, whose kernel has an odd size."""
+        if self.padding == "same" or strides == 1 or kernel_size == 1:
+            return x, "same"
+        return keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x), "valid"
 
     def norm(self, x, *, name):
         """Batch normalisation of the layer `name`, named `<name>_bn`."""
@@ -67,9 +118,17 @@ class LayerFactory:
             axis=axis, momentum=self.bn_momentum, epsilon=self.bn_epsilon, name=f"{name}_bn"
         )(x)
 
+    def act(self, x, *, name):
+        """The factory's activation, named `<name>_activation`."""
+        return keras.layers.Activation(self.activation, name=f"{name}_activation")(x)
+
     def norm_act(self, x, *, name):
         """Batch normalisation and the activation of the layer `name`, named `<name>_bn` and `<name>_activation`."""
-        return keras.layers.Activation(self.activation, name=f"{name}_activation")(self.norm(x, name=name))
+        return self.act(self.norm(x, name=name), name=name)
+
+    def conv_norm(self, x, filters, kernel_size, *, name, **options):
+        """Convolution and batch normalisation; arguments as in `conv`."""
+        return self.norm(self.conv(x, filters, kernel_size, name=name, **options), name=name)
 
     def conv_norm_act(self, x, filters, kernel_size, *, name, **options):
         """Convolution, batch normalisation, activation; arguments as in `conv`."""
@@ -80,21 +139,40 @@ class LayerFactory:
         return self.norm_act(self.depthwise(x, kernel_size, name=name, **options), name=name)
 
 
-def separable_block(factory, x, filters, *, strides, block):
-    """MobileNetV1's block: a 3x3 depthwise and a 1x1 convolution, both fed by the block's one router.
+def apply_blocks(x, blocks, apply, *, stride):
+    """Applies a network's blocks in order and names its endpoints.
+
+    The last feature map at each stride is named: `stride_8`, `stride_16`, `stride_32` are the layers whose outputs are
+    1/8, 1/16, 1/32 of the input's size, rounded up.
 
     Args:
-        factory: `LayerFactory`.
         x: feature map.
-        filters: output channels.
-        strides: of the depthwise convolution.
-        block: number of the block, from 1; its layers are named `block_<number>_depthwise`, `..._pointwise`.
-
-    Reference: MobileNets (arXiv 1704.04861), section 3.1.
+        blocks: sequence of block descriptions with an attribute `strides`, 1 or 2.
+        apply: function of the feature map, a block's description and its number from 1, that returns its output.
+        stride: input pixels per pixel of `x`.
     """
-    routing = factory.block_routing(x, block)
-    x = factory.depthwise_norm_act(x, 3, strides=strides, routing=routing, name=f"block_{block}_depthwise")
-    return factory.conv_norm_act(x, filters, 1, routing=routing, name=f"block_{block}_pointwise")
+    for number, block in enumerate(blocks, start=1):
+        if block.strides == 2:
+            x = _endpoint(x, stride)
+            stride *= 2
+        x = apply(x, block, number)
+    return _endpoint(x, stride)
+
+
+def _endpoint(x, stride):
+    return keras.layers.Identity(name=f"stride_{stride}")(x)
+
+
+def add_residual(x, shortcut, *, block, drop_rate):
+    """Adds a block's input to its output, which training drops per example with `drop_rate` (stochastic depth).
+
+    A kept output is divided by the probability of keeping it, so that inference changes nothing.
+    Reference: Deep Networks with Stochastic Depth (arXiv 1603.09382); `drop_connect`, utils.py of EfficientNet in
+    tensorflow/tpu.
+    """
+    if drop_rate:
+        x = keras.layers.Dropout(drop_rate, noise_shape=(None, 1, 1, 1), name=f"block_{block}_drop")(x)
+    return keras.layers.Add(name=f"block_{block}_add")([x, shortcut])
 
 
 def conv_initializer():
@@ -104,3 +182,13 @@ def conv_initializer():
     Reference: `conv_kernel_initializer`, efficientnet_model.py in tensorflow/tpu.
     """
     return keras.initializers.VarianceScaling(2.0, mode="fan_out", distribution="untruncated_normal")
+
+
+def round_channels(count, width_multiplier=1.0, divisor=8):
+    """`count * width_multiplier` rounded to a multiple of `divisor`, at least `divisor`, and never below 90 % of it.
+
+    Reference: `_make_divisible`, mobilenet.py of MobileNetV2 in tensorflow/models.
+    """
+    exact = count * width_multiplier
+    rounded = max(divisor, int(exact + divisor / 2) // divisor * divisor)
+    return rounded if rounded >= 0.9 * exact else rounded + divisor

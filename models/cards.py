@@ -1,6 +1,5 @@
 """The card of a model that was saved without one."""
 
-from condconv_keras.data.preprocessing import Preprocessing
 from condconv_keras.model_card import ModelCard
 from models.registry import list_models, model_entry
 
@@ -14,12 +13,6 @@ def registered_card(model):
         return None
     entry = model_entry(model.name)
     height, width, channels = model.input_shape[1:]
-    preprocessing = Preprocessing(
-        input_size=(height or entry.input_size, width or entry.input_size),
-        channels=channels,
-        offset=entry.input_offset,
-        scale=entry.input_scale,
-        interpolation=entry.interpolation,
-        crop_fraction=entry.crop_fraction,
-    )
+    input_size = (height or entry.input_size, width or entry.input_size)
+    preprocessing = entry.preprocessing(input_size=input_size, channels=channels)
     return ModelCard(model.name, tuple(map(str, range(model.output_shape[-1]))), preprocessing)

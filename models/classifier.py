@@ -9,19 +9,10 @@ import keras
 from condconv_keras.errors import UserError
 
 _MINIMUM_SIZE = 32
-_POOLING = (None, "avg", "max")
 
 
 def image_input(input_shape):
-    """The network's input.
-
-    Args:
-        input_shape: one image, without the batch axis, in the order of `keras.config.image_data_format()`. Height and
-            width are at least 32, or None for any size.
-
-    Raises:
-        ValueError: another shape.
-    """
+    """The network's input; raises a ValueError for a shape that is not as in `NetworkOptions`."""
     shape = tuple(input_shape) if isinstance(input_shape, tuple | list) else ()
     if keras.config.image_data_format() == "channels_first":
         order, channels, size = "(channels, height, width)", shape[:1], shape[1:]
@@ -36,54 +27,20 @@ def image_input(input_shape):
     return keras.Input(shape, name="image")
 
 
-def classification_model(
-    inputs,
-    features,
-    factory,
-    *,
-    include_top,
-    weights,
-    pooling,
-    classes,
-    classifier_activation,
-    dropout_rate,
-    name,
-):
-    """Puts the head on the last feature map and loads the weights.
+def classification_model(inputs, features, factory, options):
+    """Puts the head on the last feature map.
 
     Args:
         inputs: `image_input`.
         features: last feature map.
         factory: `LayerFactory`, which decides whether the classifier is a CondConv layer.
-        include_top: whether the model ends in the classifier; if not, in the feature map or what `pooling` makes of it.
-        weights: None, or a local `.weights.h5` or `.keras` file of a model of the same arguments.
-        pooling: None, `"avg"` or `"max"`: without the classifier, the global pooling of the output.
-        classes: number of classes.
-        classifier_activation: name or callable; None for logits.
-        dropout_rate: fraction of the pooled features that is dropped before the classifier in training, in [0, 1).
-        name: name of the model.
+        options: `NetworkOptions`.
 
     Returns:
         A functional model; its output is float32 [batch, classes] with the classifier.
-
-    Raises:
-        ValueError: a value out of range.
-        UserError: a weights file that is missing or does not fit.
     """
-    if pooling not in _POOLING:
-        raise ValueError(f"`pooling` must be one of {_POOLING}. Received: pooling={pooling!r}")
-    if not _is_integer(classes, 1):
-        raise ValueError(f"`classes` must be a positive integer. Received: classes={classes!r}")
-    if not 0 <= dropout_rate < 1:
-        raise ValueError(f"`dropout_rate` must be in [0, 1). Received: dropout_rate={dropout_rate!r}")
-    if include_top:
-        outputs = _classifier(factory, features, classes, classifier_activation, dropout_rate)
-    else:
-        outputs = _pooled(features, pooling)
-    model = keras.Model(inputs, outputs, name=name)
-    if weights is not None:
-        load_weights(model, weights)
-    return model
+    outputs = _classifier(factory, features, options) if options.include_top else _pooled(features, options.pooling)
+    return keras.Model(inputs, outputs, name=options.name)
 
 
 def load_weights(model, path):
@@ -103,16 +60,23 @@ def load_weights(model, path):
         raise UserError(f"`weights` must fit the model {model.name!r}. Received: {path!r} ({reason})") from error
 
 
-def _classifier(factory, features, classes, activation, dropout_rate):
+def _classifier(factory, features, options):
     pooled = keras.layers.GlobalAveragePooling2D(keepdims=True, name="global_pool")(features)
     routing = factory.classifier_routing(pooled)
-    x = keras.layers.Dropout(dropout_rate, name="dropout")(pooled)
-    bound = classes**-0.5
-    initializer = keras.initializers.RandomUniform(-bound, bound)
-    x = factory.conv(x, classes, 1, routing=routing, name="classifier", use_bias=True, kernel_initializer=initializer)
+    x = keras.layers.Dropout(options.dropout_rate, name="dropout")(pooled)
+    bound = options.classes**-0.5
+    x = factory.conv(
+        x,
+        options.classes,
+        1,
+        routing=routing,
+        name="classifier",
+        use_bias=True,
+        kernel_initializer=keras.initializers.RandomUniform(-bound, bound),
+    )
     x = keras.layers.Flatten(name="logits")(x)
     # float32 also under a mixed precision policy: a softmax or a loss on 16-bit logits overflows.
-    return keras.layers.Activation(activation, dtype="float32", name="predictions")(x)
+    return keras.layers.Activation(options.classifier_activation, dtype="float32", name="predictions")(x)
 
 
 def _pooled(features, pooling):

@@ -1,90 +1,65 @@
 """MobileNetV1 and its CondConv twin."""
 
-from models.blocks import LayerFactory, separable_block
+from typing import NamedTuple
+
+from models.blocks import LayerFactory, apply_blocks
 from models.classifier import classification_model, image_input
+from models.options import check_width
 
-_STEM_FILTERS = 32
-# Output channels and strides of the separable blocks 1 to 13 (arXiv 1704.04861, table 1).
-_BLOCKS = (
-    (64, 1),
-    (128, 2),
-    (128, 1),
-    (256, 2),
-    (256, 1),
-    (512, 2),
-    (512, 1),
-    (512, 1),
-    (512, 1),
-    (512, 1),
-    (512, 1),
-    (1024, 2),
-    (1024, 1),
-)
 _MINIMUM_FILTERS = 8
+_STEM_FILTERS = 32
 
 
-def mobilenet_v1(
-    input_shape,
-    *,
-    placement=None,
-    width_multiplier=1.0,
-    include_top=True,
-    weights=None,
-    pooling=None,
-    classes=1000,
-    classifier_activation=None,
-    dropout_rate=0.0,
-    bn_momentum=0.99,
-    bn_epsilon=1e-3,
-    name="mobilenet_v1",
-):
+class _Block(NamedTuple):
+    filters: int
+    strides: int
+
+
+# Groups of separable blocks of one width (arXiv 1704.04861, table 1).
+_GROUPS = (
+    (_Block(64, 1),),
+    (_Block(128, 2), _Block(128, 1)),
+    (_Block(256, 2), _Block(256, 1)),
+    (_Block(512, 2), *(_Block(512, 1),) * 5),
+    (_Block(1024, 2), _Block(1024, 1)),
+)
+
+
+def mobilenet_v1(options, *, width_multiplier=1.0):
     """MobileNetV1, plain or with CondConv layers.
 
     The feature map has 1/32 of the input's height and width (rounded up) and 1024 * `width_multiplier` channels.
+    Layers of block N: `block_N_routing`, `block_N_depthwise`, `block_N_pointwise` and their `_bn`, `_activation`.
 
     Args:
-        input_shape: one image, without the batch axis; height and width at least 32, or None. Any channels.
-        placement: `CondConvPlacement` over the 13 separable blocks and the classifier, or None for the plain network.
-            Routers are named `block_<number>_routing` and `classifier_routing`.
+        options: `NetworkOptions`. A placement covers the 13 separable blocks (groups of 1, 2, 2, 6, 2) and the
+            classifier.
         width_multiplier: positive float, scales every channel count to `max(int(count * width_multiplier), 8)`.
-        include_top, weights, pooling, classes, classifier_activation, dropout_rate: as in
-            `models.classifier.classification_model`.
-        bn_momentum, bn_epsilon: of every batch normalisation.
-        name: name of the model.
 
     Returns:
-        A functional Keras model; logits [batch, classes] by default.
+        A functional Keras model.
 
     Raises:
         ValueError: a value out of range.
-        UserError: a weights file that is missing or does not fit.
 
     Reference:
         - [MobileNets](https://arxiv.org/abs/1704.04861)
         - [CondConv](https://arxiv.org/abs/1904.04971)
     """
-    if not width_multiplier > 0:
-        raise ValueError(f"`width_multiplier` must be positive. Received: width_multiplier={width_multiplier!r}")
-    if placement is not None:
-        placement.check_blocks(len(_BLOCKS))
-    factory = LayerFactory(placement, bn_momentum=bn_momentum, bn_epsilon=bn_epsilon, activation="relu6")
+    check_width(width_multiplier)
+    factory = LayerFactory.of(options, activation="relu6", group_sizes=[len(group) for group in _GROUPS])
 
     def scaled(filters):
         return max(int(filters * width_multiplier), _MINIMUM_FILTERS)
 
-    inputs = image_input(input_shape)
+    def separable_block(x, block, number):
+        """A 3x3 depthwise and a 1x1 convolution, both fed by the block's one router (section 3.1)."""
+        routing = factory.block_routing(x, number)
+        name = f"block_{number}"
+        x = factory.depthwise_norm_act(x, 3, strides=block.strides, routing=routing, name=f"{name}_depthwise")
+        return factory.conv_norm_act(x, scaled(block.filters), 1, routing=routing, name=f"{name}_pointwise")
+
+    inputs = image_input(options.input_shape)
     x = factory.conv_norm_act(inputs, scaled(_STEM_FILTERS), 3, strides=2, name="stem")
-    for block, (filters, strides) in enumerate(_BLOCKS, start=1):
-        x = separable_block(factory, x, scaled(filters), strides=strides, block=block)
-    return classification_model(
-        inputs,
-        x,
-        factory,
-        include_top=include_top,
-        weights=weights,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
-        dropout_rate=dropout_rate,
-        name=name,
-    )
+    x = apply_blocks(x, [block for group in _GROUPS for block in group], separable_block, stride=2)
+    return classification_model(inputs, x, factory, options)

@@ -3,35 +3,64 @@
 import dataclasses
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class CondConvPlacement:
     """Where a CondConv twin differs from its plain network.
 
-    Blocks are counted from 1, in the order of the forward pass, the stem not included.
+    Blocks and groups are counted from 1, in the order of the forward pass, the stem not included. A group is a row of
+    the family's block table: blocks of one width.
 
     Attributes:
         num_experts: positive integer, experts of every CondConv layer (paper: n).
         start_block: first CondConv block; all later blocks are CondConv too. One past the last block: no block is.
-        condconv_classifier: whether the classifier is a CondConv layer routed by the pooled features.
+        start_group: first CondConv group, in place of `start_block`; exactly one of the two is given. One past the
+            last group: no block is.
+        condconv_head: whether the 1x1 convolution after the blocks is a CondConv layer, routed by its input.
+        condconv_shortcut: whether the projection shortcuts of CondConv blocks are CondConv layers.
+        condconv_classifier: whether the classifier is a CondConv layer, routed by the pooled features.
 
     Raises:
-        ValueError: `num_experts` or `start_block` is not a positive integer.
+        ValueError: a number that is not a positive integer; both or neither of `start_block` and `start_group`.
     """
 
     num_experts: int
-    start_block: int
-    condconv_classifier: bool
+    start_block: int | None = None
+    start_group: int | None = None
+    condconv_head: bool = False
+    condconv_shortcut: bool = False
+    condconv_classifier: bool = False
 
     def __post_init__(self):
-        for name in ("num_experts", "start_block"):
+        for name in ("num_experts", "start_block", "start_group"):
             value = getattr(self, name)
+            if value is None and name != "num_experts":
+                continue
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
-
-    def check_blocks(self, num_blocks):
-        """Raises ValueError unless `start_block` fits a network of `num_blocks` blocks."""
-        if self.start_block > num_blocks + 1:
+        if (self.start_block is None) == (self.start_group is None):
             raise ValueError(
-                f"`start_block` must be between 1 and {num_blocks + 1} for {num_blocks} blocks. "
-                f"Received: start_block={self.start_block}"
+                "Exactly one of `start_block` and `start_group` must be given. "
+                f"Received: start_block={self.start_block}, start_group={self.start_group}"
             )
+
+    def replace(self, **changes):
+        """Returns a changed copy; a new `start_block` takes the place of a `start_group`, and the other way round."""
+        for given, other in (("start_block", "start_group"), ("start_group", "start_block")):
+            if changes.get(given) is not None:
+                changes.setdefault(other, None)
+        return dataclasses.replace(self, **changes)
+
+    def first_block(self, group_sizes):
+        """The number of the first CondConv block in a network whose groups have these numbers of blocks.
+
+        Raises:
+            ValueError: the network has fewer blocks or groups.
+        """
+        name, start, count = "start_group", self.start_group, len(group_sizes)
+        if start is None:
+            name, start, count = "start_block", self.start_block, sum(group_sizes)
+        if start > count + 1:
+            raise ValueError(
+                f"`{name}` must be between 1 and {count + 1} for {count} {name[6:]}s. Received: {name}={start}"
+            )
+        return start if name == "start_block" else sum(group_sizes[: start - 1]) + 1

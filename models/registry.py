@@ -1,4 +1,4 @@
-"""The models by name: how to build each, how to feed it, how it is trained, and what the paper reports for it.
+"""The models by name.
 
 This module imports no Keras backend; `create_model` imports the builder of the model that it makes.
 """
@@ -7,80 +7,15 @@ import dataclasses
 import fnmatch
 import importlib
 import inspect
-import types
-from collections.abc import Mapping
 
 from condconv_keras.errors import unknown_name
+from models.entries import ENTRIES
+from models.options import NetworkOptions
 from models.placement import CondConvPlacement
 
-
-@dataclasses.dataclass(frozen=True)
-class ModelEntry:
-    """What a registered model needs to be built and used right.
-
-    Attributes:
-        name: registry name.
-        builder: `"module:function"`, imported when a model is created.
-        recipe: name of the training recipe.
-        input_offset, input_scale: the network is fed `(x - input_offset) / input_scale` for pixels x in [0, 255].
-        placement: the paper's CondConv layers, or None for a plain model.
-        arguments: further builder arguments that differ from the builder's defaults.
-        input_size: height and width of the input in pixels.
-        channels: channels of the input.
-        crop_fraction: side of the evaluation's centre crop, as a fraction of the image's shorter side.
-        interpolation: `"bicubic"` or `"bilinear"`, how images are resized.
-        paper_multiply_adds: the paper's multiply-adds for one image, in millions, or None.
-        paper_top_1: the paper's ImageNet top-1 accuracy in percent, or None. Measured by the paper's authors.
-    """
-
-    name: str
-    builder: str
-    recipe: str
-    input_offset: float
-    input_scale: float
-    placement: CondConvPlacement | None = None
-    arguments: Mapping = dataclasses.field(default_factory=lambda: types.MappingProxyType({}))
-    input_size: int = 224
-    channels: int = 3
-    crop_fraction: float = 0.875
-    interpolation: str = "bicubic"
-    paper_multiply_adds: float | None = None
-    paper_top_1: float | None = None
-
-    def default_input_shape(self, data_format):
-        """Shape of one input image, without the batch axis."""
-        size = (self.input_size, self.input_size)
-        return (self.channels, *size) if data_format == "channels_first" else (*size, self.channels)
-
-
-_MOBILENET_V1 = ModelEntry(
-    name="mobilenet_v1",
-    builder="models.mobilenet_v1:mobilenet_v1",
-    recipe="mobilenet",
-    input_offset=127.5,
-    input_scale=127.5,
-    arguments=types.MappingProxyType({"bn_momentum": 0.9}),
-    paper_multiply_adds=567,
-    paper_top_1=71.9,
-)
-
-
-def _twin(plain, placement, **paper):
-    return dataclasses.replace(plain, name=f"condconv_{plain.name}", placement=placement, **paper)
-
-
-_ENTRIES = {
-    entry.name: entry
-    for entry in (
-        _MOBILENET_V1,
-        _twin(
-            _MOBILENET_V1,
-            CondConvPlacement(num_experts=8, start_block=6, condconv_classifier=True),
-            paper_multiply_adds=600,
-            paper_top_1=73.7,
-        ),
-    )
-}
+_ENTRIES = {entry.name: entry for entry in ENTRIES}
+_OPTIONS = {field.name for field in dataclasses.fields(NetworkOptions)} - {"name", "placement"}
+PLACEMENT_FIELDS = tuple(field.name for field in dataclasses.fields(CondConvPlacement))
 
 
 def list_models(pattern="*"):
@@ -100,12 +35,16 @@ def create_model(name, **kwargs):
 
     Args:
         name: registry name; `list_models()` lists them.
-        **kwargs: arguments of the model's builder (`models/<family>.py`), such as `input_shape`, `classes`,
-            `include_top`, `pooling`, `weights`. Of a `condconv_` model also the fields of `CondConvPlacement`:
-            `num_experts`, `start_block`, `condconv_classifier`. What is not given is the registered setting.
+        **kwargs: `weights`, the fields of `models.options.NetworkOptions` such as `input_shape`, `classes`,
+            `include_top`, `pooling`, `padding`; arguments of the family (`models/<family>.py`) such as
+            `width_multiplier` or `stochastic_depth_rate`; of a `condconv_` model also the fields of
+            `CondConvPlacement`: `num_experts`, `start_block` or `start_group`, `condconv_head`, `condconv_shortcut`,
+            `condconv_classifier`. What is not given is the registered setting. `weights` is None or the path of a
+            `.weights.h5` or `.keras` file of a model of the same arguments.
 
     Returns:
-        A functional Keras model named `name`.
+        A functional Keras model named `name`, logits [batch, classes] by default. Its layers `stride_8`, `stride_16`
+        and `stride_32` are the last feature maps at these strides.
 
     Raises:
         UserError: unknown name, or a weights file that is missing or does not fit.
@@ -119,21 +58,29 @@ def create_model(name, **kwargs):
     entry = model_entry(name)
     module, function = entry.builder.split(":")
     builder = getattr(importlib.import_module(module), function)
-    placement_fields = [field.name for field in dataclasses.fields(entry.placement)] if entry.placement else []
-    builder_arguments = [p for p in inspect.signature(builder).parameters if p not in ("placement", "name")]
-    _check_keywords(name, kwargs, accepted=[*builder_arguments, *placement_fields])
+    family_arguments = set(inspect.signature(builder).parameters) - {"options"}
+    placement_fields = PLACEMENT_FIELDS if entry.placement else ()
+    _check_keywords(name, kwargs, accepted={"weights", *_OPTIONS, *family_arguments, *placement_fields})
 
     import keras
 
     arguments = {
         "input_shape": entry.default_input_shape(keras.config.image_data_format()),
         **entry.arguments,
-        **{key: value for key, value in kwargs.items() if key in builder_arguments},
+        **kwargs,
     }
     placement = entry.placement
     if placement is not None:
-        placement = dataclasses.replace(placement, **{k: v for k, v in kwargs.items() if k in placement_fields})
-    return builder(placement=placement, name=name, **arguments)
+        placement = placement.replace(**{key: arguments[key] for key in placement_fields if key in arguments})
+    options = NetworkOptions(
+        name=name, placement=placement, **{key: arguments[key] for key in _OPTIONS if key in arguments}
+    )
+    model = builder(options, **{key: arguments[key] for key in family_arguments if key in arguments})
+    if arguments.get("weights") is not None:
+        from models.classifier import load_weights
+
+        load_weights(model, arguments["weights"])
+    return model
 
 
 def _check_keywords(name, kwargs, accepted):

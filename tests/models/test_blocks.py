@@ -7,7 +7,13 @@ from models.placement import CondConvPlacement
 
 
 def factory(placement=None):
-    return LayerFactory(placement, bn_momentum=0.7, bn_epsilon=0.01, activation="relu6")
+    return LayerFactory(
+        placement=placement,
+        first_block=placement and placement.first_block([4]),
+        bn_momentum=0.7,
+        bn_epsilon=0.01,
+        activation="relu6",
+    )
 
 
 def test_initial_deviation_of_the_kernels():

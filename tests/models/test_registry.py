@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from condconv_keras.errors import UserError
+from condconv_keras.training.recipes import RECIPES
 from models import CondConvPlacement, create_model, list_models, model_entry
 
 
@@ -50,8 +51,23 @@ def test_create_model_applies_the_entry_and_the_keywords():
 
 
 def test_unknown_name_suggests_a_close_one():
-    with pytest.raises(UserError, match=r"unknown model 'mobilenet_v'. Did you mean 'mobilenet_v1'"):
+    with pytest.raises(UserError, match=r"unknown model 'mobilenet_v'. Did you mean .*'mobilenet_v1'"):
         create_model("mobilenet_v")
+
+
+def test_every_family_is_registered_plain_and_as_its_twin():
+    plain = ["mobilenet_v1", "mobilenet_v2", "mnasnet_a1", "resnet50", "efficientnet_b0", "efficientnet_b0_depth"]
+    plain += [f"efficientnet_lite{i}" for i in range(3)]
+    assert {*plain, *(f"condconv_{name}" for name in plain)} <= set(list_models())
+
+
+def test_every_entry_names_a_recipe_and_a_preprocessing():
+    for name in list_models():
+        entry = model_entry(name)
+        assert entry.recipe in RECIPES
+        preprocessing = entry.preprocessing(channels=1, input_size=None)
+        assert preprocessing.input_size == (entry.input_size, entry.input_size)
+        assert (preprocessing.channels, preprocessing.offset) == (1, entry.input_offset)
 
 
 @pytest.mark.parametrize("keyword", ["widht", "placement", "num_experts"])
