@@ -12,6 +12,7 @@ from absl import logging
 
 from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT, ImageDataset, slice_records
 from condconv_keras.data.decoding import decode_image, decode_reason
+from condconv_keras.data.imagenet import readable
 from condconv_keras.errors import UserError
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
@@ -56,7 +57,7 @@ def open_folder(root, validation_fraction, skip_bad_images):
     }
     return ImageDataset(
         name=root,
-        class_names=class_names,
+        class_names=readable(class_names),
         image_shape=(height, width, CHANNELS),
         splits={split: len(sizes) for split, sizes in decoded.items()},
         skipped=skipped,

@@ -15,6 +15,7 @@ from tensorflow_datasets.core import naming, read_only_builder
 
 from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT, ImageDataset
 from condconv_keras.data.decoding import decode_image
+from condconv_keras.data.imagenet import readable
 from condconv_keras.errors import UserError, unknown_name
 
 
@@ -43,7 +44,7 @@ def open_tfds(name, data_dir, validation_fraction):
     splits = {split: builder.info.splits[instruction].num_examples for split, instruction in slices.items()}
     return ImageDataset(
         name=name,
-        class_names=tuple(builder.info.features[label_key].names),
+        class_names=readable(builder.info.features[label_key].names),
         image_shape=(height, width, channels),
         splits=splits,
         skipped=dict.fromkeys(splits, 0),
