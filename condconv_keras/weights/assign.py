@@ -1,0 +1,91 @@
+"""Puts a `WeightSource` into a model: all of it, or nothing."""
+
+import collections
+
+import numpy as np
+from keras import backend
+
+from condconv_keras.errors import UserError
+from condconv_keras.layers import Routing
+
+_SHOWN = 10
+
+
+def assign_weights(model, source):
+    """Sets every variable of a model from a source, each tensor used exactly once.
+
+    Args:
+        model: built functional model.
+        source: `WeightSource`.
+
+    Raises:
+        UserError: a variable without a tensor, a tensor without a variable, a wrong shape, or values that are not
+            finite floating-point numbers. The message names the first ten; the model is as it was.
+    """
+    values, problems, uses = [], [], collections.Counter()
+    for layer in model.layers:
+        for variable in layer.weights:
+            key, convert = _find(source, layer, variable)
+            if key not in source.tensors:
+                problems.append(f"missing {key!r} for {variable.path}" if key else f"nothing for {variable.path}")
+                continue
+            uses[key] += 1
+            value, problem = _converted(source.tensors[key], convert, variable)
+            values.append((variable, value))
+            if problem:
+                problems.append(f"{key!r} for {variable.path} {problem}")
+    problems += [f"{key!r} is used {count} times" for key, count in uses.items() if count > 1]
+    problems += [f"left over {key!r} {_shape(source.tensors[key])}" for key in source.tensors if key not in uses]
+    if problems:
+        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise UserError(
+            f"{source.description} does not fit the model {model.name!r}: {'; '.join(problems[:_SHOWN])}{more}"
+        )
+    for variable, value in values:
+        variable.assign(value)
+
+
+def check_experts(model, source):
+    """Raises a `UserError` that names both numbers if the source has another number of experts than the model."""
+    for layer in model.layers:
+        if not isinstance(layer, Routing):
+            continue
+        bias = next(variable for variable in layer.weights if variable.name == "bias")
+        key, _ = _find(source, layer, bias)
+        experts = source.tensors[key].size if key in source.tensors else layer.num_experts
+        if experts != layer.num_experts:
+            raise UserError(
+                f"{source.description} has {experts} experts, the model {model.name!r} {layer.num_experts}: "
+                f"pass --num_experts={experts}"
+            )
+
+
+def _find(source, layer, variable):
+    try:
+        return source.find(layer, variable.name)
+    except KeyError:
+        return None, None
+
+
+def _converted(tensor, convert, variable):
+    """The array of a variable and None, or what is wrong with it."""
+    if not _is_floating(tensor):
+        return None, f"is {tensor.dtype}, not floating-point"
+    try:
+        value = convert(np.asarray(tensor, np.float32))
+    except ValueError:
+        value = None
+    if value is None or value.shape != tuple(variable.shape):
+        return None, f"has shape {_shape(tensor)}, which does not give {tuple(variable.shape)}"
+    if not np.isfinite(value).all():
+        return None, "has values that are not finite"
+    return value, None
+
+
+def _is_floating(tensor):
+    # bfloat16 is no floating type of NumPy's own.
+    return backend.is_float_dtype(str(tensor.dtype))
+
+
+def _shape(tensor):
+    return tuple(np.shape(tensor))

@@ -1,0 +1,120 @@
+"""From published weights to a `.keras` file that `predict.py`, `eval.py`, `train.py` and `python -m export` take."""
+
+import dataclasses
+import hashlib
+import pathlib
+import types
+from collections.abc import Mapping
+
+from condconv_keras.data.preprocessing import Preprocessing
+from condconv_keras.errors import UserError
+from condconv_keras.files import check_parents
+from condconv_keras.weights.source import WeightSource, open_source
+
+_IMAGENET_CLASSES = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportedWeights:
+    """What an import did.
+
+    Attributes:
+        description: of the source.
+        tensors: number of arrays that were imported.
+        parameters: number of values in them.
+        model_arguments: `create_model` arguments that the model was built with.
+        preprocessing: `Preprocessing` of the written model.
+    """
+
+    description: str
+    tensors: int
+    parameters: int
+    model_arguments: Mapping
+    preprocessing: Preprocessing
+
+
+def import_weights(
+    source,
+    name,
+    output,
+    *,
+    build_model,
+    preprocessing,
+    arguments=types.MappingProxyType({}),
+    sha256=None,
+):
+    """Writes published weights as a `.keras` file with its model card.
+
+    Args:
+        source: path of a file, folder or prefix, see `condconv_keras.weights.source.open_source`; or a `WeightSource`,
+            as `condconv_keras.weights.keras_applications.open_keras_model` makes one of a model object.
+        name: registry name of the model.
+        output: path of the file to write, ending in `.keras`. A file that lies there is replaced at the end.
+        build_model: function of `create_model` keyword arguments that builds the model `name`.
+        preprocessing: the model's registered `Preprocessing`; what the source knows takes its place.
+        arguments: `create_model` arguments that take the place of the source's.
+        sha256: expected SHA-256 of the file, in hexadecimal, verified before anything of it is read.
+
+    Returns:
+        `ImportedWeights`.
+
+    Raises:
+        UserError: the source is missing, damaged, or does not fit; the hash differs; or the model cannot be built
+            with the arguments. Nothing is written.
+    """
+    output = check_output(output)
+    if sha256 is not None:
+        check_sha256(source, sha256)
+    if not isinstance(source, WeightSource):
+        source = open_source(source, name, arguments)
+    preprocessing = dataclasses.replace(preprocessing, **source.preprocessing)
+    arguments = {**source.model_arguments, **arguments}
+
+    # Late, as everything that imports Keras.
+    from condconv_keras.model_card import ModelCard, save_model
+    from condconv_keras.weights.assign import assign_weights, check_experts
+
+    try:
+        # Any input size: weights are often used at another one than that of their training.
+        model = build_model(input_shape=(None, None, preprocessing.channels), **arguments)
+    except (ValueError, TypeError) as error:
+        raise UserError(" ".join(str(error).split())) from error
+    check_experts(model, source)
+    assign_weights(model, source)
+    classes = model.output_shape[-1]
+    save_model(model, ModelCard(name, _class_names(classes), preprocessing), output)
+    return ImportedWeights(
+        description=source.description,
+        tensors=len(source.tensors),
+        parameters=sum(tensor.size for tensor in source.tensors.values()),
+        model_arguments=arguments,
+        preprocessing=preprocessing,
+    )
+
+
+def check_output(path):
+    """Returns the path of a `.keras` file to write; raises a `UserError` if it cannot be one."""
+    path = pathlib.Path(path)
+    if path.suffix != ".keras" or path.is_dir():
+        raise UserError(f"--output is a file that ends in .keras, received: {str(path)!r}")
+    check_parents(path, "--output")
+    return path
+
+
+def check_sha256(path, expected):
+    """Raises a `UserError` unless a file has the SHA-256 `expected`, in hexadecimal."""
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise UserError(f"--sha256 is of one file, {str(path)!r} is none")
+    with open(path, "rb") as file:
+        received = hashlib.file_digest(file, "sha256").hexdigest()
+    if received != expected.lower():
+        raise UserError(f"{str(path)!r} has the SHA-256 {received}, expected {expected.lower()}")
+
+
+def _class_names(classes):
+    if classes != _IMAGENET_CLASSES:
+        return tuple(map(str, range(classes)))
+    from condconv_keras.data.imagenet import class_names
+
+    return class_names()

@@ -1,0 +1,130 @@
+"""PyTorch state dicts: their files, and how the tensors are laid out."""
+
+import warnings
+
+import keras
+import ml_dtypes  # noqa: F401  # teaches NumPy the bfloat16 that a file may hold
+import numpy as np
+
+from condconv_keras.errors import UserError
+from condconv_keras.layers import CondConv2D, DepthwiseCondConv2D, Routing
+
+# Where a training script keeps the weights among its other state, the averaged ones first.
+_NESTED = ("state_dict_ema", "state_dict")
+_BOOKKEEPING = ".num_batches_tracked"
+
+
+def read_safetensors(path):
+    """Returns the arrays of a `.safetensors` file by name; raises `UserError` if it is damaged."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError, AttributeError) as error:
+        # AttributeError: a type that NumPy does not have, as of 8 bits.
+        raise UserError(
+            f"expected a .safetensors file of floating-point tensors, {str(path)!r} is none or damaged ({_line(error)})"
+        ) from error
+    return _without_bookkeeping(tensors)
+
+
+def read_torch_file(path):
+    """Returns the arrays of a `.pth` file by name. Only tensors are unpickled, no code (`weights_only=True`).
+
+    Raises:
+        UserError: PyTorch is not installed, or the file is damaged or holds anything but a state dict.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise UserError(f"reading {str(path)!r} takes PyTorch: pip install torch") from error
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            return _without_bookkeeping(_arrays(torch.load(path, map_location="cpu", weights_only=True)))
+    except Exception as error:
+        # torch raises what zip, pickle and its own reader raise, and advises to load the objects after all.
+        raise UserError(
+            f"expected a PyTorch state dict, tensors by name and nothing else; {str(path)!r} is damaged or holds other "
+            "Python objects, which are never loaded"
+        ) from error
+
+
+def classes_argument(tensors, classifier):
+    """Returns `{"classes": ...}` as the bias of the layer `classifier` says, or `{}` if there is none."""
+    bias = tensors.get(f"{classifier}.bias")
+    return {} if bias is None else {"classes": bias.size}
+
+
+def keras_variable(layer, variable):
+    """Names a Keras variable as PyTorch does and converts its layout.
+
+    Args:
+        layer: a built layer with weights.
+        variable: name of the variable in it.
+
+    Returns:
+        The name of the parameter in the PyTorch module, and a function from its array to the variable's.
+
+    Raises:
+        KeyError: PyTorch's module has no such parameter.
+    """
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return _BATCH_NORMALIZATION[variable], lambda array: array
+    if isinstance(layer, CondConv2D | DepthwiseCondConv2D):
+        # A bias bank has no counterpart: timm's CondConv layers have no bias.
+        return {layer.bank_name: "weight"}[variable], lambda array: _bank(array, layer.spec)
+    if variable == "bias":
+        return "bias", lambda array: array
+    return {"kernel": "weight"}[variable], _KERNELS.get(type(layer), _conv_kernel)
+
+
+def _conv_kernel(array):
+    """(out, in, kh, kw), or (out, in) of a linear layer, to (kh, kw, in, out)."""
+    if array.ndim == 2:
+        array = array[:, :, None, None]
+    return array.transpose(2, 3, 1, 0)
+
+
+def _depthwise_kernel(array):
+    """(channels, 1, kh, kw) to (kh, kw, channels, 1)."""
+    return array.transpose(2, 3, 0, 1)
+
+
+def _bank(array, spec):
+    """[n, out * in / groups * kh * kw] to [n, kh * kw * in * out], both row-major."""
+    height, width, channels, filters = spec.expert_shape
+    if spec.depthwise:
+        experts = array.reshape(-1, channels, filters, height, width).transpose(0, 3, 4, 1, 2)
+    else:
+        experts = array.reshape(-1, filters, channels, height, width).transpose(0, 3, 4, 2, 1)
+    return experts.reshape(array.shape)
+
+
+_BATCH_NORMALIZATION = {
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+_KERNELS = {keras.layers.DepthwiseConv2D: _depthwise_kernel, Routing: np.transpose}
+
+
+def _arrays(loaded):
+    """The tensors of what a `.pth` file holds, as arrays by name."""
+    for key in _NESTED:
+        if key in loaded:
+            loaded = loaded[key]
+            break
+    # NumPy has no bfloat16 of its own.
+    return {name: (t.float() if t.is_floating_point() else t).numpy() for name, t in loaded.items()}
+
+
+def _without_bookkeeping(tensors):
+    return {name: array for name, array in tensors.items() if not name.endswith(_BOOKKEEPING)}
+
+
+def _line(error):
+    return " ".join(str(error).split())[:150]
