@@ -1,6 +1,7 @@
 """Evaluates a stored classifier: `python eval.py --model=runs/digits`.
 
---model is a run folder, a `.keras` file, a SavedModel or a `.tflite` file. Every example of the split is counted once.
+--model is a run folder, a `.keras` file, a SavedModel or a `.tflite` file; with --weights=imagenet it is the name of a
+registered model, whose published weights are downloaded once. Every example of the split is counted once.
 """
 
 import os
@@ -13,9 +14,11 @@ from condconv_keras.predictors import model_kind, open_predictor
 from condconv_keras.training.config import open_run_dataset
 from condconv_keras.training.run_folder import RunFolder
 from models.cards import registered_card
+from models.pretrained import model_file
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "Run folder, .keras file, SavedModel or .tflite file.", required=True)
+flags.DEFINE_string("weights", None, "'imagenet' for the published weights of a registered model.")
 flags.DEFINE_string("dataset", None, "'digits', a TFDS name, or a folder of images; default: the run's.")
 flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS data sets; default: the run's.")
 flags.DEFINE_string("split", None, "Split of the data set; default: its held-out one.")
@@ -28,8 +31,9 @@ flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
 def main(argv):
     if len(argv) > 1:
         raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
-    kind = model_kind(FLAGS.model)
-    config = RunFolder(FLAGS.model).read_config() if kind == "run" else None
+    path = model_file(FLAGS.model, FLAGS.weights)
+    kind = model_kind(path)
+    config = RunFolder(path).read_config() if kind == "run" else None
     dataset = open_run_dataset(config, FLAGS.dataset, FLAGS.data_dir, FLAGS.validation_fraction, FLAGS.skip_bad_images)
     split = FLAGS.split or dataset.evaluation_split
     dataset.check_split(split)
@@ -37,7 +41,7 @@ def main(argv):
     from condconv_keras.data import evaluation_batches
     from condconv_keras.evaluation import evaluate
 
-    predictor = open_predictor(FLAGS.model, registered_card)
+    predictor = open_predictor(path, registered_card)
     _check_classes(predictor.card.class_names, dataset)
     batches = evaluation_batches(dataset, split, predictor.card.preprocessing, FLAGS.batch_size, scaled=False)
     metrics = evaluate(predictor.predict, _with_progress(batches, dataset.splits[split]))

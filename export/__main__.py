@@ -1,7 +1,8 @@
 """Exports a classifier: `python -m export --model=runs/digits --output_dir=exported`.
 
 Writes `saved_model/` (any batch size), `model.tflite` (batch of one), `labels.txt` and `model.json` to --output_dir,
-and compares both files with the Keras model on real images. If one differs, nothing is written.
+and compares both files with the Keras model on real images. If one differs, nothing is written. With
+--weights=imagenet, --model is the name of a registered model, whose published weights are downloaded once.
 """
 
 import pathlib
@@ -17,11 +18,13 @@ from condconv_keras.predictors import load_classifier, model_kind
 from condconv_keras.training.config import open_run_dataset
 from condconv_keras.training.run_folder import RunFolder
 from models.cards import registered_card
+from models.pretrained import model_file
 
 FORMATS = {"savedmodel": "saved_model", "tflite": "model.tflite"}
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "Run folder or .keras file.", required=True)
+flags.DEFINE_string("weights", None, "'imagenet' for the published weights of a registered model.")
 flags.DEFINE_string("output_dir", None, "Folder to write; must not exist or be empty.", required=True)
 flags.DEFINE_list("formats", list(FORMATS), f"Formats to write, of {', '.join(FORMATS)}.")
 flags.DEFINE_string("dataset", None, "Data whose held-out images check the files; default: the run's, else two photos.")
@@ -34,14 +37,19 @@ flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
 def main(argv):
     if len(argv) > 1:
         raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
-    source, output = _checked_paths()
-    dataset = _open_dataset()
-    model, card = load_classifier(source, registered_card)
+    output = _checked_output()
+    source = model_file(FLAGS.model, FLAGS.weights)
+    kind = model_kind(source)
+    if kind not in ("run", "keras"):
+        raise UserError(f"--model must be a run folder or a .keras file, {FLAGS.model!r} is a {kind} export")
+    run = RunFolder(source) if kind == "run" else None
+    dataset = _open_dataset(run)
+    model, card = load_classifier(source if run is None else run.model, registered_card)
 
     from export.check import check, check_images
 
     images = check_images(dataset, card.preprocessing)
-    results = {"model": str(source), "output_dir": str(output), "files": []}
+    results = {"model": str(FLAGS.model), "output_dir": str(output), "files": []}
     with whole_folder(output) as folder:
         for format_name in FLAGS.formats:
             path = folder / FORMATS[format_name]
@@ -62,10 +70,8 @@ def main(argv):
     return cli.to_json(results) if FLAGS.json else _summary(results)
 
 
-def _checked_paths():
-    kind = model_kind(FLAGS.model)
-    if kind not in ("run", "keras"):
-        raise UserError(f"--model must be a run folder or a .keras file, {FLAGS.model!r} is a {kind} export")
+def _checked_output():
+    """The folder to write; raises a `UserError` if it or the formats cannot be."""
     for name in FLAGS.formats:
         if name not in FORMATS:
             raise unknown_name("format", name, FORMATS)
@@ -75,13 +81,12 @@ def _checked_paths():
     check_parents(output, "--output_dir")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"--output_dir {str(output)!r} exists and is not an empty folder; give another one")
-    path = pathlib.Path(FLAGS.model)
-    return (RunFolder(path).model if kind == "run" else path), output
+    return output
 
 
-def _open_dataset():
-    """The data set whose images check the export, or None."""
-    config = RunFolder(FLAGS.model).read_config() if model_kind(FLAGS.model) == "run" else None
+def _open_dataset(run):
+    """The data set whose images check the export, or None; `run` is the model's `RunFolder` or None."""
+    config = None if run is None else run.read_config()
     if config is None and FLAGS.dataset is None:
         return None
     return open_run_dataset(config, FLAGS.dataset, FLAGS.data_dir, FLAGS.validation_fraction, FLAGS.skip_bad_images)

@@ -8,7 +8,7 @@ import fnmatch
 import importlib
 import inspect
 
-from condconv_keras.errors import unknown_name
+from condconv_keras.errors import UserError, unknown_name
 from models.entries import ENTRIES
 from models.options import NetworkOptions
 from models.placement import CondConvPlacement
@@ -39,15 +39,17 @@ def create_model(name, **kwargs):
             `include_top`, `pooling`, `padding`; arguments of the family (`models/<family>.py`) such as
             `width_multiplier` or `stochastic_depth_rate`; of a `condconv_` model also the fields of
             `CondConvPlacement`: `num_experts`, `start_block` or `start_group`, `condconv_head`, `condconv_shortcut`,
-            `condconv_classifier`. What is not given is the registered setting. `weights` is None or the path of a
-            `.weights.h5` or `.keras` file of a model of the same arguments.
+            `condconv_classifier`. What is not given is the registered setting. `weights` is None, the path of a
+            `.weights.h5` or `.keras` file of a model of the same arguments, or `"imagenet"` for published weights
+            (`models/published_weights.py`), which are downloaded once and bring the `padding` and `bn_epsilon` that
+            they need; with other `classes` than 1000 the classifier keeps its initial weights.
 
     Returns:
         A functional Keras model named `name`, logits [batch, classes] by default. Its layers `stride_8`, `stride_16`
         and `stride_32` are the last feature maps at these strides.
 
     Raises:
-        UserError: unknown name, or a weights file that is missing or does not fit.
+        UserError: unknown name, or weights that are missing, do not fit or cannot be downloaded.
         TypeError: unknown keyword.
         ValueError: a value out of range.
 
@@ -56,11 +58,8 @@ def create_model(name, **kwargs):
     >>> model = create_model("condconv_mobilenet_v1", num_experts=4, width_multiplier=0.5, input_shape=(96, 96, 3))
     """
     entry = model_entry(name)
-    module, function = entry.builder.split(":")
-    builder = getattr(importlib.import_module(module), function)
-    family_arguments = set(inspect.signature(builder).parameters) - {"options"}
-    placement_fields = PLACEMENT_FIELDS if entry.placement else ()
-    _check_keywords(name, kwargs, accepted={"weights", *_OPTIONS, *family_arguments, *placement_fields})
+    builder = _builder(entry)
+    _check_keywords(entry, builder, kwargs)
 
     import keras
 
@@ -69,24 +68,62 @@ def create_model(name, **kwargs):
         **entry.arguments,
         **kwargs,
     }
-    placement = entry.placement
-    if placement is not None:
-        placement = placement.replace(**{key: arguments[key] for key in placement_fields if key in arguments})
-    options = NetworkOptions(
-        name=name, placement=placement, **{key: arguments[key] for key in _OPTIONS if key in arguments}
-    )
-    model = builder(options, **{key: arguments[key] for key in family_arguments if key in arguments})
-    if arguments.get("weights") is not None:
+    weights = arguments.pop("weights", None)
+    if weights == "imagenet":
+        pretrained, settings = _pretrained(name, kwargs)
+        model = _build(entry, builder, arguments | settings)
+        from models.pretrained import copy_weights
+
+        copy_weights(model, pretrained)
+        return model
+    model = _build(entry, builder, arguments)
+    if weights is not None:
         from models.classifier import load_weights
 
-        load_weights(model, arguments["weights"])
+        load_weights(model, weights)
     return model
 
 
-def _check_keywords(name, kwargs, accepted):
+def _builder(entry):
+    module, function = entry.builder.split(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def _family_arguments(builder):
+    return set(inspect.signature(builder).parameters) - {"options"}
+
+
+def _build(entry, builder, arguments):
+    """Builds an entry's model; `arguments` have the names of three places: the options, the placement, the family."""
+    placement = entry.placement
+    if placement is not None:
+        placement = placement.replace(**_chosen(arguments, PLACEMENT_FIELDS))
+    options = NetworkOptions(name=entry.name, placement=placement, **_chosen(arguments, _OPTIONS))
+    return builder(options, **_chosen(arguments, _family_arguments(builder)))
+
+
+def _chosen(arguments, names):
+    return {name: arguments[name] for name in names if name in arguments}
+
+
+def _pretrained(name, kwargs):
+    """The model with the published weights and the `create_model` arguments that they need."""
+    from models.pretrained import pretrained_model
+    from models.settings import weight_settings
+
+    pretrained = pretrained_model(name, kwargs)
+    settings = weight_settings(pretrained)
+    for key, value in settings.items():
+        if kwargs.get(key, value) != value:
+            raise UserError(f"the ImageNet weights of {name!r} need {key}={value!r}. Received: {key}={kwargs[key]!r}")
+    return pretrained, settings
+
+
+def _check_keywords(entry, builder, kwargs):
+    accepted = {"weights", *_OPTIONS, *_family_arguments(builder), *(PLACEMENT_FIELDS if entry.placement else ())}
     for keyword in kwargs:
         if keyword not in accepted:
             raise TypeError(
-                f"create_model({name!r}) got an unexpected keyword argument {keyword!r}. "
+                f"create_model({entry.name!r}) got an unexpected keyword argument {keyword!r}. "
                 f"Accepted: {', '.join(sorted(accepted))}."
             )

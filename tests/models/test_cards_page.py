@@ -1,0 +1,63 @@
+import re
+
+import pytest
+
+from models import list_models, model_entry
+from models.__main__ import main
+from models.cards_page import page
+from models.published_weights import PUBLISHED_WEIGHTS
+from models.table import Row
+
+
+def row(name):
+    """A row whose counts are easy to find again."""
+    figures = {
+        "paper_multiply_adds": model_entry(name).paper_multiply_adds,
+        "paper_top_1": model_entry(name).paper_top_1,
+    }
+    counts = {"multiply_adds": 123.4, "convolution": 100.0, "mixing": 20.0, "routing": 3.25, "elementwise": 0.15}
+    difference = None if figures["paper_multiply_adds"] is None else -1.5
+    return Row(
+        model=name, input="224x224x3", parameters=1234567, batch_norm=89, difference=difference, **counts, **figures
+    )
+
+
+def test_every_model_has_a_card_that_says_what_is_known():
+    text = page([row(name) for name in list_models()])
+    cards = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE))
+    assert list(cards) == list_models()
+    for name, card in cards.items():
+        entry = model_entry(name)
+        assert "Parameters: 1,234,567, of which batch normalisation 89" in card
+        assert "123.40 M (convolution 100.00, mixing 20.00, routing 3.25, elementwise 0.15)" in card
+        assert entry.reference in card
+        assert f"offset {entry.input_offset:g}, scale {entry.input_scale:g}" in card
+        assert f"--model={name} " in card and f"--recipe={entry.recipe} " in card
+        published = f"{entry.paper_top_1:.1f} % top-1; ours differs by -1.50 %" if entry.paper_top_1 else "- top-1\n"
+        assert published in card
+        for weights in PUBLISHED_WEIGHTS.get(name, ()):
+            assert weights.url in card
+        assert ("Weights: none" in card) == (name not in PUBLISHED_WEIGHTS)
+        assert ("experts from" in card) == name.startswith("condconv_")
+
+
+def test_placement_is_told():
+    text = page([row("condconv_mobilenet_v2"), row("condconv_resnet50")])
+    assert "CondConv: 8 experts from block 2 on, head convolution, classifier\n" in text
+    assert "CondConv: 8 experts from group 4 on, projection shortcuts\n" in text
+
+
+def test_markdown_writes_the_page(tmp_path):
+    path = tmp_path / "models.md"
+    assert main(["mobilenet_v1", "--markdown", str(path)]) == 0
+    assert "| [`mobilenet_v1`](#mobilenet_v1) | 4,231,976 | 568.7 M | 567 M | 71.9 % |" in path.read_text()
+
+
+@pytest.mark.parametrize("arguments", [["--markdown", "condconv_*"], ["--csv", "--markdown"]])
+def test_wrong_arguments_are_one_line(arguments, capsys):
+    try:
+        code = main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    assert capsys.readouterr().err.count("\n") == 1
