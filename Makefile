@@ -4,10 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all test-backends lint format lock clean
+.PHONY: demo pretrained test test-all test-backends lint format lock clean
 
 demo: $(READY)  ## Trains, evaluates, exports and predicts on real handwritten digits.
 	$(BIN)/python -m scripts.demo
+
+pretrained: $(READY)  ## Imports published ImageNet weights and classifies photographs; installs PyTorch.
+	$(BIN)/python -m pip install --quiet --requirement requirements-pretrained.txt --constraint requirements.lock
+	$(BIN)/python -m scripts.pretrained
 
 test: lint  ## Runs the tests that take minutes.
 	$(BIN)/python -m pytest -m "not slow"

@@ -6,9 +6,10 @@ images, classifies a few of them from files, and prints one table. Every run get
 
 import json
 import pathlib
-import subprocess
 import sys
 import time
+
+from scripts.commands import call
 
 MODEL = "condconv_mobilenet_v1"
 MINIMUM_ACCURACY = 0.96
@@ -18,17 +19,17 @@ NUM_IMAGES = 6
 def main():
     start = time.monotonic()
     run = _new_folder("runs/demo")
-    _call("train.py", f"--model={MODEL}", "--width_multiplier=0.25", "--num_experts=4", f"--model_dir={run}/digits")
+    call("train.py", f"--model={MODEL}", "--width_multiplier=0.25", "--num_experts=4", f"--model_dir={run}/digits")
     exported = run / "exported"
-    _call("-m", "export", f"--model={run}/digits", f"--output_dir={exported}")
+    call("-m", "export", f"--model={run}/digits", f"--output_dir={exported}")
     stored = {
         "Keras": run / "digits",
         "SavedModel": exported / "saved_model",
         "TFLite": exported / "model.tflite",
     }
-    results = {name: _call("eval.py", f"--model={path}", "--dataset=digits") for name, path in stored.items()}
+    results = {name: call("eval.py", f"--model={path}", "--dataset=digits") for name, path in stored.items()}
     images = write_images(run / "images")
-    predicted = _call("predict.py", f"--model={stored['TFLite']}", "--top_k=1", images)["predictions"]
+    predicted = call("predict.py", f"--model={stored['TFLite']}", "--top_k=1", images)["predictions"]
     seconds = time.monotonic() - start
     print(report(results, predicted, json.loads((run / "digits/results.json").read_text()), seconds))
     correct = [round(result["top_1"] * result["examples"]) for result in results.values()]
@@ -76,16 +77,6 @@ def _new_folder(stem):
             return path
         except FileExistsError:
             number += 1
-
-
-def _call(*arguments):
-    """Runs one of the project's commands, shows it, and returns its JSON result."""
-    command = [str(argument) for argument in arguments]
-    print("$ python", *command, file=sys.stderr, flush=True)
-    finished = subprocess.run([sys.executable, *command, "--json"], stdout=subprocess.PIPE, text=True)
-    if finished.returncode:
-        sys.exit(finished.returncode)
-    return json.loads(finished.stdout)
 
 
 if __name__ == "__main__":
