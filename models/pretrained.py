@@ -25,14 +25,22 @@ def pretrained_file(name, arguments=None):
     from condconv_keras.weights.convert import import_weights
     from condconv_keras.weights.published import converted
 
-    entry = model_entry(name)
-    # What is not asked for is the registered setting.
-    placement = {} if entry.placement is None else {"num_experts": entry.placement.num_experts}
-    published = published_weights(name, {"width_multiplier": 1.0, **placement, **entry.arguments, **(arguments or {})})
+    published = published_for(name, arguments or {})
     convert = functools.partial(
-        _convert, import_weights, name=name, preprocessing=entry.preprocessing(), arguments=published.arguments
+        _convert,
+        import_weights,
+        name=name,
+        preprocessing=model_entry(name).preprocessing(),
+        arguments=published.arguments,
     )
     return converted(published, name, convert)
+
+
+def published_for(name, arguments):
+    """Returns the `PublishedWeights` that fit a model; what `arguments` leave out is the registered setting."""
+    entry = model_entry(name)
+    placement = {} if entry.placement is None else {"num_experts": entry.placement.num_experts}
+    return published_weights(name, {"width_multiplier": 1.0, **placement, **entry.arguments, **arguments})
 
 
 def _convert(import_weights, source, output, *, name, preprocessing, arguments):

@@ -149,8 +149,11 @@ def published_weights(name, arguments):
         if all(arguments.get(key, value) == value for key, value in published.arguments.items()):
             return published
     if not candidates:
+        plain = name.removeprefix("condconv_")
+        hint = f"; warm start it from those of {plain!r} (--initial_weights)" if plain in PUBLISHED_WEIGHTS else ""
         raise UserError(
-            f"no ImageNet weights are published for the model {name!r}; there are for {', '.join(PUBLISHED_WEIGHTS)}"
+            f"no ImageNet weights are published for the model {name!r}{hint}; there are for "
+            f"{', '.join(PUBLISHED_WEIGHTS)}"
         )
     keys = sorted({key for published in candidates for key in published.arguments})
     choices = ", ".join(dict.fromkeys(_text(published.arguments) for published in candidates))

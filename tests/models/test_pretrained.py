@@ -107,6 +107,14 @@ def test_commands_take_a_name_and_the_weights(server, references, tmp_path):
     assert top["probability"] == pytest.approx(probabilities.max() / probabilities.sum(), rel=1e-3)
 
 
+def test_the_published_file_can_be_imported_by_name(server, tmp_path):
+    output = tmp_path / "plain.keras"
+    arguments = ["--source=imagenet", "--model=mobilenet_v1", "--width_multiplier=0.25", f"--output={output}", "--json"]
+    result = json.loads(commands.run("-m", "condconv_keras.weights", *arguments).stdout)
+    assert "mobilenet_2_5_224_tf.h5" in result["source"]
+    assert output.is_file()
+
+
 def test_settings_that_contradict_the_weights(server):
     with pytest.raises(UserError, match=r"need padding='same'. Received: padding='symmetric'"):
         create_model("mobilenet_v1", width_multiplier=0.25, weights="imagenet", padding="symmetric")
