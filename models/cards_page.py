@@ -37,11 +37,12 @@ def page(rows):
 
 def _card(row):
     entry = model_entry(row.model)
-    cost = f"{row.multiply_adds:.2f} M (convolution {row.convolution:.2f}, mixing {row.mixing:.2f}, routing "
-    cost += f"{row.routing:.2f}, elementwise {row.elementwise:.2f})"
-    published = f"{_millions(row)} multiply-adds, {_percent(row.paper_top_1)} top-1"
+    parts = {name: getattr(row, name) for name in ("convolution", "mixing", "routing", "elementwise")}
+    cost = f"{row.multiply_adds:.2f} M ({', '.join(f'{name} {value:.2f}' for name, value in parts.items() if value)})"
+    figures = "no figures of the CondConv paper"
     if row.difference is not None:
-        published += f"; ours differs by {row.difference:+.2f} %"
+        figures = f"{row.paper_multiply_adds:g} M multiply-adds, {row.paper_top_1:.1f} % top-1; our count differs by "
+        figures += f"{row.difference:+.2f} %"
     lines = [
         "",
         f"## {row.model}",
@@ -50,13 +51,14 @@ def _card(row):
         "",
         f"- Parameters: {row.parameters:,}, of which batch normalisation {row.batch_norm:,}",
         f"- Multiply-adds: {cost}",
-        f"- Published: {published}",
+        f"- Published: {figures}",
         f"- Input: {row.input}, crop fraction {entry.crop_fraction}, {entry.interpolation}, offset "
         f"{entry.input_offset:g}, scale {entry.input_scale:g}",
     ]
     if entry.placement:
         lines.append(f"- CondConv: {_placement(entry.placement)}")
-    lines += [f"- Weights: {_weights(weights)}" for weights in PUBLISHED_WEIGHTS.get(row.model, ())]
+    published = PUBLISHED_WEIGHTS.get(row.model, ())
+    lines += [f"- Weights: {_weights(weights, i, published)}" for i, weights in enumerate(published)]
     if row.model not in PUBLISHED_WEIGHTS:
         plain = row.model.removeprefix("condconv_")
         warm_start = f"; `--initial_weights` starts it from those of `{plain}`" if plain in PUBLISHED_WEIGHTS else ""
@@ -78,12 +80,19 @@ def _placement(placement):
     return ", ".join(parts)
 
 
-def _weights(weights):
+def _weights(weights, place, published):
+    """What is known of the file at a place of a model's published files, and how one comes by it."""
     accuracy = "accuracy not known"
     if weights.top_1 is not None:
         size = f" at {weights.top_1_input_size}" if weights.top_1_input_size else ""
         accuracy = f"{weights.top_1} % top-1{size}"
-    return f"[{weights.origin}]({weights.url}), {accuracy}, licence {weights.licence or 'not stated'}"
+    # `weights="imagenet"` takes the first file that fits the arguments.
+    if any(earlier.arguments == weights.arguments for earlier in published[:place]):
+        how = "to be fetched by hand and imported"
+    else:
+        arguments = "".join(f", {key}={value}" for key, value in weights.arguments.items() if place > 0)
+        how = f'`weights="imagenet"{arguments}`'
+    return f"{how}: [{weights.origin}]({weights.url}), {accuracy}, licence {weights.licence or 'not stated'}"
 
 
 def _millions(row):

@@ -2,11 +2,11 @@
 
 import os
 import warnings
-import zipfile
 
 import keras
 
 from condconv_keras.errors import UserError
+from models.placement import is_integer
 
 _MINIMUM_SIZE = 32
 
@@ -18,8 +18,8 @@ def image_input(input_shape):
         order, channels, size = "(channels, height, width)", shape[:1], shape[1:]
     else:
         order, channels, size = "(height, width, channels)", shape[2:], shape[:2]
-    fits = len(shape) == 3 and _is_integer(channels[0], 1)
-    if not fits or not all(side is None or _is_integer(side, _MINIMUM_SIZE) for side in size):
+    fits = len(shape) == 3 and is_integer(channels[0], 1)
+    if not fits or not all(side is None or is_integer(side, _MINIMUM_SIZE) for side in size):
         raise ValueError(
             f"`input_shape` must be {order} with height and width at least {_MINIMUM_SIZE}. "
             f"Received: input_shape={input_shape!r}"
@@ -44,10 +44,10 @@ def classification_model(inputs, features, factory, options):
 
 
 def load_weights(model, path):
-    """Loads a local `.weights.h5` or `.keras` file; raises `UserError` when it is missing or does not fit `model`."""
+    """Loads a local `.weights.h5` file; raises `UserError` when it is missing or does not fit `model`."""
     path = os.fspath(path)
-    if not path.endswith((".weights.h5", ".keras")):
-        raise UserError(f"`weights` must be a .weights.h5 or .keras file. Received: {path!r}")
+    if not path.endswith(".weights.h5"):
+        raise UserError(f"`weights` must be 'imagenet', a .keras or a .weights.h5 file. Received: {path!r}")
     if not os.path.isfile(path):
         raise UserError(f"`weights` must be an existing local file. Received: {path!r}")
     try:
@@ -55,7 +55,7 @@ def load_weights(model, path):
             # Keras repeats a failure as one warning per layer, before the error.
             warnings.simplefilter("ignore", UserWarning)
             model.load_weights(path)
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"`weights` must fit the model {model.name!r}. Received: {path!r} ({reason})") from error
 
@@ -84,7 +84,3 @@ def _pooled(features, pooling):
         return features
     pool = keras.layers.GlobalAveragePooling2D if pooling == "avg" else keras.layers.GlobalMaxPooling2D
     return pool(name="global_pool")(features)
-
-
-def _is_integer(value, minimum):
-    return isinstance(value, int) and not isinstance(value, bool) and value >= minimum

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
-from models.placement import CondConvPlacement
+from models.placement import CondConvPlacement, is_integer
 
 _POOLING = (None, "avg", "max")
 _PADDING = ("same", "symmetric")
@@ -48,8 +48,9 @@ class NetworkOptions:
             raise ValueError(f"`pooling` must be one of {_POOLING}. Received: pooling={self.pooling!r}")
         if self.padding not in _PADDING:
             raise ValueError(f"`padding` must be one of {_PADDING}. Received: padding={self.padding!r}")
-        if not isinstance(self.classes, int) or isinstance(self.classes, bool) or self.classes < 1:
+        if not is_integer(self.classes, minimum=1):
             raise ValueError(f"`classes` must be a positive integer. Received: classes={self.classes!r}")
+        object.__setattr__(self, "classes", int(self.classes))
         if not self.bn_epsilon > 0:
             raise ValueError(f"`bn_epsilon` must be positive. Received: bn_epsilon={self.bn_epsilon!r}")
         for name in ("dropout_rate", "bn_momentum"):

@@ -1,6 +1,7 @@
 """Which layers of a network are CondConv layers."""
 
 import dataclasses
+import numbers
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,9 @@ class CondConvPlacement:
             value = getattr(self, name)
             if value is None and name != "num_experts":
                 continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            if not is_integer(value, minimum=1):
                 raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+            object.__setattr__(self, name, int(value))
         if (self.start_block is None) == (self.start_group is None):
             raise ValueError(
                 "Exactly one of `start_block` and `start_group` must be given. "
@@ -64,3 +66,8 @@ class CondConvPlacement:
                 f"`{name}` must be between 1 and {count + 1} for {count} {name[6:]}s. Received: {name}={start}"
             )
         return start if name == "start_block" else sum(group_sizes[: start - 1]) + 1
+
+
+def is_integer(value, minimum):
+    """Whether a value is an integer, of Python or NumPy, of at least `minimum`."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= minimum

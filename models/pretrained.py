@@ -1,9 +1,12 @@
 """Published ImageNet weights of the zoo: fetched, imported and kept as `.keras` files in the Keras cache."""
 
 import functools
+import os
+
+import numpy as np
 
 from condconv_keras.errors import UserError
-from models.published_weights import published_weights
+from models.published_weights import PUBLISHED_WEIGHTS, published_weights
 from models.registry import create_model, model_entry
 
 IMAGENET = "imagenet"
@@ -36,11 +39,23 @@ def pretrained_file(name, arguments=None):
     return converted(published, name, convert)
 
 
+def starting_file(name, arguments):
+    """Returns the path of the `.keras` file that training a model from ImageNet weights starts from.
+
+    A twin of which no weights are published starts from those of its plain network (a warm start). Arguments and errors
+    are those of `pretrained_file`.
+    """
+    plain = name.removeprefix("condconv_")
+    return pretrained_file(plain if name not in PUBLISHED_WEIGHTS and plain in PUBLISHED_WEIGHTS else name, arguments)
+
+
 def published_for(name, arguments):
     """Returns the `PublishedWeights` that fit a model; what `arguments` leave out is the registered setting."""
     entry = model_entry(name)
     placement = {} if entry.placement is None else {"num_experts": entry.placement.num_experts}
-    return published_weights(name, {"width_multiplier": 1.0, **placement, **entry.arguments, **arguments})
+    return published_weights(
+        name, {"width_multiplier": 1.0, "depth_multiplier": 1.0, **placement, **entry.arguments, **arguments}
+    )
 
 
 def _convert(import_weights, source, output, *, name, preprocessing, arguments):
@@ -48,22 +63,34 @@ def _convert(import_weights, source, output, *, name, preprocessing, arguments):
     import_weights(source, name, output, build_model=build_model, preprocessing=preprocessing, arguments=arguments)
 
 
-def pretrained_model(name, arguments):
-    """Returns the Keras model in `pretrained_file`; arguments and errors as there."""
+def load_trained(path):
+    """Loads a `.keras` file for its weights.
+
+    Returns:
+        The Keras model, and the `create_model` arguments that its weights need, as in `weight_settings`.
+
+    Raises:
+        UserError: the file is missing, damaged or holds no network of the zoo.
+    """
     from condconv_keras.model_card import load_model
+    from models.settings import weight_settings
 
-    return load_model(pretrained_file(name, arguments))[0]
+    if not os.path.isfile(path):
+        raise UserError(f"`weights` must be an existing local file. Received: {str(path)!r}")
+    model, _ = load_model(path)
+    return model, weight_settings(model)
 
 
-def copy_weights(model, pretrained):
-    """Copies the weights of a pretrained model by the names of its layers and variables.
+def copy_weights(model, trained, description):
+    """Copies the weights of a trained model by the names of its layers and variables.
 
-    The model may lack the classifier. A classifier of another number of classes keeps its initial weights: it is to
-    be trained.
+    The classifier is left out where one of the two has none, or another number of classes: then it keeps its initial
+    weights.
 
     Args:
         model: model of the same network.
-        pretrained: model with a classifier.
+        trained: model whose weights are copied.
+        description: of it, for messages.
 
     Raises:
         UserError: the networks differ; the message names the first ten variables.
@@ -71,26 +98,27 @@ def copy_weights(model, pretrained):
     from condconv_keras.weights.assign import assign_weights
     from condconv_keras.weights.source import WeightSource
 
-    tensors = {_key(layer, v.name): v.numpy() for layer in pretrained.layers for v in layer.weights}
-    own = {_key(layer, v.name): v.numpy() for layer in model.layers if _is_head(layer) for v in layer.weights}
-    head = {
-        key for layer in pretrained.layers if _is_head(layer) for key in (_key(layer, v.name) for v in layer.weights)
-    }
-    if any(tensors[key].shape != own[key].shape for key in head & own.keys()) or not own:
-        tensors = {key: tensor for key, tensor in tensors.items() if key not in head} | own
+    same_head = _classes(model) == _classes(trained)
+    tensors = {key: value for key, value in _values(trained).items() if same_head or not _is_head(key)}
+    tensors |= {key: value for key, value in _values(model).items() if not same_head and _is_head(key)}
 
     def find(layer, variable_name):
-        return _key(layer, variable_name), lambda tensor: tensor
+        return f"{layer.name}/{variable_name}", lambda tensor: tensor
 
-    assign_weights(model, WeightSource(f"the ImageNet checkpoint of {pretrained.name!r}", tensors, find))
-
-
-def _key(layer, variable_name):
-    return f"{layer.name}/{variable_name}"
+    assign_weights(model, WeightSource(description, tensors, find))
 
 
-def _is_head(layer):
-    return layer.name in ("classifier", "classifier_routing")
+def _values(model):
+    return {f"{layer.name}/{v.name}": np.array(v) for layer in model.layers for v in layer.weights}
+
+
+def _classes(model):
+    """The number of classes, or None for a model without the classifier."""
+    return next((layer.filters for layer in model.layers if layer.name == "classifier"), None)
+
+
+def _is_head(key):
+    return key.split("/")[0] in ("classifier", "classifier_routing")
 
 
 def model_file(model, weights):

@@ -107,6 +107,7 @@ PUBLISHED_WEIGHTS = types.MappingProxyType(
                 "https://storage.googleapis.com/keras-applications/efficientnetb0.h5",
                 top_1=77.1,
                 file_hash="902e53a9f72be733fc0bcb005b3ebbac",
+                arguments={"depth_multiplier": 1.0},
             ),
         ),
         "condconv_efficientnet_b0": _CONDCONV_8E + _CONDCONV_4E,
@@ -117,19 +118,38 @@ PUBLISHED_WEIGHTS = types.MappingProxyType(
                 licence=None,
                 top_1=79.46,
                 top_1_input_size=240,
-                arguments={"num_experts": 8},
+                arguments={"num_experts": 8, "depth_multiplier": 1.1},
             ),
-            _authors("efficientnet-condconv-b0-8e-depth", top_1=79.5, arguments={"num_experts": 8}),
+            _authors(
+                "efficientnet-condconv-b0-8e-depth",
+                top_1=79.5,
+                arguments={"num_experts": 8, "depth_multiplier": 1.1},
+            ),
         ),
         "efficientnet_lite0": (
             _timm(
                 "tf_efficientnet_lite0.in1k",
                 top_1=74.83,
                 file_hash="1b2a452450b5cf3f8f42da5b6214e71d5fda5666bef4dfae0699407e5bef13e1",
+                arguments={"width_multiplier": 1.0, "depth_multiplier": 1.0},
             ),
         ),
-        "efficientnet_lite1": (_timm("tf_efficientnet_lite1.in1k", top_1=76.64, top_1_input_size=240),),
-        "efficientnet_lite2": (_timm("tf_efficientnet_lite2.in1k", top_1=77.46, top_1_input_size=260),),
+        "efficientnet_lite1": (
+            _timm(
+                "tf_efficientnet_lite1.in1k",
+                top_1=76.64,
+                top_1_input_size=240,
+                arguments={"width_multiplier": 1.0, "depth_multiplier": 1.1},
+            ),
+        ),
+        "efficientnet_lite2": (
+            _timm(
+                "tf_efficientnet_lite2.in1k",
+                top_1=77.46,
+                top_1_input_size=260,
+                arguments={"width_multiplier": 1.1, "depth_multiplier": 1.2},
+            ),
+        ),
     }
 )
 

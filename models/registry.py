@@ -7,6 +7,7 @@ import dataclasses
 import fnmatch
 import importlib
 import inspect
+import os
 
 from condconv_keras.errors import UserError, unknown_name
 from models.entries import ENTRIES
@@ -39,10 +40,11 @@ def create_model(name, **kwargs):
             `include_top`, `pooling`, `padding`; arguments of the family (`models/<family>.py`) such as
             `width_multiplier` or `stochastic_depth_rate`; of a `condconv_` model also the fields of
             `CondConvPlacement`: `num_experts`, `start_block` or `start_group`, `condconv_head`, `condconv_shortcut`,
-            `condconv_classifier`. What is not given is the registered setting. `weights` is None, the path of a
-            `.weights.h5` or `.keras` file of a model of the same arguments, or `"imagenet"` for published weights
-            (`models/published_weights.py`), which are downloaded once and bring the `padding` and `bn_epsilon` that
-            they need; with other `classes` than 1000 the classifier keeps its initial weights.
+            `condconv_classifier`. What is not given is the registered setting. `weights` is None; the path of
+            a `.keras` file of this network, as training and imports write it; `"imagenet"` for published weights
+            (`models/published_weights.py`), which are downloaded once; or the path of a `.weights.h5` file of a model
+            of the same arguments. The first two bring the `padding` and `bn_epsilon` that they need, and where the
+            number of classes differs the classifier keeps its initial weights.
 
     Returns:
         A functional Keras model named `name`, logits [batch, classes] by default. Its layers `stride_8`, `stride_16`
@@ -69,18 +71,28 @@ def create_model(name, **kwargs):
         **kwargs,
     }
     weights = arguments.pop("weights", None)
-    if weights == "imagenet":
-        pretrained, settings = _pretrained(name, kwargs)
-        model = _build(entry, builder, arguments | settings)
-        from models.pretrained import copy_weights
+    if weights is None:
+        return _build(entry, builder, arguments)
+    if weights == "imagenet" or os.fspath(weights).endswith(".keras"):
+        return _build_trained(entry, builder, arguments, kwargs, weights)
+    from models.classifier import load_weights
 
-        copy_weights(model, pretrained)
-        return model
     model = _build(entry, builder, arguments)
-    if weights is not None:
-        from models.classifier import load_weights
+    load_weights(model, weights)
+    return model
 
-        load_weights(model, weights)
+
+def _build_trained(entry, builder, arguments, given, weights):
+    """Builds a model with the settings of trained weights and copies them; `given` is what the caller asked for."""
+    from models.pretrained import copy_weights, load_trained, pretrained_file
+
+    path = pretrained_file(entry.name, given) if weights == "imagenet" else os.fspath(weights)
+    trained, settings = load_trained(path)
+    for key, value in settings.items():
+        if given.get(key, value) != value:
+            raise UserError(f"the weights {weights!r} need {key}={value!r}. Received: {key}={given[key]!r}")
+    model = _build(entry, builder, arguments | settings)
+    copy_weights(model, trained, f"the file of weights {path!r}" if path == weights else "the ImageNet checkpoint")
     return model
 
 
@@ -104,19 +116,6 @@ def _build(entry, builder, arguments):
 
 def _chosen(arguments, names):
     return {name: arguments[name] for name in names if name in arguments}
-
-
-def _pretrained(name, kwargs):
-    """The model with the published weights and the `create_model` arguments that they need."""
-    from models.pretrained import pretrained_model
-    from models.settings import weight_settings
-
-    pretrained = pretrained_model(name, kwargs)
-    settings = weight_settings(pretrained)
-    for key, value in settings.items():
-        if kwargs.get(key, value) != value:
-            raise UserError(f"the ImageNet weights of {name!r} need {key}={value!r}. Received: {key}={kwargs[key]!r}")
-    return pretrained, settings
 
 
 def _check_keywords(entry, builder, kwargs):

@@ -2,6 +2,8 @@
 
 import keras
 
+from condconv_keras.errors import UserError
+
 
 def weight_settings(model):
     """Returns the arguments of `create_model` that decide, besides its shape, what a network computes.
@@ -11,7 +13,12 @@ def weight_settings(model):
 
     Returns:
         `{"padding": ..., "bn_epsilon": ...}`, see `models.options.NetworkOptions`.
+
+    Raises:
+        UserError: the model is none of the zoo.
     """
     layers = {layer.name: layer for layer in model.layers}
+    if "stem_bn" not in layers:
+        raise UserError(f"expected a network of this zoo, the model {model.name!r} has no layer 'stem_bn'")
     symmetric = isinstance(layers.get("stem_pad"), keras.layers.ZeroPadding2D)
     return {"padding": "symmetric" if symmetric else "same", "bn_epsilon": layers["stem_bn"].epsilon}

@@ -20,7 +20,7 @@ from absl import flags
 from condconv_keras import cli
 from condconv_keras.errors import UserError
 from condconv_keras.weights.convert import check_output, import_weights
-from condconv_keras.weights.published import fetch
+from condconv_keras.weights.published import fetch, moved_aside_if_refused
 from models import create_model, model_entry
 from models.pretrained import IMAGENET, published_for
 
@@ -44,22 +44,14 @@ def main(argv):
     if len(argv) > 1:
         raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
     check_output(FLAGS.output)
-    entry = model_entry(FLAGS.model)
     arguments = {name: FLAGS[name].value for name in _MODEL_ARGUMENTS if FLAGS[name].value is not None}
-    imported = import_weights(
-        fetch(published_for(entry.name, arguments)) if FLAGS.source == IMAGENET else FLAGS.source,
-        entry.name,
-        FLAGS.output,
-        build_model=functools.partial(create_model, entry.name),
-        preprocessing=entry.preprocessing(),
-        arguments=arguments,
-        sha256=FLAGS.sha256,
-    )
+    model_entry(FLAGS.model)
+    imported = _import_published(arguments) if FLAGS.source == IMAGENET else _import(FLAGS.source, arguments)
     result = {
-        "model": entry.name,
+        "model": FLAGS.model,
         "source": imported.description,
         "tensors": imported.tensors,
-        "parameters": imported.parameters,
+        "values": imported.values,
         "model_arguments": dict(imported.model_arguments),
         "preprocessing": imported.preprocessing.to_dict(),
         "output": os.fspath(FLAGS.output),
@@ -67,9 +59,28 @@ def main(argv):
     return cli.to_json(result) if FLAGS.json else _summary(result)
 
 
+def _import(source, arguments):
+    return import_weights(
+        source,
+        FLAGS.model,
+        FLAGS.output,
+        build_model=functools.partial(create_model, FLAGS.model),
+        preprocessing=model_entry(FLAGS.model).preprocessing(),
+        arguments=arguments,
+        sha256=FLAGS.sha256,
+    )
+
+
+def _import_published(arguments):
+    published = published_for(FLAGS.model, arguments)
+    path = fetch(published)
+    with moved_aside_if_refused(path, published):
+        return _import(path, arguments)
+
+
 def _summary(result):
     """The result as the lines that a person reads."""
-    rows = result | {"tensors": f"{result['tensors']:,}", "parameters": f"{result['parameters']:,}"}
+    rows = result | {"tensors": f"{result['tensors']:,}", "values": f"{result['values']:,}"}
     for name in ("model_arguments", "preprocessing"):
         rows[name] = ", ".join(f"{key}={value}" for key, value in result[name].items())
     return cli.table([(name.replace("_", " "), value) for name, value in rows.items()])

@@ -10,7 +10,13 @@ from condconv_keras.errors import UserError
 # The largest of the authors' checkpoints, 39.7 million parameters with two slots and an average each, takes 0.64 GB.
 SIZE_LIMIT = 4 * 2**30
 MEMBER_LIMIT = 10_000
+_NAME_LIMIT = 255  # of the usual file systems
 _CHUNK = 2**20
+# The last three: two members of which one would have to be a file and a folder.
+_DAMAGE = (
+    *(tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError),
+    *(NotADirectoryError, IsADirectoryError, FileExistsError),
+)
 
 
 def unpack(path, folder):
@@ -33,7 +39,7 @@ def unpack(path, folder):
         _check_stream(path)
         with tarfile.open(path, "r:gz") as archive:
             archive.extractall(folder, members=_checked_members(archive, path), filter="data")
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+    except _DAMAGE as error:
         reason = " ".join(str(error).split())
         raise UserError(f"expected a .tar.gz archive, {str(path)!r} is none or damaged ({reason})") from error
 
@@ -65,6 +71,8 @@ def _check_member(member, path):
     name = pathlib.PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts or "\0" in member.name:
         raise UserError(f"expected relative paths in the archive {str(path)!r}, received {member.name!r}")
+    if any(len(part.encode()) > _NAME_LIMIT for part in name.parts):
+        raise UserError(f"expected file names of at most {_NAME_LIMIT} bytes in the archive {str(path)!r}")
     if member.issparse() or not (member.isreg() or member.isdir()):
         kind = "a link" if member.issym() or member.islnk() else "a device or another special file"
         raise UserError(f"expected plain files and folders in the archive {str(path)!r}, {member.name!r} is {kind}")

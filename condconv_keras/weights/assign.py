@@ -72,7 +72,8 @@ def _converted(tensor, convert, variable):
     if not _is_floating(tensor):
         return None, f"is {tensor.dtype}, not floating-point"
     try:
-        value = convert(np.asarray(tensor, np.float32))
+        with np.errstate(over="ignore"):  # found below
+            value = convert(np.asarray(tensor, np.float32))
     except ValueError:
         value = None
     if value is None or value.shape != tuple(variable.shape):

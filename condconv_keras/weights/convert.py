@@ -21,14 +21,14 @@ class ImportedWeights:
     Attributes:
         description: of the source.
         tensors: number of arrays that were imported.
-        parameters: number of values in them.
+        values: number of values in them, batch normalisation's moving statistics included.
         model_arguments: `create_model` arguments that the model was built with.
         preprocessing: `Preprocessing` of the written model.
     """
 
     description: str
     tensors: int
-    parameters: int
+    values: int
     model_arguments: Mapping
     preprocessing: Preprocessing
 
@@ -86,7 +86,7 @@ def import_weights(
     return ImportedWeights(
         description=source.description,
         tensors=len(source.tensors),
-        parameters=sum(tensor.size for tensor in source.tensors.values()),
+        values=sum(tensor.size for tensor in source.tensors.values()),
         model_arguments=arguments,
         preprocessing=preprocessing,
     )

@@ -145,6 +145,8 @@ def _input_scaling(layers):
 
 
 def statistic(layer, name):
-    """Returns the `"mean"` or `"variance"` of a `Normalization` layer, float64."""
-    variable = next(variable for variable in layer.weights if variable.name == name)
-    return keras.ops.convert_to_numpy(variable).astype(np.float64)
+    """Returns the `"mean"` or `"variance"` that a `Normalization` layer computes with, float64 [channels].
+
+    Its variables of these names take effect only when the layer is adapted or loaded.
+    """
+    return keras.ops.convert_to_numpy(getattr(layer, name)).astype(np.float64).reshape(-1)

@@ -108,16 +108,22 @@ def converted(published, name, convert):
     path = cache_folder() / f"{name}-{_conversion_key(source, published)}.keras"
     if path.is_file():
         return path
-    try:
-        with whole_file(path) as partial:
-            convert(source, partial)
-    except UserError as error:
-        if published.file_hash is None:
-            aside = source.with_name(f"{source.name}.damaged")
-            os.replace(source, aside)
-            raise UserError(f"{error}; it was moved to {str(aside)!r}, the next call downloads it again") from error
-        raise
+    with moved_aside_if_refused(source, published), whole_file(path) as partial:
+        convert(source, partial)
     return path
+
+
+@contextlib.contextmanager
+def moved_aside_if_refused(path, published):
+    """Moves a fetched file of no known hash aside when the block, which reads it, raises a `UserError`."""
+    try:
+        yield
+    except UserError as error:
+        if published.file_hash is not None:
+            raise
+        aside = path.with_name(f"{path.name}.damaged")
+        os.replace(path, aside)
+        raise UserError(f"{error}; it was moved to {str(aside)!r}, the next call downloads it again") from error
 
 
 def _address(url):

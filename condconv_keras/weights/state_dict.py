@@ -10,7 +10,9 @@ from condconv_keras.errors import UserError
 from condconv_keras.layers import CondConv2D, DepthwiseCondConv2D, Routing
 
 # Where a training script keeps the weights among its other state, the averaged ones first.
-_NESTED = ("state_dict_ema", "state_dict")
+_NESTED = ("state_dict_ema", "model_ema", "state_dict", "model")
+# What training on several devices puts in front of every name.
+_WRAPPER = "module."
 _BOOKKEEPING = ".num_batches_tracked"
 
 
@@ -43,13 +45,14 @@ def read_torch_file(path):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            return _without_bookkeeping(_arrays(torch.load(path, map_location="cpu", weights_only=True)))
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # torch raises what zip, pickle and its own reader raise, and advises to load the objects after all.
         raise UserError(
             f"expected a PyTorch state dict, tensors by name and nothing else; {str(path)!r} is damaged or holds other "
             "Python objects, which are never loaded"
         ) from error
+    return _without_bookkeeping(_arrays(loaded, path))
 
 
 def classes_argument(tensors, classifier):
@@ -112,17 +115,20 @@ _BATCH_NORMALIZATION = {
 _KERNELS = {keras.layers.DepthwiseConv2D: _depthwise_kernel, Routing: np.transpose}
 
 
-def _arrays(loaded):
+def _arrays(loaded, path):
     """The tensors of what a `.pth` file holds, as arrays by name."""
-    for key in _NESTED:
-        if key in loaded:
-            loaded = loaded[key]
-            break
+    import torch
+
+    nested = next((loaded[key] for key in _NESTED if key in loaded), loaded) if isinstance(loaded, dict) else None
+    if not isinstance(nested, dict) or not all(isinstance(value, torch.Tensor) for value in nested.values()):
+        raise UserError(f"expected a PyTorch state dict, tensors by name, {str(path)!r} holds something else")
     # NumPy has no bfloat16 of its own.
-    return {name: (t.float() if t.is_floating_point() else t).numpy() for name, t in loaded.items()}
+    return {key: (t.float() if t.is_floating_point() else t).detach().numpy() for key, t in nested.items()}
 
 
 def _without_bookkeeping(tensors):
+    if all(name.startswith(_WRAPPER) for name in tensors):
+        tensors = {name.removeprefix(_WRAPPER): array for name, array in tensors.items()}
     return {name: array for name, array in tensors.items() if not name.endswith(_BOOKKEEPING)}
 
 

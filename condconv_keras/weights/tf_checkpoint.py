@@ -71,20 +71,21 @@ def open_tf_checkpoint(path):
     path = pathlib.Path(path)
     description = f"TensorFlow checkpoint {str(path)!r}"
     if path.is_dir():
-        tensors = _read(_prefix_in(path, path), description)
+        tensors = _read(_prefix_in(path, path, [*path.glob("*.index"), *path.glob("*/*.index")]), description)
     elif path.suffix == ".index" or path.with_name(f"{path.name}.index").is_file():
         tensors = _read(path.with_suffix("") if path.suffix == ".index" else path, description)
     else:
         with tempfile.TemporaryDirectory() as folder:
             unpack(path, folder)
-            tensors = _read(_prefix_in(pathlib.Path(folder), path), description)
+            folder = pathlib.Path(folder)
+            tensors = _read(_prefix_in(folder, path, folder.rglob("*.index")), description)
     return _weight_source(tensors, description)
 
 
-def _prefix_in(folder, path):
-    """The prefix of the one checkpoint in a folder and below, or of the one that its state file names."""
+def _prefix_in(folder, path, indexes):
+    """The prefix of the one checkpoint among the index files in a folder, or of the one that its state file names."""
     # Archives made on macOS hold a file ._NAME of attributes besides each NAME.
-    prefixes = [index.with_suffix("") for index in sorted(folder.rglob("*.index")) if index.name[0] != "."]
+    prefixes = [index.with_suffix("") for index in sorted(indexes) if index.name[0] != "."]
     if len(prefixes) > 1:
         latest = [prefix for prefix in prefixes if prefix.name == _latest_name(prefix.parent)]
         prefixes = latest or prefixes

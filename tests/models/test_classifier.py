@@ -97,6 +97,35 @@ def test_weights_of_another_model(tmp_path, other):
     assert_user_error(path, "must fit the model 'condconv_mobilenet_v1'")
 
 
+def test_keras_file_brings_the_settings_of_its_weights(tmp_path):
+    path = tmp_path / "trained.keras"
+    trained = tiny(padding="symmetric", bn_epsilon=1e-5)
+    trained.save(path)
+    np.testing.assert_array_equal(tiny(weights=path)(images()), trained(images()))
+    with pytest.raises(UserError, match=r"need padding='symmetric'\. Received: padding='same'"):
+        tiny(weights=path, padding="same")
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_keras_file_of_other_classes_leaves_the_classifier(tmp_path, conditional):
+    path = tmp_path / "trained.keras"
+    trained = tiny(condconv_classifier=not conditional)
+    trained.save(path)
+    new = tiny(weights=path, classes=7, condconv_classifier=conditional)
+    assert new.output.shape == (None, 7)
+    feature = "block_13_pointwise_activation"
+    probes = [keras.Model(model.input, model.get_layer(feature).output) for model in (new, trained)]
+    np.testing.assert_array_equal(*(probe(images()) for probe in probes))
+
+
+def test_keras_file_of_another_model(tmp_path):
+    path = str(tmp_path / "file.keras")
+    tiny(num_experts=3).save(path)
+    assert_user_error(path, "does not fit the model 'condconv_mobilenet_v1'")
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(path)
+    assert_user_error(path, "expected a network of this zoo")
+
+
 def test_weights_of_the_plain_model_do_not_fit_the_twin(tmp_path):
     path = str(tmp_path / "file.weights.h5")
     tiny("mobilenet_v1").save_weights(path)
@@ -108,12 +137,13 @@ def test_weights_file_that_is_broken(tmp_path, suffix):
     path = str(tmp_path / f"file{suffix}")
     with open(path, "wb") as file:
         file.write(b"not a weights file")
-    assert_user_error(path, "must fit the model")
+    message = "must fit the model" if suffix == ".weights.h5" else "expected a model saved as .keras"
+    assert_user_error(path, message)
 
 
 def test_weights_file_that_is_missing_or_of_another_kind(tmp_path):
     assert_user_error(str(tmp_path / "none.keras"), "must be an existing local file")
-    assert_user_error("imagenet", "must be a .weights.h5 or .keras file")
+    assert_user_error("ImageNet", "must be 'imagenet', a .keras or a .weights.h5 file")
 
 
 def assert_user_error(path, message):

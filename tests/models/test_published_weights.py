@@ -28,9 +28,10 @@ def test_every_file_has_a_name_of_its_own():
 
 def test_the_first_entry_is_of_the_registered_setting():
     for name, (default, *_) in PUBLISHED_WEIGHTS.items():
-        assert default.arguments.get("width_multiplier", 1.0) == 1.0
+        for argument in ("width_multiplier", "depth_multiplier"):
+            assert default.arguments.get(argument, 1.0) == model_entry(name).arguments.get(argument, 1.0)
         if model_entry(name).placement is not None:
-            assert default.arguments == {"num_experts": model_entry(name).placement.num_experts}
+            assert default.arguments["num_experts"] == model_entry(name).placement.num_experts
 
 
 def test_chooses_by_the_arguments_given():

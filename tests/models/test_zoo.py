@@ -221,6 +221,12 @@ def test_values_out_of_range(name, kwargs, message):
         small(name, **kwargs)
 
 
+def test_numbers_of_numpy_are_taken():
+    model = small("condconv_mobilenet_v1", classes=np.int64(3), num_experts=np.int32(2), start_block=np.int64(13))
+    assert model.output.shape == (None, 3)
+    assert model.get_layer("block_13_routing").output.shape == (None, 2)
+
+
 def test_start_block_takes_the_place_of_the_registered_group():
     model = small("condconv_efficientnet_b0", start_block=16)
     assert [layer.name for layer in model.layers if isinstance(layer, Routing)] == ["block_16_routing"]

@@ -129,3 +129,11 @@ def test_a_missing_archive_is_refused(tmp_path, target):
     for path in (tmp_path / "missing.tar.gz", tmp_path):
         with pytest.raises(UserError, match="no file"):
             unpack(path, target)
+
+
+@pytest.mark.parametrize("second", ["a/b", "n" * 300])
+def test_members_that_cannot_be_written_are_one_line(tmp_path, target, second):
+    path = write_archive(tmp_path / "x.tar.gz", [file_member("a"), file_member(second)])
+    with pytest.raises(UserError, match=r"archive.*x\.tar\.gz") as error:
+        unpack(path, target)
+    assert "\n" not in str(error.value)

@@ -94,6 +94,7 @@ def test_layers_before_the_network_become_the_scaling():
     model = keras.applications.EfficientNetB0(weights=None, input_tensor=x, classes=3)
     [normalization] = [layer for layer in model.layers if isinstance(layer, keras.layers.Normalization)]
     normalization.set_weights([IMAGENET_MEAN, IMAGENET_STDDEV**2, np.array(0)])
+    normalization.finalize_state()
     scaling = open_keras_model(model, "efficientnet_b0").preprocessing
     pixels = _pixels(4)
     expected = ((pixels * [2, 4, 5] + [1, 0, -1]) / 255 - IMAGENET_MEAN) / IMAGENET_STDDEV
@@ -109,6 +110,17 @@ def test_files_of_the_published_efficientnet_stand_for_both_of_its_rescalings(tm
     scaling = open_source(tmp_path / "b0.weights.h5", "efficientnet_b0").preprocessing
     np.testing.assert_allclose(scaling["offset"], 255 * IMAGENET_MEAN, rtol=1e-6)
     np.testing.assert_allclose(scaling["scale"], 255 * IMAGENET_STDDEV, rtol=1e-6)
+
+
+def test_normalization_counts_as_the_model_computes_it():
+    """Its variables take effect when they are loaded or adapted, not when they are set."""
+    model = APPLICATIONS["efficientnet_b0"](weights=None, classes=3)
+    model.get_layer(index=2).set_weights([IMAGENET_MEAN, IMAGENET_STDDEV, np.array(0)])
+    scaling = open_keras_model(model, "efficientnet_b0").preprocessing
+    np.testing.assert_allclose([scaling["offset"], scaling["scale"]], [[0] * 3, [255] * 3], atol=1e-6)
+    model.get_layer(index=2).finalize_state()
+    scaling = open_keras_model(model, "efficientnet_b0").preprocessing
+    np.testing.assert_allclose(scaling["offset"], 255 * IMAGENET_MEAN, rtol=1e-6)
 
 
 def _refusal(path, name="mobilenet_v1"):

@@ -27,7 +27,7 @@ def test_imports_and_says_what(tmp_path):
     assert result["model"] == card.model == model.name == "mobilenet_v1"
     assert "timm checkpoint" in result["source"]
     assert result["tensors"] == len(model.weights) == 137
-    assert result["parameters"] == model.count_params()
+    assert result["values"] == model.count_params()
     assert result["model_arguments"] == {
         "padding": "symmetric",
         "bn_epsilon": 1e-5,

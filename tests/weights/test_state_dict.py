@@ -101,7 +101,7 @@ def test_without_pytorch_a_pth_file_says_what_to_install(tmp_path, monkeypatch):
         read_torch_file(tmp_path / "x.pth")
 
 
-@pytest.mark.parametrize("nested", [None, "state_dict", "state_dict_ema"])
+@pytest.mark.parametrize("nested", [None, "model", "state_dict", "state_dict_ema"])
 def test_reads_state_dicts_of_pytorch(tmp_path, nested):
     torch = pytest.importorskip("torch")
     tensors = {"a.weight": torch.full((2,), 0.5, dtype=torch.bfloat16), "a.num_batches_tracked": torch.tensor(7)}
@@ -110,6 +110,13 @@ def test_reads_state_dicts_of_pytorch(tmp_path, nested):
     read = read_torch_file(tmp_path / "x.pth")
     assert list(read) == ["a.weight"]
     np.testing.assert_array_equal(read["a.weight"], np.full(2, 0.5, np.float32))
+
+
+def test_names_of_a_wrapped_network_and_parameters(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({"module.a": torch.nn.Parameter(torch.ones(2)), "module.b": torch.zeros(1)}, tmp_path / "x.pth")
+    read = read_torch_file(tmp_path / "x.pth")
+    assert {name: value.tolist() for name, value in read.items()} == {"a": [1, 1], "b": [0]}
 
 
 class _Code:
@@ -130,7 +137,9 @@ def test_refuses_what_is_no_state_dict(tmp_path, content):
     torch.save(objects.get(content, {"a": torch.ones(1000)}), path, _use_new_zipfile_serialization=content == "list")
     if content == "truncated":
         path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UserError, match="damaged or holds other Python objects, which are never loaded") as error:
+    is_read = content in ("list", "numbers")
+    message = "holds something else" if is_read else "damaged or holds other Python objects, which are never loaded"
+    with pytest.raises(UserError, match=message) as error:
         read_torch_file(path)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "ran").exists()
