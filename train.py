@@ -13,13 +13,15 @@ import sys
 from absl import flags
 
 from condconv_keras import cli
-from condconv_keras.data import Preprocessing, open_dataset
+from condconv_keras.data import open_dataset
 from condconv_keras.data.dataset import is_folder
 from condconv_keras.errors import UserError
 from condconv_keras.training.config import PRECISIONS, TrainConfig
 from condconv_keras.training.recipes import RECIPES, default_recipe_name, get_recipe
 from condconv_keras.training.run_folder import RunFolder
 from models import create_model, model_entry
+from models.pretrained import IMAGENET, starting_file
+from models.registry import PLACEMENT_FIELDS
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "Name of the model; `python -m models` lists them.", required=True)
@@ -30,6 +32,9 @@ flags.DEFINE_float("validation_fraction", 0.2, "Held-out part of data without a 
 flags.DEFINE_bool("skip_bad_images", False, "Leave out images that cannot be decoded instead of stopping.")
 flags.DEFINE_integer("num_experts", None, "Experts of every CondConv layer.", lower_bound=1)
 flags.DEFINE_integer("start_block", None, "First CondConv block.", lower_bound=1)
+flags.DEFINE_integer("start_group", None, "First CondConv group of blocks, in place of --start_block.", lower_bound=1)
+flags.DEFINE_bool("condconv_head", None, "Whether the convolution after the blocks is a CondConv layer.")
+flags.DEFINE_bool("condconv_shortcut", None, "Whether projection shortcuts of CondConv blocks are CondConv layers.")
 flags.DEFINE_bool("condconv_classifier", None, "Whether the classifier is a CondConv layer.")
 flags.DEFINE_float("width_multiplier", None, "Scales the channels of every layer.", 0.01, 16.0)
 flags.DEFINE_string(
@@ -43,10 +48,17 @@ flags.DEFINE_integer("batch_size", None, "Batch size; scales the recipe's learni
 flags.DEFINE_float("learning_rate", None, "Peak learning rate; default: the recipe's, scaled.", 0.0, 1000.0)
 flags.DEFINE_enum("precision", "float32", PRECISIONS, "Precision of the computation.")
 flags.DEFINE_integer("seed", 0, "Seed of initial weights, order and augmentation.", 0, 2**32 - 1)
-flags.DEFINE_string("initial_weights", None, "A .keras or .weights.h5 file of the same architecture to start from.")
+flags.DEFINE_string(
+    "initial_weights",
+    None,
+    "A trained model to start from: .keras, of this model or its plain twin, or .weights.h5, of this model.",
+)
+flags.DEFINE_string(
+    "weights", None, "'imagenet' to start from the published weights of the model or, if it has none, its plain twin."
+)
 flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
 
-_MODEL_ARGUMENTS = ("num_experts", "start_block", "condconv_classifier", "width_multiplier")
+_MODEL_ARGUMENTS = (*PLACEMENT_FIELDS, "width_multiplier")
 
 
 def main(argv):
@@ -57,6 +69,7 @@ def main(argv):
     run.check(config)
     results = run.read_results()
     if results is None:
+        _check_initial_weights(config, run)
         # Before TensorFlow is imported: a wrong name is answered at once.
         dataset = open_dataset(config.dataset, config.data_dir, config.validation_fraction, config.skip_bad_images)
         results = train(config, run, dataset)
@@ -94,8 +107,29 @@ def config_from_flags():
         recipe=dataclasses.replace(recipe, **changes),
         precision=FLAGS.precision,
         seed=FLAGS.seed,
-        initial_weights=_absolute(FLAGS.initial_weights),
+        initial_weights=_initial_weights(),
     )
+
+
+def _initial_weights():
+    """Where the weights start, a path or `"imagenet"`, or None."""
+    if FLAGS.weights is None:
+        return _absolute(FLAGS.initial_weights)
+    if FLAGS.initial_weights is not None:
+        raise UserError("--weights and --initial_weights exclude each other")
+    if FLAGS.weights != IMAGENET:
+        raise UserError(f"--weights is {IMAGENET!r}; --initial_weights takes a file. Received: {FLAGS.weights!r}")
+    return IMAGENET
+
+
+def _check_initial_weights(config, run):
+    path = config.initial_weights
+    if path in (None, IMAGENET) or run.checkpoint_metadata.is_file():
+        return
+    if not path.endswith((".keras", ".weights.h5")):
+        raise UserError(f"--initial_weights is a .keras or .weights.h5 file. Received: {path!r}")
+    if not os.path.isfile(path):
+        raise UserError(f"--initial_weights is an existing file. Received: {path!r}")
 
 
 def _absolute(path):
@@ -109,28 +143,47 @@ def train(config, run, dataset):
 
     entry = model_entry(config.model)
     recipe = config.recipe
+    initial, weights = None, None
+    if run.checkpoint_metadata.is_file():
+        # The checkpoint holds the weights; the file that they started from may be gone.
+        config = dataclasses.replace(config, inherited=run.read_config().inherited)
+    elif config.initial_weights == IMAGENET or (config.initial_weights or "").endswith(".keras"):
+        initial = _open_initial_model(config)
+        config = dataclasses.replace(config, inherited=initial.inherited)
+    else:
+        weights = config.initial_weights
+    inherited = config.inherited or {"model_arguments": {}, "preprocessing": {}}
 
     def preprocessing_of(channels):
-        return Preprocessing(
-            input_size=(recipe.input_size, recipe.input_size),
-            channels=channels,
-            offset=entry.input_offset,
-            scale=entry.input_scale,
-            interpolation=entry.interpolation,
-            crop_fraction=entry.crop_fraction if recipe.crop_fraction is None else recipe.crop_fraction,
-        )
+        size = (recipe.input_size, recipe.input_size)
+        fields = {"input_size": size, "channels": channels, "crop_fraction": recipe.crop_fraction}
+        return entry.preprocessing(**{**fields, **inherited["preprocessing"]})
 
     def build_model(input_shape, classes):
-        arguments = {**config.model_arguments, "dropout_rate": recipe.dropout_rate, "weights": config.initial_weights}
+        arguments = {**config.model_arguments, **inherited["model_arguments"], "dropout_rate": recipe.dropout_rate}
         if recipe.bn_momentum is not None:
             arguments["bn_momentum"] = recipe.bn_momentum
+        if recipe.stochastic_depth_rate:
+            arguments["stochastic_depth_rate"] = recipe.stochastic_depth_rate
         try:
-            return create_model(config.model, input_shape=input_shape, classes=classes, **arguments)
-        except ValueError as error:
+            return create_model(config.model, input_shape=input_shape, classes=classes, weights=weights, **arguments)
+        except (ValueError, TypeError) as error:
             raise UserError(" ".join(str(error).split())) from error
 
     command = f"python {' '.join(sys.argv)}"
-    return fit.train(config, run, dataset, build_model, preprocessing_of, command, versions())
+    return fit.train(config, run, dataset, build_model, preprocessing_of, command, versions(), initial)
+
+
+def _open_initial_model(config):
+    from condconv_keras.training.initial_weights import open_initial_model
+    from models.cards import registered_card
+    from models.settings import weight_settings
+
+    path = config.initial_weights
+    if path == IMAGENET:
+        path = str(starting_file(config.model, config.model_arguments))
+        print(f"starting from {path}", file=sys.stderr)
+    return open_initial_model(path, registered_card, weight_settings)
 
 
 def versions():

@@ -22,7 +22,9 @@ class TrainConfig:
         recipe: `Recipe`, flags applied.
         precision: one of `PRECISIONS`.
         seed: integer.
-        initial_weights: path of a `.keras` or `.weights.h5` file of the same architecture, or None.
+        initial_weights: path of a `.keras` or `.weights.h5` file to start from, or None.
+        inherited: what the model in `initial_weights` asks of this one, as `InitialModel.inherited`, or None. It is
+            found when the run starts, so it is not compared with what a later command asks for.
     """
 
     model: str
@@ -36,6 +38,7 @@ class TrainConfig:
     precision: str
     seed: int
     initial_weights: str | None
+    inherited: dict | None = None
 
     def to_json(self):
         """Returns the configuration as JSON text."""
@@ -83,4 +86,4 @@ def open_run_dataset(config, name, data_dir, validation_fraction, skip_bad_image
 
 def _flat(fields):
     nested = {f"{name}.{k}": v for name in ("recipe", "model_arguments") for k, v in fields[name].items()}
-    return {**{k: v for k, v in fields.items() if k not in ("recipe", "model_arguments")}, **nested}
+    return {**{k: v for k, v in fields.items() if k not in ("recipe", "model_arguments", "inherited")}, **nested}

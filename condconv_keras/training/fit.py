@@ -15,8 +15,10 @@ from condconv_keras.model_card import ModelCard, save_model
 from condconv_keras.predictors import compute_in_float32, keras_predict
 from condconv_keras.training.optimization import apply_weight_decay, make_loss, make_optimizer
 
+_ROUTER_IMAGES = 64
 
-def train(config, run, dataset, build_model, preprocessing_of, command, versions):
+
+def train(config, run, dataset, build_model, preprocessing_of, command, versions, initial=None):
     """Trains a model, or goes on with a run that was interrupted, and evaluates it on every held-out example.
 
     Args:
@@ -27,6 +29,7 @@ def train(config, run, dataset, build_model, preprocessing_of, command, versions
         preprocessing_of: function of the number of channels that returns the `Preprocessing`.
         command: the command line, for the results.
         versions: dict of package name to version, for the results.
+        initial: `InitialModel` that a new run starts from, or None.
 
     Returns:
         The results, as written to `results.json`: dict of `top_1`, `top_5`, `loss`, `examples`, `split`, `seconds`
@@ -46,6 +49,8 @@ def train(config, run, dataset, build_model, preprocessing_of, command, versions
     card = ModelCard(config.model, dataset.class_names, preprocessing)
     steps = steps_per_epoch(dataset, dataset.train_split, recipe.batch_size)
     model = build_model((*preprocessing.input_size, preprocessing.channels), len(dataset.class_names))
+    if initial is not None:
+        initial.put_into(model, _router_images(dataset, preprocessing, config))
     _compile(model, recipe, steps, len(dataset.class_names))
     run.start(config)
     start = time.monotonic()
@@ -92,6 +97,13 @@ def train(config, run, dataset, build_model, preprocessing_of, command, versions
     return results
 
 
+def _router_images(dataset, preprocessing, config):
+    """Some training images to fit new routers to: enough for a standard deviation, few enough for any memory."""
+    count = min(_ROUTER_IMAGES, dataset.splits[dataset.train_split])
+    images, _ = next(iter(training_batches(dataset, dataset.train_split, preprocessing, count, seed=config.seed)))
+    return images
+
+
 def _compile(model, recipe, steps, num_classes):
     optimizer = make_optimizer(recipe, steps)
     apply_weight_decay(model, recipe, optimizer)
@@ -100,7 +112,7 @@ def _compile(model, recipe, steps, num_classes):
 
 def _restored_epoch(run):
     """The number of complete epochs of an interrupted run: where `BackupAndRestore` will go on."""
-    metadata = run.checkpoints / "training_metadata.json"
+    metadata = run.checkpoint_metadata
     if not metadata.is_file():
         return 0
     try:

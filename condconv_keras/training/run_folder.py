@@ -16,6 +16,7 @@ class RunFolder:
         config, model, history, results: its files: `config.json`, `model.keras` (the evaluated weights),
             `history.csv`, `results.json` (written last: a run that has it is complete).
         checkpoints, tensorboard: its folders.
+        checkpoint_metadata: file in `checkpoints` with the number of complete epochs, there after the first one.
     """
 
     def __init__(self, path):
@@ -25,6 +26,7 @@ class RunFolder:
         self.history = self.path / "history.csv"
         self.results = self.path / "results.json"
         self.checkpoints = self.path / "checkpoints"
+        self.checkpoint_metadata = self.checkpoints / "training_metadata.json"
         self.tensorboard = self.path / "tensorboard"
 
     @staticmethod
@@ -54,9 +56,8 @@ class RunFolder:
             raise UserError(f"--model_dir {str(self.path)!r} exists and is not the folder of a run; give another one")
 
     def start(self, config):
-        """Makes the folder and writes `config.json` if this run is new."""
-        if not self.config.is_file():
-            write_text(self.config, config.to_json())
+        """Makes the folder and writes `config.json`, of a configuration that was checked."""
+        write_text(self.config, config.to_json())
 
     def read_results(self):
         """Returns the results of a complete run, or None."""

@@ -48,7 +48,7 @@ def assign_weights(model, source):
 def check_experts(model, source):
     """Raises a `UserError` that names both numbers if the source has another number of experts than the model."""
     for layer in model.layers:
-        if not isinstance(layer, Routing):
+        if not isinstance(layer, Routing) or not layer.use_bias:
             continue
         bias = next(variable for variable in layer.weights if variable.name == "bias")
         key, _ = _find(source, layer, bias)

@@ -122,8 +122,9 @@ def test_keras_file_of_another_model(tmp_path):
     path = str(tmp_path / "file.keras")
     tiny(num_experts=3).save(path)
     assert_user_error(path, "does not fit the model 'condconv_mobilenet_v1'")
-    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(path)
-    assert_user_error(path, "expected a network of this zoo")
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)], name="other").save(path)
+    with pytest.raises(UserError, match="expected a network of this zoo, the model 'other' has"):
+        tiny(weights=path)
 
 
 def test_weights_of_the_plain_model_do_not_fit_the_twin(tmp_path):

@@ -11,6 +11,7 @@ from PIL import Image
 
 from condconv_keras.data.imagenet import class_names
 from condconv_keras.errors import UserError
+from condconv_keras.model_card import load_model
 from condconv_keras.weights.published import MIRROR
 from models import create_model
 from models.pretrained import pretrained_file
@@ -113,6 +114,35 @@ def test_the_published_file_can_be_imported_by_name(server, tmp_path):
     result = json.loads(commands.run("-m", "condconv_keras.weights", *arguments).stdout)
     assert "mobilenet_2_5_224_tf.h5" in result["source"]
     assert output.is_file()
+
+
+def test_training_starts_from_them(server, references, tmp_path):
+    """A twin without published weights starts from its plain network's; gray digits become what the network takes."""
+    run = tmp_path / "run"
+    arguments = ["--width_multiplier=0.25", "--num_experts=2", "--epochs=1", "--learning_rate=0", "--input_size=32"]
+    finished = commands.run(
+        "train.py", "--model=condconv_mobilenet_v1", "--weights=imagenet", *arguments, f"--model_dir={run}"
+    )
+    assert "the classifier starts anew" in finished.stderr
+    assert json.loads((run / "config.json").read_text())["initial_weights"] == "imagenet"
+    model, card = load_model(run / "model.keras")
+    assert card.preprocessing.channels == 3
+    # Nothing was learned at a rate of 0: every expert is the published kernel, for 2 of them with the factor 2 / 2.
+    bank = np.asarray(model.get_layer("block_13_pointwise").condconv_kernel)
+    kernel = np.asarray(references[0.25].get_layer("conv_pw_13").kernel)
+    np.testing.assert_allclose(bank, np.tile(kernel.reshape(1, -1), (2, 1)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "contains"),
+    [
+        (["--weights=imagenet", "--initial_weights=x.keras"], "exclude each other"),
+        (["--weights=x.keras"], "--weights is 'imagenet'; --initial_weights takes a file. Received: 'x.keras'"),
+    ],
+)
+def test_wrong_flags_of_training(flags, contains, tmp_path):
+    arguments = ["train.py", "--model=mobilenet_v1", f"--model_dir={tmp_path}/run", *flags]
+    commands.assert_refused(*arguments, contains=contains, **commands.without_frameworks(tmp_path))
 
 
 def test_settings_that_contradict_the_weights(server):

@@ -1,0 +1,79 @@
+import keras
+import numpy as np
+import pytest
+
+from condconv_keras.data import Preprocessing
+from condconv_keras.errors import UserError
+from condconv_keras.model_card import ModelCard, save_model
+from condconv_keras.training.initial_weights import open_initial_model
+from models import create_model
+from models.cards import registered_card
+from models.settings import weight_settings
+from tests.models.randomise import images, randomise
+
+SMALL = {"width_multiplier": 0.25, "input_shape": (32, 32, 3), "classes": 4}
+
+
+def plain_model(**kwargs):
+    model = create_model("mobilenet_v1", **{**SMALL, **kwargs})
+    randomise(model)
+    return model
+
+
+def opened(model, path, card=None):
+    if card is None:
+        model.save(path)
+    else:
+        save_model(model, card, path)
+    return open_initial_model(str(path), registered_card, weight_settings)
+
+
+def test_scaling_and_settings_are_inherited(tmp_path):
+    preprocessing = Preprocessing((64, 64), 3, (1.0, 2.0, 3.0), 4.0, "bilinear", 0.5)
+    model = plain_model(padding="symmetric", bn_epsilon=1e-5)
+    initial = opened(model, tmp_path / "x.keras", ModelCard("mobilenet_v1", tuple("abcd"), preprocessing))
+    assert initial.inherited == {
+        "model_arguments": {"padding": "symmetric", "bn_epsilon": 1e-5},
+        "preprocessing": {"channels": 3, "offset": [1.0, 2.0, 3.0], "scale": 4.0, "interpolation": "bilinear"},
+    }
+
+
+def test_without_a_card_the_scaling_is_the_registered_one(tmp_path):
+    initial = opened(plain_model(input_shape=(32, 32, 1)), tmp_path / "x.keras")
+    scaling = {"offset": 127.5, "scale": 127.5, "interpolation": "bicubic"}
+    assert initial.inherited["preprocessing"] == {"channels": 1, **scaling}
+    initial = opened(plain_model(include_top=False), tmp_path / "x.keras")
+    assert initial.inherited["preprocessing"] == {"channels": 3}
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v1", "condconv_mobilenet_v1"])
+def test_the_new_model_computes_the_logits_of_the_trained_one(name, tmp_path, capsys):
+    plain = plain_model(classifier_activation="softmax")
+    model = create_model(name, **SMALL)
+    opened(plain, tmp_path / "x.keras").put_into(model, images(32))
+    expected = np.array(keras.Model(plain.input, plain.get_layer("logits").output)(images(32)))
+    np.testing.assert_allclose(model(images(32)), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("source", [{"classes": 9}, {"include_top": False}])
+def test_a_classifier_of_other_classes_starts_anew(source, tmp_path, capsys):
+    plain = plain_model(**source)
+    model = create_model("mobilenet_v1", **SMALL)
+    classifier = np.array(model.get_layer("classifier").kernel)
+    opened(plain, tmp_path / "x.keras").put_into(model, images(32))
+    np.testing.assert_array_equal(model.get_layer("classifier").kernel, classifier)
+    np.testing.assert_array_equal(model.get_layer("stem").kernel, plain.get_layer("stem").kernel)
+    assert f"anew: 4 classes, {str(tmp_path / 'x.keras')!r} has {source.get('classes')}" in capsys.readouterr().err
+
+
+def test_what_is_no_network_of_the_zoo_is_refused(tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    with pytest.raises(UserError, match=r"x.keras' do not fit: .* no layer 'stem_bn'"):
+        opened(keras.Model(inputs, keras.layers.Conv2D(2, 1)(inputs)), tmp_path / "x.keras")
+    (tmp_path / "x.keras").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(UserError, match=r"x.keras"):
+        open_initial_model(str(tmp_path / "x.keras"), registered_card, weight_settings)
+    small = opened(plain_model(), tmp_path / "x.keras")
+    with pytest.raises(UserError, match=r"the initial weights '.*x.keras' do not fit: .*'stem/kernel'"):
+        small.put_into(create_model("mobilenet_v1", **{**SMALL, "width_multiplier": 0.5}), images(32))
