@@ -3,8 +3,6 @@
 import functools
 import os
 
-import numpy as np
-
 from condconv_keras.errors import UserError
 from models.published_weights import PUBLISHED_WEIGHTS, published_weights
 from models.registry import create_model, model_entry
@@ -82,43 +80,26 @@ def load_trained(path):
 
 
 def copy_weights(model, trained, description):
-    """Copies the weights of a trained model by the names of its layers and variables.
+    """Gives a model the weights of a trained one, of the same network or of its plain twin (`warm_start`).
 
     The classifier is left out where one of the two has none, or another number of classes: then it keeps its initial
     weights.
 
     Args:
-        model: model of the same network.
-        trained: model whose weights are copied.
+        model: the new model.
+        trained: trained model.
         description: of it, for messages.
 
     Raises:
         UserError: the networks differ; the message names the first ten variables.
     """
-    from condconv_keras.weights.assign import assign_weights
-    from condconv_keras.weights.source import WeightSource
+    from condconv_keras.training.initial_weights import layers_to_skip
+    from condconv_keras.weights.warm_start import warm_start
 
-    same_head = _classes(model) == _classes(trained)
-    tensors = {key: value for key, value in _values(trained).items() if same_head or not _is_head(key)}
-    tensors |= {key: value for key, value in _values(model).items() if not same_head and _is_head(key)}
-
-    def find(layer, variable_name):
-        return f"{layer.name}/{variable_name}", lambda tensor: tensor
-
-    assign_weights(model, WeightSource(description, tensors, find))
-
-
-def _values(model):
-    return {f"{layer.name}/{v.name}": np.array(v) for layer in model.layers for v in layer.weights}
-
-
-def _classes(model):
-    """The number of classes, or None for a model without the classifier."""
-    return next((layer.filters for layer in model.layers if layer.name == "classifier"), None)
-
-
-def _is_head(key):
-    return key.split("/")[0] in ("classifier", "classifier_routing")
+    try:
+        warm_start(model, trained, skip_layers=layers_to_skip(model, trained))
+    except UserError as error:
+        raise UserError(f"{description} does not fit: {error}") from error
 
 
 def model_file(model, weights):

@@ -41,10 +41,10 @@ def create_model(name, **kwargs):
             `width_multiplier` or `stochastic_depth_rate`; of a `condconv_` model also the fields of
             `CondConvPlacement`: `num_experts`, `start_block` or `start_group`, `condconv_head`, `condconv_shortcut`,
             `condconv_classifier`. What is not given is the registered setting. `weights` is None; the path of
-            a `.keras` file of this network, as training and imports write it; `"imagenet"` for published weights
-            (`models/published_weights.py`), which are downloaded once; or the path of a `.weights.h5` file of a model
-            of the same arguments. The first two bring the `padding` and `bn_epsilon` that they need, and where the
-            number of classes differs the classifier keeps its initial weights.
+            a `.keras` file of this network or of its plain twin, as training and imports write it; `"imagenet"` for
+            published weights (`models/published_weights.py`), which are downloaded once; or the path of a
+            `.weights.h5` file of a model of the same arguments. The first two bring the `padding` and `bn_epsilon`
+            that they need, and where the number of classes differs the classifier keeps its initial weights.
 
     Returns:
         A functional Keras model named `name`, logits [batch, classes] by default. Its layers `stride_8`, `stride_16`

@@ -77,6 +77,11 @@ def open_initial_model(path, card_of, settings_of):
     return InitialModel(path, model, {"model_arguments": settings, "preprocessing": preprocessing})
 
 
+def layers_to_skip(model, source):
+    """The layers of a model that do not start from a trained one: its output, a classifier of other classes or none."""
+    return _OUTPUT if _classes(model) == _classes(source) else _OUTPUT + _CLASSIFIER
+
+
 def _classes(model):
     """The number of classes, or None for a model without a classifier."""
     return next((layer.filters for layer in model.layers if layer.name == "classifier"), None)

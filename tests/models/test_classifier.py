@@ -118,6 +118,14 @@ def test_keras_file_of_other_classes_leaves_the_classifier(tmp_path, conditional
     np.testing.assert_array_equal(*(probe(images()) for probe in probes))
 
 
+def test_keras_file_of_the_plain_model_warm_starts_the_twin(tmp_path):
+    path = tmp_path / "plain.keras"
+    plain = tiny("mobilenet_v1", padding="symmetric")
+    plain.save(path)
+    expected = np.asarray(plain(images()))
+    np.testing.assert_allclose(tiny(weights=path)(images()), expected, atol=1e-4 * np.abs(expected).max())
+
+
 def test_keras_file_of_another_model(tmp_path):
     path = str(tmp_path / "file.keras")
     tiny(num_experts=3).save(path)
