@@ -58,7 +58,7 @@ def test_weights_say_how_one_comes_by_them():
         '- Weights: `weights="imagenet", num_experts=4`: [pytorch-image-models, timm/tf_efficientnet_cc_b0_4e' in text
     )
     assert "- Weights: to be fetched by hand and imported: [the authors" in text
-    assert "- Weights: none are published; `--initial_weights` starts it from those of `mobilenet_v1`" in text
+    assert "- Weights: none are published; `train.py --weights=imagenet` starts it from those of `mobilenet_v1`" in text
 
 
 def test_placement_is_told():
