@@ -61,7 +61,9 @@ def _card(row):
     lines += [f"- Weights: {_weights(weights, i, published)}" for i, weights in enumerate(published)]
     if row.model not in PUBLISHED_WEIGHTS:
         plain = row.model.removeprefix("condconv_")
-        warm_start = f"; `train.py --weights=imagenet` starts it from those of `{plain}`" if plain in PUBLISHED_WEIGHTS else ""
+        warm_start = (
+            f"; `train.py --weights=imagenet` starts it from those of `{plain}`" if plain in PUBLISHED_WEIGHTS else ""
+        )
         lines.append(f"- Weights: none are published{warm_start}")
     command = f"python train.py --model={row.model} --dataset=imagenet2012 --data_dir=DIR --recipe={entry.recipe}"
     return "\n".join([*lines, f"- Recipe: `{command} --model_dir=runs/{row.model}`"])

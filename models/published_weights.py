@@ -170,7 +170,9 @@ def published_weights(name, arguments):
             return published
     if not candidates:
         plain = name.removeprefix("condconv_")
-        hint = f"; `train.py --weights=imagenet` starts it from those of {plain!r}" if plain in PUBLISHED_WEIGHTS else ""
+        hint = (
+            f"; `train.py --weights=imagenet` starts it from those of {plain!r}" if plain in PUBLISHED_WEIGHTS else ""
+        )
         raise UserError(
             f"no ImageNet weights are published for the model {name!r}{hint}; there are for "
             f"{', '.join(PUBLISHED_WEIGHTS)}"
