@@ -63,8 +63,17 @@ def _run(main, argv):
         sys.exit(130)
     text, code = result if isinstance(result, tuple) else (result, 0)
     if text is not None:
-        print(text)
+        _print(text)
     sys.exit(code)
+
+
+def _print(text):
+    """Prints the result. A reader that has seen enough of it, as `head`, is no error."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Python would complain once more when it flushes standard output at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message):
