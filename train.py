@@ -15,7 +15,7 @@ from absl import flags
 from condconv_keras import cli
 from condconv_keras.data import open_dataset
 from condconv_keras.data.dataset import is_folder
-from condconv_keras.errors import UserError
+from condconv_keras.errors import UserError, one_line
 from condconv_keras.training.config import PRECISIONS, TrainConfig
 from condconv_keras.training.recipes import RECIPES, default_recipe_name, get_recipe
 from condconv_keras.training.run_folder import RunFolder
@@ -168,7 +168,7 @@ def train(config, run, dataset):
         try:
             return create_model(config.model, input_shape=input_shape, classes=classes, weights=weights, **arguments)
         except (ValueError, TypeError) as error:
-            raise UserError(" ".join(str(error).split())) from error
+            raise UserError(one_line(error)) from error
 
     command = f"python {' '.join(sys.argv)}"
     return fit.train(config, run, dataset, build_model, preprocessing_of, command, versions(), initial)

@@ -7,7 +7,7 @@ import sys
 
 from absl import app, flags, logging
 
-from condconv_keras.errors import UserError
+from condconv_keras.errors import UserError, one_line
 
 
 def run(main):
@@ -27,7 +27,7 @@ def _parse_flags(argv):
     try:
         remaining = flags.FLAGS(argv)
     except flags.Error as error:
-        _fail(" ".join(str(error).split()))
+        _fail(one_line(error))
     if flags.FLAGS["verbosity"].using_default_value:
         # absl's own default shows what TensorFlow and TFDS do step by step.
         flags.FLAGS.verbosity = logging.WARNING
@@ -57,7 +57,7 @@ def _run(main, argv):
         _fail(str(error))
     except OSError as error:
         # A full disk, a folder without the right to write: the message of the system says what and where.
-        _fail(" ".join(str(error).split()))
+        _fail(one_line(error))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

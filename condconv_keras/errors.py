@@ -29,3 +29,8 @@ def unknown_name(kind, name, known):
     else:
         hint = f"None of the {len(known)} known names is close."
     return UserError(f"unknown {kind} {name!r}. {hint}")
+
+
+def one_line(error, length=None):
+    """Returns the message of an error on one line, cut to `length` characters if that is given."""
+    return " ".join(str(error).split())[:length]

@@ -5,7 +5,7 @@ import json
 import zipfile
 
 from condconv_keras.data.preprocessing import Preprocessing
-from condconv_keras.errors import UserError
+from condconv_keras.errors import UserError, one_line
 from condconv_keras.files import whole_file
 
 # A Keras file is a zip archive; Keras reads its own members and passes over this one.
@@ -76,6 +76,6 @@ def load_model(path):
             card = ModelCard.from_json(archive.read(_MEMBER)) if _MEMBER in archive.namelist() else None
     except Exception as error:
         # Keras raises what its readers raise: zip, HDF5, JSON, type and value errors.
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error, 200)
         raise UserError(f"expected a model saved as .keras, {str(path)!r} is none ({reason})") from error
     return model, card

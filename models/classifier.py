@@ -5,7 +5,7 @@ import warnings
 
 import keras
 
-from condconv_keras.errors import UserError
+from condconv_keras.errors import UserError, one_line
 from models.placement import is_integer
 
 _MINIMUM_SIZE = 32
@@ -56,7 +56,7 @@ def load_weights(model, path):
             warnings.simplefilter("ignore", UserWarning)
             model.load_weights(path)
     except (ValueError, KeyError, OSError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error, 300)
         raise UserError(f"`weights` must fit the model {model.name!r}. Received: {path!r} ({reason})") from error
 
 

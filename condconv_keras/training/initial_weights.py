@@ -41,9 +41,8 @@ class InitialModel:
             UserError: the networks differ.
         """
         classes, new_classes = _classes(self.model), _classes(model)
-        skipped = _OUTPUT if classes == new_classes else (*_OUTPUT, *_CLASSIFIER)
         try:
-            warm_start(model, self.model, images, skip_layers=skipped)
+            warm_start(model, self.model, images, skip_layers=layers_to_skip(model, self.model))
         except UserError as error:
             raise UserError(f"the initial weights {self.path!r} do not fit: {error}") from error
         if classes != new_classes:

@@ -5,7 +5,7 @@ import pathlib
 import tarfile
 import zlib
 
-from condconv_keras.errors import UserError
+from condconv_keras.errors import UserError, one_line
 
 # The largest of the authors' checkpoints, 39.7 million parameters with two slots and an average each, takes 0.64 GB.
 SIZE_LIMIT = 4 * 2**30
@@ -40,7 +40,7 @@ def unpack(path, folder):
         with tarfile.open(path, "r:gz") as archive:
             archive.extractall(folder, members=_checked_members(archive, path), filter="data")
     except _DAMAGE as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise UserError(f"expected a .tar.gz archive, {str(path)!r} is none or damaged ({reason})") from error
 
 

@@ -7,7 +7,7 @@ import types
 from collections.abc import Mapping
 
 from condconv_keras.data.preprocessing import Preprocessing
-from condconv_keras.errors import UserError
+from condconv_keras.errors import UserError, one_line
 from condconv_keras.files import check_parents
 from condconv_keras.weights.source import WeightSource, open_source
 
@@ -78,7 +78,7 @@ def import_weights(
         # Any input size: weights are often used at another one than that of their training.
         model = build_model(input_shape=(None, None, preprocessing.channels), **arguments)
     except (ValueError, TypeError) as error:
-        raise UserError(" ".join(str(error).split())) from error
+        raise UserError(one_line(error)) from error
     check_experts(model, source)
     assign_weights(model, source)
     classes = model.output_shape[-1]

@@ -13,7 +13,7 @@ import h5py
 import keras
 import numpy as np
 
-from condconv_keras.errors import UserError
+from condconv_keras.errors import UserError, one_line
 from condconv_keras.weights.keras_applications import (
     build_application,
     check_application,
@@ -47,7 +47,7 @@ def open_keras_file(path, name, arguments=types.MappingProxyType({})):
         contents = _inspect(path)
     except Exception as error:
         # h5py, zipfile and json raise what their parsers raise.
-        reason = _line(error)
+        reason = one_line(error, 200)
         raise UserError(f"expected a Keras file of weights, {str(path)!r} is none or damaged ({reason})") from error
     if contents.classes is None:
         raise UserError(f"{str(path)!r} has no classifier (include_top=False); an import needs the whole network")
@@ -58,7 +58,7 @@ def open_keras_file(path, name, arguments=types.MappingProxyType({})):
     except Exception as error:
         # Keras raises value, key, type and system errors.
         raise UserError(
-            f"{str(path)!r} does not fit the {model.name!r} of keras.applications ({_line(error)})"
+            f"{str(path)!r} does not fit the {model.name!r} of keras.applications ({one_line(error, 200)})"
         ) from error
     return open_keras_model(
         model,
@@ -146,7 +146,3 @@ def _published_rescaling(model):
     if any(np.allclose(statistic(layer, "variance"), _PUBLISHED_VARIANCE, rtol=1e-4) for layer in normalizations):
         return [keras.layers.Rescaling(np.reciprocal(np.sqrt(_PUBLISHED_VARIANCE)))]
     return []
-
-
-def _line(error):
-    return " ".join(str(error).split())[:200]

@@ -6,7 +6,7 @@ import keras
 import ml_dtypes  # noqa: F401  # teaches NumPy the bfloat16 that a file may hold
 import numpy as np
 
-from condconv_keras.errors import UserError
+from condconv_keras.errors import UserError, one_line
 from condconv_keras.layers import CondConv2D, DepthwiseCondConv2D, Routing
 
 # Where a training script keeps the weights among its other state, the averaged ones first.
@@ -25,8 +25,9 @@ def read_safetensors(path):
         tensors = load_file(path)
     except (SafetensorError, OSError, AttributeError) as error:
         # AttributeError: a type that NumPy does not have, as of 8 bits.
+        reason = one_line(error, 150)
         raise UserError(
-            f"expected a .safetensors file of floating-point tensors, {str(path)!r} is none or damaged ({_line(error)})"
+            f"expected a .safetensors file of floating-point tensors, {str(path)!r} is none or damaged ({reason})"
         ) from error
     return _without_bookkeeping(tensors)
 
@@ -130,7 +131,3 @@ def _without_bookkeeping(tensors):
     if all(name.startswith(_WRAPPER) for name in tensors):
         tensors = {name.removeprefix(_WRAPPER): array for name, array in tensors.items()}
     return {name: array for name, array in tensors.items() if not name.endswith(_BOOKKEEPING)}
-
-
-def _line(error):
-    return " ".join(str(error).split())[:150]

@@ -15,7 +15,7 @@ import re
 import tempfile
 import types
 
-from condconv_keras.errors import UserError
+from condconv_keras.errors import UserError, one_line
 from condconv_keras.weights.archives import unpack
 from condconv_keras.weights.source import WeightSource
 
@@ -124,7 +124,7 @@ def _damage_in_one_line(description):
         yield
     except (tf.errors.OpError, ValueError, IndexError, RuntimeError, MemoryError) as error:
         # The reader's errors of status become these types of Python.
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error, 300)
         raise UserError(f"{description} is damaged or incomplete ({reason})") from error
 
 

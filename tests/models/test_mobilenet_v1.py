@@ -5,6 +5,7 @@ import pytest
 from condconv_keras import CondConv2D, DepthwiseCondConv2D
 from condconv_keras.profiling import profile
 from models import create_model
+from tests.models.randomise import images
 
 
 def randomise(model, seed=0):
@@ -19,10 +20,6 @@ def randomise(model, seed=0):
         else:
             value = np.asarray(weight) * 1.5
         weight.assign(value.astype("float32"))
-
-
-def images(size, channels=3, batch=2):
-    return np.random.default_rng(1).uniform(-1, 1, (batch, size, size, channels)).astype("float32")
 
 
 def tiny(name="condconv_mobilenet_v1", **kwargs):
