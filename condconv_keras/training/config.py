@@ -8,11 +8,37 @@ from condconv_keras.errors import UserError
 from condconv_keras.training.recipes import Recipe
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+STRATEGIES = ("none", "mirrored", "multi_worker_mirrored", "tpu")
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """How a run is computed: what may change when it goes on, because it decides the speed and not the result.
+
+    Attributes:
+        strategy: one of `STRATEGIES`.
+        tpu: name or address of the TPU for `"tpu"`, or None for the one of this machine.
+        logical_cpus: the number of devices that the CPU is split into, to try a strategy without accelerators, or None.
+        data_service: address of a tf.data service dispatcher that prepares the training batches, or None.
+        jit_compile: whether XLA compiles the training step.
+        steps_per_execution: training steps in one call of the compiled function.
+        checkpoint_every: steps between checkpoints besides those at the end of every epoch, or None.
+        deterministic: whether the same command computes the same numbers again, at the price of speed.
+    """
+
+    strategy: str = "none"
+    tpu: str | None = None
+    logical_cpus: int | None = None
+    data_service: str | None = None
+    jit_compile: bool = False
+    steps_per_execution: int = 1
+    checkpoint_every: int | None = None
+    deterministic: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides the result of a run.
+    """One run: everything that decides its result, and how it is computed.
 
     Attributes:
         model: registry name.
@@ -25,6 +51,7 @@ class TrainConfig:
         initial_weights: path of a `.keras` or `.weights.h5` file to start from, or None.
         inherited: what the model in `initial_weights` asks of this one, as `InitialModel.inherited`, or None. It is
             found when the run starts, so it is not compared with what a later command asks for.
+        execution: `Execution`; not compared either.
     """
 
     model: str
@@ -39,6 +66,7 @@ class TrainConfig:
     seed: int
     initial_weights: str | None
     inherited: dict | None = None
+    execution: Execution = Execution()
 
     def to_json(self):
         """Returns the configuration as JSON text."""
@@ -49,7 +77,8 @@ class TrainConfig:
         """Returns the configuration of a `to_json` text; raises a `UserError` if it is not one."""
         try:
             fields = json.loads(text)
-            return cls(**{**fields, "recipe": Recipe(**fields["recipe"])})
+            nested = {"recipe": Recipe(**fields["recipe"]), "execution": Execution(**fields["execution"])}
+            return cls(**{**fields, **nested})
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"expected the config.json of a training run: {error}") from error
 
@@ -86,4 +115,5 @@ def open_run_dataset(config, name, data_dir, validation_fraction, skip_bad_image
 
 def _flat(fields):
     nested = {f"{name}.{k}": v for name in ("recipe", "model_arguments") for k, v in fields[name].items()}
-    return {**{k: v for k, v in fields.items() if k not in ("recipe", "model_arguments", "inherited")}, **nested}
+    left_out = ("recipe", "model_arguments", "inherited", "execution")
+    return {**{k: v for k, v in fields.items() if k not in left_out}, **nested}

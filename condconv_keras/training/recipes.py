@@ -24,7 +24,14 @@ class Recipe:
         label_smoothing: in [0, 1).
         dropout_rate: before the classifier, in [0, 1).
         stochastic_depth_rate: probability of dropping the last residual block in training, in [0, 1).
-        augmentation: `"none"`, `"pad_crop"` or `"inception"`.
+        augmentation, policy, policy_layers, policy_magnitude, random_erasing, mixup_alpha, cutmix_alpha: of the
+            training images, as in `condconv_keras.data.AugmentationOptions`.
+        ema_decay: of the moving average of weights and batch normalisation statistics that is evaluated and exported
+            in place of the last weights, in [0, 1); 0 for none. See `condconv_keras.training.averaging`.
+        clip_norm: largest global norm of the gradients, which longer ones are scaled to, or None.
+        freeze_epochs: epochs at the start that train the classifier alone, with everything before it as it is in
+            inference; less than `epochs`.
+        synchronized_bn: whether the replicas of a distributed run share their batch normalisation statistics.
         crop_fraction: of the evaluation's centre crop, or None for the model's own.
         bn_momentum: of batch normalisation, or None for the model's own.
         input_size: height and width in pixels, or None for the model's own.
@@ -44,6 +51,16 @@ class Recipe:
     decay_epochs: float = 1.0
     dropout_rate: float = 0.0
     stochastic_depth_rate: float = 0.0
+    policy: str | None = None
+    policy_layers: int = 2
+    policy_magnitude: float = 10.0
+    random_erasing: float = 0.0
+    mixup_alpha: float = 0.0
+    cutmix_alpha: float = 0.0
+    ema_decay: float = 0.0
+    clip_norm: float | None = None
+    freeze_epochs: int = 0
+    synchronized_bn: bool = True
     crop_fraction: float | None = None
     bn_momentum: float | None = None
     input_size: int | None = None
@@ -66,8 +83,7 @@ _DIGITS = Recipe(
     input_size=64,
 )
 
-# The authors' code (efficientnet/condconv, mnasnet in tensorflow/tpu) without the moving average of the weights that it
-# evaluates, which training does not have yet.
+# The authors' code (efficientnet/condconv, mnasnet in tensorflow/tpu).
 _MNASNET = Recipe(
     epochs=350,
     batch_size=1024,
@@ -81,6 +97,7 @@ _MNASNET = Recipe(
     label_smoothing=0.1,
     augmentation="inception",
     dropout_rate=0.2,
+    ema_decay=0.9999,
 )
 _EFFICIENTNET = dataclasses.replace(
     _MNASNET, batch_size=2048, learning_rate=0.016 * 2048 / 256, stochastic_depth_rate=0.2
