@@ -1,6 +1,7 @@
 """The error that a script shows its user as one line."""
 
 import difflib
+import re
 
 
 class UserError(ValueError):
@@ -34,3 +35,14 @@ def unknown_name(kind, name, known):
 def one_line(error, length=None):
     """Returns the message of an error on one line, cut to `length` characters if that is given."""
     return " ".join(str(error).split())[:length]
+
+
+def op_reason(error):
+    """Returns why TensorFlow failed, on one line: the message of a `tf.errors.OpError` without names and stack.
+
+    As in "{{function_node ...}} Input is empty. [Op:DecodeImage]", or, after "Graph execution error" and the lines of
+    a stack, as a paragraph of its own.
+    """
+    message = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", error.message).strip()
+    kept = [line for line in message.split("\n") if not re.match(r"\s|Graph execution error|Detected at node", line)]
+    return one_line(" ".join(kept)).removesuffix(" name:").strip(" .")

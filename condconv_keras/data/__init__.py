@@ -1,7 +1,7 @@
 """Image classification data: sources, preprocessing, augmentation and batching.
 
     ds = open_dataset("digits")
-    batches = training_batches(ds, ds.train_split, preprocessing, batch_size=32, augmentation="pad_crop")
+    batches = training_batches(ds, ds.train_split, preprocessing, 32, AugmentationOptions("pad_crop"))
     model.fit(batches, steps_per_epoch=steps_per_epoch(ds, ds.train_split, 32), epochs=10)
 
 Nothing here imports TensorFlow before a data set is read, so that a script can check its flags at once.
@@ -10,7 +10,9 @@ Nothing here imports TensorFlow before a data set is read, so that a script can 
 import importlib
 
 _HOME = {
+    "AugmentationOptions": "augmentation",
     "ImageDataset": "dataset",
+    "InputShard": "shard",
     "Preprocessing": "preprocessing",
     "evaluation_batches": "pipeline",
     "open_dataset": "dataset",
@@ -18,7 +20,16 @@ _HOME = {
     "training_batches": "pipeline",
 }
 
-__all__ = ["ImageDataset", "Preprocessing", "evaluation_batches", "open_dataset", "steps_per_epoch", "training_batches"]
+__all__ = [
+    "AugmentationOptions",
+    "ImageDataset",
+    "InputShard",
+    "Preprocessing",
+    "evaluation_batches",
+    "open_dataset",
+    "steps_per_epoch",
+    "training_batches",
+]
 
 
 def __getattr__(name):

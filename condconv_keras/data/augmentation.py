@@ -1,26 +1,108 @@
 """Random transforms of one training image, each a pure function of the image and its seed.
 
-An augmentation takes `(image, seed, preprocessing)`: an image `[h, w, c]` of values in 0..255 and any size, an integer
-seed of shape [2], and the model's `Preprocessing`. It returns float32 `[height, width, channels]` in 0..255.
+A spatial transform takes `(image, seed, preprocessing)`: a `DecodedImage` or `EncodedImage` of values in 0..255 and any
+size, an integer seed of shape [2], and the model's `Preprocessing`. It returns float32 `[height, width, channels]` in
+0..255, the model's input short of scaling.
 """
 
-from condconv_keras.errors import unknown_name
+import dataclasses
+
+from condconv_keras.errors import UserError, unknown_name
 
 PAD_FRACTION = 8  # pads by 1/8 of the size, as the usual 4 pixels at 32x32
 AREA_RANGE = (0.08, 1.0)
 ASPECT_RATIO_RANGE = (3 / 4, 4 / 3)
+POLICIES = ("autoaugment", "randaugment")
+MAX_MAGNITUDE = 10.0  # of AutoAugment's and RandAugment's operations
 
 
-def get_augmentation(name):
-    """Returns the augmentation of this name; raises a `UserError` with close names if there is none."""
-    if name not in _AUGMENTATIONS:
-        raise unknown_name("augmentation", name, _AUGMENTATIONS)
-    return _AUGMENTATIONS[name]
+@dataclasses.dataclass(frozen=True)
+class AugmentationOptions:
+    """How training images are changed at random.
+
+    Attributes:
+        augmentation: `"none"`, `"pad_crop"` (shifts by up to an eighth of the size) or `"inception"` (a random area,
+            resized, flipped half of the time).
+        policy: None, `"autoaugment"` (its policy v0) or `"randaugment"`, as in `condconv_keras.data.policies`.
+        policy_layers: RandAugment's operations per image, at least 1.
+        policy_magnitude: RandAugment's magnitude, in [0, 10].
+        random_erasing: probability that a rectangle of an image is replaced by noise, in [0, 1].
+        mixup_alpha, cutmix_alpha: parameter of the Beta distribution of the weight of the first of two images that
+            are blended or of which one is pasted into the other; 0 for neither. With both, each batch has an even
+            chance of one or the other. See `condconv_keras.data.mixing`.
+
+    Raises:
+        UserError: if a name is unknown or a number is out of range.
+    """
+
+    augmentation: str = "none"
+    policy: str | None = None
+    policy_layers: int = 2
+    policy_magnitude: float = 10.0
+    random_erasing: float = 0.0
+    mixup_alpha: float = 0.0
+    cutmix_alpha: float = 0.0
+
+    def __post_init__(self):
+        if self.augmentation not in _SPATIAL:
+            raise unknown_name("augmentation", self.augmentation, _SPATIAL)
+        if self.policy is not None and self.policy not in POLICIES:
+            raise unknown_name("augmentation policy", self.policy, POLICIES)
+        self._check("policy_layers", self.policy_layers >= 1, "at least 1")
+        self._check("policy_magnitude", 0 <= self.policy_magnitude <= MAX_MAGNITUDE, f"in [0, {MAX_MAGNITUDE:g}]")
+        self._check("random_erasing", 0 <= self.random_erasing <= 1, "in [0, 1]")
+        self._check("mixup_alpha", self.mixup_alpha >= 0, "at least 0")
+        self._check("cutmix_alpha", self.cutmix_alpha >= 0, "at least 0")
+
+    def _check(self, name, valid, expected):
+        if not valid:
+            raise UserError(f"expected {name} {expected}, received: {getattr(self, name)!r}")
+
+    @property
+    def mixes(self):
+        """Whether examples are mixed with each other: labels are then probabilities."""
+        return self.mixup_alpha > 0 or self.cutmix_alpha > 0
+
+
+def make_augmentation(options, preprocessing):
+    """Returns the function that turns a training image into the model's input.
+
+    Args:
+        options: `AugmentationOptions`.
+        preprocessing: the model's `Preprocessing`.
+
+    Returns:
+        A function of a `DecodedImage` or `EncodedImage` and an integer seed of shape [2] that returns float32
+        `[height, width, channels]`, scaled. The seed alone decides.
+    """
+    import tensorflow as tf
+
+    from condconv_keras.data.erasing import erase_rectangle
+    from condconv_keras.data.policies import make_policy
+
+    spatial = get_spatial(options.augmentation)
+    policy = make_policy(options)
+
+    def augment(image, seed):
+        image = spatial(image, seed, preprocessing)
+        if policy is not None:
+            image = policy(image, tf.random.fold_in(seed, 0))
+        image = preprocessing.scale_images(image)
+        if options.random_erasing:
+            image = erase_rectangle(image, options.random_erasing, tf.random.fold_in(seed, 1))
+        return image
+
+    return augment
+
+
+def get_spatial(name):
+    """Returns the spatial transform of this name, one of those that `AugmentationOptions.augmentation` allows."""
+    return _SPATIAL[name]
 
 
 def _none(image, seed, preprocessing):
     del seed
-    return preprocessing.evaluation_image(image)
+    return preprocessing.evaluation_image(image.whole())
 
 
 def _pad_crop(image, seed, preprocessing):
@@ -29,7 +111,7 @@ def _pad_crop(image, seed, preprocessing):
 
     height, width = preprocessing.input_size
     vertical, horizontal = height // PAD_FRACTION, width // PAD_FRACTION
-    image = preprocessing.evaluation_image(image)
+    image = preprocessing.evaluation_image(image.whole())
     padded = tf.pad(image, [[vertical, vertical], [horizontal, horizontal], [0, 0]], mode="REFLECT")
     return tf.image.stateless_random_crop(padded, (height, width, preprocessing.channels), seed)
 
@@ -42,19 +124,22 @@ def _inception(image, seed, preprocessing):
     """
     import tensorflow as tf
 
-    image = preprocessing.convert_channels(image)
     crop_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
-    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
-        tf.shape(image),
-        bounding_boxes=tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
-        seed=crop_seed,
-        min_object_covered=0.0,
-        area_range=AREA_RANGE,
-        aspect_ratio_range=ASPECT_RATIO_RANGE,
-        max_attempts=10,
-    )
-    image = preprocessing.resize(tf.slice(image, begin, size))
+
+    def sample(shape):
+        begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+            shape,
+            bounding_boxes=tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
+            seed=crop_seed,
+            min_object_covered=0.0,
+            area_range=AREA_RANGE,
+            aspect_ratio_range=ASPECT_RATIO_RANGE,
+            max_attempts=10,
+        )
+        return tf.concat([begin[:2], size[:2]], axis=0)
+
+    image = preprocessing.resize(preprocessing.convert_channels(image.window(sample)))
     return tf.image.stateless_random_flip_left_right(image, flip_seed)
 
 
-_AUGMENTATIONS = {"none": _none, "pad_crop": _pad_crop, "inception": _inception}
+_SPATIAL = {"none": _none, "pad_crop": _pad_crop, "inception": _inception}

@@ -6,6 +6,7 @@ import pathlib
 import re
 from collections.abc import Callable
 
+from condconv_keras.data.decoding import DecodedImage, EncodedImage
 from condconv_keras.errors import UserError
 
 TRAIN_SPLIT = "train"
@@ -26,7 +27,8 @@ class ImageDataset:
         read_records: function of a split name and a seed (None for the stored order) that returns a `tf.data.Dataset`
             of `(record, label)`. A record is whatever is small to shuffle: a path, an encoded image. The seed
             (an integer or a scalar tensor) permutes what is free to permute, such as paths and files.
-        decode_record: function of a record that returns its uint8 `[height, width, channels]` image tensor.
+        encoded_record: function of a record that returns the content of its image file, a string scalar; None where
+            the records are decoded images, uint8 `[height, width, channels]`.
     """
 
     name: str
@@ -36,7 +38,7 @@ class ImageDataset:
     skipped: dict[str, int]
     decoded_sizes: dict[str, int | None]
     read_records: Callable = dataclasses.field(repr=False)
-    decode_record: Callable = dataclasses.field(repr=False)
+    encoded_record: Callable | None = dataclasses.field(repr=False)
 
     @property
     def train_split(self):
@@ -62,6 +64,12 @@ class ImageDataset:
         self.check_split(split)
         return self.read_records(split, shuffle_seed)
 
+    def image(self, record):
+        """Returns the image of a record as a `DecodedImage` or `EncodedImage`, to be read whole or in part."""
+        if self.encoded_record is None:
+            return DecodedImage(record)
+        return EncodedImage(self.encoded_record(record), self.image_shape)
+
     def examples(self, split, shuffle_files_seed=None):
         """Returns a `tf.data.Dataset` of `(uint8 [height, width, channels], int32 [])`, every image once.
 
@@ -70,7 +78,7 @@ class ImageDataset:
         import tensorflow as tf
 
         records = self.records(split, shuffle_files_seed)
-        return records.map(lambda record, label: (self.decode_record(record), label), tf.data.AUTOTUNE)
+        return records.map(lambda record, label: (self.image(record).whole(), label), tf.data.AUTOTUNE)
 
 
 def slice_records(records, labels, shuffle_seed):

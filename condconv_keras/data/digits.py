@@ -32,5 +32,5 @@ def open_digits():
         skipped=dict.fromkeys(arrays, 0),
         decoded_sizes={split: images.nbytes for split, (images, _) in arrays.items()},
         read_records=lambda split, shuffle_seed: slice_records(*arrays[split], shuffle_seed),
-        decode_record=lambda image: image,
+        encoded_record=None,
     )

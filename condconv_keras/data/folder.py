@@ -11,9 +11,9 @@ import tqdm
 from absl import logging
 
 from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT, ImageDataset, slice_records
-from condconv_keras.data.decoding import decode_image, decode_reason
+from condconv_keras.data.decoding import decode_image
 from condconv_keras.data.imagenet import readable
-from condconv_keras.errors import UserError
+from condconv_keras.errors import UserError, op_reason
 
 EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 CHANNELS = 3
@@ -63,7 +63,7 @@ def open_folder(root, validation_fraction, skip_bad_images):
         skipped=skipped,
         decoded_sizes={split: sum(h * w for h, w in sizes.values()) * CHANNELS for split, sizes in decoded.items()},
         read_records=lambda split, shuffle_seed: slice_records(*paths_and_labels[split], shuffle_seed),
-        decode_record=lambda path: _decode(path, (height, width, CHANNELS)),
+        encoded_record=_read_file,
     )
 
 
@@ -184,16 +184,16 @@ def _decoded_size(path):
     import tensorflow as tf
 
     try:
-        height, width, _ = _decode(path, (None, None, CHANNELS)).shape
+        height, width, _ = decode_image(_read_file(path), CHANNELS).shape
     except tf.errors.OpError as error:
-        return decode_reason(error)
+        return op_reason(error)
     return height, width
 
 
-def _decode(path, shape):
+def _read_file(path):
     import tensorflow as tf
 
-    return tf.ensure_shape(decode_image(tf.io.read_file(path), CHANNELS), shape)
+    return tf.io.read_file(path)
 
 
 def _check_every_class_has_images(folder, split, images, class_names):

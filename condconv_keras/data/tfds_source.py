@@ -14,7 +14,6 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import naming, read_only_builder
 
 from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT, ImageDataset
-from condconv_keras.data.decoding import decode_image
 from condconv_keras.data.imagenet import readable
 from condconv_keras.errors import UserError, unknown_name
 
@@ -40,8 +39,8 @@ def open_tfds(name, data_dir, validation_fraction):
     _prepare(name, builder)
     height, width, stored_channels = builder.info.features[image_key].shape
     channels = 1 if stored_channels == 1 else 3
-    slices = _slices({split: info.num_examples for split, info in builder.info.splits.items()}, validation_fraction)
-    splits = {split: builder.info.splits[instruction].num_examples for split, instruction in slices.items()}
+    slices = _slices(_counts(builder), validation_fraction)
+    splits = {split: count for split, (_, count) in slices.items()}
     return ImageDataset(
         name=name,
         class_names=readable(builder.info.features[label_key].names),
@@ -51,8 +50,8 @@ def open_tfds(name, data_dir, validation_fraction):
         decoded_sizes={
             split: count * height * width * channels if height and width else None for split, count in splits.items()
         },
-        read_records=lambda split, seed: _read(builder, slices[split], image_key, label_key, seed),
-        decode_record=lambda encoded: _decode(encoded, (height, width, channels)),
+        read_records=lambda split, seed: _read(builder, slices[split][0], image_key, label_key, seed),
+        encoded_record=lambda encoded: encoded,
     )
 
 
@@ -132,14 +131,27 @@ def _check_host(builder):
             raise OSError(f"no network connection to {host}") from error
 
 
+def _counts(builder):
+    """Returns a dict of split name to the number of its examples."""
+    if builder.info.splits:
+        return {split: info.num_examples for split, info in builder.info.splits.items()}
+    # A builder that reads without prepared files, as TFDS's mocking makes it, describes no splits: count what it reads.
+    splits = (TRAIN_SPLIT, EVALUATION_SPLITS[0])
+    return {split: int(builder.as_dataset(split=split).cardinality()) for split in splits}
+
+
 def _slices(counts, validation_fraction):
-    """Returns a dict of split name to TFDS split instruction; holds out a part of a train split that is alone."""
-    if TRAIN_SPLIT not in counts or any(split in counts for split in EVALUATION_SPLITS) or counts[TRAIN_SPLIT] < 2:
-        return {split: split for split in counts}
-    held_out = min(max(round(validation_fraction * counts[TRAIN_SPLIT]), 1), counts[TRAIN_SPLIT] - 1)
-    boundary = counts[TRAIN_SPLIT] - held_out
-    held_out_slices = {TRAIN_SPLIT: f"train[:{boundary}]", EVALUATION_SPLITS[0]: f"train[{boundary}:]"}
-    return {split: split for split in counts} | held_out_slices
+    """Returns a dict of split name to TFDS instruction and count; holds out a part of a train split that is alone."""
+    slices = {split: (split, count) for split, count in counts.items()}
+    examples = counts.get(TRAIN_SPLIT, 0)
+    if examples < 2 or any(split in counts for split in EVALUATION_SPLITS):
+        return slices
+    held_out = min(max(round(validation_fraction * examples), 1), examples - 1)
+    boundary = examples - held_out
+    return slices | {
+        TRAIN_SPLIT: (f"{TRAIN_SPLIT}[:{boundary}]", boundary),
+        EVALUATION_SPLITS[0]: (f"{TRAIN_SPLIT}[{boundary}:]", held_out),
+    }
 
 
 def _read(builder, instruction, image_key, label_key, shuffle_seed):
@@ -160,12 +172,6 @@ def _read(builder, instruction, image_key, label_key, shuffle_seed):
         ),
     )
     return examples.map(lambda example: (example[image_key], tf.cast(example[label_key], tf.int32)))
-
-
-def _decode(encoded, shape):
-    import tensorflow as tf
-
-    return tf.ensure_shape(decode_image(encoded, shape[-1]), shape)
 
 
 def _shown(path):

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from condconv_keras.data import Preprocessing, evaluation_batches, open_dataset, training_batches
+from condconv_keras.data import (
+    AugmentationOptions,
+    Preprocessing,
+    evaluation_batches,
+    open_dataset,
+    steps_per_epoch,
+    training_batches,
+)
 from condconv_keras.data.tfds_source import open_tfds
 from condconv_keras.errors import UserError
 
@@ -164,3 +171,25 @@ def test_a_registered_set_for_another_task_is_not_downloaded(tmp_path):
 def test_an_unknown_version(tmp_path):
     with pytest.raises(UserError, match=r"cannot be loaded at version 9\.9\.9"):
         open_dataset("fashion_mnist:9.9.9", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("with_data_dir", [True, False])
+def test_imagenet_under_the_mocking_of_tfds(with_data_dir, tmp_path):
+    """TFDS draws the images at random and encodes them as its feature does: everything after that is real."""
+    with tfds.testing.mock_data(num_examples=10):
+        dataset = open_dataset("imagenet2012", data_dir=tmp_path if with_data_dir else None)
+        assert dataset.splits == {"train": 10, "validation": 10}
+        assert (dataset.train_split, dataset.evaluation_split) == ("train", "validation")
+        assert (len(dataset.class_names), dataset.class_names[0]) == (1000, "tench")
+        assert dataset.image_shape == (None, None, 3)
+        ((encoded, _),) = dataset.records("train").take(1)
+        assert encoded.dtype == "string"
+        assert steps_per_epoch(dataset, "train", 4) == 2
+        options = AugmentationOptions("inception", mixup_alpha=0.2)
+        preprocessing = Preprocessing((16, 16), 3, 127.0, 128.0)
+        batches = training_batches(dataset, "train", preprocessing, 4, options).take(5)
+        for images, labels in batches.as_numpy_iterator():
+            assert (images.shape, labels.shape) == ((4, 16, 16, 3), (4, 1000))
+            assert np.abs(images).max() <= 1.01 and images.std() > 0.1
+        evaluated = list(evaluation_batches(dataset, "validation", preprocessing, 4).as_numpy_iterator())
+        assert [len(labels) for _, labels in evaluated] == [4, 4, 2]

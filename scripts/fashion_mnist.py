@@ -1,0 +1,135 @@
+"""Writes Debian's copy of Fashion-MNIST as a TFDS data set: `python -m scripts.fashion_mnist --output_dir=DIR`.
+
+    apt-get install dataset-fashion-mnist
+    python -m scripts.fashion_mnist --output_dir=data
+    python train.py --dataset=fashion_mnist --data_dir=data --model=condconv_mobilenet_v1 --model_dir=runs/fashion_mnist
+
+60,000 training and 10,000 test images, 28x28, gray, ten classes (Xiao, Rasul, Vollgraf, arXiv 1708.07747); no download.
+"""
+
+import gzip
+import math
+import pathlib
+import struct
+import zlib
+
+import numpy as np
+from absl import flags
+
+from condconv_keras import cli
+from condconv_keras.errors import UserError
+from condconv_keras.files import check_parents
+
+NAME = "fashion_mnist"
+VERSION = "3.0.1"  # of TFDS's own builder, which downloads the same images
+SIZE = 28
+SPLITS = {"train": "train", "test": "t10k"}  # to the start of the files' names
+# In the order of the labels, as in the data set's README.
+CLASS_NAMES = [
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+]
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string(
+    "source", "/usr/share/datasets/fashion-mnist", "Folder of the four -ubyte.gz files; default: the Debian package's."
+)
+flags.DEFINE_string("output_dir", None, "Folder of prepared TFDS data sets, the --data_dir of train.py.", required=True)
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
+    source, output = (pathlib.Path(path).expanduser() for path in (FLAGS.source, FLAGS.output_dir))
+    check_parents(output / NAME, "--output_dir")
+    if (output / NAME).exists():
+        raise UserError(f"--output_dir {str(output)!r} holds a {NAME} already; remove it or give another folder")
+    splits = {split: read_split(source, prefix) for split, prefix in SPLITS.items()}
+    store(splits, output)
+    counts = ", ".join(f"{len(labels)} {split}" for split, (_, labels) in splits.items())
+    return f"wrote {output / NAME / VERSION}: {counts} images"
+
+
+def read_split(source, prefix):
+    """Reads the images and labels of one split.
+
+    Args:
+        source: folder of the files.
+        prefix: start of the names, `"train"` or `"t10k"`.
+
+    Returns:
+        A uint8 array `[count, 28, 28, 1]` and a uint8 array `[count]` of labels below 10.
+
+    Raises:
+        UserError: a file is missing, damaged, or does not fit the other one.
+    """
+    images = read_idx(source / f"{prefix}-images-idx3-ubyte.gz", 3)
+    labels = read_idx(source / f"{prefix}-labels-idx1-ubyte.gz", 1)
+    if images.shape != (len(labels), SIZE, SIZE) or not len(labels):
+        raise UserError(
+            f"expected as many {SIZE}x{SIZE} images as labels of {prefix!r} in {str(source)!r}, "
+            f"received: images {images.shape}, labels {labels.shape}"
+        )
+    if labels.max() >= len(CLASS_NAMES):
+        raise UserError(f"expected labels below {len(CLASS_NAMES)} in {str(source)!r}, received: {labels.max()}")
+    return images[..., np.newaxis], labels
+
+
+def read_idx(path, dimensions):
+    """Reads a gzip-compressed IDX file of unsigned bytes with this number of dimensions as a uint8 array.
+
+    The format: two zero bytes, the type (8: unsigned byte), the number of dimensions, each dimension as a big-endian
+    32-bit integer, the values in row-major order. Raises a `UserError` for a missing file and for another content.
+    """
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except FileNotFoundError as error:
+        raise UserError(
+            f"there is no {str(path)!r}: apt-get install dataset-fashion-mnist, or give the folder with --source"
+        ) from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"expected a gzip file, {str(path)!r} is damaged ({error})") from error
+    header = struct.calcsize(f">4B{dimensions}I")
+    if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) < header:
+        raise UserError(f"expected an IDX file of bytes in {dimensions} dimensions, {str(path)!r} is none")
+    shape = struct.unpack_from(f">{dimensions}I", content, offset=4)
+    if len(content) - header != math.prod(shape):
+        raise UserError(f"expected {math.prod(shape)} values in {str(path)!r}, received: {len(content) - header}")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def store(splits, output):
+    """Writes the splits, which TFDS does in a temporary folder that it moves at the end."""
+    import tensorflow_datasets as tfds
+
+    tfds.dataset_builders.store_as_tfds_dataset(
+        NAME,
+        version=VERSION,
+        features=tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Image(shape=(SIZE, SIZE, 1)),
+                "label": tfds.features.ClassLabel(names=CLASS_NAMES),
+            }
+        ),
+        split_datasets={
+            split: [
+                (i, {"image": image, "label": int(label)})
+                for i, (image, label) in enumerate(zip(images, labels, strict=True))
+            ]
+            for split, (images, labels) in splits.items()
+        },
+        data_dir=output,
+        homepage="https://github.com/zalandoresearch/fashion-mnist",
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
