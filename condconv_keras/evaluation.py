@@ -4,33 +4,84 @@ import dataclasses
 
 import numpy as np
 
+_TOP = 5
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClassMetrics:
+    """Results per class: arrays [classes]. A ratio of nothing is 0, as with scikit-learn's `zero_division=0`.
+
+    Attributes:
+        support: int64, examples of the class.
+        precision: of the examples predicted as the class, the fraction that is.
+        recall: of the examples of the class, the fraction predicted as it: the class's own top-1 accuracy.
+        f1: harmonic mean of precision and recall.
+    """
+
+    support: np.ndarray
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Metrics:
     """Results on a labelled set of examples.
 
     Attributes:
         top_1, top_5: fractions of the examples whose label has the highest, or one of the five highest, probabilities.
-        loss: mean cross entropy in nats, without label smoothing and weight decay.
+        loss: mean cross entropy in nats, without label smoothing and weight decay. A probability below the smallest
+            normal float32 counts as that, so that one example adds 87.3 at most.
         examples: number of examples.
+        not_finite: number of the examples for which the model returned a NaN or an infinity. They have no prediction:
+            they are wrong in every count and lie in no cell of the confusion matrix.
+        confusion: int64 [classes, classes], number of examples by class (row) and predicted class (column).
+        per_class: `ClassMetrics`.
     """
 
     top_1: float
     top_5: float
     loss: float
     examples: int
+    not_finite: int
+    confusion: np.ndarray = dataclasses.field(repr=False)
+    per_class: ClassMetrics = dataclasses.field(repr=False)
+
+    @property
+    def precision_macro(self):
+        """Mean precision of the classes that occur among the labels."""
+        return self._macro(self.per_class.precision)
+
+    @property
+    def recall_macro(self):
+        """Mean recall of the classes that occur among the labels, also known as balanced accuracy."""
+        return self._macro(self.per_class.recall)
+
+    @property
+    def f1_macro(self):
+        """Mean F1 of the classes that occur among the labels."""
+        return self._macro(self.per_class.f1)
 
     def to_dict(self):
-        """Returns the fields as a dict."""
-        return dataclasses.asdict(self)
+        """Returns the numbers, without those per class, as a dict that JSON can hold."""
+        names = ("top_1", "top_5", "loss", "precision_macro", "recall_macro", "f1_macro", "examples", "not_finite")
+        return {name: getattr(self, name) for name in names}
+
+    def _macro(self, values):
+        return float(values[self.per_class.support > 0].mean())
 
 
 def evaluate(predict, batches):
     """Evaluates a classifier.
 
+    Of equally probable classes the first is the prediction, as in argmax. The macro averages are what scikit-learn's
+    `precision_recall_fscore_support(average="macro", zero_division=0)` gives with `labels=` the classes that occur
+    among the labels: a class without examples does not pull them down.
+
     Args:
         predict: function of images [batch, height, width, channels] that returns probabilities [batch, classes].
-        batches: iterable of (images, integer labels [batch]).
+        batches: iterable of (images, integer labels [batch]). The label -1 marks an image that only fills up its batch;
+            it is not counted.
 
     Returns:
         `Metrics`.
@@ -38,20 +89,63 @@ def evaluate(predict, batches):
     Raises:
         ValueError: no example.
     """
-    correct_1 = correct_5 = examples = 0
-    loss = 0.0
+    counts = None
     for images, labels in batches:
         labels = np.asarray(labels)
         probabilities = np.asarray(predict(images), np.float64)
+        counts = counts or _Counts(probabilities.shape[1])
+        counts.add(probabilities[labels >= 0], labels[labels >= 0])
+    if counts is None or not counts.support.sum():
+        raise ValueError("expected at least one example to evaluate")
+    return counts.metrics()
+
+
+class _Counts:
+    """What is summed over the batches."""
+
+    def __init__(self, classes):
+        self.confusion = np.zeros((classes, classes), np.int64)
+        self.support = np.zeros(classes, np.int64)
+        self.correct_5 = 0
+        self.not_finite = 0
+        self.loss = 0.0
+
+    def add(self, probabilities, labels):
+        np.add.at(self.support, labels, 1)
+        finite = np.isfinite(probabilities).all(axis=1)
+        self.not_finite += int((~finite).sum())
+        np.add.at(self.confusion, (labels[finite], probabilities[finite].argmax(axis=1)), 1)
         of_label = probabilities[np.arange(len(labels)), labels]
-        # The rank of the label: how many classes are more probable. Of equal ones the first counts, as in argmax.
+        # The rank of the label: how many classes come before it, more probable or as probable and earlier.
         earlier = np.arange(probabilities.shape[1]) < labels[:, None]
         ahead = (probabilities > of_label[:, None]) | ((probabilities == of_label[:, None]) & earlier)
-        rank = ahead.sum(axis=1)
-        correct_1 += int((rank < 1).sum())
-        correct_5 += int((rank < 5).sum())
-        loss -= float(np.log(np.maximum(of_label, np.finfo(np.float32).tiny)).sum())
-        examples += len(labels)
-    if not examples:
-        raise ValueError("expected at least one example to evaluate")
-    return Metrics(correct_1 / examples, correct_5 / examples, loss / examples, examples)
+        self.correct_5 += int(((ahead.sum(axis=1) < _TOP) & finite).sum())
+        smallest = np.finfo(np.float32).tiny
+        self.loss -= float(np.log(np.maximum(np.where(finite, of_label, 0.0), smallest)).sum())
+
+    def metrics(self):
+        examples = int(self.support.sum())
+        return Metrics(
+            top_1=int(np.trace(self.confusion)) / examples,
+            top_5=self.correct_5 / examples,
+            loss=self.loss / examples,
+            examples=examples,
+            not_finite=self.not_finite,
+            confusion=self.confusion,
+            per_class=_class_metrics(self.confusion, self.support),
+        )
+
+
+def _class_metrics(confusion, support):
+    correct = np.diag(confusion)
+    predicted = confusion.sum(axis=0)
+    return ClassMetrics(
+        support=support,
+        precision=_ratio(correct, predicted),
+        recall=_ratio(correct, support),
+        f1=_ratio(2 * correct, predicted + support),  # 2pr / (p + r), without the detour over p and r
+    )
+
+
+def _ratio(numerator, denominator):
+    return np.divide(numerator, denominator, out=np.zeros(len(numerator)), where=denominator > 0)

@@ -5,6 +5,7 @@ and returns float32 probabilities [batch, classes].
 """
 
 import dataclasses
+import math
 import pathlib
 import zipfile
 from collections.abc import Callable
@@ -24,20 +25,43 @@ class Predictor:
         card: `ModelCard`.
         kind: `"keras"`, `"savedmodel"` or `"tflite"`.
         predict: function of images that returns probabilities, see the module.
+        model: the Keras model, or None for an export.
     """
 
     card: ModelCard
     kind: str
     predict: Callable
+    model: object = None
+
+    @property
+    def parameters(self):
+        """The number of trainable scalars, as papers and timm count parameters; None for an export.
+
+        An export's constants need not be the network's.
+        """
+        if self.model is None:
+            return None
+        return sum(math.prod(weight.shape) for weight in self.model.trainable_weights)
 
 
-def model_kind(path):
+def model_kind(path, raw=False):
     """Names what lies at a path, `"run"`, `"keras"`, `"savedmodel"` or `"tflite"`, without loading it.
 
+    Args:
+        path: path.
+        raw: whether the last weights of a run are asked for instead of their moving average.
+
     Raises:
-        UserError: nothing lies there, or something else.
+        UserError: nothing lies there, or something else, or it has no weights besides the average.
     """
     path = pathlib.Path(path)
+    kind = _kind(path)
+    if raw:
+        _check_raw(path, kind)
+    return kind
+
+
+def _kind(path):
     if not path.exists():
         raise UserError(
             f"expected a run folder, .keras file, SavedModel or .tflite file, nothing lies at {str(path)!r}"
@@ -60,29 +84,44 @@ def model_kind(path):
     raise UserError(f"expected a run folder, .keras file, SavedModel or .tflite file, {str(path)!r} is none of them")
 
 
+def _check_raw(path, kind):
+    if kind != "run":
+        raise UserError(f"only a run folder keeps the weights before averaging, {str(path)!r} is none")
+    run = RunFolder(path)
+    if not run.raw_model.is_file():
+        raise UserError(
+            f"the run in {str(path)!r} has no {run.raw_model.name}: its recipe does not average the weights, and "
+            f"{run.model.name} has the last ones"
+        )
+    _check_archive(run.raw_model)
+
+
 def _check_archive(path):
     if not zipfile.is_zipfile(path):
         raise UserError(f"expected a model saved as .keras, {str(path)!r} is damaged or none")
 
 
-def open_predictor(path, card_of=None):
+def open_predictor(path, card_of=None, raw=False):
     """Loads the classifier at a path.
 
     Args:
         path: run folder, `.keras` file, SavedModel or `.tflite` file.
         card_of: function of a Keras model that returns its `ModelCard` or None, for `.keras` files without a card.
+        raw: whether to load the last weights of a run instead of their moving average.
 
     Raises:
         UserError: there is none, or it is corrupt.
     """
     path = pathlib.Path(path)
-    kind = model_kind(path)
+    kind = model_kind(path, raw)
     if kind == "savedmodel":
         return Predictor(_read_card(path / "assets.extra" / FILE_NAME), kind, _saved_model(path))
     if kind == "tflite":
         return Predictor(_read_card(path.parent / FILE_NAME), kind, _tflite(path))
-    model, card = load_classifier(RunFolder(path).model if kind == "run" else path, card_of)
-    return Predictor(card, "keras", keras_predict(model, card))
+    if kind == "run":
+        path = RunFolder(path).raw_model if raw else RunFolder(path).model
+    model, card = load_classifier(path, card_of)
+    return Predictor(card, "keras", keras_predict(model, card), model)
 
 
 def load_classifier(path, card_of=None):

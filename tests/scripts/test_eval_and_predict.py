@@ -2,11 +2,12 @@ import csv
 import dataclasses
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.metrics import log_loss, top_k_accuracy_score
+from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support, top_k_accuracy_score
 
 from condconv_keras.data import evaluation_batches, open_dataset
 from condconv_keras.model_card import load_model, save_model
@@ -47,8 +48,10 @@ def images(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["run", "keras", "savedmodel", "tflite"])
-def test_eval_equals_scikit_learn_for_every_stored_form(stored, kind):
+def test_eval_equals_scikit_learn_for_every_stored_form(stored, tmp_path, kind):
     flags = [] if kind == "run" else ["--dataset=digits"]
+    names = ("per_class.csv", "confusion.csv", "confusion.png", "results.csv")
+    flags += [f"--{name.replace('.', '_')}={tmp_path / name}" for name in names]
     results = json.loads(commands.run("eval.py", f"--model={stored[kind]}", "--json", *flags).stdout)
     predictor = open_predictor(stored["run"])
     dataset = open_dataset("digits")
@@ -60,11 +63,59 @@ def test_eval_equals_scikit_learn_for_every_stored_form(stored, kind):
     assert results["top_1"] == pytest.approx(top_k_accuracy_score(labels, probabilities, k=1), abs=1.5 / 360)
     assert results["top_5"] == pytest.approx(top_k_accuracy_score(labels, probabilities, k=5), abs=1.5 / 360)
     assert results["loss"] == pytest.approx(log_loss(labels, probabilities), rel=1e-4)
+    assert results["not_finite"] == 0
+    _check_files(tmp_path, results, labels, probabilities.argmax(axis=1))
+    with open(tmp_path / "results.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["model"] == str(stored[kind])
+    assert float(row["top1"]) == pytest.approx(100 * results["top_1"], abs=1e-3)
+    assert float(row["top5_err"]) == pytest.approx(100 - 100 * results["top_5"], abs=1e-3)
+    parameters = sum(np.size(weight) for weight in load_model(stored["keras"])[0].trainable_weights)
+    assert row["param_count"] == (f"{parameters / 1e6:.2f}" if kind in ("run", "keras") else "")
+    assert (row["img_size"], row["crop_pct"], row["interpolation"]) == ("64", "1.000", "bicubic")
 
 
-def test_eval_of_the_training_split(stored):
-    results = json.loads(commands.run("eval.py", f"--model={stored['run']}", "--split=train", "--json").stdout)
-    assert results["examples"] == 1437
+def _check_files(folder, results, labels, predicted):
+    """Checks the confusion matrix against scikit-learn's, to one image, and the other files against the matrix."""
+    header, *rows = csv.reader((folder / "confusion.csv").read_text().splitlines())
+    assert header[1:] == [row[0] for row in rows] == list("0123456789")
+    matrix = np.array([row[1:] for row in rows], int)
+    assert np.abs(matrix - confusion_matrix(labels, predicted)).sum() <= 2
+    truth, answers = (places.repeat(matrix.ravel()) for places in np.indices(matrix.shape).reshape(2, -1))
+    macro = precision_recall_fscore_support(truth, answers, average="macro", zero_division=0)[:3]
+    assert [results[f"{name}_macro"] for name in ("precision", "recall", "f1")] == pytest.approx(macro)
+    per_class = precision_recall_fscore_support(truth, answers, zero_division=0)
+    rows = list(csv.DictReader((folder / "per_class.csv").read_text().splitlines()))
+    assert [(row["class"], row["name"]) for row in rows] == [(str(i), str(i)) for i in range(10)]
+    for name, values in zip(("precision", "recall", "f1", "support"), per_class, strict=True):
+        assert [float(row[name]) for row in rows] == pytest.approx(values, abs=1e-6)
+    with Image.open(folder / "confusion.png") as image:
+        image.load()
+
+
+@pytest.fixture(scope="module")
+def averaged(trained_run, tmp_path_factory):
+    """The run as one with averaged weights: its last ones are `model_raw.keras`, the average is another model."""
+    folder = tmp_path_factory.mktemp("averaged") / "run"
+    shutil.copytree(trained_run, folder)
+    (folder / "model.keras").rename(folder / "model_raw.keras")
+    model, card = load_model(folder / "model_raw.keras")
+    model.set_weights([0.5 * weight for weight in model.get_weights()])
+    save_model(model, card, folder / "model.keras")
+    return folder
+
+
+def test_a_run_has_raw_weights_beside_the_averaged_ones(stored, averaged):
+    images = np.random.default_rng(0).uniform(0, 255, (4, *_input_size(stored), 1)).astype(np.float32)
+    expected = open_predictor(stored["run"]).predict(images)
+    np.testing.assert_array_equal(open_predictor(averaged, raw=True).predict(images), expected)
+    assert np.abs(open_predictor(averaged).predict(images) - expected).max() > 0.01
+
+
+def test_eval_of_the_training_split_with_raw_weights(averaged):
+    flags = ("--split=train", "--raw_weights", "--json")
+    results = json.loads(commands.run("eval.py", f"--model={averaged}", *flags).stdout)
+    assert (results["examples"], results["model"]) == (1437, str(averaged / "model_raw.keras"))
 
 
 def test_predict_gives_the_same_classes_for_every_stored_form(stored, images):
@@ -136,6 +187,20 @@ def test_a_file_that_is_no_image_is_named_and_the_others_are_classified(stored, 
         (["eval.py", "--model=/nowhere"], "nothing lies at '/nowhere'"),
         (["eval.py", "--model={text}"], "is none of them"),
         (["eval.py", "--model={tflite}"], "--dataset is needed"),
+        (["eval.py", "--model={run}", "--raw_weights"], "does not average"),
+        (["eval.py", "--model={keras}", "--raw_weights"], "only a run folder"),
+        (
+            ["eval.py", "--model=mobilenet_v1", "--weights=imagenet", "--raw_weights"],
+            "--raw_weights is for run folders",
+        ),
+        (
+            ["eval.py", "--model={run}", "--per_class_csv={tmp}/x.keras"],
+            "--per_class_csv takes a file that ends in .csv",
+        ),
+        (["eval.py", "--model={run}", "--confusion_png={text}/x.png"], "is a file"),
+        (["eval.py", "--model={run}", "--confusion_csv={tmp}/folder.csv"], "--confusion_csv takes a file"),
+        (["eval.py", "--model={run}", "--per_class_csv={tmp}/x.csv", "--confusion_csv={tmp}/x.csv"], "the same file"),
+        (["eval.py", "--model={run}", "--results_csv={tmp}/other.csv"], "expected a file with the columns model,"),
         (["predict.py", "--model={run}"], "received none"),
         (["predict.py", "--model={run}", "/nowhere.png"], "/nowhere.png"),
         (["predict.py", "--model={run}", "{tmp}/empty"], "has no image"),
@@ -157,12 +222,15 @@ def test_a_file_that_is_no_image_is_named_and_the_others_are_classified(stored, 
 def test_wrong_input_is_one_line_at_once(stored, tmp_path, arguments, contains):
     (tmp_path / "text.txt").write_text("hello")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     (tmp_path / "corrupt.keras").write_bytes(stored["keras"].read_bytes()[:1000])
     names = {**stored, "tmp": tmp_path, "text": tmp_path / "text.txt", "corrupt": tmp_path / "corrupt.keras"}
     names["exported"] = stored["tflite"].parent
     arguments = [argument.format(**names) for argument in arguments]
     commands.assert_refused(*arguments, contains=contains, **commands.without_frameworks(tmp_path))
     assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob("x.*"))
 
 
 @pytest.mark.parametrize(
