@@ -8,6 +8,8 @@ import tempfile
 
 from condconv_keras.errors import UserError
 
+_PREFIX = ".partial-"
+
 
 @contextlib.contextmanager
 def whole_file(path):
@@ -18,12 +20,23 @@ def whole_file(path):
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=path.parent) as folder:
         partial = pathlib.Path(folder) / path.name
         yield partial
         with open(partial, "rb") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
+
+
+def is_partial(path):
+    """Whether a path is what `whole_file` or `whole_folder` is working on, or left behind when it was killed."""
+    return pathlib.Path(path).name.startswith(_PREFIX)
+
+
+def remove_partials(folder):
+    """Removes what processes that were killed have left behind in a folder that no other process writes to."""
+    for path in pathlib.Path(folder).glob(f"{_PREFIX}*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def check_parents(path, flag):
@@ -44,7 +57,7 @@ def whole_folder(path):
     """Yields a temporary folder; moves it to `path`, which must not exist or be empty, when the block ends well."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = pathlib.Path(tempfile.mkdtemp(prefix=".partial-", dir=path.parent))
+    partial = pathlib.Path(tempfile.mkdtemp(prefix=_PREFIX, dir=path.parent))
     try:
         # `mkdtemp` gives the owner's rights only; a result is as readable as any other new folder.
         partial.chmod(0o755)

@@ -1,30 +1,37 @@
 """Trains one run: from a configuration and a model builder to a complete run folder."""
 
-import csv
 import json
-import sys
 import time
 
-import numpy as np
+import keras
+import tensorflow as tf
 
-from condconv_keras.data import Preprocessing, evaluation_batches, steps_per_epoch, training_batches
-from condconv_keras.errors import UserError
+from condconv_keras.data import evaluation_batches, steps_per_epoch, training_batches
+from condconv_keras.errors import UserError, op_reason
 from condconv_keras.evaluation import evaluate
 from condconv_keras.files import write_text
 from condconv_keras.model_card import ModelCard, save_model
 from condconv_keras.predictors import compute_in_float32, keras_predict
+from condconv_keras.training.callbacks import Diverged
+from condconv_keras.training.distribution import is_chief, synchronise_batch_norm, wait_for_all
+from condconv_keras.training.loop import TrainingLoop
+from condconv_keras.training.model import TrainingModel
 from condconv_keras.training.optimization import apply_weight_decay, make_loss, make_optimizer
+from condconv_keras.training.termination import Termination
+from condconv_keras.training.validation import Validator
 
 _ROUTER_IMAGES = 64
+_EVALUATION_BATCH = 256
 
 
-def train(config, run, dataset, build_model, preprocessing_of, command, versions, initial=None):
+def train(config, run, dataset, strategy, build_model, preprocessing_of, command, versions, initial=None):
     """Trains a model, or goes on with a run that was interrupted, and evaluates it on every held-out example.
 
     Args:
         config: `TrainConfig`.
         run: `RunFolder` that was checked against the configuration.
         dataset: `ImageDataset` of the configuration.
+        strategy: `tf.distribute.Strategy`, as of `distribution.make_strategy`.
         build_model: function of (input shape, number of classes) that returns the model of the configuration.
         preprocessing_of: function of the number of channels that returns the `Preprocessing`.
         command: the command line, for the results.
@@ -32,69 +39,70 @@ def train(config, run, dataset, build_model, preprocessing_of, command, versions
         initial: `InitialModel` that a new run starts from, or None.
 
     Returns:
-        The results, as written to `results.json`: dict of `top_1`, `top_5`, `loss`, `examples`, `split`, `seconds`
-        (of training, this process), `epochs`, `parameters`, `command` and `versions`.
+        The results, as written to `results.json`: the metrics of the held-out split, `split`, `seconds` (of training,
+        this process), `epochs`, `parameters`, `command` and `versions`. Of several workers, all return the chief's if
+        they see its run folder, the others else None.
 
     Raises:
-        UserError: the data, the batch size or the initial weights do not fit.
+        UserError: the data, the batch size or the initial weights do not fit, the loss is not finite, no checkpoint is
+            whole, or TensorFlow stops, as when a worker is lost.
+        OSError: a file cannot be written. What is in the run folder stays whole.
+        SystemExit: the process was sent SIGTERM; the run goes on where it stopped.
     """
-    import keras
-
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
-    recipe = config.recipe
-    dataset.check_split(dataset.train_split)
-    dataset.check_split(dataset.evaluation_split)
-    preprocessing: Preprocessing = preprocessing_of(dataset.image_shape[-1])
+    recipe, execution = config.recipe, config.execution
+    for split in (dataset.train_split, dataset.evaluation_split):
+        dataset.check_split(split)
+    preprocessing = preprocessing_of(dataset.image_shape[-1])
     card = ModelCard(config.model, dataset.class_names, preprocessing)
     steps = steps_per_epoch(dataset, dataset.train_split, recipe.batch_size)
-    model = build_model((*preprocessing.input_size, preprocessing.channels), len(dataset.class_names))
+    _check_divisible(steps, execution.steps_per_execution, recipe.batch_size, strategy.num_replicas_in_sync)
+    with strategy.scope():
+        network = build_model((*preprocessing.input_size, preprocessing.channels), len(dataset.class_names))
     if initial is not None:
-        initial.put_into(model, _router_images(dataset, preprocessing, config))
-    _compile(model, recipe, steps, len(dataset.class_names))
-    run.start(config)
+        initial.put_into(network, _router_images(dataset, preprocessing, config))
+    synchronise_batch_norm(network, recipe.synchronized_bn and strategy.num_replicas_in_sync > 1)
+    with strategy.scope():
+        model = _training_model(network, config, steps, len(dataset.class_names))
+    batch = min(_EVALUATION_BATCH, max(recipe.batch_size // strategy.num_replicas_in_sync, 1))
+    validate = Validator(strategy, network, card, dataset, dataset.evaluation_split, batch)
     start = time.monotonic()
-    first_epoch = _restored_epoch(run)
-    model.fit(
-        training_batches(
-            dataset,
-            dataset.train_split,
-            preprocessing,
-            recipe.batch_size,
-            recipe.augmentation,
-            config.seed,
-            first_epoch=first_epoch,
-        ),
-        validation_data=evaluation_batches(
-            dataset, dataset.evaluation_split, preprocessing, recipe.batch_size, repeated=True
-        ),
-        steps_per_epoch=steps,
-        epochs=recipe.epochs,
-        initial_epoch=first_epoch,
-        shuffle=False,  # the batches are shuffled already
-        verbose=1 if sys.stderr.isatty() else 2,
-        callbacks=_callbacks(run, first_epoch),
-    )
-    seconds = time.monotonic() - start
-    if model.stop_training or not all(np.isfinite(v).all() for v in model.get_weights()):
-        raise UserError("training diverged: the loss or a weight is not finite; lower --learning_rate")
-    compute_in_float32(model)
-    save_model(model, card, run.model)
-    batches = evaluation_batches(
-        dataset, dataset.evaluation_split, preprocessing, min(recipe.batch_size, 256), scaled=False
-    )
-    results = {
-        **evaluate(keras_predict(model, card), batches).to_dict(),
-        "split": dataset.evaluation_split,
-        "skipped_images": sum(dataset.skipped.values()),
-        "epochs": recipe.epochs,
-        "seconds": round(seconds, 1),
-        "parameters": model.count_params(),
-        "command": command,
-        "versions": versions,
-    }
-    write_text(run.results, json.dumps(results, indent=2) + "\n")
-    return results
+    termination = Termination()
+    with termination.handled():
+        loop = TrainingLoop(config, run, dataset, preprocessing, model, steps, validate, termination)
+        step = loop.restore()
+        if is_chief(strategy):
+            run.start(config)
+        _run(loop, step, run, card, model, strategy)
+        seconds = time.monotonic() - start
+        if is_chief(strategy):
+            _save(model, card, run)
+            batches = evaluation_batches(dataset, dataset.evaluation_split, preprocessing, batch, scaled=False)
+            results = {
+                **evaluate(keras_predict(network, card), batches).to_dict(),
+                "split": dataset.evaluation_split,
+                "skipped_images": sum(dataset.skipped.values()),
+                "epochs": recipe.epochs,
+                "seconds": round(seconds, 1),
+                "parameters": network.count_params(),
+                "command": command,
+                "versions": versions,
+            }
+            write_text(run.results, json.dumps(results, indent=2) + "\n")
+        wait_for_all(strategy)
+    return run.read_results()
+
+
+def _check_divisible(steps, steps_per_execution, batch_size, replicas):
+    if batch_size % replicas:
+        raise UserError(f"--batch_size must be a multiple of the {replicas} replicas, received: {batch_size}")
+    if steps % steps_per_execution:
+        fitting = max(k for k in range(1, steps_per_execution) if steps % k == 0)
+        raise UserError(
+            f"--steps_per_execution must divide the {steps} steps of an epoch, as {fitting} does; "
+            f"received: {steps_per_execution}"
+        )
 
 
 def _router_images(dataset, preprocessing, config):
@@ -104,40 +112,45 @@ def _router_images(dataset, preprocessing, config):
     return images
 
 
-def _compile(model, recipe, steps, num_classes):
-    optimizer = make_optimizer(recipe, steps)
-    apply_weight_decay(model, recipe, optimizer)
-    model.compile(optimizer, make_loss(recipe, num_classes), metrics=["accuracy"], jit_compile=False)
+def _training_model(network, config, steps, num_classes):
+    recipe = config.recipe
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    optimizer = make_optimizer(recipe, steps, replicas)
+    apply_weight_decay(network, recipe, optimizer)
+    return TrainingModel(
+        network,
+        make_loss(recipe, num_classes),
+        optimizer,
+        ema_decay=recipe.ema_decay,
+        mean_gradients=recipe.clip_norm is not None,
+        jit_compile=config.execution.jit_compile,
+        steps_per_execution=config.execution.steps_per_execution,
+    )
 
 
-def _restored_epoch(run):
-    """The number of complete epochs of an interrupted run: where `BackupAndRestore` will go on."""
-    metadata = run.checkpoint_metadata
-    if not metadata.is_file():
-        return 0
+def _run(loop, step, run, card, model, strategy):
+    """Runs the loop; what stops it becomes one clear line, and a diverged run keeps its last good weights."""
     try:
-        return json.loads(metadata.read_text(encoding="utf-8"))["epoch"]
-    except (ValueError, KeyError) as error:
-        raise UserError(f"the checkpoint {str(metadata)!r} is damaged; start again in another --model_dir") from error
+        loop.run_from(step)
+    except Diverged as error:
+        good = loop.restore()
+        kept = "no step was good enough to be kept"
+        if good:
+            kept = f"the weights of step {good} are kept in {str(run.model)!r}"
+            if is_chief(strategy):
+                _save(model, card, run)
+        raise UserError(f"training diverged: {error}; {kept}; lower --learning_rate, in another --model_dir") from error
+    except tf.errors.OpError as error:
+        raise UserError(
+            f"training stopped: {op_reason(error)[:300]}; the same command goes on from the newest checkpoint"
+        ) from error
 
 
-def _callbacks(run, first_epoch):
-    import keras
-
-    _drop_epochs_from(run.history, first_epoch)
-    return [
-        keras.callbacks.TerminateOnNaN(),
-        keras.callbacks.BackupAndRestore(str(run.checkpoints), double_checkpoint=True),
-        keras.callbacks.CSVLogger(str(run.history), append=run.history.is_file()),
-        keras.callbacks.TensorBoard(str(run.tensorboard), write_graph=False),
-    ]
-
-
-def _drop_epochs_from(history, epoch):
-    """Forgets the rows of epochs that an interrupted run logged and will repeat."""
-    if not history.is_file():
-        return
-    with open(history, newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
-    kept = [row for i, row in enumerate(rows) if i == 0 or (row and int(row[0]) < epoch)]
-    write_text(history, "".join(",".join(row) + "\n" for row in kept))
+def _save(model, card, run):
+    """Writes the weights that are to be used, averaged ones if there are, and the last ones beside those."""
+    synchronise_batch_norm(model.network, False)
+    compute_in_float32(model.network)
+    if model.average is not None:
+        save_model(model.network, card, run.raw_model)
+        model.average.put()
+    save_model(model.network, card, run.model)

@@ -9,7 +9,7 @@ from condconv_keras.errors import UserError
 from condconv_keras.model_card import load_model
 from condconv_keras.weights.warm_start import warm_start
 
-_CLASSIFIER = ("classifier", "classifier_routing")
+CLASSIFIER = ("classifier", "classifier_routing")
 # The activation of the output: training is on logits, whatever the trained model returned.
 _OUTPUT = ("predictions",)
 
@@ -78,7 +78,7 @@ def open_initial_model(path, card_of, settings_of):
 
 def layers_to_skip(model, source):
     """The layers of a model that do not start from a trained one: its output, a classifier of other classes or none."""
-    return _OUTPUT if _classes(model) == _classes(source) else _OUTPUT + _CLASSIFIER
+    return _OUTPUT if _classes(model) == _classes(source) else _OUTPUT + CLASSIFIER
 
 
 def _classes(model):

@@ -5,8 +5,15 @@ import keras
 from condconv_keras.training.schedules import WarmupSchedule
 
 
-def make_optimizer(recipe, steps_per_epoch):
-    """Returns the recipe's optimizer with its learning rate schedule; see `Recipe`."""
+def make_optimizer(recipe, steps_per_epoch, replicas=1):
+    """Returns the recipe's optimizer with its learning rate schedule; see `Recipe`.
+
+    Args:
+        recipe: `Recipe`.
+        steps_per_epoch: steps.
+        replicas: the number of replicas whose gradients the optimizer sums. Clipping comes before the sum: each gets
+            the mean gradient and its part of the norm.
+    """
     schedule = WarmupSchedule(
         recipe.learning_rate,
         recipe.schedule,
@@ -15,12 +22,13 @@ def make_optimizer(recipe, steps_per_epoch):
         decay_rate=recipe.decay_rate,
         decay_steps=recipe.decay_epochs * steps_per_epoch,
     )
+    clip = {"global_clipnorm": recipe.clip_norm / replicas} if recipe.clip_norm is not None else {}
     if recipe.optimizer == "sgd":
-        return keras.optimizers.SGD(schedule, momentum=recipe.momentum, nesterov=True)
+        return keras.optimizers.SGD(schedule, momentum=recipe.momentum, nesterov=True, **clip)
     if recipe.optimizer == "rmsprop":
-        return keras.optimizers.RMSprop(schedule, rho=0.9, momentum=recipe.momentum, epsilon=1e-3)
+        return keras.optimizers.RMSprop(schedule, rho=0.9, momentum=recipe.momentum, epsilon=1e-3, **clip)
     if recipe.optimizer == "adamw":
-        return keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay)
+        return keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay, **clip)
     raise ValueError(f"`optimizer` must be 'sgd', 'rmsprop' or 'adamw'. Received: optimizer={recipe.optimizer!r}")
 
 
@@ -42,15 +50,16 @@ def apply_weight_decay(model, recipe, optimizer):
 
 
 def make_loss(recipe, num_classes):
-    """Returns the cross entropy of logits with integer labels, smoothed by the recipe.
+    """Returns the cross entropy of logits with integer or soft labels, smoothed by the recipe, of each example.
 
-    Keras' sparse cross entropy has no label smoothing: labels are made one-hot here.
+    Keras' sparse cross entropy has no label smoothing: integer labels are made one-hot here.
     """
 
     def smoothed_cross_entropy(labels, logits):
-        one_hot = keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), num_classes, dtype=logits.dtype)
+        if len(labels.shape) < 2:
+            labels = keras.ops.one_hot(labels, num_classes, dtype=logits.dtype)
         return keras.losses.categorical_crossentropy(
-            one_hot, logits, from_logits=True, label_smoothing=recipe.label_smoothing
+            labels, logits, from_logits=True, label_smoothing=recipe.label_smoothing
         )
 
     return smoothed_cross_entropy

@@ -4,7 +4,8 @@ import json
 import pathlib
 
 from condconv_keras.errors import UserError
-from condconv_keras.files import check_parents, write_text
+from condconv_keras.files import check_parents, is_partial, remove_partials, write_text
+from condconv_keras.training.checkpoints import Checkpoints
 from condconv_keras.training.config import TrainConfig
 
 
@@ -15,18 +16,21 @@ class RunFolder:
         path: the folder.
         config, model, history, results: its files: `config.json`, `model.keras` (the evaluated weights),
             `history.csv`, `results.json` (written last: a run that has it is complete).
+        raw_model: `model_raw.keras`, the last weights as they are; only there where the recipe averages them, and
+            `model` holds the average.
+        curves: `curves.png`, the history as a picture.
         checkpoints, tensorboard: its folders.
-        checkpoint_metadata: file in `checkpoints` with the number of complete epochs, there after the first one.
     """
 
     def __init__(self, path):
         self.path = pathlib.Path(path)
         self.config = self.path / "config.json"
         self.model = self.path / "model.keras"
+        self.raw_model = self.path / "model_raw.keras"
         self.history = self.path / "history.csv"
+        self.curves = self.path / "curves.png"
         self.results = self.path / "results.json"
         self.checkpoints = self.path / "checkpoints"
-        self.checkpoint_metadata = self.checkpoints / "training_metadata.json"
         self.tensorboard = self.path / "tensorboard"
 
     @staticmethod
@@ -52,11 +56,20 @@ class RunFolder:
                     f"--model_dir {str(self.path)!r} holds a run of another configuration "
                     f"(different: {', '.join(differences)}); give another folder"
                 )
-        elif self.path.is_dir() and any(self.path.iterdir()):
+        elif self.path.is_dir() and any(not is_partial(entry) for entry in self.path.iterdir()):
             raise UserError(f"--model_dir {str(self.path)!r} exists and is not the folder of a run; give another one")
 
+    def has_checkpoint(self):
+        """Whether the run has begun: there is a checkpoint, whole or not."""
+        return Checkpoints(self.checkpoints).exist()
+
     def start(self, config):
-        """Makes the folder and writes `config.json`, of a configuration that was checked."""
+        """Makes the folder and writes `config.json`, of a configuration that was checked.
+
+        What an earlier process of the run left unfinished when it was killed is removed.
+        """
+        for folder in (self.path, self.checkpoints):
+            remove_partials(folder)
         write_text(self.config, config.to_json())
 
     def read_results(self):

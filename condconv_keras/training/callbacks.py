@@ -1,0 +1,110 @@
+"""What happens between the steps and after the epochs of a run."""
+
+import csv
+import io
+import math
+
+import keras
+
+from condconv_keras.figures import training_curves
+from condconv_keras.files import write_text
+from condconv_keras.training.model import STOP
+
+COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_top_5", "learning_rate")
+
+
+class Diverged(ArithmeticError):
+    """The loss or a weight is NaN or infinite."""
+
+
+class Steps(keras.callbacks.Callback):
+    """Counts the steps of the run, saves its state, and stops it when it diverges or is asked to.
+
+    It comes first in the list: it takes `stop` out of the logs that the other callbacks see.
+
+    Args:
+        first_step: step of the run, counted from its start, before the first step of this `fit`.
+        steps_per_epoch: of a whole epoch.
+        checkpoint_every: steps between the checkpoints within an epoch, or None.
+        save: function of the number of steps taken that saves the state.
+        termination: `Termination`.
+    """
+
+    def __init__(self, first_step, steps_per_epoch, checkpoint_every, save, termination):
+        super().__init__()
+        self.step = first_step
+        self.steps_per_epoch = steps_per_epoch
+        self.checkpoint_every = checkpoint_every
+        self.save = save
+        self.termination = termination
+        self._epoch_start = first_step
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch_start = self.step
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.termination.deferred = True
+        if self.termination.requested:
+            self.model.request_stop()
+
+    def on_train_batch_end(self, batch, logs=None):
+        before, self.step = self.step, self._epoch_start + batch + 1
+        if not math.isfinite(logs["loss"]):
+            raise Diverged(f"the loss is {logs['loss']} after step {self.step}")
+        stop = logs.pop(STOP) > 0
+        if stop or self._is_due(before):
+            self.save(self.step)
+        if stop:
+            self.termination.end()
+        self.termination.deferred = False
+
+    def _is_due(self, before):
+        """Whether a checkpoint is due after the steps since `before`."""
+        if self.step % self.steps_per_epoch == 0:
+            return True
+        every = self.checkpoint_every
+        return every is not None and self.step // every > before // every
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs.pop(STOP, None)
+
+
+class Epochs(keras.callbacks.Callback):
+    """Evaluates after every epoch and writes the run's history and curves.
+
+    Args:
+        run: `RunFolder`.
+        validate: function that returns the held-out `Metrics`.
+        writes: whether this process writes files.
+    """
+
+    def __init__(self, run, validate, writes):
+        super().__init__()
+        self.run = run
+        self.validate = validate
+        self.writes = writes
+
+    def on_epoch_end(self, epoch, logs=None):
+        metrics = self.validate()
+        logs.update(val_loss=metrics.loss, val_accuracy=metrics.top_1, val_top_5=metrics.top_5)
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        if self.writes:
+            rows = [*read_history(self.run.history, epoch), {"epoch": epoch, **logs}]
+            _write_history(self.run.history, rows)
+            training_curves(self.run.history, self.run.curves)
+
+
+def read_history(path, epochs):
+    """Returns the rows of the first `epochs` epochs in a `history.csv`, a dict each; none if there is no file."""
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if int(row["epoch"]) < epochs]
+
+
+def _write_history(path, rows):
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())

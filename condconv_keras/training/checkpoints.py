@@ -1,0 +1,137 @@
+"""Checkpoints of a run: one file each, whole or not there, and the newest one that can be read."""
+
+import dataclasses
+import json
+import pathlib
+import re
+import sys
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from condconv_keras.errors import UserError, one_line
+from condconv_keras.files import whole_file
+
+KEPT = 2
+_NAME = re.compile(r"step_(\d{10})\.safetensors")
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """The state of a run after a number of steps.
+
+    Attributes:
+        step: optimizer steps taken, counted from the start of the run.
+        values: dict of variable name to array.
+    """
+
+    step: int
+    values: dict
+
+
+class NotFinite(ArithmeticError):
+    """A variable to be stored holds NaN or infinity."""
+
+
+class Checkpoints:
+    """The checkpoints in a folder: `step_<step>.safetensors`.
+
+    Args:
+        folder: path; made by the first `save`.
+    """
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+
+    def save(self, checkpoint):
+        """Writes a checkpoint and removes all but the `KEPT` newest.
+
+        Args:
+            checkpoint: `Checkpoint`.
+
+        Raises:
+            NotFinite: a value is NaN or infinite; nothing is written.
+            OSError: the file cannot be written.
+        """
+        for name, value in checkpoint.values.items():
+            if not np.isfinite(value).all():
+                raise NotFinite(f"{name} is not finite after step {checkpoint.step}")
+        metadata = {"checkpoint": json.dumps({"step": checkpoint.step})}
+        with whole_file(self.folder / f"step_{checkpoint.step:010d}.safetensors") as partial:
+            try:
+                safetensors.numpy.save_file(checkpoint.values, partial, metadata=metadata)
+            except safetensors.SafetensorError as error:
+                raise OSError(f"cannot write a checkpoint in {str(self.folder)!r}: {one_line(error)}") from error
+        for path in self._paths()[KEPT:]:
+            path.unlink()
+
+    def newest(self, variables):
+        """Reads the newest checkpoint that is whole.
+
+        Args:
+            variables: dict of name to Keras variable, as for `take`.
+
+        Returns:
+            A `Checkpoint`, or None if there is no file.
+
+        Raises:
+            UserError: there are files, but none is whole and of these variables.
+        """
+        reasons = []
+        for path in self._paths():
+            try:
+                return _read(path, variables)
+            except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
+                reasons.append(f"{path.name}: {one_line(error, 120)}")
+                print(f"passing over the checkpoint {str(path)!r} ({one_line(error, 120)})", file=sys.stderr)
+        if reasons:
+            raise UserError(f"no checkpoint in {str(self.folder)!r} is whole ({'; '.join(reasons)})")
+        return None
+
+    def exist(self):
+        """Whether there is a checkpoint, whole or not."""
+        return bool(self._paths())
+
+    def _paths(self):
+        """The files, the newest first."""
+        if not self.folder.is_dir():
+            return []
+        return sorted((path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)), reverse=True)
+
+
+def _read(path, variables):
+    with safetensors.safe_open(path, framework="numpy") as file:
+        step = json.loads(file.metadata()["checkpoint"])["step"]
+        if set(file.keys()) != set(variables):
+            raise ValueError("it holds other variables")
+        values = {name: file.get_tensor(name) for name in variables}
+    for name, value in values.items():
+        if value.shape != tuple(variables[name].shape):
+            raise ValueError(f"{name} has the shape {value.shape}, expected {tuple(variables[name].shape)}")
+    return Checkpoint(step, values)
+
+
+def take(step, variables):
+    """Returns the `Checkpoint` of Keras variables, a dict by name.
+
+    Every worker of a distributed run calls it: metrics are summed over the workers when they are read.
+    """
+    return Checkpoint(step, {name: np.asarray(variable.numpy(), order="C") for name, variable in variables.items()})
+
+
+def restore(checkpoint, variables):
+    """Puts the values of a checkpoint into the variables."""
+    for name, variable in variables.items():
+        variable.assign(checkpoint.values[name])
+
+
+def state_of(model):
+    """The variables that a `TrainingModel` goes on from, by name: everything that a step reads and changes."""
+    groups = {
+        "network": model.network.variables,
+        "optimizer": model.optimizer.variables,
+        "average": model.average.variables if model.average is not None else [],
+        "metric": [v for metric in (model.loss_mean, model.accuracy_mean) for v in metric.variables],
+    }
+    return {f"{group}.{i}": v for group, variables in groups.items() for i, v in enumerate(variables)}

@@ -1,0 +1,142 @@
+"""Distribution strategies: one machine, several devices, several machines, TPUs."""
+
+import json
+import os
+
+from condconv_keras.errors import UserError, one_line
+
+
+def make_strategy(execution):
+    """Sets TensorFlow up for a run; to be called before anything else is computed.
+
+    Args:
+        execution: `Execution`.
+
+    Returns:
+        A `tf.distribute.Strategy`; for `"none"` TensorFlow's default one.
+
+    Raises:
+        UserError: the devices, the workers or the TPU do not exist, or `TF_CONFIG` does not describe this worker.
+    """
+    if execution.strategy == "multi_worker_mirrored":
+        _check_tf_config(os.environ.get("TF_CONFIG"))
+    import tensorflow as tf
+
+    if execution.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    if execution.logical_cpus is not None:
+        _split_cpu(execution.logical_cpus)
+    if execution.strategy == "none":
+        return tf.distribute.get_strategy()
+    try:
+        return _STRATEGIES[execution.strategy](execution)
+    except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
+        raise UserError(f"--strategy={execution.strategy} cannot start: {one_line(error, 300)}") from error
+
+
+def _split_cpu(count):
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    try:
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+    except RuntimeError as error:
+        raise UserError(f"--logical_cpus={count} comes too late: {one_line(error)}") from error
+
+
+def _mirrored(execution):
+    import tensorflow as tf
+
+    if execution.logical_cpus is None:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(execution.logical_cpus)])
+
+
+def _multi_worker_mirrored(execution):
+    import tensorflow as tf
+
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def _tpu(execution):
+    import tensorflow as tf
+
+    resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(tpu=execution.tpu or "local")
+    return tf.distribute.TPUStrategy(resolver)
+
+
+_STRATEGIES = {"mirrored": _mirrored, "multi_worker_mirrored": _multi_worker_mirrored, "tpu": _tpu}
+
+
+def _check_tf_config(text):
+    """Raises a `UserError` unless the text describes a cluster of workers and this one's place in it."""
+    expected = (
+        "--strategy=multi_worker_mirrored needs the environment variable TF_CONFIG as "
+        '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
+    )
+    if not text:
+        raise UserError(f"{expected}; it is not set")
+    try:
+        config = json.loads(text)
+        cluster, task = config["cluster"], config["task"]
+        addresses = cluster[task["type"]]
+        known = set(cluster) <= {"chief", "worker"} and 0 <= int(task["index"]) < len(addresses)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{expected}; received: {one_line(text, 200)}") from error
+    if not known:
+        raise UserError(f"{expected}; received: {one_line(text, 200)}")
+
+
+def is_chief(strategy):
+    """Whether this process writes the run's files: the only one, the chief, or worker 0 where there is no chief."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or not is_multi_worker(strategy):
+        return True
+    return resolver.task_type == "chief" or (
+        "chief" not in resolver.cluster_spec().jobs and (resolver.task_type, resolver.task_id) == ("worker", 0)
+    )
+
+
+def is_multi_worker(strategy):
+    """Whether the strategy has several processes, each of which runs the program."""
+    import tensorflow as tf
+
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) and _worker_count(strategy) > 1
+
+
+def _worker_count(strategy):
+    spec = strategy.cluster_resolver.cluster_spec().as_dict()
+    return sum(len(addresses) for addresses in spec.values())
+
+
+def wait_for_all(strategy):
+    """Returns when every worker has called it."""
+    if is_multi_worker(strategy):
+        import tensorflow as tf
+
+        strategy.reduce(tf.distribute.ReduceOp.SUM, tf.constant(1.0), axis=None)
+
+
+def distributed_batches(strategy, make_batches):
+    """Returns the batches of every replica as one distributed data set.
+
+    Args:
+        strategy: `tf.distribute.Strategy`.
+        make_batches: function of an `InputShard` that returns the `tf.data.Dataset` of that input pipeline.
+    """
+    from condconv_keras.data import InputShard
+
+    def of_pipeline(context):
+        count = context.num_input_pipelines
+        return make_batches(InputShard(context.input_pipeline_id, count, context.num_replicas_in_sync // count))
+
+    return strategy.distribute_datasets_from_function(of_pipeline)
+
+
+def synchronise_batch_norm(model, synchronised):
+    """Makes the batch normalisations of a model compute their statistics over all replicas, or over each its own."""
+    import keras
+
+    for layer in model._flatten_layers(include_self=False):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = synchronised

@@ -1,0 +1,179 @@
+"""The training loop of a run: from the step that a checkpoint holds, or the first, to the last."""
+
+import contextlib
+import dataclasses
+import sys
+
+import keras
+
+from condconv_keras.data import training_batches
+from condconv_keras.training import checkpoints
+from condconv_keras.training.callbacks import Diverged, Epochs, Steps, read_history
+from condconv_keras.training.distribution import distributed_batches, is_chief, wait_for_all
+from condconv_keras.training.initial_weights import CLASSIFIER
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+    """Consecutive steps that one call of `fit` takes.
+
+    Attributes:
+        first_epoch, first_step: the epoch and, within it, the step that it starts with.
+        last_epoch: the epoch that it ends before.
+        frozen: whether the classifier alone is trained.
+    """
+
+    first_epoch: int
+    first_step: int
+    last_epoch: int
+    frozen: bool
+
+
+def segments(step, steps_per_epoch, epochs, freeze_epochs):
+    """Yields the `Segment`s of a run from a step on, counted from its start."""
+    epoch, first_step = divmod(step, steps_per_epoch)
+    if first_step:
+        yield Segment(epoch, first_step, epoch + 1, epoch < freeze_epochs)
+        epoch += 1
+    if epoch < freeze_epochs:
+        yield Segment(epoch, 0, freeze_epochs, True)
+        epoch = freeze_epochs
+    if epoch < epochs:
+        yield Segment(epoch, 0, epochs, False)
+
+
+class TrainingLoop:
+    """Trains the model of a run.
+
+    Args:
+        config: `TrainConfig`.
+        run: `RunFolder`.
+        dataset: `ImageDataset`.
+        preprocessing: `Preprocessing`.
+        model: `TrainingModel`.
+        steps_per_epoch: steps.
+        validate: function that returns the `Metrics` of the network's present weights on the held-out split.
+        termination: `Termination`.
+    """
+
+    def __init__(self, config, run, dataset, preprocessing, model, steps_per_epoch, validate, termination):
+        self._config = config
+        self._run = run
+        self._dataset = dataset
+        self._preprocessing = preprocessing
+        self._model = model
+        self._steps_per_epoch = steps_per_epoch
+        self._validate = validate
+        self._termination = termination
+        self._strategy = model.distribute_strategy
+        self._writes = is_chief(self._strategy)
+        self._checkpoints = checkpoints.Checkpoints(run.checkpoints)
+        self._state = checkpoints.state_of(model)
+
+    def restore(self):
+        """Goes back to the newest checkpoint that is whole; returns its step, or 0 and does nothing if there is none.
+
+        Raises:
+            UserError: there are checkpoints, but none is whole.
+        """
+        checkpoint = self._checkpoints.newest(self._state)
+        if checkpoint is None:
+            return 0
+        checkpoints.restore(checkpoint, self._state)
+        return checkpoint.step
+
+    def run_from(self, step):
+        """Trains from a step, counted from the start of the run, to the end.
+
+        Raises:
+            Diverged: the loss or a weight is not finite.
+            OSError: a file cannot be written.
+        """
+        recipe = self._config.recipe
+        complete = step // self._steps_per_epoch
+        if step % self._steps_per_epoch == 0 and complete > len(read_history(self._run.history, complete)):
+            self._record_pending_epoch(complete - 1)
+        # `fit` resets the metrics of an epoch, those of its first part included.
+        metrics = [(v, v.numpy()) for name, v in self._state.items() if "metric" in name]
+        for segment in segments(step, self._steps_per_epoch, recipe.epochs, recipe.freeze_epochs):
+            self._fit(segment, metrics if segment.first_step else [])
+
+    def _fit(self, segment, metrics):
+        config, recipe = self._config, self._config.recipe
+        freeze(self._model.network, segment.frozen)
+        self._model.make_train_function(force=True)
+
+        def make_batches(shard):
+            return training_batches(
+                self._dataset,
+                self._dataset.train_split,
+                self._preprocessing,
+                recipe.batch_size,
+                recipe.augmentation_options,
+                config.seed,
+                first_epoch=segment.first_epoch,
+                first_step=segment.first_step,
+                shard=shard,
+                data_service=config.execution.data_service,
+            )
+
+        self._model.fit(
+            distributed_batches(self._strategy, make_batches),
+            steps_per_epoch=self._steps_per_epoch - segment.first_step,
+            epochs=segment.last_epoch,
+            initial_epoch=segment.first_epoch,
+            shuffle=False,  # the batches are shuffled already
+            verbose=self._verbosity(),
+            callbacks=self._callbacks(segment, metrics),
+        )
+
+    def _callbacks(self, segment, metrics):
+        first_step = segment.first_epoch * self._steps_per_epoch + segment.first_step
+        every = self._config.execution.checkpoint_every
+        callbacks = [
+            keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: _assign(metrics)),
+            Steps(first_step, self._steps_per_epoch, every, self._save, self._termination),
+            Epochs(self._run, self._validated, self._writes),
+        ]
+        if self._writes:
+            callbacks.append(keras.callbacks.TensorBoard(str(self._run.tensorboard), write_graph=False))
+        return callbacks
+
+    def _verbosity(self):
+        if not self._writes:
+            return 0
+        return 1 if sys.stderr.isatty() else 2
+
+    def _save(self, step):
+        checkpoint = checkpoints.take(step, self._state)
+        try:
+            if self._writes:
+                self._checkpoints.save(checkpoint)
+        except checkpoints.NotFinite as error:
+            raise Diverged(str(error)) from error
+        wait_for_all(self._strategy)
+
+    def _validated(self):
+        average = self._model.average
+        with average.in_place() if average is not None else contextlib.nullcontext():
+            return self._validate()
+
+    def _record_pending_epoch(self, epoch):
+        """Evaluates an epoch whose last step was the last that was saved."""
+        callback = Epochs(self._run, self._validated, self._writes)
+        callback.set_model(self._model)
+        callback.on_epoch_end(epoch, {name: float(v) for name, v in self._model.get_metrics_result().items()})
+
+
+def freeze(network, frozen):
+    """Lets a network train its classifier alone, or all of it again.
+
+    A frozen batch normalisation uses its moving statistics and leaves them as they are.
+    """
+    for layer in network.layers:
+        layer.trainable = not frozen or layer.name in CLASSIFIER
+
+
+def _assign(values):
+    for variable, value in values:
+        variable.assign(value)

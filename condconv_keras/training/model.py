@@ -1,0 +1,99 @@
+"""The Keras model that `fit` trains: a network with its training step, the same on one device and on many."""
+
+import keras
+import tensorflow as tf
+
+from condconv_keras.training.averaging import MovingAverage
+from condconv_keras.training.distribution import is_multi_worker
+
+STOP = "stop"
+
+
+class TrainingModel(keras.Model):
+    """A classifier in training.
+
+    The logs of a step are `loss` and `accuracy`, means since the start of the epoch, and `stop`: whether a worker was
+    asked to stop (`request_stop`), which all workers learn at the same step.
+
+    Built, compiled and fitted under the strategy of the run. Keras 3.15's own step fails with several workers
+    (keras-team/keras#20585): `fit` reduces the first batch over the workers to build the model, here everything is
+    built already; and it reduces the logs over an axis that they do not have, here they get one.
+
+    Args:
+        network: built functional classifier that returns logits [batch, classes].
+        loss: function of labels and logits that returns the loss of each example.
+        optimizer: Keras optimizer; it is built for all trainable variables of the network.
+        ema_decay: of `MovingAverage`, or 0 for none.
+        mean_gradients: whether the gradients are averaged over the replicas before the optimizer sees them, as clipping
+            by a norm that is divided by the number of replicas needs.
+    """
+
+    def __init__(self, network, loss, optimizer, *, ema_decay=0.0, mean_gradients=False, **compile_options):
+        super().__init__(name="training")
+        self.network = network
+        self.per_example_loss = loss
+        self.mean_gradients = mean_gradients
+        self.loss_mean = keras.metrics.Mean(name="loss")
+        self.accuracy_mean = keras.metrics.Mean(name="accuracy")
+        self.average = MovingAverage(network, ema_decay) if ema_decay else None
+        self.stop_flag = keras.Variable(
+            0.0, trainable=False, dtype="float32", aggregation="only_first_replica", name="stop"
+        )
+        self.compile(optimizer, **compile_options)
+        self.optimizer.build(network.trainable_variables)
+        self.built = True
+
+    def call(self, images, training=False):
+        """Returns the network's logits."""
+        return self.network(images, training=training)
+
+    def train_step(self, data):
+        """One step of the optimizer on a batch of images and integer or soft labels."""
+        images, labels = data
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        with tf.GradientTape() as tape:
+            logits = self(images, training=True)
+            loss = tf.reduce_mean(self.per_example_loss(labels, logits))
+            loss += tf.add_n([tf.cast(term, loss.dtype) for term in self.losses]) if self.losses else 0.0
+            # Each replica contributes its part of the mean over the global batch: gradients are summed.
+            scaled = self.optimizer.scale_loss(loss / replicas)
+        variables = self.trainable_variables
+        gradients = tape.gradient(scaled, variables)
+        if self.mean_gradients and replicas > 1:
+            context = tf.distribute.get_replica_context()
+            gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        if self.average is not None:
+            self.average.update(self.optimizer.iterations)
+        self.loss_mean.update_state(loss)
+        self.accuracy_mean.update_state(_correct(labels, logits))
+        return self._shared_logs()
+
+    def _shared_logs(self):
+        """The step's logs, the same on every replica."""
+        logs = {
+            "loss": self.loss_mean.result(),
+            "accuracy": self.accuracy_mean.result(),
+            STOP: self.stop_flag.value,
+        }
+        # A read of a variable has no device, and a reduction needs one.
+        logs = {name: tf.identity(value) for name, value in logs.items()}
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            logs = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, logs)
+        if is_multi_worker(self.distribute_strategy):
+            logs = {name: value[tf.newaxis] for name, value in logs.items()}
+        return logs
+
+    def request_stop(self):
+        """Makes `stop` of the next step's logs positive, for all workers."""
+        self.stop_flag.assign(1.0)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing is left to build."""
+
+
+def _correct(labels, logits):
+    """Whether each example's highest logit is its label's, its most likely label's for a mixed example."""
+    if labels.shape.rank == 2:
+        labels = tf.argmax(labels, axis=-1)
+    return tf.cast(tf.cast(tf.argmax(logits, axis=-1), labels.dtype) == labels, tf.float32)

@@ -1,0 +1,49 @@
+"""A small classifier and its training, for the tests of the training loop."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from condconv_keras.training.model import TrainingModel
+from condconv_keras.training.optimization import apply_weight_decay, make_loss, make_optimizer
+from condconv_keras.training.recipes import get_recipe
+
+CLASSES = 3
+SHAPE = (4, 4, 2)
+
+
+def recipe(**changes):
+    """A recipe without warm-up and decay unless the changes say otherwise."""
+    plain = {"optimizer": "sgd", "momentum": 0.0, "learning_rate": 0.1, "schedule": "exponential", "decay_rate": 1.0}
+    plain |= {"warmup_epochs": 0, "weight_decay": 0.0, "label_smoothing": 0.0}
+    return dataclasses.replace(get_recipe("digits"), **{**plain, **changes})
+
+
+def network(dropout_rate=0.0):
+    """A convolution, batch normalisation, dropout and a classifier, with initial weights of a fixed seed."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(SHAPE)
+    x = keras.layers.Conv2D(4, 3, name="stem")(inputs)
+    x = keras.layers.BatchNormalization(momentum=0.9, name="stem_bn")(x)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(x))
+    x = keras.layers.Dropout(dropout_rate, name="dropout")(x)
+    return keras.Model(inputs, keras.layers.Dense(CLASSES, name="classifier")(x))
+
+
+def training_model(net, of_recipe, replicas=1, **options):
+    """The `TrainingModel` of a network and a recipe."""
+    optimizer = make_optimizer(of_recipe, 10, replicas)
+    apply_weight_decay(net, of_recipe, optimizer)
+    loss = make_loss(of_recipe, CLASSES)
+    mean_gradients = of_recipe.clip_norm is not None
+    return TrainingModel(net, loss, optimizer, ema_decay=of_recipe.ema_decay, mean_gradients=mean_gradients, **options)
+
+
+def batches(count, size=8, seed=0):
+    """A list of `count` batches of (images, labels)."""
+    rng = np.random.default_rng(seed)
+    images = rng.standard_normal((count, size, *SHAPE)).astype(np.float32)
+    labels = rng.integers(0, CLASSES, (count, size)).astype(np.int32)
+    return [(tf.constant(x), tf.constant(y)) for x, y in zip(images, labels, strict=True)]

@@ -1,0 +1,66 @@
+"""A run that is killed and started again ends where it would have ended."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from condconv_keras.model_card import load_model
+from tests import commands
+
+TRIES = 10
+# Order, crop, flip, mixup, cutmix, erasing, dropout and the moving average take part.
+COMMAND = (
+    "train.py",
+    "--model=condconv_mobilenet_v1",
+    "--width_multiplier=0.25",
+    "--num_experts=2",
+    "--input_size=32",
+    "--epochs=3",
+    "--batch_size=64",
+    "--augmentation=inception",
+    "--random_erasing=0.2",
+    "--mixup_alpha=0.2",
+    "--cutmix_alpha=1",
+    "--dropout_rate=0.2",
+    "--ema_decay=0.99",
+    "--checkpoint_every=4",
+    "--deterministic",
+)
+
+
+def weights(run):
+    """The averaged and the last weights of a run."""
+    models = [load_model(run / name)[0] for name in ("model.keras", "model_raw.keras")]
+    return [weight for model in models for weight in model.get_weights()]
+
+
+def kill_after(seconds, *arguments):
+    process = subprocess.Popen([sys.executable, *arguments], cwd=commands.ROOT, stderr=subprocess.DEVNULL)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.slow
+def test_ten_kills(tmp_path):
+    start = time.monotonic()
+    commands.run(*COMMAND, f"--model_dir={tmp_path / 'whole'}")
+    seconds = time.monotonic() - start
+    expected = weights(tmp_path / "whole")
+    moments = random.Random(0)
+    resumed = 0
+    for attempt in range(TRIES):
+        run = tmp_path / f"killed_{attempt}"
+        kill_after(moments.uniform(0.3, 1.0) * seconds, *COMMAND, f"--model_dir={run}")
+        resumed += (run / "checkpoints").is_dir() and not (run / "results.json").is_file()
+        commands.run(*COMMAND, f"--model_dir={run}")
+        for a, b in zip(expected, weights(run), strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+        history = [(tmp_path / name / "history.csv").read_text() for name in ("whole", run.name)]
+        assert history[0] == history[1]
+    assert resumed > TRIES // 2
