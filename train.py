@@ -1,7 +1,8 @@
 """Trains a model: `python train.py --model=condconv_mobilenet_v1 --dataset=digits --model_dir=runs/digits`.
 
-Everything about the run is written to --model_dir: `config.json`, `model.keras`, `history.csv`, `tensorboard/` and
-`results.json`. The same command goes on with a run that was interrupted.
+Everything about the run is written to --model_dir: `config.json`, `model.keras`, `history.csv`, `curves.png`,
+`tensorboard/`, `checkpoints/` and `results.json`. The same command goes on with a run that was interrupted.
+docs/training.md explains the recipes, several devices and machines, precision and resuming.
 """
 
 import dataclasses
@@ -12,119 +13,139 @@ import sys
 
 from absl import flags
 
-from condconv_keras import cli
+from condconv_keras import allocator, cli
 from condconv_keras.data import open_dataset
 from condconv_keras.data.dataset import is_folder
+from condconv_keras.data.service import check_service
 from condconv_keras.errors import UserError, one_line
-from condconv_keras.training.config import PRECISIONS, TrainConfig
-from condconv_keras.training.recipes import RECIPES, default_recipe_name, get_recipe
+from condconv_keras.training.config import Execution, TrainConfig
+from condconv_keras.training.flag_rules import check_flags, check_validation_fraction
+from condconv_keras.training.flags import NONE, RECIPE_FLAGS, VALIDATION_FRACTION, define_flags
+from condconv_keras.training.recipes import default_recipe_name, get_recipe
 from condconv_keras.training.run_folder import RunFolder
 from models import create_model, model_entry
 from models.pretrained import IMAGENET, starting_file
 from models.registry import PLACEMENT_FIELDS
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("model", None, "Name of the model; `python -m models` lists them.", required=True)
-flags.DEFINE_string("model_dir", None, "Folder of the run.", required=True)
-flags.DEFINE_string("dataset", "digits", "'digits', a TFDS name, or a folder of images by class.")
-flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS data sets.")
-flags.DEFINE_float("validation_fraction", 0.2, "Held-out part of data without a split of its own.", 0.0, 1.0)
-flags.DEFINE_bool("skip_bad_images", False, "Leave out images that cannot be decoded instead of stopping.")
-flags.DEFINE_integer("num_experts", None, "Experts of every CondConv layer.", lower_bound=1)
-flags.DEFINE_integer("start_block", None, "First CondConv block.", lower_bound=1)
-flags.DEFINE_integer("start_group", None, "First CondConv group of blocks, in place of --start_block.", lower_bound=1)
-flags.DEFINE_bool("condconv_head", None, "Whether the convolution after the blocks is a CondConv layer.")
-flags.DEFINE_bool("condconv_shortcut", None, "Whether projection shortcuts of CondConv blocks are CondConv layers.")
-flags.DEFINE_bool("condconv_classifier", None, "Whether the classifier is a CondConv layer.")
-flags.DEFINE_float("width_multiplier", None, "Scales the channels of every layer.", 0.01, 16.0)
-flags.DEFINE_string(
-    "recipe",
-    None,
-    f"Training recipe, one of {', '.join(RECIPES)}; default: the data set's, for ImageNet the model's, else small.",
-)
-flags.DEFINE_integer("input_size", None, "Height and width of the input in pixels.", lower_bound=32)
-flags.DEFINE_integer("epochs", None, "Epochs; default: the recipe's.", lower_bound=1)
-flags.DEFINE_integer("batch_size", None, "Batch size; scales the recipe's learning rate.", lower_bound=1)
-flags.DEFINE_float("learning_rate", None, "Peak learning rate; default: the recipe's, scaled.", 0.0, 1000.0)
-flags.DEFINE_enum("precision", "float32", PRECISIONS, "Precision of the computation.")
-flags.DEFINE_integer("seed", 0, "Seed of initial weights, order and augmentation.", 0, 2**32 - 1)
-flags.DEFINE_string(
-    "initial_weights",
-    None,
-    "A trained model to start from: .keras, of this model or its plain twin, or .weights.h5, of this model.",
-)
-flags.DEFINE_string(
-    "weights", None, "'imagenet' to start from the published weights of the model or, if it has none, its plain twin."
-)
-flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
 
 _MODEL_ARGUMENTS = (*PLACEMENT_FIELDS, "width_multiplier")
+_INVERTED_RESIDUALS = {"mobilenet_v2", "mnasnet_a1", "efficientnet", "efficientnet_lite"}
+# Flags that not every family has a use for: the builders (`ModelEntry.builder`) that take them, what the others say.
+# A test compares this with the builders themselves, which cannot be asked before Keras is imported.
+_FAMILY_FLAGS = {
+    "width_multiplier": (
+        {"mobilenet_v1", "mobilenet_v2", "mnasnet_a1", "efficientnet_lite"},
+        "is not for --model={}, whose width is fixed",
+    ),
+    "stochastic_depth_rate": (
+        _INVERTED_RESIDUALS | {"resnet50"},
+        "is not for --model={}, which has no residual blocks",
+    ),
+    "condconv_head": (_INVERTED_RESIDUALS, "is not for --model={}, which has no convolution after its blocks"),
+    "condconv_shortcut": ({"resnet50"}, "is not for --model={}, which has no projection shortcuts"),
+}
 
 
 def main(argv):
     if len(argv) > 1:
         raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
-    config = config_from_flags()
-    run = RunFolder(FLAGS.model_dir)
-    run.check(config)
+    config, given = config_from_flags(FLAGS)
+    run = None if FLAGS.model_dir is None else RunFolder(FLAGS.model_dir)
+    if run is not None:
+        run.check(config)
+    elif not FLAGS.dry_run:
+        raise UserError("--model_dir is needed: the folder of the run")
+    if FLAGS.dry_run:
+        _check_initial_weights(config.initial_weights)
+        return describe(config, _open_dataset(config, given))
     results = run.read_results()
     if results is None:
-        _check_initial_weights(config, run)
-        # Before TensorFlow is imported: a wrong name is answered at once.
-        dataset = open_dataset(config.dataset, config.data_dir, config.validation_fraction, config.skip_bad_images)
-        results = train(config, run, dataset)
+        if not run.has_checkpoint():
+            _check_initial_weights(config.initial_weights)
+        if config.execution.data_service is not None:
+            check_service(config.execution.data_service)
+        results = train(config, run, *_open_dataset_and_devices(config, given))
     else:
         print(f"{run.path} is complete; these are its results", file=sys.stderr)
+    if results is None:  # of a worker that does not see the chief's run folder
+        return None
     return cli.to_json(results) if FLAGS.json else summary(config, run, results)
 
 
-def config_from_flags():
-    """Returns the `TrainConfig` of the flags; raises a `UserError` for names and combinations that do not exist."""
-    entry = model_entry(FLAGS.model)
-    model_arguments = {name: FLAGS[name].value for name in _MODEL_ARGUMENTS if FLAGS[name].value is not None}
-    for name in set(model_arguments) - {"width_multiplier"}:
-        if entry.placement is None:
-            raise UserError(f"--{name} is for condconv_ models, --model={entry.name} has no experts")
-    recipe_name = FLAGS.recipe or default_recipe_name(FLAGS.dataset, entry.recipe)
-    recipe = get_recipe(recipe_name)
-    batch_size = FLAGS.batch_size or recipe.batch_size
-    changes = {
-        "epochs": FLAGS.epochs or recipe.epochs,
-        "batch_size": batch_size,
-        "input_size": FLAGS.input_size or recipe.input_size or entry.input_size,
-        "learning_rate": recipe.learning_rate * batch_size / recipe.batch_size,
-    }
-    if FLAGS.learning_rate is not None:
-        changes["learning_rate"] = FLAGS.learning_rate
-    return TrainConfig(
+def config_from_flags(values):
+    """Returns the configuration that flags ask for.
+
+    Args:
+        values: `absl.flags.FlagValues` with the flags of `condconv_keras.training.flags`, parsed.
+
+    Returns:
+        A `TrainConfig`, and the set of the names of the flags that have another value than their default.
+
+    Raises:
+        UserError: a name or a combination that does not exist, a value out of range, or a flag that would be ignored.
+    """
+    entry = model_entry(values.model)
+    given = {name for name in values if values[name].value != values[name].default}
+    recipe_name = values.recipe or default_recipe_name(values.dataset, entry.recipe)
+    config = TrainConfig(
         model=entry.name,
-        model_arguments=model_arguments,
-        dataset=_absolute(FLAGS.dataset) if is_folder(FLAGS.dataset, FLAGS.data_dir) else FLAGS.dataset,
-        data_dir=_absolute(FLAGS.data_dir),
-        validation_fraction=FLAGS.validation_fraction,
-        skip_bad_images=FLAGS.skip_bad_images,
+        model_arguments={name: values[name].value for name in _MODEL_ARGUMENTS if values[name].value is not None},
+        dataset=_absolute(values.dataset) if is_folder(values.dataset, values.data_dir) else values.dataset,
+        data_dir=_absolute(values.data_dir),
+        validation_fraction=VALIDATION_FRACTION if values.validation_fraction is None else values.validation_fraction,
+        skip_bad_images=values.skip_bad_images,
         recipe_name=recipe_name,
-        recipe=dataclasses.replace(recipe, **changes),
-        precision=FLAGS.precision,
-        seed=FLAGS.seed,
-        initial_weights=_initial_weights(),
+        recipe=_recipe(recipe_name, entry, values),
+        precision=values.precision,
+        seed=values.seed,
+        initial_weights=_initial_weights(values),
+        execution=Execution(**{field.name: values[field.name].value for field in dataclasses.fields(Execution)}),
     )
+    check_flags(given, config, _lacking(entry))
+    return config, given
 
 
-def _initial_weights():
+def _recipe(name, entry, values):
+    """The recipe of this name with the flags applied; the learning rate follows the batch size."""
+    recipe = get_recipe(name)
+    changes = {field: values[field].value for field in RECIPE_FLAGS if values[field].value is not None}
+    if changes.get("policy") == NONE:
+        changes["policy"] = None
+    changes.setdefault("input_size", recipe.input_size or entry.input_size)
+    try:
+        changed = dataclasses.replace(recipe, **changes)
+    except ValueError as error:
+        raise UserError(one_line(error)) from error
+    if "learning_rate" in changes:
+        return changed
+    return dataclasses.replace(changed, learning_rate=recipe.learning_rate * changed.batch_size / recipe.batch_size)
+
+
+def _lacking(entry):
+    """The flags that a model has no use for, with the reason."""
+    family = entry.builder.partition(":")[2]
+    lacking = {
+        name: reason.format(entry.name) for name, (families, reason) in _FAMILY_FLAGS.items() if family not in families
+    }
+    if entry.placement is None:
+        lacking |= dict.fromkeys(PLACEMENT_FIELDS, f"is for condconv_ models, --model={entry.name} has no experts")
+    return lacking
+
+
+def _initial_weights(values):
     """Where the weights start, a path or `"imagenet"`, or None."""
-    if FLAGS.weights is None:
-        return _absolute(FLAGS.initial_weights)
-    if FLAGS.initial_weights is not None:
+    if values.weights is None:
+        return _absolute(values.initial_weights)
+    if values.initial_weights is not None:
         raise UserError("--weights and --initial_weights exclude each other")
-    if FLAGS.weights != IMAGENET:
-        raise UserError(f"--weights is {IMAGENET!r}; --initial_weights takes a file. Received: {FLAGS.weights!r}")
+    if values.weights != IMAGENET:
+        raise UserError(f"--weights is {IMAGENET!r}; --initial_weights takes a file. Received: {values.weights!r}")
     return IMAGENET
 
 
-def _check_initial_weights(config, run):
-    path = config.initial_weights
-    if path in (None, IMAGENET) or run.checkpoint_metadata.is_file():
+def _check_initial_weights(path):
+    if path in (None, IMAGENET):
         return
     if not path.endswith((".keras", ".weights.h5")):
         raise UserError(f"--initial_weights is a .keras or .weights.h5 file. Received: {path!r}")
@@ -132,54 +153,103 @@ def _check_initial_weights(config, run):
         raise UserError(f"--initial_weights is an existing file. Received: {path!r}")
 
 
+def _open_dataset(config, given):
+    dataset = open_dataset(config.dataset, config.data_dir, config.validation_fraction, config.skip_bad_images)
+    check_validation_fraction(given, dataset)
+    return dataset
+
+
+def _open_dataset_and_devices(config, given):
+    """Opens the data set and makes the distribution strategy."""
+    allocator.tune()
+    from condconv_keras.training.distribution import make_strategy
+
+    if is_folder(config.dataset, config.data_dir) and config.execution.strategy != "none":
+        # Opening a folder decodes its images; devices can only be set up before TensorFlow computes anything.
+        strategy = make_strategy(config.execution)
+        return _open_dataset(config, given), strategy
+    # TensorFlow is not imported yet: a wrong name is answered at once.
+    dataset = _open_dataset(config, given)
+    return dataset, make_strategy(config.execution)
+
+
 def _absolute(path):
     """A path that means the same from every folder, since the run outlives this process."""
     return None if path is None else os.path.abspath(os.path.expanduser(path))
 
 
-def train(config, run, dataset):
+def train(config, run, dataset, strategy):
     """Runs the configuration; see `condconv_keras.training.fit.train`."""
     from condconv_keras.training import fit
 
-    entry = model_entry(config.model)
-    recipe = config.recipe
-    initial, weights = None, None
-    if run.checkpoint_metadata.is_file():
+    initial = None
+    if run.has_checkpoint():
         # The checkpoint holds the weights; the file that they started from may be gone.
         config = dataclasses.replace(config, inherited=run.read_config().inherited)
-    elif config.initial_weights == IMAGENET or (config.initial_weights or "").endswith(".keras"):
-        initial = _open_initial_model(config)
-        config = dataclasses.replace(config, inherited=initial.inherited)
+        weights = None
     else:
-        weights = config.initial_weights
-    inherited = config.inherited or {"model_arguments": {}, "preprocessing": {}}
+        initial = _open_initial_model(config)
+        weights = config.initial_weights if initial is None else None
+        config = dataclasses.replace(config, inherited=None if initial is None else initial.inherited)
+    command = f"python {' '.join(sys.argv)}"
+    model_builder, preprocessing_of = _model_builder(config, weights), _preprocessing_of(config)
+    return fit.train(config, run, dataset, strategy, model_builder, preprocessing_of, command, versions(), initial)
+
+
+def describe(config, dataset):
+    """Returns what `--dry_run` prints; nothing is written or downloaded."""
+    from condconv_keras.training.dry_run import describe_run, summary_rows
+
+    if config.initial_weights == IMAGENET:
+        # Of the published weights, which are not opened, the channels are known.
+        inherited = {"model_arguments": {}, "preprocessing": {"channels": model_entry(config.model).channels}}
+        config = dataclasses.replace(config, inherited=inherited)
+    else:
+        initial = _open_initial_model(config)
+        config = dataclasses.replace(config, inherited=None if initial is None else initial.inherited)
+    description = describe_run(config, dataset, _model_builder(config), _preprocessing_of(config))
+    return cli.to_json(description) if FLAGS.json else cli.table(summary_rows(description))
+
+
+def _preprocessing_of(config):
+    """A function of the data's channels that returns the `Preprocessing` of a run."""
+    recipe, inherited = config.recipe, (config.inherited or {}).get("preprocessing", {})
 
     def preprocessing_of(channels):
         size = (recipe.input_size, recipe.input_size)
         fields = {"input_size": size, "channels": channels, "crop_fraction": recipe.crop_fraction}
-        return entry.preprocessing(**{**fields, **inherited["preprocessing"]})
+        return model_entry(config.model).preprocessing(**{**fields, **inherited})
+
+    return preprocessing_of
+
+
+def _model_builder(config, weights=None):
+    """A function of the input's shape and the number of classes that builds the model of a run."""
+    recipe, inherited = config.recipe, (config.inherited or {}).get("model_arguments", {})
+    arguments = {**config.model_arguments, **inherited, "dropout_rate": recipe.dropout_rate}
+    if recipe.bn_momentum is not None:
+        arguments["bn_momentum"] = recipe.bn_momentum
+    if recipe.stochastic_depth_rate:
+        arguments["stochastic_depth_rate"] = recipe.stochastic_depth_rate
 
     def build_model(input_shape, classes):
-        arguments = {**config.model_arguments, **inherited["model_arguments"], "dropout_rate": recipe.dropout_rate}
-        if recipe.bn_momentum is not None:
-            arguments["bn_momentum"] = recipe.bn_momentum
-        if recipe.stochastic_depth_rate:
-            arguments["stochastic_depth_rate"] = recipe.stochastic_depth_rate
         try:
             return create_model(config.model, input_shape=input_shape, classes=classes, weights=weights, **arguments)
         except (ValueError, TypeError) as error:
             raise UserError(one_line(error)) from error
 
-    command = f"python {' '.join(sys.argv)}"
-    return fit.train(config, run, dataset, build_model, preprocessing_of, command, versions(), initial)
+    return build_model
 
 
 def _open_initial_model(config):
+    """The trained model that a new run starts from; None where there is none, or weights without a model."""
+    path = config.initial_weights
+    if path is None or path.endswith(".weights.h5"):
+        return None
     from condconv_keras.training.initial_weights import open_initial_model
     from models.cards import registered_card
     from models.settings import weight_settings
 
-    path = config.initial_weights
     if path == IMAGENET:
         path = str(starting_file(config.model, config.model_arguments))
         print(f"starting from {path}", file=sys.stderr)
@@ -209,4 +279,5 @@ def summary(config, run, results):
 
 
 if __name__ == "__main__":
+    define_flags(FLAGS)
     cli.run(main)

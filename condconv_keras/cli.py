@@ -4,10 +4,15 @@ import contextlib
 import json
 import os
 import sys
+import textwrap
 
 from absl import app, flags, logging
 
 from condconv_keras.errors import UserError, one_line
+
+_ABSL_HELP = ("helpfull", "helpxml")
+_HELP_WIDTH = 120
+_HELP_COLUMN = 28
 
 
 def run(main):
@@ -35,15 +40,42 @@ def _parse_flags(argv):
 
 
 def _print_help(argv):
-    """Prints the help as absl does, with the exit code of a success."""
+    """Prints the program's own flags by group, or with --helpfull and --helpxml absl's help; ends with a success."""
+    if not any(argument.lstrip("-").startswith(_ABSL_HELP) for argument in argv):
+        print(help_text(sys.modules["__main__"].__doc__ or "", flags.FLAGS))
+        sys.exit(0)
     try:
         return app.parse_flags_with_usage(argv)
     except SystemExit:
         sys.exit(0)
 
 
+def help_text(description, values):
+    """Returns a program's help: its description, then its flags, a group after another as they were defined.
+
+    Args:
+        description: text.
+        values: `absl.flags.FlagValues`. A group is what was defined with a `module_name=` that is its title; flags
+            without one are the program's and have the title "Flags". Those of imported modules are left out.
+    """
+    groups = {name: defined for name, defined in values.flags_by_module_dict().items() if name not in sys.modules}
+    parts = [description.strip()]
+    for name, defined in groups.items():
+        title = "Flags" if name == sys.argv[0] else name
+        parts.append("\n".join([f"{title}:", *map(_flag_help, defined)]))
+    return "\n\n".join(parts)
+
+
+def _flag_help(flag):
+    default = "" if flag.default is None or flag.boolean else f" (default: {flag.default})"
+    name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
+    text = textwrap.wrap(f"{flag.help}{default}", _HELP_WIDTH - _HELP_COLUMN)
+    return f"  {name:<{_HELP_COLUMN - 3}} " + ("\n" + " " * _HELP_COLUMN).join(text)
+
+
 def _wants_help(argv):
-    return any(argument.split("=")[0].lstrip("-") in ("help", "helpshort", "helpfull", "helpxml") for argument in argv)
+    names = (argument.split("=")[0] for argument in argv if argument.startswith("-"))
+    return any(name.lstrip("-") in ("help", "helpshort", *_ABSL_HELP) for name in names)
 
 
 def _run(main, argv):

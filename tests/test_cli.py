@@ -1,6 +1,10 @@
 import subprocess
 import sys
 
+import pytest
+from absl import flags
+
+from condconv_keras import cli
 from tests import commands
 
 
@@ -13,3 +17,39 @@ def test_a_reader_that_stops_early_is_no_error():
     process.stdout.close()
     errors = process.stderr.read()
     assert (process.wait(), errors) == (0, "")
+
+
+def test_help_shows_the_groups_of_flags_in_their_order_and_none_of_imported_modules():
+    values = flags.FlagValues()
+    flags.DEFINE_string("second", None, "Comes second.", flag_values=values, module_name="Zebra")
+    flags.DEFINE_integer("first", 7, "Comes first.", flag_values=values, module_name="Zebra")
+    flags.DEFINE_bool("switch", False, "word " * 30, flag_values=values, module_name="Ape")
+    flags.DEFINE_string("hidden", None, "Of a library.", flag_values=values, module_name="json")
+    flags.DEFINE_enum("kind", "a", ["a", "b"], "One or the other.", flag_values=values, module_name=sys.argv[0])
+    lines = cli.help_text("What it does.\n\nMore.\n", values).splitlines()
+    assert lines[:6] == [
+        "What it does.",
+        "",
+        "More.",
+        "",
+        "Zebra:",
+        "  --second                  Comes second.",
+    ]
+    assert lines[6] == "  --first                   Comes first. (default: 7)"
+    assert lines[8] == "Ape:"
+    assert lines[9].startswith("  --[no]switch              word word")
+    assert lines[10].startswith(" " * 28 + "word")
+    assert max(map(len, lines)) <= 120
+    assert lines[-2:] == ["Flags:", "  --kind                    <a|b>: One or the other. (default: a)"]
+    assert "--hidden" not in "\n".join(lines)
+
+
+@pytest.mark.parametrize("flag", ["--help", "-helpshort", "--helpfull", "--helpxml"])
+def test_help_is_a_success(flag):
+    finished = commands.run("predict.py", flag)
+    assert "top_k" in finished.stdout
+    assert finished.stderr == ""
+
+
+def test_a_file_may_be_called_help(tmp_path):
+    commands.assert_refused("predict.py", "--model=x", "help", contains="nothing lies at 'help'")

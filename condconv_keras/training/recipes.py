@@ -1,9 +1,14 @@
 """Training recipes as data: what a run does unless a flag says otherwise."""
 
 import dataclasses
+import math
 import re
 
+from condconv_keras.data.augmentation import AugmentationOptions
 from condconv_keras.errors import unknown_name
+
+OPTIMIZERS = ("sgd", "rmsprop", "adamw")
+SCHEDULES = ("cosine", "exponential", "staircase")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,11 +19,11 @@ class Recipe:
         epochs, batch_size: positive integers.
         optimizer: `"sgd"` (Nesterov momentum), `"rmsprop"` (rho 0.9, epsilon 1e-3) or `"adamw"`.
         momentum: of SGD and RMSProp, in [0, 1).
-        learning_rate: peak learning rate at `batch_size`; another batch size scales it in proportion.
+        learning_rate: positive, the peak learning rate at `batch_size`; another batch size scales it in proportion.
         schedule: after the warm-up, `"cosine"` to zero at the last step, `"exponential"` or `"staircase"`, times
             `decay_rate` every `decay_epochs` epochs: continuously from the warm-up on, or in steps from the start.
-        decay_rate, decay_epochs: of the exponential schedules.
-        warmup_epochs: epochs of linear warm-up from zero; may be a fraction.
+        decay_rate, decay_epochs: positive, of the exponential schedules.
+        warmup_epochs: epochs of linear warm-up from zero, at least 0; may be a fraction.
         weight_decay: factor of half the sum of squares of all variables but batch normalisation's, added to the loss;
             of AdamW its decoupled weight decay of the same variables.
         label_smoothing: in [0, 1).
@@ -28,13 +33,16 @@ class Recipe:
             training images, as in `condconv_keras.data.AugmentationOptions`.
         ema_decay: of the moving average of weights and batch normalisation statistics that is evaluated and exported
             in place of the last weights, in [0, 1); 0 for none. See `condconv_keras.training.averaging`.
-        clip_norm: largest global norm of the gradients, which longer ones are scaled to, or None.
+        clip_norm: positive, the largest global norm of the gradients, which longer ones are scaled to, or None.
         freeze_epochs: epochs at the start that train the classifier alone, with everything before it as it is in
             inference; less than `epochs`.
         synchronized_bn: whether the replicas of a distributed run share their batch normalisation statistics.
-        crop_fraction: of the evaluation's centre crop, or None for the model's own.
-        bn_momentum: of batch normalisation, or None for the model's own.
-        input_size: height and width in pixels, or None for the model's own.
+        crop_fraction: of the evaluation's centre crop, in (0, 1], or None for the model's own.
+        bn_momentum: of batch normalisation, in [0, 1), or None for the model's own.
+        input_size: height and width in pixels, at least 32, or None for the model's own.
+
+    Raises:
+        ValueError: a value out of range.
     """
 
     epochs: int
@@ -64,6 +72,54 @@ class Recipe:
     crop_fraction: float | None = None
     bn_momentum: float | None = None
     input_size: int | None = None
+
+    def __post_init__(self):
+        for names, expected, holds in _CHECKS:
+            for name in names:
+                value = getattr(self, name)
+                if not holds(value):
+                    raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
+        if self.freeze_epochs >= self.epochs:
+            raise ValueError(
+                "`freeze_epochs` must be less than `epochs`. "
+                f"Received: freeze_epochs={self.freeze_epochs}, epochs={self.epochs}"
+            )
+        self.augmentation_options  # noqa: B018 (checks the fields that are its own)
+
+    @property
+    def augmentation_options(self):
+        """The recipe's `AugmentationOptions`."""
+        fields = dataclasses.fields(AugmentationOptions)
+        return AugmentationOptions(**{field.name: getattr(self, field.name) for field in fields})
+
+
+def _one_of(choices):
+    return f"one of {', '.join(choices)}", lambda value: value in choices
+
+
+def _or_none(expected, holds):
+    return f"{expected}, or None", lambda value: value is None or holds(value)
+
+
+# A comparison with NaN is false, so none passes.
+_COUNT = ("an integer of at least 1", lambda value: value >= 1)
+_POSITIVE = ("a positive number", lambda value: 0 < value < math.inf)
+_AT_LEAST_0 = ("a number of at least 0", lambda value: 0 <= value < math.inf)
+_RATE = ("in [0, 1)", lambda value: 0 <= value < 1)
+_FRACTION = ("in (0, 1]", lambda value: 0 < value <= 1)
+_CHECKS = (
+    (("epochs", "batch_size"), *_COUNT),
+    (("optimizer",), *_one_of(OPTIMIZERS)),
+    (("schedule",), *_one_of(SCHEDULES)),
+    (("learning_rate", "decay_rate", "decay_epochs"), *_POSITIVE),
+    (("warmup_epochs", "weight_decay"), *_AT_LEAST_0),
+    (("momentum", "label_smoothing", "dropout_rate", "stochastic_depth_rate", "ema_decay"), *_RATE),
+    (("freeze_epochs",), "an integer of at least 0", lambda value: value >= 0),
+    (("clip_norm",), *_or_none(*_POSITIVE)),
+    (("crop_fraction",), *_or_none(*_FRACTION)),
+    (("bn_momentum",), *_or_none(*_RATE)),
+    (("input_size",), *_or_none("an integer of at least 32", lambda value: value >= 32)),
+)
 
 
 # Chosen on the embedded digits: at 64x64 the network learns several times faster than at 32x32, and SGD than AdamW,
@@ -122,6 +178,24 @@ RECIPES = {
     "mnasnet": _MNASNET,
     # A data set without a recipe of its own: colour photographs at the model's own size, on one small machine.
     "small": dataclasses.replace(_DIGITS, augmentation="inception", crop_fraction=None, input_size=None),
+    # Ours: photographs of few classes, from trained weights. The first epochs train the new classifier alone, whose
+    # first gradients would otherwise undo what the backbone knows. In a few hundred steps the statistics of a slower
+    # batch normalisation do not come to follow the weights: on 320 images of ten classes 54 % with momentum 0.99, 74 %
+    # with 0.9.
+    "finetune": Recipe(
+        epochs=15,
+        batch_size=32,
+        optimizer="sgd",
+        learning_rate=0.01,
+        schedule="cosine",
+        warmup_epochs=1,
+        weight_decay=1e-4,
+        label_smoothing=0.1,
+        augmentation="inception",
+        dropout_rate=0.2,
+        freeze_epochs=2,
+        bn_momentum=0.9,
+    ),
     # No flip: it turns one digit or shoe into another.
     "digits": _DIGITS,
     "fashion_mnist": dataclasses.replace(_DIGITS, batch_size=128, learning_rate=0.1, input_size=32),

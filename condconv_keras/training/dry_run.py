@@ -1,0 +1,183 @@
+"""What a run would train and what it would take, without training it."""
+
+import dataclasses
+import math
+
+from condconv_keras.data import InputShard, steps_per_epoch
+from condconv_keras.training.config import TrainConfig
+
+# Connecting to a TPU is left to training. A host of v2 or v3 has four chips of two cores.
+_TPU_CORES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingMemory:
+    """The memory that training takes on every device, in bytes: an estimate.
+
+    Left out are what the library of the device needs for itself (work space of convolutions, fragmentation), copies
+    that a fused or compiled step makes or saves, and the input pipeline, which uses the memory of the host.
+
+    Attributes:
+        weights: all variables of the model.
+        gradients: one value for every trainable one.
+        optimizer: the optimizer's variables.
+        moving_average: a copy of the floating-point weights where the recipe averages.
+        activations: for the batch of one device, the output of every layer in its own precision, kept for the
+            gradient, and the kernel that each CondConv layer mixes for each image, in float32.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    moving_average: int
+    activations: int
+
+    @property
+    def total(self):
+        return sum(dataclasses.astuple(self))
+
+
+def describe_run(config: TrainConfig, dataset, build_model, preprocessing_of):
+    """Describes a run; builds its model and writes nothing.
+
+    Args:
+        config, dataset, build_model, preprocessing_of: as in `condconv_keras.training.fit.train`.
+
+    Returns:
+        A dict that JSON can hold: `config`; `data` (`classes`, `splits`, `skipped_images`, `image_shape`,
+        `input_shape`, `steps_per_epoch`); `model` (`parameters`, `trainable_parameters`, `multiply_adds` of one image);
+        `memory_bytes` (the fields of `TrainingMemory` and `total`), `devices` and `batch_per_device`.
+
+    Raises:
+        UserError: the data, the batch size or the model's arguments do not fit.
+    """
+    import keras
+
+    from condconv_keras.profiling import profile
+
+    keras.config.set_dtype_policy(config.precision)
+    recipe = config.recipe
+    dataset.check_split(dataset.evaluation_split)
+    steps = steps_per_epoch(dataset, dataset.train_split, recipe.batch_size)
+    preprocessing = preprocessing_of(dataset.image_shape[-1])
+    model = build_model((*preprocessing.input_size, preprocessing.channels), len(dataset.class_names))
+    cost = profile(model)
+    devices = device_count(config.execution)
+    batch = InputShard(count=devices).batch_size(recipe.batch_size)
+    memory = training_memory(model, recipe, batch)
+    return {
+        "config": dataclasses.asdict(config),
+        "data": {
+            "classes": len(dataset.class_names),
+            "splits": dataset.splits,
+            "skipped_images": sum(dataset.skipped.values()),
+            "image_shape": list(dataset.image_shape),
+            "input_shape": list(model.input_shape[1:]),
+            "steps_per_epoch": steps,
+        },
+        "model": {
+            "parameters": cost.parameters,
+            "trainable_parameters": cost.trainable_parameters,
+            "multiply_adds": cost.multiply_adds,
+        },
+        "memory_bytes": {**dataclasses.asdict(memory), "total": memory.total},
+        "devices": devices,
+        "batch_per_device": batch,
+    }
+
+
+def device_count(execution):
+    """Returns the number of devices that share a batch, without connecting to any; a TPU is taken to have 8 cores."""
+    if execution.strategy == "none":
+        return 1
+    if execution.strategy == "tpu":
+        return _TPU_CORES
+    import tensorflow as tf
+
+    local = execution.logical_cpus or max(len(tf.config.list_physical_devices("GPU")), 1)
+    if execution.strategy == "mirrored":
+        return local
+    cluster = tf.distribute.cluster_resolver.TFConfigClusterResolver().cluster_spec()
+    return local * max(sum(map(cluster.num_tasks, cluster.jobs)), 1)
+
+
+def training_memory(model, recipe, batch_size):
+    """Estimates the memory of training.
+
+    Args:
+        model: functional Keras model of a known input size.
+        recipe: `Recipe`.
+        batch_size: images of one device.
+
+    Returns:
+        A `TrainingMemory`.
+    """
+    import keras
+
+    from condconv_keras.training.optimization import make_optimizer
+
+    optimizer = make_optimizer(recipe, steps_per_epoch=1)
+    optimizer.build(model.trainable_variables)
+    averaged = [v for v in model.variables if keras.backend.is_float_dtype(v.dtype)] if recipe.ema_decay else []
+    return TrainingMemory(
+        weights=_bytes(model.variables),
+        gradients=_bytes(model.trainable_variables),
+        optimizer=_bytes(optimizer.variables),
+        moving_average=_bytes(averaged),
+        activations=batch_size * _activation_bytes(model),
+    )
+
+
+def _activation_bytes(model):
+    """Bytes of one image's activations."""
+    import keras
+
+    from condconv_keras import CondConv2D, DepthwiseCondConv2D
+
+    outputs = [x for operation in model.operations for x in keras.tree.flatten(operation.output)]
+    layers = [layer for layer in model.layers if isinstance(layer, CondConv2D | DepthwiseCondConv2D)]
+    kernel_values = sum(layer.bank.shape[1] for layer in layers)
+    return sum(_item_bytes(x.dtype) * math.prod(x.shape[1:]) for x in outputs) + 4 * kernel_values
+
+
+def _bytes(variables):
+    return sum(_item_bytes(v.dtype) * math.prod(v.shape) for v in variables)
+
+
+def _item_bytes(dtype):
+    import tensorflow as tf
+
+    return tf.as_dtype(dtype).size
+
+
+def summary_rows(description):
+    """Returns the description of a run as (name, value) pairs that a person reads."""
+    config, data, model = (description[name] for name in ("config", "data", "model"))
+    memory = description["memory_bytes"]
+    parts = ", ".join(f"{name.replace('_', ' ')} {_mebibytes(memory[name])}" for name in memory if name != "total")
+    splits = ", ".join(f"{split} {count:,}" for split, count in data["splits"].items())
+    return [
+        *((name, _shown(value)) for name, value in config.items() if name not in ("recipe", "execution")),
+        *((f"recipe.{name}", _shown(value)) for name, value in config["recipe"].items()),
+        *((f"execution.{name}", _shown(value)) for name, value in config["execution"].items()),
+        ("classes", f"{data['classes']:,}"),
+        ("examples", splits),
+        ("skipped images", f"{data['skipped_images']:,}"),
+        ("image shape", " x ".join("any" if side is None else str(side) for side in data["image_shape"])),
+        ("input shape", " x ".join(map(str, data["input_shape"]))),
+        ("steps per epoch", f"{data['steps_per_epoch']:,}"),
+        ("parameters", f"{model['parameters']:,} ({model['trainable_parameters']:,} trainable)"),
+        ("multiply-adds", f"{model['multiply_adds'] / 1e6:,.1f} million for one image"),
+        ("devices", f"{description['devices']}, {description['batch_per_device']} images of a batch each"),
+        ("memory", f"about {_mebibytes(memory['total'])} a device: {parts}"),
+    ]
+
+
+def _shown(value):
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={item}" for name, item in value.items()) or "-"
+    return "-" if value is None else value
+
+
+def _mebibytes(count):
+    return f"{count / 2**20:,.1f} MiB"

@@ -1,0 +1,107 @@
+"""Flags that a run would ignore, and combinations that cannot work: each refused by one line, never passed over."""
+
+import os
+
+from condconv_keras.data.dataset import EVALUATION_SPLITS, is_folder
+from condconv_keras.errors import UserError
+
+
+def check_flags(given, config, lacking):
+    """Raises a `UserError` for the first flag that the run would ignore or that cannot work with the others.
+
+    Args:
+        given: names of the flags whose values are not the defaults.
+        config: `TrainConfig` of the flags.
+        lacking: dict of flag name to the reason why the model has no use for it.
+    """
+    if config.recipe.stochastic_depth_rate == 0:
+        lacking = {name: reason for name, reason in lacking.items() if name != "stochastic_depth_rate"}
+    elif "stochastic_depth_rate" in lacking:
+        # Of a flag, or of a recipe that was made for another model.
+        raise UserError(f"--stochastic_depth_rate {lacking['stochastic_depth_rate']}: it must be 0")
+    for name in sorted(given & lacking.keys()):
+        raise UserError(f"--{name} {lacking[name]}")
+    for names, is_used, reason in _USES:
+        ignored = sorted(given.intersection(names))
+        if ignored and not is_used(config):
+            raise UserError(f"--{ignored[0]} {reason}")
+    for is_wrong, reason in _CONFLICTS:
+        if is_wrong(config):
+            raise UserError(reason)
+
+
+def check_validation_fraction(given, dataset):
+    """Raises a `UserError` where a fraction was given for a data set that is seen to have a held-out split of its own.
+
+    What is held out of the training part is called `validation`: it cannot be told from a split that bears this name.
+    """
+    own = dataset.splits.keys() & set(EVALUATION_SPLITS[1:])
+    if "validation_fraction" in given and own:
+        raise UserError(f"--validation_fraction {_OWN_SPLIT}, {dataset.name!r} has {sorted(own)[0]!r}")
+
+
+def _is_distributed(config):
+    return config.execution.strategy != "none"
+
+
+def _is_mirrored(config):
+    return config.execution.strategy in ("mirrored", "multi_worker_mirrored")
+
+
+def _is_folder(config):
+    return is_folder(config.dataset, config.data_dir)
+
+
+def _has_own_split(config):
+    """Whether the data set is one that is known to have a held-out split before it is opened."""
+    held_out = (os.path.join(config.dataset, split) for split in EVALUATION_SPLITS)
+    return config.dataset == "digits" or (_is_folder(config) and any(map(os.path.isdir, held_out)))
+
+
+_OWN_SPLIT = "is for data without a held-out split"
+# Flags, whether a run uses them, and what to say where it does not.
+_USES = (
+    (
+        ("data_dir",),
+        lambda c: c.dataset != "digits" and not _is_folder(c),
+        "is for data sets of TFDS, not for digits or a folder of images",
+    ),
+    (("validation_fraction",), lambda c: not _has_own_split(c), f"{_OWN_SPLIT}, this data set has one"),
+    (("skip_bad_images",), _is_folder, "is for a folder of images"),
+    (("momentum",), lambda c: c.recipe.optimizer != "adamw", "is for sgd and rmsprop, not for --optimizer=adamw"),
+    (
+        ("decay_rate", "decay_epochs"),
+        lambda c: c.recipe.schedule != "cosine",
+        "is for --schedule=exponential and staircase, not for cosine",
+    ),
+    (("policy_layers", "policy_magnitude"), lambda c: c.recipe.policy == "randaugment", "is for --policy=randaugment"),
+    (("tpu",), lambda c: c.execution.strategy == "tpu", "is for --strategy=tpu"),
+    (("logical_cpus",), lambda c: c.execution.strategy == "mirrored", "is for --strategy=mirrored"),
+    (("synchronized_bn",), _is_distributed, "is for a --strategy of several devices"),
+    (("jit_compile",), lambda c: c.execution.strategy != "tpu", "is not for --strategy=tpu, which always compiles"),
+)
+
+# What cannot work, and what to say.
+_CONFLICTS = (
+    (
+        lambda c: {"start_block", "start_group"} <= c.model_arguments.keys(),
+        "--start_block and --start_group exclude each other",
+    ),
+    (
+        lambda c: c.recipe.freeze_epochs and c.initial_weights is None,
+        "--freeze_epochs trains the classifier on features that must have been learned: give --initial_weights or "
+        "--weights, or --freeze_epochs=0",
+    ),
+    (
+        lambda c: c.execution.deterministic and c.execution.data_service,
+        "--deterministic cannot hold with --data_service, which delivers batches as they get ready",
+    ),
+    (
+        lambda c: c.execution.jit_compile and c.precision == "mixed_float16" and _is_mirrored(c),
+        "--jit_compile crashes TensorFlow with --precision=mixed_float16 on mirrored devices: take mixed_bfloat16",
+    ),
+    (
+        lambda c: c.execution.strategy == "tpu" and c.precision == "mixed_float16",
+        "--precision=mixed_float16 is not for --strategy=tpu: take mixed_bfloat16",
+    ),
+)

@@ -1,0 +1,46 @@
+import dataclasses
+import json
+
+import pytest
+
+from condconv_keras.errors import UserError
+from condconv_keras.training.config import Execution, TrainConfig
+from condconv_keras.training.recipes import get_recipe
+
+CONFIG = TrainConfig(
+    model="condconv_mobilenet_v1",
+    model_arguments={"num_experts": 4},
+    dataset="digits",
+    data_dir=None,
+    validation_fraction=0.2,
+    skip_bad_images=False,
+    recipe_name="efficientnet",
+    recipe=dataclasses.replace(get_recipe("efficientnet"), policy="randaugment", clip_norm=1.5),
+    precision="mixed_bfloat16",
+    seed=3,
+    initial_weights=None,
+    execution=Execution(strategy="mirrored", logical_cpus=2, checkpoint_every=10, deterministic=True),
+)
+
+
+def test_json_keeps_everything():
+    assert TrainConfig.from_json(CONFIG.to_json()) == CONFIG
+
+
+def test_a_run_may_go_on_in_another_way_but_not_as_another_run():
+    elsewhere = dataclasses.replace(CONFIG, execution=Execution(), inherited={"model_arguments": {}})
+    assert CONFIG.differences(elsewhere) == []
+    recipe = dataclasses.replace(CONFIG.recipe, policy=None)
+    assert CONFIG.differences(dataclasses.replace(CONFIG, precision="float32", recipe=recipe)) == [
+        "precision",
+        "recipe.policy",
+    ]
+
+
+@pytest.mark.parametrize(("field", "value"), [("epochs", 0), ("policy", "unheard_of"), ("unheard_of", 1)])
+def test_a_recipe_that_is_none_is_one_clear_line(field, value):
+    fields = json.loads(CONFIG.to_json())
+    fields["recipe"][field] = value
+    with pytest.raises(UserError, match=r"expected the config\.json of a training run: .*" + field) as refusal:
+        TrainConfig.from_json(json.dumps(fields))
+    assert "\n" not in str(refusal.value)

@@ -1,0 +1,116 @@
+import dataclasses
+import json
+
+import keras
+import pytest
+
+from condconv_keras import CondConv2D
+from condconv_keras.data import Preprocessing, open_dataset
+from condconv_keras.errors import UserError
+from condconv_keras.training.config import Execution, TrainConfig
+from condconv_keras.training.dry_run import describe_run, device_count, summary_rows, training_memory
+from condconv_keras.training.recipes import get_recipe
+
+CONFIG = TrainConfig(
+    model="tiny",
+    model_arguments={},
+    dataset="digits",
+    data_dir=None,
+    validation_fraction=0.2,
+    skip_bad_images=False,
+    recipe_name="digits",
+    recipe=dataclasses.replace(get_recipe("digits"), batch_size=30, input_size=32),
+    precision="float32",
+    seed=0,
+    initial_weights=None,
+)
+
+
+def _tiny(input_shape=(8, 8, 1), classes=10, layer=None):
+    inputs = keras.Input(input_shape)
+    x = (layer or keras.layers.Conv2D(4, 3))(inputs)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, keras.layers.Dense(classes)(x))
+
+
+@pytest.mark.parametrize(("optimizer", "slots"), [("sgd", 1), ("rmsprop", 2), ("adamw", 2)])
+def test_the_memory_of_a_small_model_against_a_count_by_hand(optimizer, slots):
+    recipe = dataclasses.replace(CONFIG.recipe, optimizer=optimizer, ema_decay=0.999)
+    memory = training_memory(_tiny(), recipe, batch_size=5)
+    trainable = (9 * 4 + 4) + (4 + 4) + (4 * 10 + 10)
+    statistics = 4 + 4
+    assert memory.weights == 4 * (trainable + statistics)
+    assert memory.gradients == 4 * trainable
+    # Besides its slots an optimizer counts its steps (8 bytes) and may keep a few numbers of its own.
+    assert 4 * slots * trainable <= memory.optimizer <= 4 * slots * trainable + 64
+    assert memory.moving_average == memory.weights
+    assert memory.activations == 5 * 4 * (8 * 8 + 6 * 6 * 4 + 6 * 6 * 4 + 4 + 10)
+    assert memory.total == sum(dataclasses.astuple(memory))
+
+
+def test_without_a_moving_average_there_is_none():
+    assert training_memory(_tiny(), CONFIG.recipe, batch_size=1).moving_average == 0
+
+
+def test_mixed_kernels_count_for_every_image():
+    plain = training_memory(_tiny(), CONFIG.recipe, batch_size=3)
+    conditional = training_memory(_tiny(layer=CondConv2D(4, 3, num_experts=2)), CONFIG.recipe, batch_size=3)
+    assert conditional.activations - plain.activations == 3 * 4 * (9 * 4)
+
+
+def test_half_precision_halves_the_activations_only():
+    full = training_memory(_tiny(), CONFIG.recipe, batch_size=1)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        half = training_memory(_tiny(), CONFIG.recipe, batch_size=1)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    image = 4 * 8 * 8
+    assert half.activations - image == (full.activations - image) / 2
+    assert half.weights == full.weights
+
+
+def test_the_devices_that_share_a_batch(monkeypatch):
+    assert device_count(Execution()) == 1
+    assert device_count(Execution(strategy="mirrored", logical_cpus=3)) == 3
+    cluster = {"cluster": {"worker": ["a:1", "b:1"], "chief": ["c:1"]}, "task": {"type": "worker", "index": 1}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    assert device_count(Execution(strategy="multi_worker_mirrored")) == 3
+
+
+def _describe(**changes):
+    config = dataclasses.replace(CONFIG, **changes)
+    return describe_run(config, open_dataset("digits"), _tiny, lambda c: Preprocessing((8, 8), c, 0.0, 255.0))
+
+
+def test_a_description():
+    description = _describe(execution=Execution(strategy="mirrored", logical_cpus=3))
+    assert json.loads(json.dumps(description)) == description
+    assert description["config"]["recipe"]["batch_size"] == 30
+    assert description["data"] == {
+        "classes": 10,
+        "splits": {"train": 1437, "test": 360},
+        "skipped_images": 0,
+        "image_shape": [8, 8, 1],
+        "input_shape": [8, 8, 1],
+        "steps_per_epoch": 1437 // 30,
+    }
+    assert description["model"] == {
+        "parameters": 40 + 16 + 50,
+        "trainable_parameters": 40 + 8 + 50,
+        "multiply_adds": 6 * 6 * 4 * 9 + 4 * 10,
+    }
+    assert (description["devices"], description["batch_per_device"]) == (3, 10)
+    assert description["memory_bytes"]["activations"] == 10 * 4 * (64 + 144 + 144 + 4 + 10)
+    lines = dict(summary_rows(description))
+    assert lines["image shape"] == "8 x 8 x 1"
+    assert lines["execution.logical_cpus"] == 3
+    assert lines["devices"] == "3, 10 images of a batch each"
+
+
+def test_a_batch_that_does_not_fit_is_refused():
+    with pytest.raises(UserError, match="1437"):
+        _describe(recipe=dataclasses.replace(CONFIG.recipe, batch_size=1438))
+    with pytest.raises(UserError, match="4 devices can share equally, received: 30"):
+        _describe(execution=Execution(strategy="mirrored", logical_cpus=4))

@@ -1,0 +1,131 @@
+import dataclasses
+import math
+
+import pytest
+
+from condconv_keras.data.augmentation import AugmentationOptions
+from condconv_keras.errors import UserError
+from condconv_keras.training.recipes import RECIPES, default_recipe_name, get_recipe
+
+# Independent of the code: the published values, as the project's specification lists them.
+EFFICIENTNET = {
+    "epochs": 350,
+    "batch_size": 2048,
+    "optimizer": "rmsprop",
+    "momentum": 0.9,
+    "learning_rate": 0.128,
+    "schedule": "staircase",
+    "decay_rate": 0.97,
+    "decay_epochs": 2.4,
+    "warmup_epochs": 5,
+    "weight_decay": 1e-5,
+    "label_smoothing": 0.1,
+    "dropout_rate": 0.2,
+    "stochastic_depth_rate": 0.2,
+    "augmentation": "inception",
+    "ema_decay": 0.9999,
+}
+PUBLISHED = {
+    "efficientnet": EFFICIENTNET,
+    "efficientnet_condconv": EFFICIENTNET | {"dropout_rate": 0.25},
+    "mnasnet": EFFICIENTNET | {"batch_size": 1024, "learning_rate": 0.064, "stochastic_depth_rate": 0.0},
+    "mobilenet": {
+        "batch_size": 4096,
+        "optimizer": "sgd",
+        "momentum": 0.9,
+        "learning_rate": 1.6,
+        "schedule": "exponential",
+        "decay_rate": 0.975,
+        "decay_epochs": 1.0,
+        "warmup_epochs": 10,
+        "weight_decay": 8e-5,
+        "label_smoothing": 0.1,
+        "dropout_rate": 0.0,
+        "stochastic_depth_rate": 0.0,
+        "augmentation": "inception",
+        "ema_decay": 0.0,
+    },
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_published_recipes(name):
+    recipe = dataclasses.asdict(get_recipe(name))
+    assert {field: recipe[field] for field in PUBLISHED[name]} == pytest.approx(PUBLISHED[name])
+    # What the paper adds for larger models only is a matter of flags.
+    assert (recipe["policy"], recipe["mixup_alpha"], recipe["cutmix_alpha"]) == (None, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("epochs", [0, -1, math.nan]),
+        ("batch_size", [0, math.nan]),
+        ("optimizer", ["adam", None]),
+        ("schedule", ["linear"]),
+        ("learning_rate", [0.0, -0.1, math.nan, math.inf]),
+        ("decay_rate", [0.0, math.nan]),
+        ("decay_epochs", [0.0, math.inf]),
+        ("warmup_epochs", [-1.0, math.nan]),
+        ("weight_decay", [-1e-5, math.nan]),
+        ("momentum", [-0.1, 1.0, math.nan]),
+        ("label_smoothing", [1.0, -0.1]),
+        ("dropout_rate", [1.0, math.nan]),
+        ("stochastic_depth_rate", [1.0, -0.2]),
+        ("ema_decay", [1.0, -0.5]),
+        ("freeze_epochs", [-1, 20, 21]),
+        ("clip_norm", [0.0, math.nan]),
+        ("crop_fraction", [0.0, 1.1, math.nan]),
+        ("bn_momentum", [1.0, -0.1]),
+        ("input_size", [31, 0]),
+    ],
+)
+def test_a_value_out_of_range_is_named(name, values):
+    for value in values:
+        with pytest.raises(ValueError, match=f"`{name}` must be .* Received: {name}="):
+            dataclasses.replace(get_recipe("digits"), **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("augmentation", "flip"),
+        ("policy", "trivialaugment"),
+        ("policy_layers", 0),
+        ("policy_magnitude", 10.5),
+        ("random_erasing", math.nan),
+        ("mixup_alpha", -0.2),
+        ("cutmix_alpha", math.nan),
+    ],
+)
+def test_an_augmentation_out_of_range_is_named(name, value):
+    with pytest.raises(UserError, match=f"{name.replace('_', '.')}.*{value}"):
+        dataclasses.replace(get_recipe("digits"), **{name: value})
+
+
+def test_the_augmentation_of_a_recipe():
+    recipe = dataclasses.replace(get_recipe("digits"), policy="randaugment", policy_layers=3, mixup_alpha=0.2)
+    assert recipe.augmentation_options == AugmentationOptions(
+        augmentation="pad_crop", policy="randaugment", policy_layers=3, mixup_alpha=0.2
+    )
+
+
+def test_the_ends_of_the_ranges_are_allowed():
+    ends = {"warmup_epochs": 0, "weight_decay": 0.0, "momentum": 0.0, "random_erasing": 1.0, "crop_fraction": 1.0}
+    dataclasses.replace(get_recipe("digits"), freeze_epochs=19, clip_norm=None, input_size=32, bn_momentum=0.0, **ends)
+
+
+def test_an_unknown_recipe():
+    with pytest.raises(UserError, match=r"unknown recipe 'mobilnet'\. Did you mean 'mobilenet'"):
+        get_recipe("mobilnet")
+
+
+def test_the_recipe_of_a_run_that_names_none():
+    assert default_recipe_name("digits", "mobilenet") == "digits"
+    assert default_recipe_name("fashion_mnist:3.0.1", "mobilenet") == "fashion_mnist"
+    assert default_recipe_name("imagenet2012", "efficientnet") == "efficientnet"
+    assert default_recipe_name("/photos", "efficientnet") == "small"
+
+
+def test_every_recipe_is_valid():
+    assert {"digits", "fashion_mnist", "finetune", "small", *PUBLISHED} == RECIPES.keys()
