@@ -18,9 +18,9 @@ from condconv_keras.data import open_dataset
 from condconv_keras.data.dataset import is_folder
 from condconv_keras.data.service import check_service
 from condconv_keras.errors import UserError, one_line
-from condconv_keras.training.config import Execution, TrainConfig
+from condconv_keras.training.config import VALIDATION_FRACTION, Execution, TrainConfig
 from condconv_keras.training.flag_rules import check_flags, check_validation_fraction
-from condconv_keras.training.flags import NONE, RECIPE_FLAGS, VALIDATION_FRACTION, define_flags
+from condconv_keras.training.flags import NONE, RECIPE_FLAGS, define_flags
 from condconv_keras.training.recipes import default_recipe_name, get_recipe
 from condconv_keras.training.run_folder import RunFolder
 from models import create_model, model_entry
@@ -86,6 +86,7 @@ def config_from_flags(values):
         UserError: a name or a combination that does not exist, a value out of range, or a flag that would be ignored.
     """
     entry = model_entry(values.model)
+    _check_placement(entry, values)
     given = {name for name in values if values[name].value != values[name].default}
     recipe_name = values.recipe or default_recipe_name(values.dataset, entry.recipe)
     config = TrainConfig(
@@ -133,6 +134,16 @@ def _lacking(entry):
     return lacking
 
 
+def _check_placement(entry, values):
+    """Raises a `UserError` for CondConv layers that start behind the network's end."""
+    changes = {name: values[name].value for name in ("start_block", "start_group") if values[name].value is not None}
+    if entry.placement is not None and len(changes) == 1:
+        try:
+            entry.placement.replace(**changes).first_block(entry.group_sizes)
+        except ValueError as error:
+            raise UserError(one_line(error)) from error
+
+
 def _initial_weights(values):
     """Where the weights start, a path or `"imagenet"`, or None."""
     if values.weights is None:
@@ -154,8 +165,15 @@ def _check_initial_weights(path):
 
 
 def _open_dataset(config, given):
-    dataset = open_dataset(config.dataset, config.data_dir, config.validation_fraction, config.skip_bad_images)
+    dataset = open_dataset(
+        config.dataset,
+        config.data_dir,
+        config.validation_fraction,
+        config.skip_bad_images,
+        download=not FLAGS.dry_run,
+    )
     check_validation_fraction(given, dataset)
+    config.steps_per_epoch(dataset)
     return dataset
 
 

@@ -25,6 +25,8 @@ def whole_file(path):
         yield partial
         with open(partial, "rb") as file:
             os.fsync(file.fileno())
+        # Some writers give the owner's rights only; a result is as readable as any other new file.
+        partial.chmod(0o644)
         os.replace(partial, path)
 
 

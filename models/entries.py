@@ -18,6 +18,8 @@ class ModelEntry:
         reference: address of the paper that describes it.
         builder: `"module:function"`, imported when a model is created.
         recipe: name of the training recipe.
+        group_sizes: numbers of blocks of its groups, in order: what a placement may count, known before the network is
+            built. A test compares it with the networks.
         input_offset, input_scale: the network is fed `(x - input_offset) / input_scale` for pixels x in [0, 255].
         placement: the paper's CondConv layers, or None for a plain model.
         arguments: further arguments of `create_model` that differ from its defaults.
@@ -37,6 +39,7 @@ class ModelEntry:
     reference: str
     builder: str
     recipe: str
+    group_sizes: tuple[int, ...]
     input_offset: float
     input_scale: float
     placement: CondConvPlacement | None = None
@@ -76,6 +79,7 @@ _MOBILENET_V1 = ModelEntry(
     summary="MobileNetV1: depthwise separable convolutions",
     reference="https://arxiv.org/abs/1704.04861",
     builder="models.mobilenet_v1:mobilenet_v1",
+    group_sizes=(1, 2, 2, 6, 2),
     recipe="mobilenet",
     input_offset=127.5,
     input_scale=127.5,
@@ -89,6 +93,7 @@ _MOBILENET_V2 = dataclasses.replace(
     summary="MobileNetV2: inverted residuals with linear bottlenecks",
     reference="https://arxiv.org/abs/1801.04381",
     builder="models.mobilenet_v2:mobilenet_v2",
+    group_sizes=(1, 2, 3, 4, 3, 3, 1),
     counts_elementwise=True,
     paper_multiply_adds=301,
     paper_top_1=71.6,
@@ -99,6 +104,7 @@ _RESNET50 = dataclasses.replace(
     summary="ResNet-50 v1.5: residual bottlenecks, the stride on the 3x3 convolution",
     reference="https://arxiv.org/abs/1512.03385",
     builder="models.resnet50:resnet50",
+    group_sizes=(3, 4, 6, 3),
     counts_elementwise=True,
     paper_multiply_adds=4093,
     paper_top_1=77.7,
@@ -108,6 +114,7 @@ _EFFICIENTNET_B0 = ModelEntry(
     summary="EfficientNet-B0: inverted residuals with squeeze-and-excitation, swish",
     reference="https://arxiv.org/abs/1905.11946",
     builder="models.efficientnet:efficientnet",
+    group_sizes=(1, 2, 2, 3, 3, 4, 1),
     recipe="efficientnet",
     input_offset=127.0,
     input_scale=128.0,
@@ -120,6 +127,7 @@ _EFFICIENTNET_B0_DEPTH = dataclasses.replace(
     name="efficientnet_b0_depth",
     summary="EfficientNet-B0 with 1.1 times the blocks",
     arguments=_arguments(depth_multiplier=1.1),
+    group_sizes=(2, 3, 3, 4, 4, 5, 2),
     paper_multiply_adds=None,
     paper_top_1=None,
 )
@@ -129,6 +137,7 @@ _MNASNET_A1 = dataclasses.replace(
     summary="MnasNet-A1: inverted residuals of searched sizes, squeeze-and-excitation in three groups",
     reference="https://arxiv.org/abs/1807.11626",
     builder="models.mnasnet_a1:mnasnet_a1",
+    group_sizes=(1, 2, 3, 4, 2, 3, 1),
     recipe="mnasnet",
     counts_elementwise=False,
     paper_multiply_adds=312,
@@ -140,6 +149,7 @@ _EFFICIENTNET_LITE0 = dataclasses.replace(
     summary="EfficientNet-Lite0: B0 without squeeze-and-excitation, with ReLU6, for phones",
     reference="https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite",
     builder="models.efficientnet:efficientnet_lite",
+    group_sizes=(1, 2, 2, 3, 3, 4, 1),
     arguments=_arguments(),
 )
 _EFFICIENTNET_LITE1 = dataclasses.replace(
@@ -147,6 +157,7 @@ _EFFICIENTNET_LITE1 = dataclasses.replace(
     name="efficientnet_lite1",
     summary="EfficientNet-Lite1: Lite0 with 1.1 times the blocks",
     arguments=_arguments(depth_multiplier=1.1),
+    group_sizes=(1, 3, 3, 4, 4, 5, 1),
     input_size=240,
 )
 _EFFICIENTNET_LITE2 = dataclasses.replace(
@@ -154,6 +165,7 @@ _EFFICIENTNET_LITE2 = dataclasses.replace(
     name="efficientnet_lite2",
     summary="EfficientNet-Lite2: Lite0 with 1.1 times the width and 1.2 times the blocks",
     arguments=_arguments(width_multiplier=1.1, depth_multiplier=1.2),
+    group_sizes=(1, 3, 3, 4, 4, 5, 1),
     input_size=260,
 )
 

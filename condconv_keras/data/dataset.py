@@ -22,6 +22,7 @@ class ImageDataset:
         class_names: tuple of strings; label `i` means `class_names[i]`.
         image_shape: `(height, width, channels)`; height and width are None where the images differ.
         splits: dict of split name to the number of its examples.
+        held_out: whether the evaluation split is a part of the source's training examples, not a split of its own.
         skipped: dict of split name to the number of unreadable images that were left out.
         decoded_sizes: dict of split name to its size in bytes as uint8 images, None where unknown.
         read_records: function of a split name and a seed (None for the stored order) that returns a `tf.data.Dataset`
@@ -35,6 +36,7 @@ class ImageDataset:
     class_names: tuple[str, ...]
     image_shape: tuple[int | None, int | None, int]
     splits: dict[str, int]
+    held_out: bool
     skipped: dict[str, int]
     decoded_sizes: dict[str, int | None]
     read_records: Callable = dataclasses.field(repr=False)
@@ -91,7 +93,7 @@ def slice_records(records, labels, shuffle_seed):
     return dataset.shuffle(len(labels), seed=shuffle_seed, reshuffle_each_iteration=False)
 
 
-def open_dataset(name, data_dir=None, validation_fraction=0.2, skip_bad_images=False):
+def open_dataset(name, data_dir=None, validation_fraction=0.2, skip_bad_images=False, download=True):
     """Opens a data set.
 
     Args:
@@ -99,6 +101,7 @@ def open_dataset(name, data_dir=None, validation_fraction=0.2, skip_bad_images=F
             images by class. What is prepared in `data_dir` comes before a folder, a folder before TFDS's registry.
         data_dir: the folder of prepared TFDS data sets, TFDS's own default if None.
         validation_fraction: the part of the examples that is held out where the source has a training part only.
+        download: whether TFDS may download and prepare a data set that is not in `data_dir`.
         skip_bad_images: whether a folder's undecodable images are logged and left out instead of refused.
 
     Returns:
@@ -122,7 +125,7 @@ def open_dataset(name, data_dir=None, validation_fraction=0.2, skip_bad_images=F
         raise UserError(f"expected a folder of images, there is none at {name!r}")
     from condconv_keras.data.tfds_source import open_tfds
 
-    return open_tfds(name, data_dir, validation_fraction)
+    return open_tfds(name, data_dir, validation_fraction, download)
 
 
 def is_folder(name, data_dir):

@@ -29,6 +29,7 @@ def open_digits():
         class_names=tuple(str(digit) for digit in digits.target_names),
         image_shape=images.shape[1:],
         splits={split: len(labels) for split, (_, labels) in arrays.items()},
+        held_out=False,
         skipped=dict.fromkeys(arrays, 0),
         decoded_sizes={split: images.nbytes for split, (images, _) in arrays.items()},
         read_records=lambda split, shuffle_seed: slice_records(*arrays[split], shuffle_seed),

@@ -46,7 +46,7 @@ def open_folder(root, validation_fraction, skip_bad_images):
         UserError: if classes are missing, empty or differ between splits, or for undecodable images.
     """
     folder = pathlib.Path(root).expanduser()
-    class_names, splits = _find_splits(folder, validation_fraction)
+    class_names, splits, held_out = _find_splits(folder, validation_fraction)
     decoded, skipped = _check_images(splits, skip_bad_images)
     for split, sizes in decoded.items():
         _check_every_class_has_images(folder, split, sizes, class_names)
@@ -60,6 +60,7 @@ def open_folder(root, validation_fraction, skip_bad_images):
         class_names=readable(class_names),
         image_shape=(height, width, CHANNELS),
         splits={split: len(sizes) for split, sizes in decoded.items()},
+        held_out=held_out,
         skipped=skipped,
         decoded_sizes={split: sum(h * w for h, w in sizes.values()) * CHANNELS for split, sizes in decoded.items()},
         read_records=lambda split, shuffle_seed: slice_records(*paths_and_labels[split], shuffle_seed),
@@ -68,7 +69,7 @@ def open_folder(root, validation_fraction, skip_bad_images):
 
 
 def _find_splits(folder, validation_fraction):
-    """Returns the class names and a dict of split name to its list of `_Image`."""
+    """Returns the class names, a dict of split name to its list of `_Image`, and whether one was held out here."""
     evaluation = [split for split in EVALUATION_SPLITS if (folder / split).is_dir()]
     if (folder / TRAIN_SPLIT).is_dir():
         names = [TRAIN_SPLIT, *evaluation]
@@ -78,14 +79,14 @@ def _find_splits(folder, validation_fraction):
         class_names = _class_names(folder / names[0])
         for split in names[1:]:
             _check_same_classes(folder, names[0], split, class_names)
-        return class_names, {name: _list_images(folder / name, class_names) for name in names}
+        return class_names, {name: _list_images(folder / name, class_names) for name in names}, False
     if (folder / TRAIN_SPLIT).is_dir() and _sub_folders(folder / TRAIN_SPLIT):
         raise UserError(
             f"expected {' or '.join(EVALUATION_SPLITS)} beside train in {str(folder)!r}; "
             f"to hold out a part of train, give {str(folder / TRAIN_SPLIT)!r} as the data set"
         )
     class_names = _class_names(folder)
-    return class_names, _hold_out(_list_images(folder, class_names), class_names, validation_fraction)
+    return class_names, _hold_out(_list_images(folder, class_names), class_names, validation_fraction), True
 
 
 def _sub_folders(folder):

@@ -18,13 +18,14 @@ from condconv_keras.data.imagenet import readable
 from condconv_keras.errors import UserError, unknown_name
 
 
-def open_tfds(name, data_dir, validation_fraction):
+def open_tfds(name, data_dir, validation_fraction, download=True):
     """Opens a TFDS data set for supervised image classification.
 
     Args:
         name: `"name"`, `"name/config"`, `"name:version"` or `"name/config:version"`. The name may be unknown to TFDS if
             `data_dir` holds it.
         data_dir: the folder where data sets are prepared; TFDS's default (`~/tensorflow_datasets`) if None.
+        download: whether to download and prepare data that are not there.
         validation_fraction: the last part of `train` that becomes `validation` if there is no other split, in (0, 1).
 
     Returns:
@@ -36,16 +37,18 @@ def open_tfds(name, data_dir, validation_fraction):
     """
     builder = _prepared_builder(name, data_dir) or _registered_builder(name, data_dir)
     image_key, label_key = _image_and_label(name, builder.info)
-    _prepare(name, builder)
+    _prepare(name, builder, download)
     height, width, stored_channels = builder.info.features[image_key].shape
     channels = 1 if stored_channels == 1 else 3
-    slices = _slices(_counts(builder), validation_fraction)
+    counts = _counts(builder)
+    slices = _slices(counts, validation_fraction)
     splits = {split: count for split, (_, count) in slices.items()}
     return ImageDataset(
         name=name,
         class_names=readable(builder.info.features[label_key].names),
         image_shape=(height, width, channels),
         splits=splits,
+        held_out=len(slices) > len(counts),
         skipped=dict.fromkeys(splits, 0),
         decoded_sizes={
             split: count * height * width * channels if height and width else None for split, count in splits.items()
@@ -104,9 +107,11 @@ def _is_image(feature):
     return isinstance(feature, tfds.features.Image) and not labelled and feature.np_dtype == np.uint8
 
 
-def _prepare(name, builder):
+def _prepare(name, builder, download):
     """Makes sure that all files are there, downloading them if none is."""
     if not builder.info.splits:
+        if not download:
+            raise UserError(f"data set {name!r} is not prepared in {_shown(builder.data_dir)}, and not downloaded now")
         try:
             _check_host(builder)
             builder.download_and_prepare()

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import sys
 
 import keras
 
@@ -92,6 +93,22 @@ class Epochs(keras.callbacks.Callback):
             rows = [*read_history(self.run.history, epoch), {"epoch": epoch, **logs}]
             _write_history(self.run.history, rows)
             training_curves(self.run.history, self.run.curves)
+
+
+class Printed(keras.callbacks.ProgbarLogger):
+    """Prints the epochs of a run, of which this `fit` may be a part: a bar on a terminal, else a line each.
+
+    Args:
+        epochs: of the run.
+    """
+
+    def __init__(self, epochs):
+        super().__init__()
+        self._epochs_of_run = epochs
+
+    def set_params(self, params):
+        verbose = 1 if sys.stderr.isatty() else 2
+        super().set_params({**params, "epochs": self._epochs_of_run, "verbose": verbose})
 
 
 def read_history(path, epochs):

@@ -31,7 +31,11 @@ class Checkpoint:
 
 
 class NotFinite(ArithmeticError):
-    """A variable to be stored holds NaN or infinity."""
+    """A variable to be stored holds NaN or infinity: `name`, as in `Checkpoint.values`."""
+
+    def __init__(self, name):
+        super().__init__(f"{name} is not finite")
+        self.name = name
 
 
 class Checkpoints:
@@ -56,7 +60,7 @@ class Checkpoints:
         """
         for name, value in checkpoint.values.items():
             if not np.isfinite(value).all():
-                raise NotFinite(f"{name} is not finite after step {checkpoint.step}")
+                raise NotFinite(name)
         metadata = {"checkpoint": json.dumps({"step": checkpoint.step})}
         with whole_file(self.folder / f"step_{checkpoint.step:010d}.safetensors") as partial:
             try:

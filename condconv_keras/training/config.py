@@ -3,11 +3,14 @@
 import dataclasses
 import json
 
-from condconv_keras.data import open_dataset
+from condconv_keras.data import open_dataset, steps_per_epoch
 from condconv_keras.errors import UserError
+from condconv_keras.training.flag_rules import check_data_flags, check_validation_fraction
 from condconv_keras.training.recipes import Recipe
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+# Part of the data that is held out where it has no split of its own.
+VALIDATION_FRACTION = 0.2
 STRATEGIES = ("none", "mirrored", "multi_worker_mirrored", "tpu")
 
 
@@ -77,10 +80,23 @@ class TrainConfig:
         """Returns the configuration of a `to_json` text; raises a `UserError` if it is not one."""
         try:
             fields = json.loads(text)
-            nested = {"recipe": Recipe(**fields["recipe"]), "execution": Execution(**fields["execution"])}
+            nested = {"recipe": Recipe(**fields["recipe"]), "execution": Execution(**fields.get("execution", {}))}
             return cls(**{**fields, **nested})
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"expected the config.json of a training run: {error}") from error
+
+    def steps_per_epoch(self, dataset):
+        """Returns the steps of an epoch; raises a `UserError` if the batch or the execution does not fit them."""
+        steps = steps_per_epoch(dataset, dataset.train_split, self.recipe.batch_size)
+        dataset.check_split(dataset.evaluation_split)
+        at_a_time = self.execution.steps_per_execution
+        if steps % at_a_time:
+            fitting = max(k for k in range(1, at_a_time) if steps % k == 0)
+            raise UserError(
+                f"--steps_per_execution must divide the {steps} steps of an epoch, as {fitting} does; "
+                f"received: {at_a_time}"
+            )
+        return steps
 
     def differences(self, other):
         """Returns the names of the fields that differ, those of the recipe as `recipe.<name>`."""
@@ -100,17 +116,25 @@ def open_run_dataset(config, name, data_dir, validation_fraction, skip_bad_image
         An `ImageDataset`.
 
     Raises:
-        UserError: there is neither a name nor a run, or the data set cannot be opened.
+        UserError: there is neither a name nor a run, an argument that the data set has no use for, or the data set
+            cannot be opened.
     """
     if name is None and config is None:
         raise UserError("--dataset is needed: only a run folder says which data it was trained on")
+    flags = {"data_dir": data_dir, "validation_fraction": validation_fraction, "skip_bad_images": skip_bad_images}
+    given = {flag for flag, value in flags.items() if value not in (None, False)}
     if config is not None and name in (None, config.dataset):
         name = config.dataset
         data_dir = data_dir or config.data_dir
         skip_bad_images = skip_bad_images or config.skip_bad_images
         if validation_fraction is None:
             validation_fraction = config.validation_fraction
-    return open_dataset(name, data_dir, 0.2 if validation_fraction is None else validation_fraction, skip_bad_images)
+    check_data_flags(given, name, data_dir)
+    if validation_fraction is None:
+        validation_fraction = VALIDATION_FRACTION
+    dataset = open_dataset(name, data_dir, validation_fraction, skip_bad_images)
+    check_validation_fraction(given, dataset)
+    return dataset
 
 
 def _flat(fields):

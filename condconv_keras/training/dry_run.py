@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from condconv_keras.data import InputShard, steps_per_epoch
+from condconv_keras.data import InputShard
 from condconv_keras.training.config import TrainConfig
 
 # Connecting to a TPU is left to training. A host of v2 or v3 has four chips of two cores.
@@ -57,8 +57,7 @@ def describe_run(config: TrainConfig, dataset, build_model, preprocessing_of):
 
     keras.config.set_dtype_policy(config.precision)
     recipe = config.recipe
-    dataset.check_split(dataset.evaluation_split)
-    steps = steps_per_epoch(dataset, dataset.train_split, recipe.batch_size)
+    steps = config.steps_per_epoch(dataset)
     preprocessing = preprocessing_of(dataset.image_shape[-1])
     model = build_model((*preprocessing.input_size, preprocessing.channels), len(dataset.class_names))
     cost = profile(model)

@@ -6,7 +6,7 @@ import time
 import keras
 import tensorflow as tf
 
-from condconv_keras.data import evaluation_batches, steps_per_epoch, training_batches
+from condconv_keras.data import InputShard, evaluation_batches, training_batches
 from condconv_keras.errors import UserError, op_reason
 from condconv_keras.evaluation import evaluate
 from condconv_keras.files import write_text
@@ -51,13 +51,11 @@ def train(config, run, dataset, strategy, build_model, preprocessing_of, command
     """
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
-    recipe, execution = config.recipe, config.execution
-    for split in (dataset.train_split, dataset.evaluation_split):
-        dataset.check_split(split)
+    recipe = config.recipe
     preprocessing = preprocessing_of(dataset.image_shape[-1])
     card = ModelCard(config.model, dataset.class_names, preprocessing)
-    steps = steps_per_epoch(dataset, dataset.train_split, recipe.batch_size)
-    _check_divisible(steps, execution.steps_per_execution, recipe.batch_size, strategy.num_replicas_in_sync)
+    steps = config.steps_per_epoch(dataset)
+    InputShard(replicas=strategy.num_replicas_in_sync).batch_size(recipe.batch_size)  # or its error, before the work
     with strategy.scope():
         network = build_model((*preprocessing.input_size, preprocessing.channels), len(dataset.class_names))
     if initial is not None:
@@ -92,17 +90,6 @@ def train(config, run, dataset, strategy, build_model, preprocessing_of, command
             write_text(run.results, json.dumps(results, indent=2) + "\n")
         wait_for_all(strategy)
     return run.read_results()
-
-
-def _check_divisible(steps, steps_per_execution, batch_size, replicas):
-    if batch_size % replicas:
-        raise UserError(f"--batch_size must be a multiple of the {replicas} replicas, received: {batch_size}")
-    if steps % steps_per_execution:
-        fitting = max(k for k in range(1, steps_per_execution) if steps % k == 0)
-        raise UserError(
-            f"--steps_per_execution must divide the {steps} steps of an epoch, as {fitting} does; "
-            f"received: {steps_per_execution}"
-        )
 
 
 def _router_images(dataset, preprocessing, config):

@@ -2,7 +2,7 @@
 
 import os
 
-from condconv_keras.data.dataset import EVALUATION_SPLITS, is_folder
+from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT, is_folder
 from condconv_keras.errors import UserError
 
 
@@ -21,6 +21,7 @@ def check_flags(given, config, lacking):
         raise UserError(f"--stochastic_depth_rate {lacking['stochastic_depth_rate']}: it must be 0")
     for name in sorted(given & lacking.keys()):
         raise UserError(f"--{name} {lacking[name]}")
+    check_data_flags(given, config.dataset, config.data_dir)
     for names, is_used, reason in _USES:
         ignored = sorted(given.intersection(names))
         if ignored and not is_used(config):
@@ -30,14 +31,22 @@ def check_flags(given, config, lacking):
             raise UserError(reason)
 
 
-def check_validation_fraction(given, dataset):
-    """Raises a `UserError` where a fraction was given for a data set that is seen to have a held-out split of its own.
+def check_data_flags(given, name, data_dir):
+    """Raises a `UserError` for a flag of the data that a data set has no use for.
 
-    What is held out of the training part is called `validation`: it cannot be told from a split that bears this name.
+    Args:
+        given: names of the flags that were given.
+        name, data_dir: as in `condconv_keras.data.open_dataset`.
     """
-    own = dataset.splits.keys() & set(EVALUATION_SPLITS[1:])
-    if "validation_fraction" in given and own:
-        raise UserError(f"--validation_fraction {_OWN_SPLIT}, {dataset.name!r} has {sorted(own)[0]!r}")
+    for flag, is_used, reason in _DATA_USES:
+        if flag in given and not is_used(name, data_dir):
+            raise UserError(f"--{flag} {reason}")
+
+
+def check_validation_fraction(given, dataset):
+    """Raises a `UserError` where a fraction was given for an opened data set that has a held-out split of its own."""
+    if "validation_fraction" in given and not dataset.held_out:
+        raise UserError(f"--validation_fraction {_OWN_SPLIT}, {dataset.name!r} has one")
 
 
 def _is_distributed(config):
@@ -48,26 +57,31 @@ def _is_mirrored(config):
     return config.execution.strategy in ("mirrored", "multi_worker_mirrored")
 
 
-def _is_folder(config):
-    return is_folder(config.dataset, config.data_dir)
-
-
-def _has_own_split(config):
-    """Whether the data set is one that is known to have a held-out split before it is opened."""
-    held_out = (os.path.join(config.dataset, split) for split in EVALUATION_SPLITS)
-    return config.dataset == "digits" or (_is_folder(config) and any(map(os.path.isdir, held_out)))
+def _may_hold_out(name, data_dir):
+    """Whether a data set may have no held-out split, judged before it is opened: a folder is decoded then."""
+    if name == "digits":
+        return False
+    splits = [os.path.isdir(os.path.join(name, split)) for split in EVALUATION_SPLITS]
+    return not (is_folder(name, data_dir) and os.path.isdir(os.path.join(name, TRAIN_SPLIT)) and any(splits))
 
 
 _OWN_SPLIT = "is for data without a held-out split"
-# Flags, whether a run uses them, and what to say where it does not.
-_USES = (
+# Flags of the data, whether a data set uses them, and what to say where it does not.
+_DATA_USES = (
     (
-        ("data_dir",),
-        lambda c: c.dataset != "digits" and not _is_folder(c),
+        "data_dir",
+        lambda name, data_dir: name != "digits" and not is_folder(name, data_dir),
         "is for data sets of TFDS, not for digits or a folder of images",
     ),
-    (("validation_fraction",), lambda c: not _has_own_split(c), f"{_OWN_SPLIT}, this data set has one"),
-    (("skip_bad_images",), _is_folder, "is for a folder of images"),
+    (
+        "validation_fraction",
+        _may_hold_out,
+        f"{_OWN_SPLIT}, this data set has one",
+    ),
+    ("skip_bad_images", is_folder, "is for a folder of images"),
+)
+# Flags, whether a run uses them, and what to say where it does not.
+_USES = (
     (("momentum",), lambda c: c.recipe.optimizer != "adamw", "is for sgd and rmsprop, not for --optimizer=adamw"),
     (
         ("decay_rate", "decay_epochs"),

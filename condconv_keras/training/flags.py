@@ -3,10 +3,9 @@
 from absl import flags
 
 from condconv_keras.data.augmentation import POLICIES
-from condconv_keras.training.config import PRECISIONS, STRATEGIES
+from condconv_keras.training.config import PRECISIONS, STRATEGIES, VALIDATION_FRACTION
 from condconv_keras.training.recipes import OPTIMIZERS, RECIPES, SCHEDULES
 
-VALIDATION_FRACTION = 0.2
 # The word for a field of the recipe that is None.
 NONE = "none"
 

@@ -2,13 +2,12 @@
 
 import contextlib
 import dataclasses
-import sys
 
 import keras
 
 from condconv_keras.data import training_batches
 from condconv_keras.training import checkpoints
-from condconv_keras.training.callbacks import Diverged, Epochs, Steps, read_history
+from condconv_keras.training.callbacks import Diverged, Epochs, Printed, Steps, read_history
 from condconv_keras.training.distribution import distributed_batches, is_chief, wait_for_all
 from condconv_keras.training.initial_weights import CLASSIFIER
 
@@ -123,7 +122,7 @@ class TrainingLoop:
             epochs=segment.last_epoch,
             initial_epoch=segment.first_epoch,
             shuffle=False,  # the batches are shuffled already
-            verbose=self._verbosity(),
+            verbose=0,  # the callbacks print
             callbacks=self._callbacks(segment, metrics),
         )
 
@@ -137,12 +136,8 @@ class TrainingLoop:
         ]
         if self._writes:
             callbacks.append(keras.callbacks.TensorBoard(str(self._run.tensorboard), write_graph=False))
+            callbacks.append(Printed(self._config.recipe.epochs))
         return callbacks
-
-    def _verbosity(self):
-        if not self._writes:
-            return 0
-        return 1 if sys.stderr.isatty() else 2
 
     def _save(self, step):
         checkpoint = checkpoints.take(step, self._state)
@@ -150,7 +145,7 @@ class TrainingLoop:
             if self._writes:
                 self._checkpoints.save(checkpoint)
         except checkpoints.NotFinite as error:
-            raise Diverged(str(error)) from error
+            raise Diverged(f"{self._state[error.name].path} is not finite after step {step}") from error
         wait_for_all(self._strategy)
 
     def _validated(self):

@@ -50,6 +50,7 @@ def test_train_and_validation_folders(tmp_path):
     assert dataset.class_names == ("cat", "dog")
     assert dataset.image_shape == (5, 7, 3)
     assert dataset.splits == {"train": 6, "validation": 6}
+    assert not dataset.held_out
     assert dataset.skipped == {"train": 0, "validation": 0}
     assert dataset.decoded_bytes("train") == 6 * 5 * 7 * 3
     for s, split in enumerate(("train", "validation")):
@@ -131,6 +132,7 @@ def test_one_folder_is_split_by_class(tmp_path):
     dataset, again = open_dataset(root), open_dataset(tmp_path)
     train, validation = _examples(dataset, "train"), _examples(dataset, "validation")
     assert dataset.splits == {"train": 8 + 20 + 1, "validation": 2 + 5 + 1}
+    assert dataset.held_out
     np.testing.assert_array_equal(np.bincount([label for _, label in validation]), [2, 5, 1])
     expected = [(_noise(1000 * c + i, 3, 3, 3), c) for c, n in enumerate(counts.values()) for i in range(n)]
     assert _contents(train + validation) == _contents(expected)

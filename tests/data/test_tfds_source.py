@@ -61,6 +61,7 @@ def test_a_prepared_set_that_tfds_does_not_know(name, tmp_path):
     assert dataset.class_names == tuple(CLASSES)
     assert dataset.image_shape == (6, 5, 1)
     assert dataset.splits == {"train": 20, "test": 7}
+    assert not dataset.held_out
     assert dataset.evaluation_split == "test"
     assert dataset.skipped == {"train": 0, "test": 0}
     assert dataset.decoded_bytes("train") == 20 * 6 * 5
@@ -115,6 +116,7 @@ def test_a_train_split_alone_is_split(tmp_path):
     _store(tmp_path, splits={"train": _examples(0, 20, (6, 5, 1))})
     dataset = open_dataset("toy_shapes", data_dir=tmp_path, validation_fraction=0.3)
     assert dataset.splits == {"train": 14, "validation": 6}
+    assert dataset.held_out
     both = _contents(dataset, "train") + _contents(dataset, "validation")
     assert sorted(both) == _expected(_examples(0, 20, (6, 5, 1)))
 
@@ -193,3 +195,9 @@ def test_imagenet_under_the_mocking_of_tfds(with_data_dir, tmp_path):
             assert np.abs(images).max() <= 1.01 and images.std() > 0.1
         evaluated = list(evaluation_batches(dataset, "validation", preprocessing, 4).as_numpy_iterator())
         assert [len(labels) for _, labels in evaluated] == [4, 4, 2]
+
+
+def test_what_is_not_prepared_is_not_downloaded_unless_it_may_be(tmp_path):
+    with pytest.raises(UserError, match="'mnist' is not prepared in .*, and not downloaded now"):
+        open_dataset("mnist", data_dir=tmp_path, download=False)
+    assert not list(tmp_path.iterdir())

@@ -94,3 +94,17 @@ for call in (models.model_entry, models.create_model):
 assert not {"keras", "tensorflow", "numpy"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_group_sizes_are_those_of_the_networks(monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def of(options, *, group_sizes, **_):
+        raise Asked(*group_sizes)
+
+    monkeypatch.setattr("models.blocks.LayerFactory.of", of)
+    for name in list_models():
+        with pytest.raises(Asked) as asked:
+            create_model(name)
+        assert asked.value.args == model_entry(name).group_sizes, name
