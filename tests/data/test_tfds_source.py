@@ -198,6 +198,6 @@ def test_imagenet_under_the_mocking_of_tfds(with_data_dir, tmp_path):
 
 
 def test_what_is_not_prepared_is_not_downloaded_unless_it_may_be(tmp_path):
-    with pytest.raises(UserError, match="'mnist' is not prepared in .*, and not downloaded now"):
+    with pytest.raises(UserError, match=r"'mnist' is not prepared in .*, and not downloaded now"):
         open_dataset("mnist", data_dir=tmp_path, download=False)
     assert not list(tmp_path.iterdir())
