@@ -13,6 +13,7 @@ from condconv_keras.model_card import load_model
 from tests import commands
 
 TRIES = 10
+STEPS = 66  # of the run
 # Order, crop, flip, mixup, cutmix, erasing, dropout and the moving average take part.
 COMMAND = (
     "train.py",
@@ -39,8 +40,16 @@ def weights(run):
     return [weight for model in models for weight in model.get_weights()]
 
 
-def kill_after(seconds, *arguments):
-    process = subprocess.Popen([sys.executable, *arguments], cwd=commands.ROOT, stderr=subprocess.DEVNULL)
+def newest_step(run):
+    return max((int(path.stem.removeprefix("step_")) for path in run.glob("checkpoints/step_*")), default=-1)
+
+
+def kill_after(step, seconds, run):
+    """Starts the run and kills it this long after it has stored the state of a step or of a later one."""
+    command = [sys.executable, *COMMAND, f"--model_dir={run}"]
+    process = subprocess.Popen(command, cwd=commands.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while newest_step(run) < step and process.poll() is None:
+        time.sleep(0.01)
     time.sleep(seconds)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -48,16 +57,14 @@ def kill_after(seconds, *arguments):
 
 @pytest.mark.slow
 def test_ten_kills(tmp_path):
-    start = time.monotonic()
     commands.run(*COMMAND, f"--model_dir={tmp_path / 'whole'}")
-    seconds = time.monotonic() - start
     expected = weights(tmp_path / "whole")
     moments = random.Random(0)
     resumed = 0
     for attempt in range(TRIES):
         run = tmp_path / f"killed_{attempt}"
-        kill_after(moments.uniform(0.3, 1.0) * seconds, *COMMAND, f"--model_dir={run}")
-        resumed += (run / "checkpoints").is_dir() and not (run / "results.json").is_file()
+        kill_after(moments.randrange(STEPS), moments.uniform(0, 0.3), run)
+        resumed += newest_step(run) > 0 and not (run / "results.json").is_file()
         commands.run(*COMMAND, f"--model_dir={run}")
         for a, b in zip(expected, weights(run), strict=True):
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
