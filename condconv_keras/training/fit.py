@@ -14,7 +14,7 @@ from condconv_keras.model_card import ModelCard, save_model
 from condconv_keras.predictors import compute_in_float32, keras_predict
 from condconv_keras.training.callbacks import Diverged
 from condconv_keras.training.distribution import is_chief, synchronise_batch_norm, wait_for_all
-from condconv_keras.training.loop import TrainingLoop
+from condconv_keras.training.loop import TrainingLoop, freeze
 from condconv_keras.training.model import TrainingModel
 from condconv_keras.training.optimization import apply_weight_decay, make_loss, make_optimizer
 from condconv_keras.training.termination import Termination
@@ -135,6 +135,7 @@ def _run(loop, step, run, card, model, strategy):
 
 def _save(model, card, run):
     """Writes the weights that are to be used, averaged ones if there are, and the last ones beside those."""
+    freeze(model.network, False)
     synchronise_batch_norm(model.network, False)
     compute_in_float32(model.network)
     if model.average is not None:

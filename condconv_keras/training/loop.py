@@ -140,12 +140,12 @@ class TrainingLoop:
         return callbacks
 
     def _save(self, step):
-        checkpoint = checkpoints.take(step, self._state)
         try:
-            if self._writes:
-                self._checkpoints.save(checkpoint)
+            checkpoint = checkpoints.take(step, self._state)
         except checkpoints.NotFinite as error:
             raise Diverged(f"{self._state[error.name].path} is not finite after step {step}") from error
+        if self._writes:
+            self._checkpoints.save(checkpoint)
         wait_for_all(self._strategy)
 
     def _validated(self):
