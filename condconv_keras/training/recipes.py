@@ -19,7 +19,7 @@ class Recipe:
         epochs, batch_size: positive integers.
         optimizer: `"sgd"` (Nesterov momentum), `"rmsprop"` (rho 0.9, epsilon 1e-3) or `"adamw"`.
         momentum: of SGD and RMSProp, in [0, 1).
-        learning_rate: positive, the peak learning rate at `batch_size`; another batch size scales it in proportion.
+        learning_rate: at least 0, the peak learning rate at `batch_size`; another batch size scales it in proportion.
         schedule: after the warm-up, `"cosine"` to zero at the last step, `"exponential"` or `"staircase"`, times
             `decay_rate` every `decay_epochs` epochs: continuously from the warm-up on, or in steps from the start.
         decay_rate, decay_epochs: positive, of the exponential schedules.
@@ -111,8 +111,8 @@ _CHECKS = (
     (("epochs", "batch_size"), *_COUNT),
     (("optimizer",), *_one_of(OPTIMIZERS)),
     (("schedule",), *_one_of(SCHEDULES)),
-    (("learning_rate", "decay_rate", "decay_epochs"), *_POSITIVE),
-    (("warmup_epochs", "weight_decay"), *_AT_LEAST_0),
+    (("decay_rate", "decay_epochs"), *_POSITIVE),
+    (("learning_rate", "warmup_epochs", "weight_decay"), *_AT_LEAST_0),
     (("momentum", "label_smoothing", "dropout_rate", "stochastic_depth_rate", "ema_decay"), *_RATE),
     (("freeze_epochs",), "an integer of at least 0", lambda value: value >= 0),
     (("clip_norm",), *_or_none(*_POSITIVE)),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
-from condconv_keras.data import Preprocessing, open_dataset, training_batches
+from condconv_keras.data import AugmentationOptions, Preprocessing, open_dataset, training_batches
 from condconv_keras.errors import UserError
 from condconv_keras.weights.warm_start import warm_start
 from models import create_model
@@ -171,7 +171,7 @@ def test_layers_to_skip_keep_their_weights():
 def test_experts_grow_apart_in_training(name):
     dataset = open_dataset("digits", None, 0.2, False)
     preprocessing = Preprocessing(input_size=(64, 64), channels=1, offset=127.5, scale=127.5)
-    batches = iter(training_batches(dataset, dataset.train_split, preprocessing, 32, "pad_crop"))
+    batches = iter(training_batches(dataset, dataset.train_split, preprocessing, 32, AugmentationOptions("pad_crop")))
     arguments = {"input_shape": (64, 64, 1), "classes": 10, "bn_momentum": 0.9, **FAMILIES[name]}
     plain = create_model(name, **arguments)
     train(plain, batches, steps=20)
