@@ -15,7 +15,7 @@ from absl import flags
 
 from condconv_keras import cli, reports
 from condconv_keras.errors import UserError
-from condconv_keras.files import check_parents
+from condconv_keras.files import check_parents, check_writable
 from condconv_keras.predictors import model_kind, open_predictor
 from condconv_keras.training.config import STRATEGIES, Execution, open_run_dataset
 from condconv_keras.training.run_folder import RunFolder
@@ -84,9 +84,7 @@ def _check_outputs(outputs):
         check_parents(path, flag)
         if path.exists() and not path.is_file():
             raise UserError(f"{flag} takes a file, {str(path)!r} is none")
-        folder = next(parent for parent in path.absolute().parents if parent.exists())
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise UserError(f"{flag} {str(path)!r} cannot be made: no right to write in {str(folder)!r}")
+        check_writable(path, flag)
         other = places.setdefault(path.resolve(), flag)
         if other != flag:
             raise UserError(f"{other} and {flag} name the same file {str(path)!r}")

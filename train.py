@@ -10,15 +10,18 @@ import importlib.metadata
 import os
 import platform
 import sys
+import zipfile
 
 from absl import flags
 
 from condconv_keras import allocator, cli
-from condconv_keras.data import open_dataset
+from condconv_keras.data import InputShard, open_dataset
 from condconv_keras.data.dataset import is_folder
 from condconv_keras.data.service import check_service
 from condconv_keras.errors import UserError, one_line
+from condconv_keras.files import check_writable
 from condconv_keras.training.config import VALIDATION_FRACTION, Execution, TrainConfig
+from condconv_keras.training.distribution import check_workers
 from condconv_keras.training.flag_rules import check_flags, check_validation_fraction
 from condconv_keras.training.flags import NONE, RECIPE_FLAGS, define_flags
 from condconv_keras.training.recipes import default_recipe_name, get_recipe
@@ -51,6 +54,8 @@ def main(argv):
     if len(argv) > 1:
         raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
     config, given = config_from_flags(FLAGS)
+    check_workers(config.execution)
+    InputShard(replicas=config.execution.logical_cpus or 1).batch_size(config.recipe.batch_size)
     run = None if FLAGS.model_dir is None else RunFolder(FLAGS.model_dir)
     if run is not None:
         run.check(config)
@@ -61,6 +66,7 @@ def main(argv):
         return describe(config, _open_dataset(config, given))
     results = run.read_results()
     if results is None:
+        check_writable(run.path, "--model_dir")
         if not run.has_checkpoint():
             _check_initial_weights(config.initial_weights)
         if config.execution.data_service is not None:
@@ -162,6 +168,8 @@ def _check_initial_weights(path):
         raise UserError(f"--initial_weights is a .keras or .weights.h5 file. Received: {path!r}")
     if not os.path.isfile(path):
         raise UserError(f"--initial_weights is an existing file. Received: {path!r}")
+    if path.endswith(".keras") and not zipfile.is_zipfile(path):
+        raise UserError(f"--initial_weights is a model saved as .keras. Received: {path!r}, which is damaged or none")
 
 
 def _open_dataset(config, given):
@@ -200,6 +208,9 @@ def train(config, run, dataset, strategy):
     """Runs the configuration; see `condconv_keras.training.fit.train`."""
     from condconv_keras.training import fit
 
+    recipe = config.recipe
+    if recipe.warmup_epochs >= recipe.epochs:
+        print(f"the warm-up of {recipe.warmup_epochs:g} epochs does not end in {recipe.epochs}", file=sys.stderr)
     initial = None
     if run.has_checkpoint():
         # The checkpoint holds the weights; the file that they started from may be gone.

@@ -48,6 +48,14 @@ def check_parents(path, flag):
             raise UserError(f"{flag} {str(path)!r} cannot be made: {str(parent)!r} is a file")
 
 
+def check_writable(path, flag):
+    """Raises a `UserError` unless a file or folder can be made at the path, or files in the folder that it is."""
+    path = pathlib.Path(path).absolute()
+    folder = next(place for place in (path, *path.parents) if place.is_dir())
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{flag} {str(path)!r} cannot be made: no right to write in {str(folder)!r}")
+
+
 def write_text(path, text):
     """Writes a text file, whole or not at all."""
     with whole_file(path) as partial:

@@ -6,6 +6,7 @@ size, an integer seed of shape [2], and the model's `Preprocessing`. It returns 
 """
 
 import dataclasses
+import math
 
 from condconv_keras.errors import UserError, unknown_name
 
@@ -51,8 +52,8 @@ class AugmentationOptions:
         self._check("policy_layers", self.policy_layers >= 1, "at least 1")
         self._check("policy_magnitude", 0 <= self.policy_magnitude <= MAX_MAGNITUDE, f"in [0, {MAX_MAGNITUDE:g}]")
         self._check("random_erasing", 0 <= self.random_erasing <= 1, "in [0, 1]")
-        self._check("mixup_alpha", self.mixup_alpha >= 0, "at least 0")
-        self._check("cutmix_alpha", self.cutmix_alpha >= 0, "at least 0")
+        self._check("mixup_alpha", 0 <= self.mixup_alpha < math.inf, "at least 0")
+        self._check("cutmix_alpha", 0 <= self.cutmix_alpha < math.inf, "at least 0")
 
     def _check(self, name, valid, expected):
         if not valid:

@@ -27,7 +27,8 @@ class Steps(keras.callbacks.Callback):
         first_step: step of the run, counted from its start, before the first step of this `fit`.
         steps_per_epoch: of a whole epoch.
         checkpoint_every: steps between the checkpoints within an epoch, or None.
-        save: function of the number of steps taken that saves the state.
+        save: function of the number of steps taken that saves the state and returns whether a worker was asked to
+            stop.
         termination: `Termination`.
     """
 
@@ -52,12 +53,13 @@ class Steps(keras.callbacks.Callback):
         before, self.step = self.step, self._epoch_start + batch + 1
         if not math.isfinite(logs["loss"]):
             raise Diverged(f"the loss is {logs['loss']} after step {self.step}")
-        stop = logs.pop(STOP) > 0
+        stop, saved = logs.pop(STOP) > 0, False
         if stop or self._is_due(before):
-            self.save(self.step)
+            stop, saved = self.save(self.step) or stop, True
         if stop:
             self.termination.end()
-        self.termination.deferred = False
+        # Ending at once loses nothing as long as the state is the one that was saved.
+        self.termination.deferred = not saved
 
     def _is_due(self, before):
         """Whether a checkpoint is due after the steps since `before`."""
@@ -76,19 +78,22 @@ class Epochs(keras.callbacks.Callback):
     Args:
         run: `RunFolder`.
         validate: function that returns the held-out `Metrics`.
+        schedule: the learning rate, a function of the optimizer's step.
         writes: whether this process writes files.
     """
 
-    def __init__(self, run, validate, writes):
+    def __init__(self, run, validate, schedule, writes):
         super().__init__()
         self.run = run
         self.validate = validate
+        self.schedule = schedule
         self.writes = writes
 
     def on_epoch_end(self, epoch, logs=None):
         metrics = self.validate()
         logs.update(val_loss=metrics.loss, val_accuracy=metrics.top_1, val_top_5=metrics.top_5)
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        # That of the epoch's last step: the optimizer has counted it already.
+        logs["learning_rate"] = float(self.schedule(int(self.model.optimizer.iterations) - 1))
         if self.writes:
             rows = [*read_history(self.run.history, epoch), {"epoch": epoch, **logs}]
             _write_history(self.run.history, rows)

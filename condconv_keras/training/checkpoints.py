@@ -47,9 +47,10 @@ class Checkpoints:
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
+        self._damaged = []
 
     def save(self, checkpoint):
-        """Writes a checkpoint and removes all but the `KEPT` newest.
+        """Writes a checkpoint and removes all but the `KEPT` newest, and those that `newest` could not read.
 
         Args:
             checkpoint: `Checkpoint`.
@@ -57,6 +58,9 @@ class Checkpoints:
         Raises:
             OSError: the file cannot be written.
         """
+        for path in self._damaged:
+            path.unlink(missing_ok=True)
+        self._damaged = []
         metadata = {"checkpoint": json.dumps({"step": checkpoint.step})}
         with whole_file(self.folder / f"step_{checkpoint.step:010d}.safetensors") as partial:
             try:
@@ -81,12 +85,18 @@ class Checkpoints:
         reasons = []
         for path in self._paths():
             try:
-                return _read(path, variables)
-            except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
+                checkpoint = _read(path, variables)
+            except (OSError, ValueError, LookupError, TypeError, safetensors.SafetensorError) as error:
                 reasons.append(f"{path.name}: {one_line(error, 120)}")
                 print(f"passing over the checkpoint {str(path)!r} ({one_line(error, 120)})", file=sys.stderr)
+                continue
+            self._damaged = self._paths()[: len(reasons)]
+            return checkpoint
         if reasons:
-            raise UserError(f"no checkpoint in {str(self.folder)!r} is whole ({'; '.join(reasons)})")
+            raise UserError(
+                f"no checkpoint in {str(self.folder)!r} is whole ({'; '.join(reasons)}); "
+                "remove this folder to start anew"
+            )
         return None
 
     def exist(self):

@@ -18,8 +18,7 @@ def make_strategy(execution):
     Raises:
         UserError: the devices, the workers or the TPU do not exist, or `TF_CONFIG` does not describe this worker.
     """
-    if execution.strategy == "multi_worker_mirrored":
-        _check_tf_config(os.environ.get("TF_CONFIG"))
+    check_workers(execution)
     import tensorflow as tf
 
     if execution.deterministic:
@@ -68,8 +67,11 @@ def _tpu(execution):
 _STRATEGIES = {"mirrored": _mirrored, "multi_worker_mirrored": _multi_worker_mirrored, "tpu": _tpu}
 
 
-def _check_tf_config(text):
-    """Raises a `UserError` unless the text describes a cluster of workers and this one's place in it."""
+def check_workers(execution):
+    """Raises a `UserError` unless `TF_CONFIG`, where it is needed, describes the workers and this one's place."""
+    if execution.strategy != "multi_worker_mirrored":
+        return
+    text = os.environ.get("TF_CONFIG")
     expected = (
         "--strategy=multi_worker_mirrored needs the environment variable TF_CONFIG as "
         '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
@@ -109,12 +111,18 @@ def _worker_count(strategy):
     return sum(len(addresses) for addresses in spec.values())
 
 
+def on_any_worker(strategy, value):
+    """Whether a value is true on any worker; returns when every worker has called it."""
+    if not is_multi_worker(strategy):
+        return value
+    import tensorflow as tf
+
+    return bool(strategy.reduce(tf.distribute.ReduceOp.SUM, tf.constant(float(value)), axis=None) > 0)
+
+
 def wait_for_all(strategy):
     """Returns when every worker has called it."""
-    if is_multi_worker(strategy):
-        import tensorflow as tf
-
-        strategy.reduce(tf.distribute.ReduceOp.SUM, tf.constant(1.0), axis=None)
+    on_any_worker(strategy, False)
 
 
 def distributed_batches(strategy, make_batches):

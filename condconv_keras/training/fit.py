@@ -13,8 +13,8 @@ from condconv_keras.files import write_text
 from condconv_keras.model_card import ModelCard, save_model
 from condconv_keras.predictors import compute_in_float32, keras_predict
 from condconv_keras.training.callbacks import Diverged
-from condconv_keras.training.distribution import is_chief, synchronise_batch_norm, wait_for_all
-from condconv_keras.training.loop import TrainingLoop, freeze
+from condconv_keras.training.distribution import is_chief, is_multi_worker, synchronise_batch_norm, wait_for_all
+from condconv_keras.training.loop import TrainingLoop
 from condconv_keras.training.model import TrainingModel
 from condconv_keras.training.optimization import apply_weight_decay, make_loss, make_optimizer
 from condconv_keras.training.termination import Termination
@@ -128,14 +128,14 @@ def _run(loop, step, run, card, model, strategy):
                 _save(model, card, run)
         raise UserError(f"training diverged: {error}; {kept}; lower --learning_rate, in another --model_dir") from error
     except tf.errors.OpError as error:
-        raise UserError(
-            f"training stopped: {op_reason(error)[:300]}; the same command goes on from the newest checkpoint"
-        ) from error
+        # With several workers it is nearly always one of the others that was lost.
+        hint = "; start all workers again, with the same commands" if is_multi_worker(strategy) else ""
+        raise UserError(f"training stopped: {op_reason(error)[:300]}{hint}") from error
 
 
 def _save(model, card, run):
     """Writes the weights that are to be used, averaged ones if there are, and the last ones beside those."""
-    freeze(model.network, False)
+    model.freeze(False)
     synchronise_batch_norm(model.network, False)
     compute_in_float32(model.network)
     if model.average is not None:

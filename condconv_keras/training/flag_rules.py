@@ -115,6 +115,18 @@ _CONFLICTS = (
         "--jit_compile crashes TensorFlow with --precision=mixed_float16 on mirrored devices: take mixed_bfloat16",
     ),
     (
+        lambda c: c.execution.jit_compile and c.execution.logical_cpus is not None,
+        "--jit_compile does not work on --logical_cpus: TensorFlow compiles for one of them",
+    ),
+    (
+        lambda c: c.recipe.schedule != "cosine" and c.recipe.decay_rate == 1,
+        "--schedule=exponential and staircase need a --decay_rate other than 1",
+    ),
+    (
+        lambda c: c.recipe.augmentation_options.mixes and c.recipe.batch_size == 1,
+        "--mixup_alpha and --cutmix_alpha mix the images of a batch: --batch_size must be more than 1",
+    ),
+    (
         lambda c: c.execution.strategy == "tpu" and c.precision == "mixed_float16",
         "--precision=mixed_float16 is not for --strategy=tpu: take mixed_bfloat16",
     ),

@@ -2,14 +2,15 @@
 
 import contextlib
 import dataclasses
+import math
 
 import keras
 
 from condconv_keras.data import training_batches
 from condconv_keras.training import checkpoints
 from condconv_keras.training.callbacks import Diverged, Epochs, Printed, Steps, read_history
-from condconv_keras.training.distribution import distributed_batches, is_chief, wait_for_all
-from condconv_keras.training.initial_weights import CLASSIFIER
+from condconv_keras.training.distribution import distributed_batches, is_chief, on_any_worker
+from condconv_keras.training.optimization import make_schedule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +100,10 @@ class TrainingLoop:
 
     def _fit(self, segment, metrics):
         config, recipe = self._config, self._config.recipe
-        freeze(self._model.network, segment.frozen)
-        self._model.make_train_function(force=True)
+        steps = self._steps_per_epoch - segment.first_step
+        # Keras rounds the steps of an epoch up to whole executions; the rest of an epoch may need shorter ones.
+        self._model.steps_per_execution = math.gcd(steps, config.execution.steps_per_execution)
+        self._model.freeze(segment.frozen)
 
         def make_batches(shard):
             return training_batches(
@@ -118,7 +121,7 @@ class TrainingLoop:
 
         self._model.fit(
             distributed_batches(self._strategy, make_batches),
-            steps_per_epoch=self._steps_per_epoch - segment.first_step,
+            steps_per_epoch=steps,
             epochs=segment.last_epoch,
             initial_epoch=segment.first_epoch,
             shuffle=False,  # the batches are shuffled already
@@ -132,21 +135,26 @@ class TrainingLoop:
         callbacks = [
             keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: _assign(metrics)),
             Steps(first_step, self._steps_per_epoch, every, self._save, self._termination),
-            Epochs(self._run, self._validated, self._writes),
+            self._epochs_callback(),
         ]
         if self._writes:
             callbacks.append(keras.callbacks.TensorBoard(str(self._run.tensorboard), write_graph=False))
             callbacks.append(Printed(self._config.recipe.epochs))
         return callbacks
 
+    def _epochs_callback(self):
+        schedule = make_schedule(self._config.recipe, self._steps_per_epoch)
+        return Epochs(self._run, self._validated, schedule, self._writes)
+
     def _save(self, step):
+        """Saves the state; returns whether a worker was asked to stop."""
         try:
             checkpoint = checkpoints.take(step, self._state)
         except checkpoints.NotFinite as error:
             raise Diverged(f"{self._state[error.name].path} is not finite after step {step}") from error
         if self._writes:
             self._checkpoints.save(checkpoint)
-        wait_for_all(self._strategy)
+        return on_any_worker(self._strategy, self._termination.requested)
 
     def _validated(self):
         average = self._model.average
@@ -155,18 +163,9 @@ class TrainingLoop:
 
     def _record_pending_epoch(self, epoch):
         """Evaluates an epoch whose last step was the last that was saved."""
-        callback = Epochs(self._run, self._validated, self._writes)
+        callback = self._epochs_callback()
         callback.set_model(self._model)
         callback.on_epoch_end(epoch, {name: float(v) for name, v in self._model.get_metrics_result().items()})
-
-
-def freeze(network, frozen):
-    """Lets a network train its classifier alone, or all of it again.
-
-    A frozen batch normalisation uses its moving statistics and leaves them as they are.
-    """
-    for layer in network.layers:
-        layer.trainable = not frozen or layer.name in CLASSIFIER
 
 
 def _assign(values):

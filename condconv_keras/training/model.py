@@ -5,8 +5,11 @@ import tensorflow as tf
 
 from condconv_keras.training.averaging import MovingAverage
 from condconv_keras.training.distribution import is_multi_worker
+from condconv_keras.training.initial_weights import CLASSIFIER
 
 STOP = "stop"
+# The layers that are trained while the others are frozen.
+TRAINED_ALONE = ("dropout", *CLASSIFIER)
 
 
 class TrainingModel(keras.Model):
@@ -42,6 +45,24 @@ class TrainingModel(keras.Model):
         self.compile(optimizer, **compile_options)
         self.optimizer.build(network.trainable_variables)
         self.built = True
+        # Stochastic depth; the dropout before the classifier is the classifier's.
+        self._block_drops = [
+            (layer, layer.rate)
+            for layer in network.layers
+            if isinstance(layer, keras.layers.Dropout) and layer.name not in TRAINED_ALONE
+        ]
+
+    def freeze(self, frozen):
+        """Lets the network train its classifier alone, or all of it again.
+
+        What comes before a classifier that is trained alone computes as in inference: batch normalisation uses its
+        moving statistics and leaves them as they are, and no block is dropped. To be called between two `fit`s.
+        """
+        for layer in self.network.layers:
+            layer.trainable = not frozen or layer.name in TRAINED_ALONE
+        for layer, rate in self._block_drops:
+            layer.rate = 0.0 if frozen else rate
+        self.make_train_function(force=True)
 
     def call(self, images, training=False):
         """Returns the network's logits."""

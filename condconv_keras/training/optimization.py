@@ -5,6 +5,18 @@ import keras
 from condconv_keras.training.schedules import WarmupSchedule
 
 
+def make_schedule(recipe, steps_per_epoch):
+    """Returns the recipe's learning rate as a function of the optimizer's step; see `Recipe`."""
+    return WarmupSchedule(
+        recipe.learning_rate,
+        recipe.schedule,
+        warmup_steps=round(recipe.warmup_epochs * steps_per_epoch),
+        total_steps=recipe.epochs * steps_per_epoch,
+        decay_rate=recipe.decay_rate,
+        decay_steps=recipe.decay_epochs * steps_per_epoch,
+    )
+
+
 def make_optimizer(recipe, steps_per_epoch, replicas=1):
     """Returns the recipe's optimizer with its learning rate schedule; see `Recipe`.
 
@@ -14,14 +26,7 @@ def make_optimizer(recipe, steps_per_epoch, replicas=1):
         replicas: the number of replicas whose gradients the optimizer sums. Clipping comes before the sum: each gets
             the mean gradient and its part of the norm.
     """
-    schedule = WarmupSchedule(
-        recipe.learning_rate,
-        recipe.schedule,
-        warmup_steps=round(recipe.warmup_epochs * steps_per_epoch),
-        total_steps=recipe.epochs * steps_per_epoch,
-        decay_rate=recipe.decay_rate,
-        decay_steps=recipe.decay_epochs * steps_per_epoch,
-    )
+    schedule = make_schedule(recipe, steps_per_epoch)
     clip = {"global_clipnorm": recipe.clip_norm / replicas} if recipe.clip_norm is not None else {}
     if recipe.optimizer == "sgd":
         return keras.optimizers.SGD(schedule, momentum=recipe.momentum, nesterov=True, **clip)

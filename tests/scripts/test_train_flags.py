@@ -98,13 +98,14 @@ def test_flags_of_the_execution():
         "tpu": None,
         "logical_cpus": 2,
         "data_service": "grpc://host:5000",
-        "jit_compile": True,
+        "jit_compile": False,
         "steps_per_execution": 4,
         "checkpoint_every": 100,
         "deterministic": False,
     }
     given = [f"--{name}={value}" for name, value in changes.items() if value is not None]
     assert _config("--model=mobilenet_v2", *given).execution == Execution(**changes)
+    assert _config("--model=mobilenet_v2", "--jit_compile").execution == Execution(jit_compile=True)
     assert _config("--model=mobilenet_v2", "--strategy=tpu", "--tpu=pod", "--deterministic").execution == Execution(
         strategy="tpu", tpu="pod", deterministic=True
     )
@@ -164,7 +165,11 @@ V1, RESNET, B0 = "--model=condconv_mobilenet_v1", "--model=condconv_resnet50", "
         ([V1, "--deterministic", "--data_service=grpc://host:1"], "--deterministic cannot hold with --data_service"),
         ([V1, "--weights=imagenet", "--initial_weights=x.keras"], "exclude each other"),
         ([V1, "--weights=coco"], "--weights is 'imagenet'"),
+        ([V1, "--strategy=mirrored", "--logical_cpus=2", "--jit_compile"], "--jit_compile does not work on"),
+        ([V1, "--schedule=staircase", "--decay_epochs=3"], "need a --decay_rate other than 1"),
+        ([V1, "--batch_size=1", "--mixup_alpha=0.2"], "--batch_size must be more than 1"),
         # Values out of range.
+        ([V1, "--mixup_alpha=inf"], "mixup_alpha"),
         ([V1, "--epochs=0"], "epochs=0"),
         ([V1, "--learning_rate=nan"], "learning_rate=nan"),
         ([V1, "--augmentation=inceptoin"], "Did you mean 'inception'"),

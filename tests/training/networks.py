@@ -21,22 +21,25 @@ def recipe(**changes):
     return dataclasses.replace(get_recipe("digits"), **{**plain, **changes})
 
 
-def network(dropout_rate=0.0):
-    """A convolution, batch normalisation, dropout and a classifier, with initial weights of a fixed seed."""
+def network(dropout_rate=0.0, shape=SHAPE, classes=CLASSES):
+    """A convolution, batch normalisation, a dropped block, dropout and a classifier, of fixed initial weights."""
     keras.utils.set_random_seed(0)
-    inputs = keras.Input(SHAPE)
+    inputs = keras.Input(shape)
     x = keras.layers.Conv2D(4, 3, name="stem")(inputs)
     x = keras.layers.BatchNormalization(momentum=0.9, name="stem_bn")(x)
-    x = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(x))
+    x = keras.layers.ReLU()(x)
+    if dropout_rate:
+        x = keras.layers.Dropout(dropout_rate, noise_shape=(None, 1, 1, 1), name="block_1_drop")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
     x = keras.layers.Dropout(dropout_rate, name="dropout")(x)
-    return keras.Model(inputs, keras.layers.Dense(CLASSES, name="classifier")(x))
+    return keras.Model(inputs, keras.layers.Dense(classes, name="classifier")(x))
 
 
 def training_model(net, of_recipe, replicas=1, **options):
     """The `TrainingModel` of a network and a recipe."""
     optimizer = make_optimizer(of_recipe, 10, replicas)
     apply_weight_decay(net, of_recipe, optimizer)
-    loss = make_loss(of_recipe, CLASSES)
+    loss = make_loss(of_recipe, net.output_shape[-1])
     mean_gradients = of_recipe.clip_norm is not None
     return TrainingModel(net, loss, optimizer, ema_decay=of_recipe.ema_decay, mean_gradients=mean_gradients, **options)
 

@@ -20,8 +20,13 @@ class Model(keras.Model):
 
 
 def steps(first_step=0, every=None, termination=None):
-    saved = []
-    callback = Steps(first_step, 10, every, saved.append, termination or Termination())
+    saved, termination = [], termination or Termination()
+
+    def save(step):
+        saved.append(step)
+        return termination.requested
+
+    callback = Steps(first_step, 10, every, save, termination)
     callback.set_model(Model())
     return callback, saved
 
@@ -80,18 +85,40 @@ def test_a_signal_within_a_step_asks_all_to_stop_and_one_outside_ends_at_once(ca
     assert end.value.code == 143
     assert saved == [5]
     assert "the same command goes on" in capsys.readouterr().err
-    outside = Termination()
+
+
+def test_a_signal_ends_at_once_only_where_nothing_would_be_lost():
+    termination = Termination()
+    callback, saved = steps(termination=termination, every=4)
+    run_epoch(callback, range(3))
+    termination._receive(15, None)  # after the third step, which is not saved
+    assert saved == []
+    termination.requested = False
+    run_epoch(callback, range(1))
+    assert saved == [4]
     with pytest.raises(SystemExit):
-        outside._receive(15, None)
+        termination._receive(15, None)
+
+
+def test_a_signal_within_the_last_step_of_an_epoch_ends_before_the_validation():
+    termination = Termination()
+    callback, saved = steps(termination=termination)
+    run_epoch(callback, range(9))
+    callback.on_train_batch_begin(9)
+    termination._receive(15, None)
+    with pytest.raises(SystemExit):
+        callback.on_train_batch_end(9, {"loss": 1.0, "stop": 0.0})
+    assert saved == [10]
 
 
 def test_history(tmp_path):
     run = RunFolder(tmp_path)
     labels = np.array([0, 1, 2, 2])
     validate = lambda: evaluate(lambda p: p, [(np.eye(6)[[0, 1, 2, 3]], labels)])  # noqa: E731
-    callback = Epochs(run, validate, writes=True)
+    callback = Epochs(run, validate, lambda step: step / 8, writes=True)
     model = keras.Sequential([keras.layers.Dense(1)])
-    model.compile(keras.optimizers.SGD(0.25))
+    model.compile(keras.optimizers.SGD())
+    model.optimizer.iterations.assign(3)
     callback.set_model(model)
     for epoch in (0, 1, 2, 1):  # the run went back to the end of its first epoch
         logs = {"loss": 3.0 - epoch, "accuracy": 0.5}

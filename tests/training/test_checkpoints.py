@@ -55,6 +55,15 @@ def test_a_truncated_one_is_passed_over(tmp_path, capsys, kept):
         store.newest(variables())
 
 
+def test_a_damaged_one_takes_no_place_of_a_whole_one(tmp_path):
+    saved(tmp_path, 10)
+    (tmp_path / "step_0000000023.safetensors").write_bytes(b"\x08" + 7 * b"\x00" + b"{}      ")  # without metadata
+    store = Checkpoints(tmp_path)
+    assert store.newest(variables()).step == 10
+    store.save(checkpoints.take(20, variables()))
+    assert names(tmp_path) == ["step_0000000010.safetensors", "step_0000000020.safetensors"]
+
+
 def test_one_of_other_variables_is_passed_over(tmp_path):
     store = saved(tmp_path, 10)
     with pytest.raises(UserError, match="it holds other variables"):

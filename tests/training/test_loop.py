@@ -1,7 +1,15 @@
+import keras
 import numpy as np
 import pytest
 
-from condconv_keras.training.loop import Segment, freeze, segments
+from condconv_keras.data import Preprocessing, open_dataset
+from condconv_keras.evaluation import evaluate
+from condconv_keras.training.callbacks import read_history
+from condconv_keras.training.checkpoints import state_of
+from condconv_keras.training.config import Execution, TrainConfig
+from condconv_keras.training.loop import Segment, TrainingLoop, segments
+from condconv_keras.training.run_folder import RunFolder
+from condconv_keras.training.termination import Termination
 from tests.training import networks
 
 
@@ -23,19 +31,85 @@ def test_segments_of_five_epochs_of_ten_steps(step, freeze_epochs, expected):
 
 
 def test_a_frozen_network_trains_its_classifier_alone():
-    net = networks.network()
+    net = networks.network(dropout_rate=0.5)
     # AdamW moves what has no gradient, too, by its decay.
     model = networks.training_model(net, networks.recipe(optimizer="adamw", weight_decay=0.1))
+    inference = keras.Model(net.input, net.get_layer("dropout").input)
+    (images, _), *_ = networks.batches(1)
+    assert not np.array_equal(inference(images, training=True), inference(images))
     values = {v.path: v.numpy() for v in net.variables}
-    freeze(net, True)
+    model.freeze(True)
+    assert net.get_layer("block_1_drop").rate == 0
+    np.testing.assert_array_equal(inference(images, training=True), inference(images))
     batches = networks.batches(3)
     for batch in batches:
         model.train_step(batch)
     for variable in net.variables:
-        moved = not np.array_equal(variable.numpy(), values[variable.path])
-        assert moved == variable.path.startswith("classifier"), variable.path
-    freeze(net, False)
+        if "seed" not in variable.path:
+            moved = not np.array_equal(variable.numpy(), values[variable.path])
+            assert moved == variable.path.startswith("classifier"), variable.path
+    model.freeze(False)
+    assert net.get_layer("block_1_drop").rate == 0.5
     model.train_step(batches[0])
     for variable in net.variables:
         if "seed" not in variable.path:
             assert not np.array_equal(variable.numpy(), values[variable.path]), variable.path
+
+
+class Killed(Exception):
+    pass
+
+
+def digits_loop(folder, steps_per_execution=1):
+    """A run of two epochs of four steps, the first with a frozen backbone, that saves every second step."""
+    recipe = networks.recipe(
+        epochs=2,
+        batch_size=320,
+        freeze_epochs=1,
+        ema_decay=0.9,
+        momentum=0.9,
+        mixup_alpha=0.2,
+        augmentation="inception",
+    )
+    execution = Execution(checkpoint_every=2, steps_per_execution=steps_per_execution)
+    config = TrainConfig("tiny", {}, "digits", None, 0.2, False, "digits", recipe, "float32", 0, None, None, execution)
+    net = networks.network(dropout_rate=0.2, shape=(8, 8, 1), classes=10)
+    model = networks.training_model(net, recipe, steps_per_execution=steps_per_execution)
+
+    def validate():
+        return evaluate(lambda images: np.eye(10)[:4], [(None, np.arange(4))])
+
+    preprocessing = Preprocessing((8, 8), 1, 0.0, 255.0)
+    loop = TrainingLoop(
+        config, RunFolder(folder), open_dataset("digits"), preprocessing, model, 4, validate, Termination()
+    )
+    return loop, model
+
+
+@pytest.mark.parametrize("stop", [2, 4, 6])
+def test_a_run_goes_on_with_longer_executions_where_it_was_killed(tmp_path, monkeypatch, stop):
+    whole, expected = digits_loop(tmp_path / "whole")
+    whole.run_from(whole.restore())
+    assert int(expected.optimizer.iterations) == 8
+
+    first, _ = digits_loop(tmp_path / "killed")
+    save = first._save
+
+    def save_and_die(step):
+        save(step)
+        if step == stop:
+            raise Killed
+
+    monkeypatch.setattr(first, "_save", save_and_die)
+    with pytest.raises(Killed):
+        first.run_from(first.restore())
+    second, model = digits_loop(tmp_path / "killed", steps_per_execution=4)
+    assert second.restore() == stop
+    second.run_from(stop)
+    assert int(model.optimizer.iterations) == 8
+    for name, variable in state_of(model).items():
+        np.testing.assert_allclose(variable.numpy(), state_of(expected)[name].numpy(), atol=1e-6, err_msg=name)
+    rows = [read_history(tmp_path / name / "history.csv", 2) for name in ("whole", "killed")]
+    assert [row["epoch"] for row in rows[1]] == ["0", "1"]
+    for name in ("loss", "accuracy", "val_accuracy", "learning_rate"):
+        assert [float(r[name]) for r in rows[1]] == pytest.approx([float(r[name]) for r in rows[0]], rel=1e-5)
