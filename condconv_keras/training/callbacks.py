@@ -93,7 +93,7 @@ class Epochs(keras.callbacks.Callback):
         metrics = self.validate()
         logs.update(val_loss=metrics.loss, val_accuracy=metrics.top_1, val_top_5=metrics.top_5)
         # That of the epoch's last step: the optimizer has counted it already.
-        logs["learning_rate"] = float(self.schedule(int(self.model.optimizer.iterations) - 1))
+        logs["learning_rate"] = float(self.schedule(self.model.optimizer.iterations.numpy() - 1))
         if self.writes:
             rows = [*read_history(self.run.history, epoch), {"epoch": epoch, **logs}]
             _write_history(self.run.history, rows)

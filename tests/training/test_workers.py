@@ -42,8 +42,6 @@ sys.argv = sys.argv[2:]
 runpy.run_path("train.py", run_name="__main__")
 """
 
-pytestmark = pytest.mark.slow
-
 
 def free_ports(count):
     sockets = [socket.socket() for _ in range(count)]
@@ -114,6 +112,7 @@ def test_two_devices(tmp_path, single):
     assert evaluated["loss"] == pytest.approx(single[-1]["val_loss"], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_two_workers(tmp_path, single):
     run = tmp_path / "run"
     arguments = (*COMMAND, "--epochs=2", "--strategy=multi_worker_mirrored", f"--model_dir={run}", "--json")
@@ -134,6 +133,7 @@ def test_two_workers(tmp_path, single):
     assert outputs[1][0] == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_lost_worker_ends_the_job_and_both_go_on(tmp_path, lost):
     run = tmp_path / "run"
