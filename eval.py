@@ -18,6 +18,8 @@ from condconv_keras.errors import UserError
 from condconv_keras.files import check_parents, check_writable
 from condconv_keras.predictors import model_kind, open_predictor
 from condconv_keras.training.config import STRATEGIES, Execution, open_run_dataset
+from condconv_keras.training.distribution import is_chief, make_strategy
+from condconv_keras.training.flag_rules import check_device_flags
 from condconv_keras.training.run_folder import RunFolder
 from models.cards import registered_card
 from models.pretrained import model_file
@@ -55,7 +57,7 @@ def main(argv):
         predictor = open_predictor(path, registered_card, FLAGS.raw_weights)
     _check_classes(predictor.card.class_names, dataset)
     metrics = _evaluate(predictor, dataset, split, strategy)
-    if strategy is not None and not _writes(strategy):
+    if strategy is not None and not is_chief(strategy):
         return None
     results = {
         **metrics.to_dict(),
@@ -117,23 +119,13 @@ def _open_split(path):
 
 def _make_strategy(path):
     """The strategy of --strategy, or None; to be called before TensorFlow computes anything."""
-    if FLAGS.tpu is not None and FLAGS.strategy != "tpu":
-        raise UserError("--tpu is for --strategy=tpu")
-    if FLAGS.logical_cpus is not None and FLAGS.strategy != "mirrored":
-        raise UserError("--logical_cpus is for --strategy=mirrored")
-    if FLAGS.strategy == "none":
+    execution = Execution(strategy=FLAGS.strategy, tpu=FLAGS.tpu, logical_cpus=FLAGS.logical_cpus)
+    check_device_flags(execution)
+    if execution.strategy == "none":
         return None
     if model_kind(path) not in ("run", "keras"):
         raise UserError(f"--strategy is for run folders and .keras files, {os.fspath(path)!r} is an export")
-    from condconv_keras.training.distribution import make_strategy
-
-    return make_strategy(Execution(strategy=FLAGS.strategy, tpu=FLAGS.tpu, logical_cpus=FLAGS.logical_cpus))
-
-
-def _writes(strategy):
-    from condconv_keras.training.distribution import is_chief
-
-    return is_chief(strategy)
+    return make_strategy(execution)
 
 
 def _evaluate(predictor, dataset, split, strategy):

@@ -10,7 +10,6 @@ import importlib.metadata
 import os
 import platform
 import sys
-import zipfile
 
 from absl import flags
 
@@ -20,8 +19,9 @@ from condconv_keras.data.dataset import is_folder
 from condconv_keras.data.service import check_service
 from condconv_keras.errors import UserError, one_line
 from condconv_keras.files import check_writable
+from condconv_keras.model_card import check_archive
 from condconv_keras.training.config import VALIDATION_FRACTION, Execution, TrainConfig
-from condconv_keras.training.distribution import check_workers
+from condconv_keras.training.distribution import check_workers, make_strategy
 from condconv_keras.training.flag_rules import check_flags, check_validation_fraction
 from condconv_keras.training.flags import NONE, RECIPE_FLAGS, define_flags
 from condconv_keras.training.recipes import default_recipe_name, get_recipe
@@ -168,8 +168,8 @@ def _check_initial_weights(path):
         raise UserError(f"--initial_weights is a .keras or .weights.h5 file. Received: {path!r}")
     if not os.path.isfile(path):
         raise UserError(f"--initial_weights is an existing file. Received: {path!r}")
-    if path.endswith(".keras") and not zipfile.is_zipfile(path):
-        raise UserError(f"--initial_weights is a model saved as .keras. Received: {path!r}, which is damaged or none")
+    if path.endswith(".keras"):
+        check_archive(path)
 
 
 def _open_dataset(config, given):
@@ -188,8 +188,6 @@ def _open_dataset(config, given):
 def _open_dataset_and_devices(config, given):
     """Opens the data set and makes the distribution strategy."""
     allocator.tune()
-    from condconv_keras.training.distribution import make_strategy
-
     if is_folder(config.dataset, config.data_dir) and config.execution.strategy != "none":
         # Opening a folder decodes its images; devices can only be set up before TensorFlow computes anything.
         strategy = make_strategy(config.execution)

@@ -56,6 +56,12 @@ def save_model(model, card, path):
             archive.writestr(_MEMBER, card.to_json())
 
 
+def check_archive(path):
+    """Raises a `UserError` for what is seen at once, without Keras, to be no `.keras` file."""
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"expected a model saved as .keras, {str(path)!r} is damaged or none")
+
+
 def load_model(path):
     """Loads a `.keras` file.
 

@@ -7,13 +7,12 @@ and returns float32 probabilities [batch, classes].
 import dataclasses
 import math
 import pathlib
-import zipfile
 from collections.abc import Callable
 
 import numpy as np
 
 from condconv_keras.errors import UserError
-from condconv_keras.model_card import FILE_NAME, ModelCard
+from condconv_keras.model_card import FILE_NAME, ModelCard, check_archive
 from condconv_keras.training.run_folder import RunFolder
 
 
@@ -72,12 +71,12 @@ def _kind(path):
         if RunFolder.is_run(path):
             if not RunFolder(path).model.is_file():
                 raise UserError(f"the run in {str(path)!r} has no model.keras yet; let its train.py command finish")
-            _check_archive(RunFolder(path).model)
+            check_archive(RunFolder(path).model)
             return "run"
         if (path / FILE_NAME).is_file():
             raise UserError(f"{str(path)!r} holds exports; give one of them, its saved_model or model.tflite")
     elif path.suffix == ".keras":
-        _check_archive(path)
+        check_archive(path)
         return "keras"
     elif path.suffix == ".tflite":
         return "tflite"
@@ -93,12 +92,7 @@ def _check_raw(path, kind):
             f"the run in {str(path)!r} has no {run.raw_model.name}: its recipe does not average the weights, and "
             f"{run.model.name} has the last ones"
         )
-    _check_archive(run.raw_model)
-
-
-def _check_archive(path):
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"expected a model saved as .keras, {str(path)!r} is damaged or none")
+    check_archive(run.raw_model)
 
 
 def open_predictor(path, card_of=None, raw=False):

@@ -29,11 +29,6 @@ class MovingAverage:
             for i, v in enumerate(self._averaged)
         ]
 
-    def reset(self):
-        """Starts anew from the present values."""
-        for average, variable in zip(self.variables, self._averaged, strict=True):
-            average.assign(variable)
-
     def update(self, step):
         """Takes the present values in.
 

@@ -64,7 +64,7 @@ def train(config, run, dataset, strategy, build_model, preprocessing_of, command
     with strategy.scope():
         model = _training_model(network, config, steps, len(dataset.class_names))
     batch = min(_EVALUATION_BATCH, max(recipe.batch_size // strategy.num_replicas_in_sync, 1))
-    validate = Validator(strategy, network, card, dataset, dataset.evaluation_split, batch)
+    validate = Validator(strategy, network, card, dataset, dataset.evaluation_split, batch, repeated=True)
     start = time.monotonic()
     termination = Termination()
     with termination.handled():

@@ -22,6 +22,7 @@ def check_flags(given, config, lacking):
     for name in sorted(given & lacking.keys()):
         raise UserError(f"--{name} {lacking[name]}")
     check_data_flags(given, config.dataset, config.data_dir)
+    check_device_flags(config.execution)
     for names, is_used, reason in _USES:
         ignored = sorted(given.intersection(names))
         if ignored and not is_used(config):
@@ -41,6 +42,13 @@ def check_data_flags(given, name, data_dir):
     for flag, is_used, reason in _DATA_USES:
         if flag in given and not is_used(name, data_dir):
             raise UserError(f"--{flag} {reason}")
+
+
+def check_device_flags(execution):
+    """Raises a `UserError` for a flag of the devices that the strategy of an `Execution` has no use for."""
+    for flag, strategy in (("tpu", "tpu"), ("logical_cpus", "mirrored")):
+        if getattr(execution, flag) is not None and execution.strategy != strategy:
+            raise UserError(f"--{flag} is for --strategy={strategy}")
 
 
 def check_validation_fraction(given, dataset):
@@ -89,8 +97,6 @@ _USES = (
         "is for --schedule=exponential and staircase, not for cosine",
     ),
     (("policy_layers", "policy_magnitude"), lambda c: c.recipe.policy == "randaugment", "is for --policy=randaugment"),
-    (("tpu",), lambda c: c.execution.strategy == "tpu", "is for --strategy=tpu"),
-    (("logical_cpus",), lambda c: c.execution.strategy == "mirrored", "is for --strategy=mirrored"),
     (("synchronized_bn",), _is_distributed, "is for a --strategy of several devices"),
     (("jit_compile",), lambda c: c.execution.strategy != "tpu", "is not for --strategy=tpu, which always compiles"),
 )

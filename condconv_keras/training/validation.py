@@ -20,9 +20,10 @@ class Validator:
         dataset: `ImageDataset`.
         split: name of one of its splits.
         batch_size: images at a time on one replica.
+        repeated: whether it will be called more than once, as in `evaluation_batches`.
     """
 
-    def __init__(self, strategy, model, card, dataset, split, batch_size):
+    def __init__(self, strategy, model, card, dataset, split, batch_size, repeated=False):
         self._strategy = strategy
         self._model = model
         self._card = card
@@ -30,7 +31,7 @@ class Validator:
 
         def make_batches(shard):
             return evaluation_batches(
-                dataset, split, card.preprocessing, batch_size, scaled=False, repeated=True, shard=shard
+                dataset, split, card.preprocessing, batch_size, scaled=False, repeated=repeated, shard=shard
             )
 
         self._batches = distributed_batches(strategy, make_batches)

@@ -6,19 +6,14 @@ import pytest
 from condconv_keras.errors import UserError
 from condconv_keras.training.config import Execution, TrainConfig
 from condconv_keras.training.recipes import get_recipe
+from tests.training import configs
 
-CONFIG = TrainConfig(
-    model="condconv_mobilenet_v1",
-    model_arguments={"num_experts": 4},
-    dataset="digits",
-    data_dir=None,
-    validation_fraction=0.2,
-    skip_bad_images=False,
+CONFIG = dataclasses.replace(
+    configs.CONFIG,
     recipe_name="efficientnet",
     recipe=dataclasses.replace(get_recipe("efficientnet"), policy="randaugment", clip_norm=1.5),
     precision="mixed_bfloat16",
     seed=3,
-    initial_weights=None,
     execution=Execution(strategy="mirrored", logical_cpus=2, checkpoint_every=10, deterministic=True),
 )
 

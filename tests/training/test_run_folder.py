@@ -4,22 +4,8 @@ import pytest
 
 from condconv_keras.errors import UserError
 from condconv_keras.training.config import TrainConfig
-from condconv_keras.training.recipes import get_recipe
 from condconv_keras.training.run_folder import RunFolder
-
-CONFIG = TrainConfig(
-    model="condconv_mobilenet_v1",
-    model_arguments={"num_experts": 4},
-    dataset="digits",
-    data_dir=None,
-    validation_fraction=0.2,
-    skip_bad_images=False,
-    recipe_name="digits",
-    recipe=get_recipe("digits"),
-    precision="float32",
-    seed=0,
-    initial_weights=None,
-)
+from tests.training.configs import CONFIG
 
 
 def test_config_round_trip():
