@@ -55,7 +55,7 @@ def main(argv):
     dataset, split = _open_split(path)
     with contextlib.nullcontext() if strategy is None else strategy.scope():
         predictor = open_predictor(path, registered_card, FLAGS.raw_weights)
-    _check_classes(predictor.card.class_names, dataset)
+    predictor.card.check_classes(dataset)
     metrics = _evaluate(predictor, dataset, split, strategy)
     if strategy is not None and not is_chief(strategy):
         return None
@@ -134,10 +134,10 @@ def _evaluate(predictor, dataset, split, strategy):
 
         return Validator(strategy, predictor.model, predictor.card, dataset, split, FLAGS.batch_size)()
     from condconv_keras.data import evaluation_batches
-    from condconv_keras.evaluation import evaluate
+    from condconv_keras.evaluation import evaluate, with_progress
 
     batches = evaluation_batches(dataset, split, predictor.card.preprocessing, FLAGS.batch_size, scaled=False)
-    return evaluate(predictor.predict, _with_progress(batches, dataset.splits[split]))
+    return evaluate(predictor.predict, with_progress(batches, dataset.splits[split]))
 
 
 def _write_outputs(metrics, predictor, name):
@@ -153,29 +153,6 @@ def _write_outputs(metrics, predictor, name):
     if FLAGS.results_csv:
         row = reports.results_row(name, metrics, predictor.card.preprocessing, predictor.parameters)
         reports.append_results(FLAGS.results_csv, row)
-
-
-def _check_classes(names, dataset):
-    """Raises a `UserError` unless output `i` of the model and label `i` of the data set mean the same class."""
-    if len(names) != len(dataset.class_names):
-        raise UserError(
-            f"the model has {len(names)} classes, the data set {dataset.name!r} has {len(dataset.class_names)}"
-        )
-    if names == tuple(map(str, range(len(names)))):
-        return  # a model that does not know their names
-    for i, (mine, theirs) in enumerate(zip(names, dataset.class_names, strict=True)):
-        if mine != theirs:
-            raise UserError(f"class {i} is {mine!r} for the model and {theirs!r} in the data set {dataset.name!r}")
-
-
-def _with_progress(batches, examples):
-    """Passes batches on, with a progress bar on a terminal."""
-    from tqdm import tqdm
-
-    with tqdm(total=examples, unit="img", disable=None) as bar:
-        for images, labels in batches:
-            yield images, labels
-            bar.update(len(labels))
 
 
 def _rows(results):

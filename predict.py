@@ -6,12 +6,12 @@ registered model, whose published weights are downloaded once. Folders are searc
 
 import csv
 import io
-import pathlib
 import sys
 
 from absl import flags
 
 from condconv_keras import cli
+from condconv_keras.data.image_files import find_images
 from condconv_keras.errors import UserError
 from condconv_keras.predictors import model_kind, open_predictor
 from models.cards import registered_card
@@ -24,13 +24,14 @@ flags.DEFINE_integer("top_k", 5, "Classes to print for each image.", lower_bound
 flags.DEFINE_bool("json", False, "Print the predictions as one JSON object.")
 flags.DEFINE_bool("csv", False, "Print the predictions as CSV.")
 
-_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 _BATCH = 32
 
 
 def main(argv):
     if FLAGS.json and FLAGS.csv:
         raise UserError("--json and --csv exclude each other")
+    if len(argv) == 1:
+        raise UserError("expected image files or folders after the flags, received none")
     paths = find_images(argv[1:])
     path = model_file(FLAGS.model, FLAGS.weights)
     model_kind(path)
@@ -40,24 +41,6 @@ def main(argv):
         print(f"error: {error}", file=sys.stderr)
     write = _as_json if FLAGS.json else _as_csv if FLAGS.csv else _as_table
     return write(predictions) if predictions or FLAGS.json else None, 1 if errors else 0
-
-
-def find_images(arguments):
-    """Lists the image files of files and folders; raises a `UserError` if a path is missing or there is no image."""
-    if not arguments:
-        raise UserError("expected image files or folders after the flags, received none")
-    paths = []
-    for argument in map(pathlib.Path, arguments):
-        if argument.is_dir():
-            found = sorted(p for p in argument.rglob("*") if p.suffix.lower() in _EXTENSIONS and p.is_file())
-            if not found:
-                raise UserError(f"the folder {str(argument)!r} has no image ({', '.join(_EXTENSIONS)})")
-            paths += found
-        elif argument.is_file():
-            paths.append(argument)
-        else:
-            raise UserError(f"expected an image file or folder, nothing lies at {str(argument)!r}")
-    return paths
 
 
 def classify(predictor, paths):

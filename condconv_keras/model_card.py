@@ -42,6 +42,19 @@ class ModelCard:
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a model card: {error!r}") from error
 
+    def check_classes(self, dataset):
+        """Raises a `UserError` unless the model's output `i` and an `ImageDataset`'s label `i` mean the same class."""
+        names = self.class_names
+        if len(names) != len(dataset.class_names):
+            raise UserError(
+                f"the model has {len(names)} classes, the data set {dataset.name!r} has {len(dataset.class_names)}"
+            )
+        if names == tuple(map(str, range(len(names)))):
+            return  # a model that does not know their names
+        for i, (mine, theirs) in enumerate(zip(names, dataset.class_names, strict=True)):
+            if mine != theirs:
+                raise UserError(f"class {i} is {mine!r} for the model and {theirs!r} in the data set {dataset.name!r}")
+
     @property
     def labels(self):
         """The class names as the text of a `labels.txt`, one a line."""

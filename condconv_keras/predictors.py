@@ -9,8 +9,6 @@ import math
 import pathlib
 from collections.abc import Callable
 
-import numpy as np
-
 from condconv_keras.errors import UserError
 from condconv_keras.model_card import FILE_NAME, ModelCard, check_archive
 from condconv_keras.training.run_folder import RunFolder
@@ -74,13 +72,18 @@ def _kind(path):
             check_archive(RunFolder(path).model)
             return "run"
         if (path / FILE_NAME).is_file():
-            raise UserError(f"{str(path)!r} holds exports; give one of them, its saved_model or model.tflite")
+            raise UserError(f"{str(path)!r} holds exports; give one of them: {', '.join(_exports(path))}")
     elif path.suffix == ".keras":
         check_archive(path)
         return "keras"
     elif path.suffix == ".tflite":
         return "tflite"
     raise UserError(f"expected a run folder, .keras file, SavedModel or .tflite file, {str(path)!r} is none of them")
+
+
+def _exports(folder):
+    """The names of the exported files in a folder."""
+    return sorted(p.name for p in folder.iterdir() if p.suffix == ".tflite" or (p / "saved_model.pb").is_file())
 
 
 def _check_raw(path, kind):
@@ -95,13 +98,14 @@ def _check_raw(path, kind):
     check_archive(run.raw_model)
 
 
-def open_predictor(path, card_of=None, raw=False):
+def open_predictor(path, card_of=None, raw=False, num_threads=None):
     """Loads the classifier at a path.
 
     Args:
         path: run folder, `.keras` file, SavedModel or `.tflite` file.
         card_of: function of a Keras model that returns its `ModelCard` or None, for `.keras` files without a card.
         raw: whether to load the last weights of a run instead of their moving average.
+        num_threads: of a `.tflite` file's interpreter, or None for LiteRT's choice.
 
     Raises:
         UserError: there is none, or it is corrupt.
@@ -111,7 +115,8 @@ def open_predictor(path, card_of=None, raw=False):
     if kind == "savedmodel":
         return Predictor(_read_card(path / "assets.extra" / FILE_NAME), kind, _saved_model(path))
     if kind == "tflite":
-        return Predictor(_read_card(path.parent / FILE_NAME), kind, _tflite(path))
+        card = _read_card(path.parent / FILE_NAME)
+        return Predictor(card, kind, _tflite(path, card, num_threads))
     if kind == "run":
         path = RunFolder(path).raw_model if raw else RunFolder(path).model
     model, card = load_classifier(path, card_of)
@@ -182,22 +187,18 @@ def _saved_model(path):
     return lambda images, loaded=loaded: signature(images=tf.convert_to_tensor(images))["probabilities"].numpy()
 
 
-def _tflite(path, num_threads=None):
-    from ai_edge_litert.interpreter import Interpreter
+def _tflite(path, card, num_threads):
+    from condconv_keras.litert import LiteRTModel
 
-    try:
-        interpreter = Interpreter(model_path=str(path), num_threads=num_threads)
-        interpreter.allocate_tensors()
-        runner = interpreter.get_signature_runner("serving_default")
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"expected a .tflite file written by `python -m export`, {str(path)!r} is none") from error
-
-    def predict(images):
-        # The file takes one image at a time.
-        rows = [runner(images=np.asarray(image, np.float32)[None])["probabilities"] for image in images]
-        return np.concatenate(rows)
-
-    return predict
+    model = LiteRTModel(path, num_threads)
+    expected = (1, *card.preprocessing.input_size, card.preprocessing.channels), (1, len(card.class_names))
+    received = model.input.shape, model.output.shape
+    if received != expected:
+        raise UserError(
+            f"{str(path)!r} takes {received[0]} and returns {received[1]}, the {FILE_NAME} beside it is of a file that "
+            f"takes {expected[0]} and returns {expected[1]}"
+        )
+    return model.predict
 
 
 def _read_card(path):

@@ -1,8 +1,12 @@
 """Exports a classifier: `python -m export --model=runs/digits --output_dir=exported`.
 
-Writes `saved_model/` (any batch size), `model.tflite` (batch of one), `labels.txt` and `model.json` to --output_dir,
-and compares both files with the Keras model on real images. If one differs, nothing is written. With
---weights=imagenet, --model is the name of a registered model, whose published weights are downloaded once.
+--model is a run folder, a `.keras` file, or the name of a registered model: with --weights=imagenet its published
+weights are downloaded once, without it has random ones and the files show their size and latency. Written are
+`saved_model/` (any batch size), for each --quantization a `.tflite` file (a batch of one), and `labels.txt` and
+`model.json`, which says how to feed the files and read their answers.
+
+Every file is loaded and compared with the Keras model on real images; with a labelled data set at hand, the run's or
+--dataset, by its accuracy too. If one differs, nothing is written.
 """
 
 import pathlib
@@ -11,122 +15,149 @@ import sys
 from absl import flags
 
 from condconv_keras import cli
-from condconv_keras.errors import UserError, unknown_name
-from condconv_keras.files import check_parents, whole_folder
-from condconv_keras.model_card import FILE_NAME
-from condconv_keras.predictors import load_classifier, model_kind
-from condconv_keras.training.config import open_run_dataset
-from condconv_keras.training.run_folder import RunFolder
-from models.cards import registered_card
-from models.pretrained import model_file
-
-FORMATS = {"savedmodel": "saved_model", "tflite": "model.tflite"}
+from condconv_keras.data.dataset import is_folder, open_dataset
+from condconv_keras.errors import UserError
+from condconv_keras.files import check_parents, check_writable, whole_folder
+from condconv_keras.training.config import VALIDATION_FRACTION, open_run_dataset
+from export import representative
+from export.flags import MODEL_ARGUMENTS, check_uses, chosen_modes, define_flags
+from export.manifest import export_facts, file_facts, write_cards
+from export.modes import SAVED_MODEL, TFLITE_MODES
+from export.source import open_source
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("model", None, "Run folder or .keras file.", required=True)
-flags.DEFINE_string("weights", None, "'imagenet' for the published weights of a registered model.")
-flags.DEFINE_string("output_dir", None, "Folder to write; must not exist or be empty.", required=True)
-flags.DEFINE_list("formats", list(FORMATS), f"Formats to write, of {', '.join(FORMATS)}.")
-flags.DEFINE_string("dataset", None, "Data whose held-out images check the files; default: the run's, else two photos.")
-flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS data sets; default: the run's.")
-flags.DEFINE_float("validation_fraction", None, "Held-out part of data without a split of its own.", 0.0, 1.0)
-flags.DEFINE_bool("skip_bad_images", False, "Leave out images that cannot be decoded instead of stopping.")
-flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
 
 
 def main(argv):
     if len(argv) > 1:
         raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
+    modes = chosen_modes(FLAGS)
     output = _checked_output()
-    source = model_file(FLAGS.model, FLAGS.weights)
-    kind = model_kind(source)
-    if kind not in ("run", "keras"):
-        raise UserError(f"--model must be a run folder or a .keras file, {FLAGS.model!r} is a {kind} export")
-    run = RunFolder(source) if kind == "run" else None
-    dataset = _open_dataset(run)
-    model, card = load_classifier(source if run is None else run.model, registered_card)
+    arguments = {name: FLAGS[name].value for name in MODEL_ARGUMENTS if FLAGS[name].value is not None}
+    source = open_source(FLAGS.model, FLAGS.weights, arguments, FLAGS.input_size, FLAGS.seed)
+    check_uses(FLAGS, modes, source)
+    dataset = _open_dataset(source)
+    calibration, checked = _image_sources(source, dataset)
+    if not source.is_trained:
+        _warn(f"{source.name} has random weights: its files show size and latency, their answers mean nothing")
+    model, card = source.load()
+    if source.is_trained and dataset is not None:
+        card.check_classes(dataset)
+    results = {"model": FLAGS.model, "output_dir": str(output)}
+    if FLAGS.static_kernels:
+        results["multiply_adds"] = _multiply_adds(model)
 
-    from export.check import check, check_images
+    from export.gate import Gate
 
-    images = check_images(dataset, card.preprocessing)
-    results = {"model": str(FLAGS.model), "output_dir": str(output), "files": []}
+    images = representative.check_images(checked, card.preprocessing)
+    gate = Gate(model, card, images, dataset if source.is_trained else None, FLAGS.gate_examples)
+    calibration_images = None
+    if TFLITE_MODES["int8"] in modes:
+        calibration_images = _calibration_images(calibration, card)
     with whole_folder(output) as folder:
-        for format_name in FLAGS.formats:
-            path = folder / FORMATS[format_name]
-            print(f"writing {FORMATS[format_name]}", file=sys.stderr)
-            _write(format_name, path, folder, model, card)
-            comparison = check(path, model, card, images)
-            if not comparison.passed:
-                raise UserError(f"the exported file differs from the Keras model, nothing is written: {comparison}")
-            results["files"].append(
-                {
-                    "file": str(output / path.name),
-                    "bytes": _size(path),
-                    "images": comparison.images,
-                    "max_difference": comparison.max_difference,
-                    "same_class": comparison.same_class,
-                }
-            )
+        results["files"] = [_export(folder, mode, model, card, gate, calibration_images) for mode in modes]
+        facts = {"static_kernels": FLAGS.static_kernels, **export_facts(card, source, results["files"])}
+        write_cards(folder, card, facts)
     return cli.to_json(results) if FLAGS.json else _summary(results)
 
 
 def _checked_output():
-    """The folder to write; raises a `UserError` if it or the formats cannot be."""
-    for name in FLAGS.formats:
-        if name not in FORMATS:
-            raise unknown_name("format", name, FORMATS)
-    if not FLAGS.formats:
-        raise UserError(f"--formats must name at least one of {', '.join(FORMATS)}")
+    """The folder to write; raises a `UserError` if it cannot be."""
     output = pathlib.Path(FLAGS.output_dir)
     check_parents(output, "--output_dir")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"--output_dir {str(output)!r} exists and is not an empty folder; give another one")
+    check_writable(output.absolute().parent, "--output_dir")
     return output
 
 
-def _open_dataset(run):
-    """The data set whose images check the export, or None; `run` is the model's `RunFolder` or None."""
-    config = None if run is None else run.read_config()
-    if config is None and FLAGS.dataset is None:
+def _open_dataset(source):
+    """The data set whose held-out images check the files, or None."""
+    if source.config is None and FLAGS.dataset is None:
         return None
-    return open_run_dataset(config, FLAGS.dataset, FLAGS.data_dir, FLAGS.validation_fraction, FLAGS.skip_bad_images)
+    return open_run_dataset(
+        source.config, FLAGS.dataset, FLAGS.data_dir, FLAGS.validation_fraction, FLAGS.skip_bad_images
+    )
 
 
-def _write(format_name, path, folder, model, card):
-    """Writes one format, and the classes and the preprocessing where its readers look for them."""
-    if format_name == "savedmodel":
+def _image_sources(source, dataset):
+    """Where the images to calibrate on, and those to check on, come from."""
+    given = None if FLAGS.representative_data is None else _open_representative(source, dataset)
+    if dataset is not None:
+        own = representative.DatasetImages(dataset)
+    else:
+        own = given or representative.Photographs()
+    return given or own, own
+
+
+def _open_representative(source, dataset):
+    name = FLAGS.representative_data
+    data_dir = FLAGS.data_dir or (source.config and source.config.data_dir)
+    if is_folder(name, data_dir):
+        return representative.folder_images(name, dataset)
+    if dataset is not None and name == dataset.name:
+        return representative.DatasetImages(dataset)
+    return representative.DatasetImages(open_dataset(name, data_dir, VALIDATION_FRACTION))
+
+
+def _calibration_images(calibration, card):
+    if isinstance(calibration, representative.Photographs):
+        _warn("int8 is calibrated on two photographs: for a model in use give --representative_data")
+    images = representative.prepared(calibration.calibration(), card.preprocessing)
+    print(f"calibrating int8 on {len(images)} images", file=sys.stderr)
+    return images
+
+
+def _multiply_adds(model):
+    """Multiply-adds of an image with kernels that are mixed at run time, and with static ones."""
+    from export.mobile_network import multiply_adds
+
+    run_time, static = (multiply_adds(model, static_kernels=static) for static in (False, True))
+    if run_time == static:
+        raise UserError("--static_kernels is for CondConv models, this one is plain")
+    return {"run_time_kernels": run_time, "static_kernels": static, "ratio": round(static / run_time, 3)}
+
+
+def _export(folder, mode, model, card, gate, calibration_images):
+    """Writes one file and lets it pass the gate; returns what is to be known of it."""
+    path = folder / mode.file_name
+    print(f"writing {path.name}", file=sys.stderr)
+    if mode is SAVED_MODEL:
         from export.saved_model import write_saved_model
 
         write_saved_model(model, card, path)
-        _write_card(card, path / "assets.extra")
     else:
         from export.tflite import tflite_bytes
 
-        path.write_bytes(tflite_bytes(model, card))
-    _write_card(card, folder)
+        images = calibration_images if mode.name == "int8" else None
+        path.write_bytes(tflite_bytes(model, card, mode.name, images, FLAGS.static_kernels, FLAGS.int8_input))
+    write_cards(folder, card)
+    print(f"checking {path.name}", file=sys.stderr)
+    comparison, accuracy = gate.check(path, mode)
+    return {**file_facts(path, mode), **comparison.to_dict(), **({} if accuracy is None else accuracy.to_dict())}
 
 
-def _write_card(card, folder):
-    folder.mkdir(exist_ok=True)
-    (folder / "labels.txt").write_text(card.labels, encoding="utf-8")
-    (folder / FILE_NAME).write_text(card.to_json(), encoding="utf-8")
-
-
-def _size(path):
-    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+def _warn(text):
+    print(f"warning: {text}", file=sys.stderr)
 
 
 def _summary(results):
-    rows = [
-        (
-            result["file"],
-            f"{result['bytes'] / 1e6:.2f} MB, {result['same_class']} of {result['images']} images as Keras, "
-            f"largest difference {result['max_difference']:.1e}",
+    rows = []
+    for file in results["files"]:
+        text = (
+            f"{file['bytes'] / 1e6:.2f} MB, {file['same_class']} of {file['images']} images as Keras, "
+            f"relative error {file['relative_error']:.1e}, SNR {file['snr_db']:.0f} dB"
         )
-        for result in results["files"]
-    ]
+        if "top_1" in file:
+            text += f", top-1 {file['top_1']:.4f} (Keras {file['keras_top_1']:.4f}, {file['examples']} images)"
+        rows.append((pathlib.Path(results["output_dir"], file["file"]), text))
+    if "multiply_adds" in results:
+        counts = results["multiply_adds"]
+        text = f"{counts['static_kernels'] / 1e6:.1f} million multiply-adds, {counts['ratio']} times those of "
+        rows.append(("static kernels", f"{text}run-time kernels ({counts['run_time_kernels'] / 1e6:.1f} million)"))
     return cli.table(rows)
 
 
 if __name__ == "__main__":
+    define_flags(FLAGS)
     cli.run(main)

@@ -95,7 +95,7 @@ def mixture(x, routing_weights, bank, spec):
 
 def batched_matmul(x, routing_weights, bank, spec):
     """Per-example kernels as one batched matrix product; patches are gathered first unless the kernel is 1x1."""
-    patches, size = _patches(x, spec)
+    patches, size = gather_patches(x, spec)
     kernels = mix(routing_weights, bank, x.dtype)
     if spec.groups == 1:
         kernels = ops.reshape(kernels, (-1, patches.shape[-1], spec.filters))
@@ -117,14 +117,14 @@ def mixture_matmul(x, routing_weights, bank, spec):
     No per-example kernel is written, which pays where an example has few pixels; the bank is used as it lies.
     """
     # Here the mixing is the sum of the matrix product, so that all of it is float32.
-    patches, size = _patches(ops.cast(x, bank.dtype), spec)
+    patches, size = gather_patches(ops.cast(x, bank.dtype), spec)
     depth = patches.shape[-1]
     scaled = ops.reshape(patches[:, :, None, :] * routing_weights[:, None, :, None], (-1, bank.shape[0] * depth))
     outputs = ops.matmul(scaled, ops.reshape(bank, (-1, spec.filters)))
     return ops.cast(ops.reshape(outputs, size), x.dtype)
 
 
-def _patches(x, spec):
+def gather_patches(x, spec):
     """Gathers [batch, pixels, kh * kw * channels] and the shape of the output."""
     windows = taps(x, spec.geometry)
     rows, columns = ops.shape(windows[0])[1:3]

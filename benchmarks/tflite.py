@@ -1,0 +1,138 @@
+"""Size and latency of the `.tflite` files of CondConv models, beside those of their plain networks.
+
+    python -m benchmarks.tflite [--models=condconv_mobilenet_v1] [--modes=none,dynamic] [--threads=1,2] [--csv=FILE]
+
+Writes the files of untrained networks, as `python -m export` does but without its gate, and runs them in LiteRT with
+XNNPACK. The files that are compared, a plain network's and its twin's in one mode, are invoked in turn in one process,
+which loads nothing else: prints their median milliseconds for one image, and the ratio of the medians with the
+quartiles of the rounds' own ratios. As they take turns, each finds the processor's caches full of another's weights.
+"""
+
+import concurrent.futures
+import contextlib
+import datetime
+import importlib.metadata
+import itertools
+import multiprocessing
+import os
+import pathlib
+import platform
+import shlex
+import sys
+import tempfile
+
+from absl import flags
+
+from benchmarks.twins import PLAIN, RUN_TIME, STATIC, measure, plain_name, table, to_csv, write_files
+from condconv_keras import cli
+from condconv_keras.errors import UserError, unknown_name
+from condconv_keras.files import check_parents, check_writable, write_text
+from export.modes import TFLITE_MODES
+from export.source import UNTRAINED, Source
+from models import list_models, model_entry
+
+FLAGS = flags.FLAGS
+flags.DEFINE_list("models", None, "CondConv models; each is compared with its plain network. Default: all of them.")
+flags.DEFINE_list("modes", ",".join(TFLITE_MODES), "Files to measure, as --quantization of `python -m export`.")
+flags.DEFINE_list("threads", "1,2", "Numbers of threads.")
+flags.DEFINE_integer("rounds", 40, "Interleaved rounds; the median is taken.", lower_bound=4)
+flags.DEFINE_bool("static_kernels", False, "Also measure the CondConv models with --static_kernels.")
+flags.DEFINE_integer("input_size", None, "Height and width of the input; default: the model's.", lower_bound=1)
+flags.DEFINE_integer("num_experts", None, "Experts of the CondConv models; default: the paper's.", lower_bound=1)
+flags.DEFINE_float("width_multiplier", None, "Scales the channels of models that have this argument.", 0.01, 16.0)
+flags.DEFINE_integer("seed", 0, "Seed of the weights.", 0, 2**32 - 1)
+flags.DEFINE_string("csv", None, "Also write the rows to this file, anew after every model.")
+flags.DEFINE_string("output_dir", None, "Keep the files in sub-folders of this one.")
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
+    models, threads = _checked_models(), _checked_threads()
+    _check_outputs()
+    rows = []
+    for model in models:
+        with _folder(model) as folder:
+            plain, condconv = (
+                _in_own_process(write_files, folder, source, forms, FLAGS.modes) for source, forms in _sources(model)
+            )
+            for mode, count in itertools.product(FLAGS.modes, threads):
+                files = {**plain[mode], **condconv[mode]}
+                rows += _in_own_process(measure, model, mode, files, count, FLAGS.rounds)
+        if FLAGS.csv:
+            write_text(FLAGS.csv, to_csv(rows))
+    return f"{header()}\n\n{table(rows)}"
+
+
+def _checked_models():
+    twins = [name for name in list_models() if model_entry(name).placement is not None]
+    for name in FLAGS.models or ():
+        if name not in twins:
+            raise unknown_name("CondConv model", name, twins)
+    for mode in FLAGS.modes:
+        if mode not in TFLITE_MODES:
+            raise unknown_name("mode", mode, TFLITE_MODES)
+    return FLAGS.models or twins
+
+
+def _checked_threads():
+    if not FLAGS.threads or not all(count.isdigit() and int(count) for count in FLAGS.threads):
+        raise UserError(f"--threads expects numbers of threads, received: {','.join(FLAGS.threads)}")
+    return [int(count) for count in FLAGS.threads]
+
+
+def _check_outputs():
+    for name in ("csv", "output_dir"):
+        if FLAGS[name].value:
+            check_parents(FLAGS[name].value, f"--{name}")
+            check_writable(pathlib.Path(FLAGS[name].value).absolute().parent, f"--{name}")
+
+
+def _folder(model):
+    """A context with the folder of a model's files, removed with them unless --output_dir keeps it."""
+    if not FLAGS.output_dir:
+        return tempfile.TemporaryDirectory()
+    folder = pathlib.Path(FLAGS.output_dir, model)
+    folder.mkdir(parents=True, exist_ok=True)
+    return contextlib.nullcontext(folder)
+
+
+def _sources(model):
+    """The `Source`s of a twin's plain network and of the twin, each with the forms of its files."""
+    arguments = {} if FLAGS.width_multiplier is None else {"width_multiplier": FLAGS.width_multiplier}
+    experts = {} if FLAGS.num_experts is None else {"num_experts": FLAGS.num_experts}
+
+    def source(name, arguments):
+        return Source(name, UNTRAINED, arguments=arguments, input_size=FLAGS.input_size, seed=FLAGS.seed)
+
+    return (
+        (source(plain_name(model), arguments), [PLAIN]),
+        (source(model, {**arguments, **experts}), [RUN_TIME, STATIC] if FLAGS.static_kernels else [RUN_TIME]),
+    )
+
+
+def _in_own_process(function, *arguments):
+    """Calls a function in a new process, so that its memory is free again afterwards."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def header():
+    """Returns the command, the day, the processor and the versions as lines of text."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("ai-edge-litert", "tensorflow"))
+    command = shlex.join(["python", "-m", "benchmarks.tflite", *sys.argv[1:]])
+    return f"{command}\n{datetime.date.today()}, {_processor()}, {len(os.sched_getaffinity(0))} cores, {versions}"
+
+
+def _processor():
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+if __name__ == "__main__":
+    cli.run(main)

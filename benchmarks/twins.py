@@ -1,0 +1,173 @@
+"""The `.tflite` files of CondConv models and of their plain networks: written, measured and compared."""
+
+import csv
+import dataclasses
+import io
+import itertools
+import os
+import pathlib
+import statistics
+import sys
+import time
+
+from export.modes import TFLITE_MODES
+from models import list_models, model_entry
+
+RUN_TIME, STATIC = "run time", "static"
+PLAIN = "plain"
+_WARM_UP = 3  # rounds
+# More would not change what is measured, and on these few int8 converts quickly.
+_CALIBRATION = {"rows": 2, "columns": 2}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A CondConv file beside the plain one; times in milliseconds for one image.
+
+    Attributes:
+        model: registry name of the CondConv model.
+        mode: name of the quantization.
+        kernels: `"run time"` or `"static"`, those of the CondConv file.
+        threads: number of threads.
+        plain_bytes, condconv_bytes: sizes of the files.
+        plain_median, plain_min, condconv_median, condconv_min: of the rounds.
+        ratio: of the medians, CondConv to plain.
+        ratio_low, ratio_high: quartiles of the ratio within a round.
+    """
+
+    model: str
+    mode: str
+    kernels: str
+    threads: int
+    plain_bytes: int
+    condconv_bytes: int
+    plain_median: float
+    plain_min: float
+    condconv_median: float
+    condconv_min: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+
+
+def plain_name(model):
+    """Returns the name of the plain network that a registered CondConv model is the twin of."""
+    plain = (entry for entry in map(model_entry, list_models()) if entry.placement is None)
+    return next(entry.name for entry in plain if _network(entry) == _network(model_entry(model)))
+
+
+def _network(entry):
+    return entry.builder, dict(entry.arguments), entry.input_size
+
+
+def write_files(folder, source, forms, modes):
+    """Writes the files of a network.
+
+    Args:
+        folder: path.
+        source: its `export.source.Source`.
+        forms: those of `PLAIN`, `RUN_TIME` and `STATIC` to write.
+        modes: names of the modes.
+
+    Returns:
+        A dict of mode to a dict of form to the path of a file.
+    """
+    from export import representative
+    from export.tflite import tflite_bytes
+
+    files = {mode: {} for mode in modes}
+    model, card = source.load()
+    images = representative.prepared(representative.photographs(**_CALIBRATION), card.preprocessing)
+    for mode, form in itertools.product(modes, forms):
+        path = pathlib.Path(folder, f"{form.replace(' ', '_')}_{TFLITE_MODES[mode].file_name}")
+        print(f"{source.name}: writing {path.name}", file=sys.stderr, flush=True)
+        path.write_bytes(tflite_bytes(model, card, mode, images if mode == "int8" else None, form == STATIC))
+        files[mode][form] = path
+    return files
+
+
+def measure(model, mode, files, threads, rounds):
+    """Returns a `Row` for each file of a twin, from interleaved rounds of it and the plain file.
+
+    Args:
+        model: name of the twin.
+        mode: name of the mode.
+        files: dict of `PLAIN`, `RUN_TIME` and perhaps `STATIC` to the path of a file.
+        threads: number of threads.
+        rounds: number of rounds that count.
+    """
+    print(f"{model}: measuring {mode}, threads: {threads}", file=sys.stderr, flush=True)
+    times = interleaved_times({form: _invocation(path, threads) for form, path in files.items()}, rounds)
+    return [compare(model, mode, form, threads, files, times) for form in files if form != PLAIN]
+
+
+def _invocation(path, threads):
+    """A function that runs a file once on pixels of noise."""
+    import numpy as np
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path), num_threads=threads)
+    interpreter.allocate_tensors()
+    (images,) = interpreter.get_input_details()
+    pixels = np.random.default_rng(0).integers(0, 256, images["shape"])
+    interpreter.set_tensor(images["index"], pixels.astype(images["dtype"]))
+    return interpreter.invoke
+
+
+def interleaved_times(calls, rounds):
+    """Milliseconds of every call in every round, in turn, after some rounds more that do not count."""
+    times = {name: [] for name in calls}
+    for _ in range(_WARM_UP + rounds):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            times[name].append(1e3 * (time.perf_counter() - start))
+    return {name: values[_WARM_UP:] for name, values in times.items()}
+
+
+def compare(model, mode, form, threads, files, times):
+    """The `Row` of one of the files; arguments as in `measure`, `times` as `interleaved_times` returns them."""
+    plain, condconv = times[PLAIN], times[form]
+    low, _, high = statistics.quantiles([b / a for a, b in zip(plain, condconv, strict=True)], n=4)
+    return Row(
+        model=model,
+        mode=mode,
+        kernels=form,
+        threads=threads,
+        plain_bytes=os.path.getsize(files[PLAIN]),
+        condconv_bytes=os.path.getsize(files[form]),
+        plain_median=statistics.median(plain),
+        plain_min=min(plain),
+        condconv_median=statistics.median(condconv),
+        condconv_min=min(condconv),
+        ratio=statistics.median(condconv) / statistics.median(plain),
+        ratio_low=low,
+        ratio_high=high,
+    )
+
+
+def to_csv(rows):
+    """Returns rows as CSV text, times and ratios to four digits."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(field.name for field in dataclasses.fields(Row))
+    for row in rows:
+        writer.writerow(f"{x:.4g}" if isinstance(x, float) else x for x in dataclasses.astuple(row))
+    return text.getvalue()
+
+
+def table(rows):
+    """Returns rows as a Markdown table, a line for each file of a twin."""
+    threads = list(dict.fromkeys(row.threads for row in rows))
+    titles = ["model", "mode", "kernels", "MB, plain", "MB"]
+    for count in threads:
+        titles += [f"ms, plain, {count} thread{'s' * (count > 1)}", "ms", "ratio (quartiles)"]
+    lines = [titles, ["---"] * len(titles)]
+    for file in dict.fromkeys((row.model, row.mode, row.kernels) for row in rows):
+        found = [row for row in rows if (row.model, row.mode, row.kernels) == file]
+        cells = [f"`{file[0]}`", *file[1:], f"{found[0].plain_bytes / 1e6:.1f}", f"{found[0].condconv_bytes / 1e6:.1f}"]
+        for row in found:
+            spread = f"{row.ratio:.2f} ({row.ratio_low:.2f}-{row.ratio_high:.2f})"
+            cells += [f"{row.plain_median:.1f}", f"{row.condconv_median:.1f}", spread]
+        lines.append(cells)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

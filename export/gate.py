@@ -1,0 +1,236 @@
+"""Compares exported files with the Keras model that they came from, and refuses those that differ.
+
+All figures are of centred log-probabilities: the logarithms of the probabilities, less their mean over the classes.
+They are the logits up to a constant of each image, so that no error hides where the softmax is flat.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import math
+
+import numpy as np
+
+from condconv_keras.errors import UserError
+from condconv_keras.evaluation import evaluate, with_progress
+from condconv_keras.predictors import keras_predict, open_predictor
+from export.modes import LEAST_ROUNDED_SNR_DB, MAX_TOP_1_LOSS, ROUNDING_MARGIN_DB, SAVED_MODEL
+
+SMALLEST_PROBABILITY = 1e-30
+# LiteRT shares the work out differently, and XNNPACK has other kernels, for one thread and for several.
+THREADS = (1, 4)
+# What is reported in place of the infinite signal-to-noise ratio of equal answers.
+EQUAL_DB = 200.0
+# A class may be taken for another one where this many standard deviations of the noise explain it.
+_DEVIATIONS = 3
+_BATCH = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """How a file's answers differ from Keras's.
+
+    Attributes:
+        images: number of images.
+        relative_error: largest absolute difference of a centred log-probability, as a part of the largest one of the
+            reference.
+        snr_db: 10 log10 of the reference's sum of squares over that of the differences, at most `EQUAL_DB`.
+        same_class: number of images with the same most probable class.
+        lost_margin: of the images with another class, how far at most the reference's log-probability of that class
+            lies below its best one; 0 if there is none.
+
+    Where an answer is not finite, the error and the margin are infinite and the ratio is minus infinity.
+    """
+
+    images: int
+    relative_error: float
+    snr_db: float
+    same_class: int
+    lost_margin: float
+
+    def to_dict(self):
+        """Returns the figures of a file that passed as a dict that JSON can hold."""
+        names = ("images", "relative_error", "snr_db", "same_class")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclasses.dataclass(frozen=True)
+class Accuracy:
+    """Top-1 on the same held-out examples, fractions: `top_1` of the file, `keras_top_1` of the Keras model."""
+
+    top_1: float
+    keras_top_1: float
+    examples: int
+
+    def to_dict(self):
+        """Returns the figures as a dict that JSON can hold."""
+        return dataclasses.asdict(self)
+
+
+def centred_log_probabilities(probabilities):
+    """Returns log(probabilities, at least 1e-30) less their mean over the classes, float64 [images, classes]."""
+    logarithms = np.log(np.maximum(np.asarray(probabilities, np.float64), SMALLEST_PROBABILITY))
+    return logarithms - logarithms.mean(axis=-1, keepdims=True)
+
+
+def compare(reference, received):
+    """Compares centred log-probabilities [images, classes]; returns a `Comparison`."""
+    best, chosen = reference.argmax(axis=-1), received.argmax(axis=-1)
+    same_class = int((best == chosen).sum())
+    if not np.isfinite(received).all():
+        return Comparison(len(reference), math.inf, -math.inf, same_class, math.inf)
+    difference = received - reference
+    rows = np.arange(len(reference))
+    return Comparison(
+        images=len(reference),
+        relative_error=_ratio(np.abs(difference).max(), np.abs(reference).max()),
+        snr_db=_decibels(np.square(reference).sum(), np.square(difference).sum()),
+        same_class=same_class,
+        lost_margin=float((reference[rows, best] - reference[rows, chosen]).max()),
+    )
+
+
+def failures(comparison, reference, max_relative_error=None, min_snr_db=None):
+    """Lists what keeps a file from passing: the figures below their thresholds, as text; empty if it passes.
+
+    A disagreement about the class counts only where noise at the threshold does not explain it: where the reference's
+    margin between its class and the file's is more than the largest error allowed, or, for a signal-to-noise ratio,
+    more than three standard deviations of a difference of two log-probabilities that each have all the noise allowed.
+    Thus two classes that the model itself can hardly tell apart may change places; a confident answer may not.
+
+    Args:
+        comparison: `Comparison`.
+        reference: the centred log-probabilities that it is about.
+        max_relative_error, min_snr_db: the threshold, one of the two.
+    """
+    found = []
+    if max_relative_error is not None:
+        allowed_margin = max_relative_error * np.abs(reference).max()
+        if not comparison.relative_error <= max_relative_error:
+            found.append(f"relative error {comparison.relative_error:.1e} (at most {max_relative_error:.0e})")
+    else:
+        noise = np.sqrt(np.square(reference).mean()) * 10 ** (-min_snr_db / 20)
+        allowed_margin = _DEVIATIONS * math.sqrt(2) * noise
+        if not comparison.snr_db >= min_snr_db:
+            found.append(f"SNR {comparison.snr_db:.1f} dB (at least {min_snr_db:.0f})")
+    if not comparison.lost_margin <= allowed_margin:
+        found.append(
+            f"same class for {comparison.same_class} of {comparison.images} images "
+            f"(log-probabilities up to {comparison.lost_margin:.2g} apart change places, {allowed_margin:.2g} allowed)"
+        )
+    return found
+
+
+class Gate:
+    """Lets files pass that answer as the Keras model does.
+
+    Args:
+        model: Keras classifier.
+        card: its `ModelCard`.
+        images: float32 [count, height, width, channels] in 0..255, different real images: a file that keeps the first
+            image's kernels (a known bug of converters) fails on the second.
+        dataset: `ImageDataset` with the model's classes whose held-out split measures the accuracy, or None.
+        examples: how many of them, or None for all.
+    """
+
+    def __init__(self, model, card, images, dataset=None, examples=None):
+        self._model = model
+        self._card = card
+        self._images = images
+        self._dataset = dataset
+        self._examples = examples
+        self._keras_predict = keras_predict(model, card)
+        self.reference = centred_log_probabilities(self._keras_predict(images))
+
+    def check(self, path, mode):
+        """Runs a file as its user would, all images through one loaded file, with one thread and with several.
+
+        Args:
+            path: SavedModel or `.tflite` file, its `model.json` in place.
+            mode: `export.modes.Mode`.
+
+        Returns:
+            The worst `Comparison`, and the `Accuracy` or None.
+
+        Raises:
+            UserError: the file cannot be loaded, or differs; the message names the file and the figures.
+        """
+        comparisons = []
+        least = self._min_snr_db(mode)
+        # The threads of a SavedModel are those of TensorFlow's process.
+        for threads in (None,) if mode is SAVED_MODEL else THREADS:
+            predict = open_predictor(path, num_threads=threads).predict
+            comparison = compare(self.reference, centred_log_probabilities(predict(self._images)))
+            found = failures(comparison, self.reference, mode.max_relative_error, least)
+            _refuse(path, found, "" if threads is None else f" with num_threads={threads}")
+            comparisons.append(comparison)
+        return min(comparisons, key=lambda comparison: comparison.snr_db), self._accuracy(path)
+
+    def _min_snr_db(self, mode):
+        """The least signal-to-noise ratio of a mode for this model, or None."""
+        least = mode.min_snr_db if self._dataset is None else mode.min_trained_snr_db
+        if mode.weights_dtype is None:
+            return least
+        with _rounded_weights(self._model, mode.weights_dtype):
+            rounded = compare(self.reference, centred_log_probabilities(self._keras_predict(self._images)))
+        # Weights that overflow leave no ratio at all; the file would pass with any answers.
+        return min(least, max(rounded.snr_db - ROUNDING_MARGIN_DB, LEAST_ROUNDED_SNR_DB))
+
+    @functools.cached_property
+    def keras_top_1(self):
+        """Top-1 of the Keras model on the held-out examples, or None without a data set."""
+        return None if self._dataset is None else self._top_1(self._keras_predict, "Keras").top_1
+
+    def _accuracy(self, path):
+        if self._dataset is None:
+            return None
+        metrics = self._top_1(open_predictor(path).predict, path.name)
+        accuracy = Accuracy(metrics.top_1, self.keras_top_1, metrics.examples)
+        # Of few examples, one is more than the allowed part.
+        allowed = max(MAX_TOP_1_LOSS, 1 / accuracy.examples)
+        if accuracy.keras_top_1 - accuracy.top_1 > allowed + 1e-9:
+            figures = f"top-1 {accuracy.top_1:.4f} on {accuracy.examples} held-out images"
+            _refuse(path, [f"{figures} (Keras {accuracy.keras_top_1:.4f}, at most {allowed:.4f} more)"])
+        return accuracy
+
+    def _top_1(self, predict, name):
+        split = self._dataset.evaluation_split
+        examples = min(self._examples or math.inf, self._dataset.splits[split])
+        # The files of a folder are sorted by class: a part of them has to be drawn from all.
+        batches = (
+            self._dataset.examples(split, shuffle_files_seed=0)
+            .take(examples)
+            .map(lambda image, label: (self._card.preprocessing.evaluation_image(image), label))
+            .batch(_BATCH)
+            .prefetch(1)
+        )
+        return evaluate(predict, with_progress(batches, examples, f"top-1 of {name}"))
+
+
+@contextlib.contextmanager
+def _rounded_weights(model, dtype):
+    weights = model.get_weights()
+    with np.errstate(over="ignore"):
+        # Vectors, as biases and statistics, keep their type in a file.
+        model.set_weights([w.astype(dtype).astype(w.dtype) if w.ndim > 1 else w for w in weights])
+    try:
+        yield
+    finally:
+        model.set_weights(weights)
+
+
+def _refuse(path, found, circumstances=""):
+    if found:
+        raise UserError(
+            f"{path.name} differs from the Keras model{circumstances}, nothing is written: {', '.join(found)}"
+        )
+
+
+def _ratio(error, scale):
+    return float(error / scale) if scale else (math.inf if error else 0.0)
+
+
+def _decibels(signal, noise):
+    if not noise:
+        return EQUAL_DB
+    return min(10 * math.log10(signal / noise), EQUAL_DB) if signal else -math.inf

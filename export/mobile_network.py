@@ -1,0 +1,135 @@
+"""The network that LiteRT runs: a Keras model with its CondConv layers in the form for a phone (`mobile_layers`)."""
+
+import keras
+
+from condconv_keras import CondConv2D, DepthwiseCondConv2D
+from condconv_keras.profiling import profile
+from export.mobile_layers import Bank, MobileCondConv, uses_static_kernels
+
+# Activations that may move in front of a reshape: those of each element alone.
+_ELEMENTWISE = ("linear", "relu", "relu6", "silu", "sigmoid", "tanh", "hard_silu", "hard_sigmoid")
+
+
+def mobile_network(model, quantization="none", static_kernels=False, images=None):
+    """Makes the network that is converted.
+
+    Args:
+        model: built functional or sequential Keras classifier with a channels_last input of known size.
+        quantization: name of the mode.
+        static_kernels: whether CondConv layers use static kernels only.
+        images: scaled images [count, height, width, channels] that int8 is calibrated on; needed for it if the model
+            has CondConv layers.
+
+    Returns:
+        A functional Keras model of a batch of one that computes the logits of `model`, before any softmax.
+    """
+    layers = conditional_layers(model)
+    followers = {name: _followers(model, layer) for name, layer in layers.items()}
+    banks = {name: Bank.of(layer, followers[name][0]) for name, layer in layers.items()}
+    limits = {}
+    if quantization == "int8" and not static_kernels:
+        limits = {name: banks[name].largest_weight(r) for name, r in _routing_weights(model, layers, images).items()}
+    absorbed = {layer.name for pair in followers.values() for layer in pair if layer is not None}
+
+    def clone(layer):
+        if layer.name in layers:
+            activation = followers[layer.name][1]
+            return MobileCondConv(
+                banks[layer.name],
+                layer.activation if activation is None else activation.activation,
+                layer.router,
+                quantization,
+                static_kernels,
+                limits.get(layer.name),
+                name=layer.name,
+            )
+        if layer.name in absorbed:
+            return keras.layers.Identity(name=layer.name)
+        config = layer.get_config()
+        if static_kernels and "implementation" in config:
+            config["implementation"] = "mixture"
+        return layer.__class__.from_config(config)
+
+    image = keras.Input(batch_shape=(1, *model.input_shape[1:]))
+    network = keras.models.clone_model(_functional(model), image, clone, _call_without_mask)
+    for layer in network.layers:
+        if layer.name not in layers and layer.weights:
+            layer.set_weights(model.get_layer(layer.name).get_weights())
+    if getattr(network.layers[-1], "activation", None) is keras.activations.softmax:
+        network.layers[-1].activation = keras.activations.linear
+    return network
+
+
+def conditional_layers(model):
+    """The CondConv layers of a model that have a form for a phone, by name: channels_last, without groups."""
+    return {
+        layer.name: layer
+        for layer in model.layers
+        if isinstance(layer, (CondConv2D, DepthwiseCondConv2D))
+        and layer.data_format == "channels_last"
+        and layer.groups == 1
+        and len(layer._inbound_nodes) == 1
+    }
+
+
+def multiply_adds(model, static_kernels):
+    """Multiply-adds of an image in the float32 network: every layer in the form that `mobile_layers` gives it.
+
+    A layer that mixes its kernel costs its convolution and n for every weight, one with static kernels n convolutions.
+    """
+    total = 0
+    for row in profile(model).layers:
+        total += row.multiply_adds
+        if row.mixing:
+            layer = model.get_layer(row.name)
+            pixels = row.output_shape[1] * row.output_shape[2]
+            if uses_static_kernels(layer.spec, layer.num_experts, pixels, "none", static_kernels):
+                total += (layer.num_experts - 1) * row.convolution - row.mixing
+    return total
+
+
+def _functional(model):
+    return keras.Model(model.inputs, model.outputs) if isinstance(model, keras.Sequential) else model
+
+
+def _call_without_mask(layer, *args, **kwargs):
+    kwargs.pop("mask", None)
+    return layer(*args, **kwargs)
+
+
+def _followers(model, layer):
+    """The batch normalisation and the activation that alone read a CondConv layer's output, each or None."""
+    if layer.activation is not keras.activations.linear:
+        return None, None
+    normalisation = _only_reader(model, layer)
+    if not isinstance(normalisation, keras.layers.BatchNormalization) or normalisation.axis not in (-1, 3):
+        return None, None
+    activation = _only_reader(model, normalisation)
+    if not isinstance(activation, keras.layers.Activation) or activation.activation.__name__ not in _ELEMENTWISE:
+        activation = None
+    return normalisation, activation
+
+
+def _only_reader(model, layer):
+    """The layer that reads the output of `layer`, or None if several do or the model returns it."""
+    output = layer._inbound_nodes[0].output_tensors[0]
+    if any(output is tensor for tensor in model.outputs):
+        return None
+    readers = [
+        operation
+        for operation in model.operations
+        for node in operation._inbound_nodes
+        if any(tensor is output for tensor in node.input_tensors)
+    ]
+    return readers[0] if len(readers) == 1 and len(readers[0]._inbound_nodes) == 1 else None
+
+
+def _routing_weights(model, layers, images):
+    """The routing weights of each CondConv layer for the images, float32 [count, n], by the layer's name."""
+    if not layers:
+        return {}
+    inputs = {name: layer._inbound_nodes[0].input_tensors for name, layer in layers.items()}
+    routed = {
+        name: tensors[1] if len(tensors) > 1 else layers[name].router(tensors[0]) for name, tensors in inputs.items()
+    }
+    return keras.Model(model.inputs, routed).predict(images, batch_size=8, verbose=0)

@@ -1,0 +1,260 @@
+import hashlib
+import json
+import subprocess
+
+import keras
+import numpy as np
+import pytest
+from absl import flags
+
+from condconv_keras.data import Preprocessing
+from condconv_keras.errors import UserError
+from condconv_keras.model_card import ModelCard, load_model, save_model
+from condconv_keras.predictors import open_predictor
+from export import __main__ as command
+from export import gate, saved_model, tflite
+from export.flags import check_uses, chosen_modes, define_flags
+from export.source import Source, open_source
+from models import create_model
+from tests import commands
+from tests.images import write_digit_folder
+
+
+@pytest.fixture
+def parsed():
+    """A function of arguments that returns the parsed flags of an export."""
+
+    def parse(*arguments):
+        values = flags.FlagValues()
+        define_flags(values)
+        values(["export", "--model=m", "--output_dir=o", *arguments])
+        return values
+
+    return parse
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A small CondConv model without a data set of its own."""
+    keras.utils.set_random_seed(0)
+    model = create_model(
+        "condconv_mobilenet_v1", width_multiplier=0.1, num_experts=2, input_shape=(32, 32, 1), classes=10
+    )
+    path = tmp_path_factory.mktemp("saved") / "m.keras"
+    card = ModelCard("condconv_mobilenet_v1", tuple("0123456789"), Preprocessing((32, 32), 1, 127.5, 127.5))
+    save_model(model, card, path)
+    return path
+
+
+def test_the_files_that_are_written(parsed):
+    names = lambda *arguments: [mode.file_name for mode in chosen_modes(parsed(*arguments))]  # noqa: E731
+    assert names() == ["saved_model", "model.tflite"]
+    assert names("--formats=savedmodel") == ["saved_model"]
+    assert names("--formats=tflite", "--quantization=int8,dynamic,int8,none,float16") == [
+        "model_int8.tflite",
+        "model_dynamic.tflite",
+        "model.tflite",
+        "model_float16.tflite",
+    ]
+    for wrong in ("--formats=onnx", "--quantization=int4", "--quantization="):
+        with pytest.raises(UserError, match=r"unknown (format|quantization)|must name at least one"):
+            names(wrong)
+
+
+UNTRAINED = Source("condconv_mobilenet_v1", "untrained")
+PLAIN = Source("mobilenet_v1", "untrained")
+KERAS = Source("m.keras", "keras")
+
+
+@pytest.mark.parametrize(
+    ("source", "arguments", "contains"),
+    [
+        (KERAS, ["--formats=savedmodel", "--quantization=none"], "--quantization is for --formats=tflite"),
+        (KERAS, ["--formats=savedmodel", "--static_kernels"], "--static_kernels is for --formats=tflite"),
+        (KERAS, ["--int8_input=int8"], "--int8_input is for --formats=tflite with --quantization=int8"),
+        (KERAS, ["--representative_data=digits", "--quantization=dynamic"], "--representative_data is for"),
+        (KERAS, ["--num_experts=2"], "--num_experts is for registered models"),
+        (KERAS, ["--width_multiplier=0.5"], "--width_multiplier is for registered models"),
+        (KERAS, ["--input_size=32"], "--input_size is for registered models without --weights"),
+        (KERAS, ["--seed=1"], "--seed is for registered models without --weights"),
+        (Source("mobilenet_v1", "imagenet"), ["--input_size=32"], "without --weights"),
+        (PLAIN, ["--num_experts=2"], "--num_experts is for CondConv models, this one is plain"),
+        (PLAIN, ["--static_kernels"], "--static_kernels is for CondConv models, this one is plain"),
+        (KERAS, ["--data_dir=x"], "--data_dir is for --dataset"),
+        (KERAS, ["--validation_fraction=0.5"], "--validation_fraction is for --dataset"),
+        (KERAS, ["--skip_bad_images"], "--skip_bad_images is for --dataset"),
+        (KERAS, ["--gate_examples=5"], "--gate_examples is for a trained model"),
+        (UNTRAINED, ["--gate_examples=5", "--dataset=digits"], "--gate_examples is for a trained model"),
+    ],
+)
+def test_a_flag_that_would_be_ignored_is_refused(parsed, source, arguments, contains):
+    values = parsed(*arguments)
+    with pytest.raises(UserError, match=contains):
+        check_uses(values, chosen_modes(values), source)
+
+
+@pytest.mark.parametrize(
+    ("source", "arguments"),
+    [
+        (KERAS, ["--quantization=int8", "--int8_input=int8", "--representative_data=x", "--data_dir=d"]),
+        (KERAS, ["--static_kernels", "--nojson", "--dataset=digits", "--gate_examples=5", "--validation_fraction=0.5"]),
+        (UNTRAINED, ["--num_experts=2", "--width_multiplier=0.5", "--input_size=32", "--seed=0", "--static_kernels"]),
+        (PLAIN, ["--nostatic_kernels", "--formats=savedmodel"]),
+        (Source("condconv_efficientnet_b0", "imagenet"), ["--num_experts=8"]),
+    ],
+)
+def test_a_flag_that_is_used_is_taken(parsed, source, arguments):
+    values = parsed(*arguments)
+    check_uses(values, chosen_modes(values), source)
+
+
+def test_what_a_name_means(trained_run, saved, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert open_source("mobilenet_v1").kind == "untrained"
+    assert open_source("mobilenet_v1", "imagenet").kind == "imagenet"
+    assert open_source(str(saved)).kind == "keras"
+    run = open_source(str(trained_run))
+    assert (run.kind, run.config.dataset, run.is_plain) == ("run", "digits", False)
+    digest = hashlib.sha256((trained_run / "model.keras").read_bytes()).hexdigest()
+    assert run.to_dict() == {"name": str(trained_run), "kind": "run", "sha256": digest}
+    for name, weights, message in (
+        ("mobilenet_v9", None, "no model has this name"),
+        (str(saved), "imagenet", "unknown model"),
+        ("mobilenet_v1", "noisy-student", "--weights is 'imagenet'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            open_source(name, weights)
+    with pytest.raises(UserError, match="unexpected keyword argument 'width_multiplier'"):
+        Source("resnet50", "untrained", arguments={"width_multiplier": 0.5}).load()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "contains"),
+    [
+        (["--model=mobilenet_v9"], "no model has this name"),
+        (["--model=mobilenet_v1", "--int8_input=uint16"], "uint16"),
+        (["--model=mobilenet_v1", "--static_kernels"], "this one is plain"),
+        (["--model=mobilenet_v1", "--quantization=int8", "--representative_data={empty}"], "has no image"),
+        (["--model={saved}", "--input_size=32"], "is for registered models without --weights"),
+        (["--model={saved}", "--dataset={empty}"], "expected one folder of images per class"),
+    ],
+)
+def test_wrong_flags_are_one_line_at_once(saved, tmp_path, arguments, contains):
+    (tmp_path / "empty").mkdir()
+    arguments = [argument.format(empty=tmp_path / "empty", saved=saved) for argument in arguments]
+    without = commands.without_frameworks(tmp_path)
+    commands.assert_refused("-m", "export", f"--output_dir={tmp_path}/out", *arguments, contains=contains, **without)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_untrained_model_tells_images_apart():
+    """As initialised, this network's logits are all within 1e-4 of each other."""
+    source = Source("condconv_efficientnet_b0", "untrained", arguments={"num_experts": 2}, input_size=64)
+    model, card = source.load()
+    assert len(card.class_names) == 1000
+    assert card.preprocessing.input_size == (64, 64)
+    images = np.random.default_rng(0).standard_normal((4, 64, 64, 3)).astype(np.float32)
+    before = [np.asarray(variable) for variable in model.non_trainable_variables]
+    logits = np.asarray(model(images))
+    assert 0.005 < logits.std() < 5
+    assert (logits.std(axis=0) / logits.std()).max() > 0.05
+    for variable, value in zip(model.non_trainable_variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+
+
+def test_an_untrained_model_is_that_of_its_seed():
+    settings = {"arguments": {"width_multiplier": 0.1}, "input_size": 32}
+    first, again, other = (
+        Source("mobilenet_v1", "untrained", seed=seed, **settings).load()[0].get_weights() for seed in (1, 1, 2)
+    )
+    for mine, theirs in zip(first, again, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert np.abs(first[0] - other[0]).max() > 0
+
+
+def test_model_json_says_all_of_the_files(trained_run, exported):
+    facts = json.loads((exported / "model.json").read_text())
+    _, card = load_model(trained_run / "model.keras")
+    assert {name: facts[name] for name in ("model", "class_names", "preprocessing")} == json.loads(card.to_json())
+    assert facts["input"] == {"name": "images", "shape": [64, 64, 1], "range": [0, 255], "scaled_inside": True}
+    assert facts["source"]["sha256"] == hashlib.sha256((trained_run / "model.keras").read_bytes()).hexdigest()
+    assert {"condconv-keras", "tensorflow", "ai-edge-litert"} <= facts["versions"].keys()
+    assert (exported / "saved_model/assets.extra/model.json").read_text() == (exported / "model.json").read_text()
+    written = {path.name for path in exported.iterdir()} - {"model.json", "labels.txt"}
+    assert {file["file"] for file in facts["files"]} == written
+    listed = "find . -type f -not -path './assets.extra/*' | LC_ALL=C sort | xargs sha256sum | sha256sum"
+    for file in facts["files"]:
+        path = exported / file["file"]
+        if path.is_dir():
+            printed = subprocess.run(listed, shell=True, cwd=path, capture_output=True, text=True, check=True)
+            assert printed.stdout.split()[0] == file["sha256"]
+        else:
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == file["sha256"]
+            assert path.stat().st_size == file["bytes"]
+        assert (file["images"], file["examples"]) == (16, 360)
+        assert file["keras_top_1"] - file["top_1"] <= 0.01
+        assert open_predictor(path).card == card
+
+
+@pytest.fixture
+def export(parsed, monkeypatch):
+    """A function of arguments that runs the command in this process and returns its JSON result."""
+
+    def run(*arguments):
+        monkeypatch.setattr(command, "FLAGS", parsed("--json", *arguments))
+        return json.loads(command.main(["export"]))
+
+    return run
+
+
+def test_a_file_that_differs_leaves_nothing(export, saved, tmp_path, monkeypatch):
+    write = saved_model.write_saved_model
+
+    def write_swapped(model, card, path):
+        bank = model.get_layer("block_13_pointwise").bank
+        experts = np.asarray(bank)
+        bank.assign(experts[::-1] * 3)
+        write(model, card, path)
+        bank.assign(experts)
+
+    monkeypatch.setattr(saved_model, "write_saved_model", write_swapped)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UserError, match="saved_model differs from the Keras model, nothing is written: relative error"):
+        export(f"--model={saved}", f"--output_dir={tmp_path / 'out'}", "--formats=savedmodel")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_file_that_litert_refuses_leaves_nothing(export, saved, tmp_path, monkeypatch):
+    monkeypatch.setattr(tflite, "tflite_bytes", lambda *arguments, **options: b"no model")
+    with pytest.raises(UserError, match=r"LiteRT cannot load '.*model\.tflite'"):
+        export(f"--model={saved}", f"--output_dir={tmp_path / 'out'}", "--formats=tflite")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_the_converter_is_asked_for(export, saved, tmp_path, monkeypatch):
+    """The calibration images are training images, and the flags arrive."""
+    asked = []
+
+    def convert(model, card, quantization="none", representative=None, static_kernels=False, int8_input="uint8"):
+        asked.append((quantization, representative, static_kernels, int8_input))
+        return b""
+
+    monkeypatch.setattr(tflite, "tflite_bytes", convert)
+    monkeypatch.setattr(command, "file_facts", lambda path, mode: {"file": path.name, "bytes": 0})
+    monkeypatch.setattr(gate.Gate, "check", lambda *arguments: (gate.Comparison(16, 0.0, 200.0, 16, 0.0), None))
+    flags = ("--formats=tflite", "--quantization=dynamic,int8", "--representative_data=digits", "--int8_input=int8")
+    results = export(f"--model={saved}", f"--output_dir={tmp_path / 'out'}", *flags)
+    assert [file["file"] for file in results["files"]] == ["model_dynamic.tflite", "model_int8.tflite"]
+    (dynamic, none, *_), (int8, images, static, int8_input) = asked
+    assert (dynamic, none, int8, static, int8_input) == ("dynamic", None, "int8", False, "int8")
+    assert images.shape == (128, 32, 32, 1)
+    assert images.min() == 0
+    assert images.max() == 255
+
+
+def test_classes_of_another_meaning_are_refused(export, tmp_path, saved):
+    write_digit_folder(tmp_path / "images", per_class=2)
+    with pytest.raises(UserError, match=r"the model has 10 classes, the data set .* has 3"):
+        export(f"--model={saved}", f"--output_dir={tmp_path / 'out'}", f"--dataset={tmp_path / 'images'}")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,110 @@
+import collections
+import itertools
+
+import numpy as np
+import pytest
+
+from condconv_keras.data import Preprocessing, open_dataset
+from condconv_keras.errors import UserError
+from export.representative import DatasetImages, FolderImages, Photographs, check_images, folder_images, prepared
+from tests.images import truncate, write_digit_folder
+
+GRAY = Preprocessing((8, 8), 1, 127.5, 127.5)
+
+
+def _contents(images):
+    return [np.asarray(image).tobytes() for image in images]
+
+
+def test_a_data_set_is_calibrated_on_training_and_checked_on_held_out_images():
+    dataset = open_dataset("digits")
+    splits = {split: set(_contents(image for image, _ in dataset.examples(split))) for split in ("train", "test")}
+    source = DatasetImages(dataset)
+    calibration = _contents(source.calibration())
+    assert len(calibration) == 128
+    assert set(calibration) <= splits["train"]
+    assert set(_contents(source.check())[:16]) <= splits["test"]
+    assert calibration == _contents(source.calibration())
+
+
+def test_the_images_of_a_folder_that_is_sorted_by_class_are_of_all_classes(tmp_path):
+    write_digit_folder(tmp_path, per_class=30, classes=range(8))
+    dataset = open_dataset(str(tmp_path))
+    for split, images in (
+        ("train", DatasetImages(dataset).calibration()),
+        ("validation", itertools.islice(DatasetImages(dataset).check(), 16)),
+    ):
+        labels = {np.asarray(image).tobytes(): int(label) for image, label in dataset.examples(split)}
+        assert len({labels[content] for content in _contents(images)}) > 4
+    files = folder_images(tmp_path)
+    names = collections.Counter(path.parent.name for path in files._calibration_paths())
+    assert set(names.values()) == {16}
+    checked = check_images(files, GRAY)
+    assert len(checked) == 16
+    assert not set(_contents(checked)) & set(_contents(prepared(files.calibration(), GRAY)))
+
+
+def test_a_folder_needs_no_classes(tmp_path):
+    paths = write_digit_folder(tmp_path / "a/b", per_class=5)
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden/x.png").write_text("no image")
+    assert folder_images(tmp_path).paths == sorted(paths)
+    images = prepared(folder_images(tmp_path).calibration(), GRAY)
+    assert images.shape == (15, 8, 8, 1)
+    assert images.dtype == np.float32
+    assert len(check_images(folder_images(tmp_path), GRAY)) == 15
+
+
+def test_held_out_images_are_never_calibrated_on(tmp_path):
+    paths = write_digit_folder(tmp_path, per_class=10)
+    dataset = open_dataset(str(tmp_path))
+    calibrated = folder_images(tmp_path, dataset).paths
+    held_out = {record.decode() for record, _ in dataset.records("validation").as_numpy_iterator()}
+    assert len(held_out) == 6
+    assert {str(path) for path in calibrated} == {str(path) for path in paths} - held_out
+
+
+def test_a_folder_with_splits_is_calibrated_on_its_training_split(tmp_path):
+    train = write_digit_folder(tmp_path / "train", per_class=3)
+    write_digit_folder(tmp_path / "test", per_class=3)
+    assert folder_images(tmp_path).paths == sorted(train)
+    with pytest.raises(UserError, match="is held out"):
+        folder_images(tmp_path / "test", open_dataset(str(tmp_path)))
+
+
+def test_bad_calibration_data_is_named(tmp_path):
+    with pytest.raises(UserError, match="has no image"):
+        folder_images(tmp_path)
+    path = write_digit_folder(tmp_path, per_class=2)[0]
+    truncate(path)
+    with pytest.raises(UserError, match=path.name):
+        list(FolderImages([path]).calibration())
+    write_digit_folder(tmp_path / "set/test", per_class=2)
+    with pytest.raises(UserError, match=r"needs training images, .* has the splits test"):
+        DatasetImages(open_dataset(str(tmp_path / "set"))).calibration()
+
+
+def test_photographs_serve_where_there_is_no_data_set():
+    colour = Preprocessing((48, 32), 3, 127.5, 127.5)
+    images = check_images(Photographs(), colour)
+    assert images.shape == (16, 48, 32, 3)
+    assert len(set(_contents(images))) == 16
+    assert images.min() >= 0
+    assert 100 < images.max() <= 255
+    calibration = prepared(Photographs().calibration(), colour)
+    assert len(calibration) == 128
+    assert not set(_contents(calibration)) & set(_contents(images))
+
+
+def test_equal_images_do_not_count_twice(tmp_path):
+    """A check of one image, however often it is stored, could not see kernels that never change."""
+    path = write_digit_folder(tmp_path, per_class=1, classes=[3])[0]
+    images = check_images(FolderImages([path] * 20), GRAY)
+    assert len(set(_contents(images))) == len(images) == 16
+
+
+def test_a_small_held_out_split_is_filled_up(tmp_path):
+    write_digit_folder(tmp_path, per_class=5)
+    images = check_images(DatasetImages(open_dataset(str(tmp_path))), GRAY)
+    assert len(images) == 15
