@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import io
-import itertools
 import os
 import pathlib
 import statistics
@@ -60,29 +59,31 @@ def _network(entry):
     return entry.builder, dict(entry.arguments), entry.input_size
 
 
-def write_files(folder, source, forms, modes):
-    """Writes the files of a network.
+def write_files(folder, source, forms, mode):
+    """Writes the files of a network in one mode.
 
     Args:
         folder: path.
         source: its `export.source.Source`.
         forms: those of `PLAIN`, `RUN_TIME` and `STATIC` to write.
-        modes: names of the modes.
+        mode: name of the mode.
 
     Returns:
-        A dict of mode to a dict of form to the path of a file.
+        A dict of form to the path of a file.
     """
     from export import representative
     from export.tflite import tflite_bytes
 
-    files = {mode: {} for mode in modes}
     model, card = source.load()
-    images = representative.prepared(representative.photographs(**_CALIBRATION), card.preprocessing)
-    for mode, form in itertools.product(modes, forms):
+    images = None
+    if mode == "int8":
+        images = representative.prepared(representative.photographs(**_CALIBRATION), card.preprocessing)
+    files = {}
+    for form in forms:
         path = pathlib.Path(folder, f"{form.replace(' ', '_')}_{TFLITE_MODES[mode].file_name}")
         print(f"{source.name}: writing {path.name}", file=sys.stderr, flush=True)
-        path.write_bytes(tflite_bytes(model, card, mode, images if mode == "int8" else None, form == STATIC))
-        files[mode][form] = path
+        path.write_bytes(tflite_bytes(model, card, mode, images, form == STATIC))
+        files[form] = path
     return files
 
 

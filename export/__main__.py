@@ -45,12 +45,12 @@ def main(argv):
         card.check_classes(dataset)
     results = {"model": FLAGS.model, "output_dir": str(output)}
     if FLAGS.static_kernels:
-        results["multiply_adds"] = _multiply_adds(model)
+        results["multiply_adds"] = _multiply_adds(model, card.preprocessing)
 
     from export.gate import Gate
 
     images = representative.check_images(checked, card.preprocessing)
-    gate = Gate(model, card, images, dataset if source.is_trained else None, FLAGS.gate_examples)
+    gate = Gate(model, card, images, dataset, FLAGS.gate_examples, source.is_trained)
     calibration_images = None
     if TFLITE_MODES["int8"] in modes:
         calibration_images = _calibration_images(calibration, card)
@@ -86,7 +86,7 @@ def _image_sources(source, dataset):
     if dataset is not None:
         own = representative.DatasetImages(dataset)
     else:
-        own = given or representative.Photographs()
+        own = given or representative.Photographs(source.is_trained)
     return given or own, own
 
 
@@ -108,11 +108,12 @@ def _calibration_images(calibration, card):
     return images
 
 
-def _multiply_adds(model):
+def _multiply_adds(model, preprocessing):
     """Multiply-adds of an image with kernels that are mixed at run time, and with static ones."""
     from export.mobile_network import multiply_adds
 
-    run_time, static = (multiply_adds(model, static_kernels=static) for static in (False, True))
+    shape = (*preprocessing.input_size, preprocessing.channels)
+    run_time, static = (multiply_adds(model, shape, static_kernels=static) for static in (False, True))
     if run_time == static:
         raise UserError("--static_kernels is for CondConv models, this one is plain")
     return {"run_time_kernels": run_time, "static_kernels": static, "ratio": round(static / run_time, 3)}

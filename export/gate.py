@@ -21,6 +21,8 @@ SMALLEST_PROBABILITY = 1e-30
 THREADS = (1, 4)
 # What is reported in place of the infinite signal-to-noise ratio of equal answers.
 EQUAL_DB = 200.0
+# Differences of logarithms up to this are rounding of float32 probabilities: a few units in the last place.
+_RESOLUTION = 4 * float(np.finfo(np.float32).eps)
 # A class may be taken for another one where this many standard deviations of the noise explain it.
 _DEVIATIONS = 3
 _BATCH = 64
@@ -79,11 +81,11 @@ def compare(reference, received):
     same_class = int((best == chosen).sum())
     if not np.isfinite(received).all():
         return Comparison(len(reference), math.inf, -math.inf, same_class, math.inf)
-    difference = received - reference
+    difference = np.maximum(np.abs(received - reference) - _RESOLUTION, 0)
     rows = np.arange(len(reference))
     return Comparison(
         images=len(reference),
-        relative_error=_ratio(np.abs(difference).max(), np.abs(reference).max()),
+        relative_error=_ratio(difference.max(), np.abs(reference).max()),
         snr_db=_decibels(np.square(reference).sum(), np.square(difference).sum()),
         same_class=same_class,
         lost_margin=float((reference[rows, best] - reference[rows, chosen]).max()),
@@ -131,13 +133,15 @@ class Gate:
             image's kernels (a known bug of converters) fails on the second.
         dataset: `ImageDataset` with the model's classes whose held-out split measures the accuracy, or None.
         examples: how many of them, or None for all.
+        trained: whether the model is; of an untrained one the accuracy is not measured.
     """
 
-    def __init__(self, model, card, images, dataset=None, examples=None):
+    def __init__(self, model, card, images, dataset=None, examples=None, trained=False):
         self._model = model
         self._card = card
         self._images = images
-        self._dataset = dataset
+        self._trained = trained
+        self._dataset = dataset if trained else None
         self._examples = examples
         self._keras_predict = keras_predict(model, card)
         self.reference = centred_log_probabilities(self._keras_predict(images))
@@ -168,7 +172,7 @@ class Gate:
 
     def _min_snr_db(self, mode):
         """The least signal-to-noise ratio of a mode for this model, or None."""
-        least = mode.min_snr_db if self._dataset is None else mode.min_trained_snr_db
+        least = mode.min_trained_snr_db if self._trained else mode.min_snr_db
         if mode.weights_dtype is None:
             return least
         with _rounded_weights(self._model, mode.weights_dtype):

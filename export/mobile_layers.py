@@ -20,6 +20,8 @@ _ROW_GROUPS = {"none": 4, "float16": 4, "dynamic": 8, "int8": 8}
 # banks as long as reading the bank dominates, with int8 ones longer, as integer products with static kernels are
 # several times faster than float products with mixed ones.
 _MIXTURE_PIXELS = {"none": 32, "float16": 32, "dynamic": 400, "int8": 400}
+# Ratio of the largest channel of a bank to its median channel above which an int8 kernel needs a scale per channel.
+_UNEVEN = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +34,14 @@ class Bank:
         biases: float32 [n, filters], or None.
         shift: float32 [filters], added after everything else, or None.
         spec: `ConvSpec`.
+        scale: float32 [filters], what the convolution's outputs are multiplied by, or None for 1.
     """
 
     kernels: np.ndarray
     biases: np.ndarray | None
     shift: np.ndarray | None
     spec: ConvSpec
+    scale: np.ndarray | None = None
 
     @classmethod
     def of(cls, layer, normalisation=None):
@@ -51,6 +55,19 @@ class Bank:
             kernels = kernels * scale
             biases = None if biases is None else biases * scale
         return cls(*(None if x is None else x.astype(np.float32) for x in (kernels, biases, shift)), spec)
+
+    def with_even_channels(self):
+        """The bank with the scales of its output channels apart from the kernels, where they differ much.
+
+        A kernel that is mixed at run time has one int8 scale, not one for each channel as constants have. Batch
+        normalisation folded into a depthwise kernel makes some channels a hundred times larger than others, and the
+        others would be rounded away. Where channels are alike, the product that follows would cost more than it saves.
+        """
+        largest = np.abs(self.kernels).max(axis=(0, 1))
+        largest[largest == 0] = 1
+        if largest.max() <= _UNEVEN * np.median(largest):
+            return self
+        return dataclasses.replace(self, kernels=self.kernels / largest, scale=largest)
 
     def largest_weight(self, routing_weights):
         """Largest absolute weight of the kernels mixed by routing weights [examples, n]."""
@@ -113,6 +130,8 @@ class MobileCondConv(keras.layers.Layer):
         else:
             apply = self._run_time_product
         outputs = apply(inputs, routing_weights)
+        if bank.scale is not None:
+            outputs = outputs * bank.scale
         if bank.biases is not None:
             outputs = outputs + tf.matmul(routing_weights, bank.biases)
         # Before the reshape, where the converter fuses both into the product.
@@ -135,21 +154,25 @@ class MobileCondConv(keras.layers.Layer):
         return forms.convolve(images, tf.constant(kernels.reshape(wide.expert_shape)), wide)
 
     def _depthwise_mixture(self, inputs, routing_weights):
-        """Every expert as a static depthwise convolution of n outputs per channel, mixed afterwards."""
-        bank, spec = self._bank, self._bank.spec
-        n = len(bank.kernels)
-        wide = dataclasses.replace(spec, filters=n * spec.filters)
-        kernels = bank.kernels.transpose(1, 2, 0).reshape(wide.expert_shape)
-        outputs = tf.reshape(forms.convolve(inputs, tf.constant(kernels), wide), (-1, spec.filters, n))
-        return tf.reduce_sum(outputs * tf.reshape(routing_weights, (1, 1, n)), axis=-1)
+        """Every expert as a static depthwise convolution of its own, their outputs mixed.
+
+        Not one convolution of n outputs per channel: LiteRT's own kernel for that, which calibrates int8, never returns
+        where n times the channels exceed about 4,800.
+        """
+        kernels = self._bank.kernels
+        return forms.mixture(inputs, routing_weights, tf.constant(kernels.reshape(len(kernels), -1)), self._bank.spec)
 
     def _run_time_convolution(self, inputs, routing_weights):
         """A convolution with the mixed kernel."""
-        kernel = self._mix(routing_weights, self._bank.kernels)
-        if self._largest_weight is not None:
-            bound = self._largest_weight
-            kernel = tf.quantization.fake_quant_with_min_max_args(kernel, -bound, bound, narrow_range=True)
+        kernel = self._bounded(self._mix(routing_weights, self._bank.kernels))
         return forms.convolve(inputs, tf.reshape(kernel, self._bank.spec.expert_shape), self._bank.spec)
+
+    def _bounded(self, kernel):
+        """The mixed kernel in its symmetric int8 range; as it is in the other modes."""
+        bound = self._largest_weight
+        if bound is None:
+            return kernel
+        return tf.quantization.fake_quant_with_min_max_args(kernel, -bound, bound, narrow_range=True)
 
     def _run_time_product(self, inputs, routing_weights):
         """A matrix product with the mixed kernel: XNNPACK takes it, and not a convolution with a run-time kernel."""
@@ -159,10 +182,10 @@ class MobileCondConv(keras.layers.Layer):
         if self._quantization == "dynamic":
             # Rows of one output channel share a scale.
             kernel = tf.reshape(self._mix(routing_weights, kernels), (1, depth, filters))
-            return tf.matmul(patches, kernel)[0]
+            return tf.reshape(tf.matmul(patches, kernel), (-1, filters))
         # XNNPACK packs a transposed kernel faster.
         kernel = tf.reshape(self._mix(routing_weights, kernels.transpose(0, 2, 1)), (1, filters, depth))
-        return tf.matmul(patches, kernel, transpose_b=True)[0]
+        return tf.reshape(tf.matmul(patches, kernel, transpose_b=True), (-1, filters))
 
     def _mix(self, routing_weights, kernels):
         """Mixes kernels [n, ...] into one, flat.

@@ -1,6 +1,7 @@
 """The network that LiteRT runs: a Keras model with its CondConv layers in the form for a phone (`mobile_layers`)."""
 
 import keras
+import numpy as np
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D
 from condconv_keras.profiling import profile
@@ -10,11 +11,12 @@ from export.mobile_layers import Bank, MobileCondConv, uses_static_kernels
 _ELEMENTWISE = ("linear", "relu", "relu6", "silu", "sigmoid", "tanh", "hard_silu", "hard_sigmoid")
 
 
-def mobile_network(model, quantization="none", static_kernels=False, images=None):
+def mobile_network(model, image_shape, quantization="none", static_kernels=False, images=None):
     """Makes the network that is converted.
 
     Args:
-        model: built functional or sequential Keras classifier with a channels_last input of known size.
+        model: built functional or sequential Keras classifier with a channels_last input.
+        image_shape: (height, width, channels) of the image that the network takes.
         quantization: name of the mode.
         static_kernels: whether CondConv layers use static kernels only.
         images: scaled images [count, height, width, channels] that int8 is calibrated on; needed for it if the model
@@ -28,6 +30,7 @@ def mobile_network(model, quantization="none", static_kernels=False, images=None
     banks = {name: Bank.of(layer, followers[name][0]) for name, layer in layers.items()}
     limits = {}
     if quantization == "int8" and not static_kernels:
+        banks = {name: bank.with_even_channels() for name, bank in banks.items()}
         limits = {name: banks[name].largest_weight(r) for name, r in _routing_weights(model, layers, images).items()}
     absorbed = {layer.name for pair in followers.values() for layer in pair if layer is not None}
 
@@ -50,11 +53,14 @@ def mobile_network(model, quantization="none", static_kernels=False, images=None
             config["implementation"] = "mixture"
         return layer.__class__.from_config(config)
 
-    image = keras.Input(batch_shape=(1, *model.input_shape[1:]))
+    image = keras.Input(batch_shape=(1, *image_shape))
     network = keras.models.clone_model(_functional(model), image, clone, _call_without_mask)
     for layer in network.layers:
         if layer.name not in layers and layer.weights:
-            layer.set_weights(model.get_layer(layer.name).get_weights())
+            weights = model.get_layer(layer.name).get_weights()
+            if quantization in ("dynamic", "int8") and isinstance(layer, keras.layers.DepthwiseConv2D):
+                weights[0] = round_keeping_sums(weights[0])
+            layer.set_weights(weights)
     if getattr(network.layers[-1], "activation", None) is keras.activations.softmax:
         network.layers[-1].activation = keras.activations.linear
     return network
@@ -72,13 +78,13 @@ def conditional_layers(model):
     }
 
 
-def multiply_adds(model, static_kernels):
+def multiply_adds(model, image_shape, static_kernels):
     """Multiply-adds of an image in the float32 network: every layer in the form that `mobile_layers` gives it.
 
     A layer that mixes its kernel costs its convolution and n for every weight, one with static kernels n convolutions.
     """
     total = 0
-    for row in profile(model).layers:
+    for row in profile(model, image_shape).layers:
         total += row.multiply_adds
         if row.mixing:
             layer = model.get_layer(row.name)
@@ -86,6 +92,26 @@ def multiply_adds(model, static_kernels):
             if uses_static_kernels(layer.spec, layer.num_experts, pixels, "none", static_kernels):
                 total += (layer.num_experts - 1) * row.convolution - row.mixing
     return total
+
+
+def round_keeping_sums(kernel):
+    """Rounds depthwise kernels [kh, kw, channels, multiplier] to the 8 bits of their channel, keeping their sums.
+
+    Neighbouring pixels are alike: what a channel's rounding errors add to its outputs is about their sum times the mean
+    of its inputs. Where the errors, each at most 1/2, would add up to more than 1/2, the values nearest to the next
+    integer are rounded the other way. The converter rounds the result to itself.
+    """
+    taps = kernel.reshape(-1, kernel.shape[-2] * kernel.shape[-1])
+    scale = np.maximum(np.abs(taps).max(axis=0), np.finfo(np.float32).tiny) / 127
+    exact = taps / scale
+    rounded = np.round(exact)
+    missing = np.round((exact - rounded).sum(axis=0))
+    direction = np.sign(missing)
+    # How far each value lies in the direction that is missing; those at the end of the range stay.
+    room = np.where(np.abs(rounded + direction) <= 127, (exact - rounded) * direction, -np.inf)
+    rank = room.argsort(axis=0)[::-1].argsort(axis=0)
+    rounded += direction * (rank < np.abs(missing))
+    return (rounded * scale).astype(kernel.dtype).reshape(kernel.shape)
 
 
 def _functional(model):

@@ -62,15 +62,23 @@ class FolderImages:
 
 
 class Photographs:
-    """Windows of the two photographs that scikit-learn ships, for models without data."""
+    """Windows of the two photographs that scikit-learn ships, for models without data.
+
+    Args:
+        trained: whether the model is. A random network may answer a few of many windows fiftyfold, and the ranges of
+            int8 would be those windows': it is calibrated on the windows that `export.untrained` sets its scales by.
+    """
+
+    def __init__(self, trained=True):
+        self._grid = {"rows": 8, "columns": 8} if trained else {}
 
     def calibration(self):
         """Yields the images."""
-        return photographs(rows=8, columns=8)
+        return photographs(**self._grid)
 
     def check(self):
         """Yields other images: the photographs are mirrored."""
-        return (window[:, ::-1] for window in photographs(rows=2, columns=4))
+        return (window[:, ::-1] for window in photographs())
 
 
 def folder_images(folder, dataset=None):
@@ -111,7 +119,7 @@ def check_images(source, preprocessing):
     return np.stack(list(found.values()))
 
 
-def photographs(rows, columns):
+def photographs(rows=2, columns=4):
     """Yields rows x columns square windows of each of scikit-learn's two photographs, uint8 [213, 213, 3]."""
     from sklearn.datasets import load_sample_images
 

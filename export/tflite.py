@@ -40,7 +40,8 @@ def tflite_bytes(model, card, quantization="none", representative=None, static_k
     if quantization == "int8" and representative is None:
         raise UserError("int8 needs representative images to take the ranges of its activations from, received none")
     scaled = None if representative is None else card.preprocessing.scale_images(representative)
-    network = mobile_network(model, quantization, static_kernels, scaled)
+    shape = (*card.preprocessing.input_size, card.preprocessing.channels)
+    network = mobile_network(model, shape, quantization, static_kernels, scaled)
     quantize = quantization == "int8"
 
     def serve(images):

@@ -4,7 +4,7 @@ import contextlib
 
 # Root mean square of what every batch normalisation puts out. Small, because there swish, sigmoid and ReLU6 are nearly
 # linear or piecewise linear: at full swing a deep random network multiplies every rounding error.
-_ROOT_MEAN_SQUARE = 0.1
+_ROOT_MEAN_SQUARE = 0.01
 
 
 def untrained_model(name, seed=0, **arguments):
@@ -31,7 +31,7 @@ def untrained_model(name, seed=0, **arguments):
     keras.utils.set_random_seed(seed)
     model = create_model(name, **arguments)
     card = registered_card(model)
-    images = prepared(photographs(rows=2, columns=4), card.preprocessing)
+    images = prepared(photographs(), card.preprocessing)
     with _scaling_batch_norm(model):
         model(card.preprocessing.scale_images(images), training=False)
     return model, card

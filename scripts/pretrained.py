@@ -18,7 +18,8 @@ MODEL = "efficientnet_lite0"
 NUM_EXPERTS = 4
 FOLDER = pathlib.Path("runs/pretrained")
 MINIMUM_CORRECT = 18
-MINIMUM_CORRECT_INT8 = 17
+# Of 8-bit weights: one photograph is a near tie, which their noise decides.
+MINIMUM_CORRECT_8_BITS = 17
 
 
 def main():
@@ -33,7 +34,8 @@ def main():
         print(report(path.stem, answers, photos))
         missed += [f"{path.stem} {name}" for name, classes in answers.items() if not _enough(name, classes, photos)]
     if missed:
-        sys.exit(f"error: expected {MINIMUM_CORRECT} photographs right, {MINIMUM_CORRECT_INT8} of int8: {missed}")
+        least = f"{MINIMUM_CORRECT} photographs right, {MINIMUM_CORRECT_8_BITS} with 8-bit weights"
+        sys.exit(f"error: expected {least}, missed by: {', '.join(missed)}")
 
 
 def write_twin(plain, path):
@@ -81,7 +83,7 @@ def report(name, answers, photos):
 
 def _enough(name, classes, photos):
     right = sum(index == _truth(photo) for photo, index in zip(photos, classes, strict=True))
-    return right >= (MINIMUM_CORRECT_INT8 if name == "TFLite int8" else MINIMUM_CORRECT)
+    return right >= (MINIMUM_CORRECT_8_BITS if name in ("TFLite dynamic", "TFLite int8") else MINIMUM_CORRECT)
 
 
 def _truth(photo):

@@ -31,5 +31,6 @@ def trained_run(tmp_path_factory):
 def exported(trained_run, tmp_path_factory):
     """The folder of the run's exports."""
     folder = tmp_path_factory.mktemp("exports") / "digits"
-    commands.run("-m", "export", f"--model={trained_run}", f"--output_dir={folder}")
+    modes = "--quantization=none,float16,dynamic,int8"
+    commands.run("-m", "export", f"--model={trained_run}", f"--output_dir={folder}", modes)
     return folder

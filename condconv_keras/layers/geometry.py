@@ -80,6 +80,8 @@ def taps(x, geometry):
     Returns:
         List of kh * kw tensors [batch, output height, output width, channels].
     """
+    if geometry.extent == geometry.strides == (1, 1):
+        return [x]
     rows, columns = geometry.output_size(*ops.shape(x)[1:3])
     x = pad(x, geometry)
     (kh, kw), (sh, sw), (dh, dw) = geometry.kernel_size, geometry.strides, geometry.dilation_rate

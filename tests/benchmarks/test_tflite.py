@@ -97,9 +97,9 @@ def test_files_are_written_and_measured(tmp_path):
         ("condconv_mobilenet_v1", twins.RUN_TIME, {"num_experts": 2}),
     ):
         source = Source(name, UNTRAINED, arguments={"width_multiplier": 0.25, **experts}, input_size=32)
-        written = twins.write_files(tmp_path, source, [form], ["dynamic"])
-        assert list(written) == ["dynamic"] and list(written["dynamic"]) == [form]
-        files |= written["dynamic"]
+        written = twins.write_files(tmp_path, source, [form], "dynamic")
+        assert list(written) == [form]
+        files |= written
     for path in files.values():
         assert LiteRTModel(path).input.shape == (1, 32, 32, 3)
     (found,) = twins.measure("condconv_mobilenet_v1", "dynamic", files, threads=1, rounds=4)

@@ -1,0 +1,177 @@
+"""The network for the phone computes what the Keras model computes, in every form."""
+
+import keras
+import numpy as np
+import pytest
+
+from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
+from condconv_keras.profiling import profile
+from export import mobile_layers
+from export.mobile_layers import MobileCondConv
+from export.mobile_network import mobile_network, multiply_adds, round_keeping_sums
+from models import create_model
+from tests.models.randomise import randomise
+
+_RNG = np.random.default_rng(0)
+
+
+def images(shape=(12, 10, 6), count=3):
+    return _RNG.normal(size=(count, *shape)).astype("float32")
+
+
+def one_layer(layer, *, normalisation=None, activation=None, own_router=True, shape=(12, 10, 6)):
+    """A classifier around one CondConv layer, with random weights."""
+    x = inputs = keras.Input(shape)
+    x = layer(x) if own_router else layer(x, Routing(layer.num_experts)(x))
+    if normalisation is not None:
+        x = normalisation(x)
+    if activation is not None:
+        x = keras.layers.Activation(activation)(x)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    randomise(model)
+    return model
+
+
+def assert_equal(model, inputs, **options):
+    network = mobile_network(model, model.input_shape[1:], **options)
+    actual = np.concatenate([network(image[None], training=False) for image in inputs])
+    expected = np.asarray(model(inputs, training=False))
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+    return network
+
+
+LAYERS = {
+    "1x1": lambda: CondConv2D(8, 1, num_experts=3),
+    "1x1 of stride 2": lambda: CondConv2D(8, 1, num_experts=3, strides=2, use_bias=False),
+    "3x3": lambda: CondConv2D(8, 3, num_experts=3, padding="same", use_bias=False),
+    "3x3 of stride 2": lambda: CondConv2D(8, 3, num_experts=3, padding="same", strides=2),
+    "5x3, dilated": lambda: CondConv2D(7, (5, 3), num_experts=2, dilation_rate=2),
+    "depthwise 3x3": lambda: DepthwiseCondConv2D(3, num_experts=3, padding="same"),
+    "depthwise 5x5 of stride 2": lambda: DepthwiseCondConv2D(5, num_experts=3, strides=2, use_bias=False),
+    "depthwise with a multiplier": lambda: DepthwiseCondConv2D(3, num_experts=3, depth_multiplier=2),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("form", ["run time", "dynamic", "static"])
+def test_each_layer_equals_its_keras_layer(name, form, monkeypatch):
+    # Otherwise the few pixels of these images would make every form the static one.
+    monkeypatch.setattr(mobile_layers, "_MIXTURE_PIXELS", dict.fromkeys(mobile_layers._MIXTURE_PIXELS, 0))
+    model = one_layer(LAYERS[name](), normalisation=keras.layers.BatchNormalization(), activation="relu6")
+    quantization = "dynamic" if form == "dynamic" else "none"
+    assert_equal(model, images(), quantization=quantization, static_kernels=form == "static")
+
+
+@pytest.mark.parametrize("name", ["1x1", "3x3", "depthwise 3x3"])
+def test_int8_kernels_keep_eight_bits(name, monkeypatch):
+    monkeypatch.setattr(mobile_layers, "_MIXTURE_PIXELS", dict.fromkeys(mobile_layers._MIXTURE_PIXELS, 0))
+    model = one_layer(LAYERS[name](), normalisation=keras.layers.BatchNormalization())
+    inputs = images()
+    network = mobile_network(model, inputs.shape[1:], "int8", images=inputs)
+    actual = np.concatenate([network(image[None], training=False) for image in inputs])
+    expected = np.asarray(model(inputs, training=False))
+    error = np.abs(actual - expected).max() / np.abs(expected).max()
+    # Not equal, as the kernels are rounded to 255 levels; not further away than that explains.
+    assert 1e-5 < error < 0.03
+
+
+def test_int8_kernels_of_uneven_channels_keep_the_small_ones(monkeypatch):
+    monkeypatch.setattr(mobile_layers, "_MIXTURE_PIXELS", dict.fromkeys(mobile_layers._MIXTURE_PIXELS, 0))
+    model = one_layer(DepthwiseCondConv2D(3, num_experts=3), normalisation=keras.layers.BatchNormalization())
+    model.layers[2].gamma.assign([100, 1, 1, 1, 1, 1])
+    inputs = images()
+    network = mobile_network(model, inputs.shape[1:], "int8", images=inputs)
+    actual = np.concatenate([network(image[None], training=False) for image in inputs])
+    expected = np.asarray(model(inputs, training=False))
+    # With one scale for all channels the five small ones would be off by a fifth and more.
+    np.testing.assert_allclose(actual, expected, atol=0.03 * np.abs(expected[:, 1:]).max(), rtol=0.03)
+
+
+def test_depthwise_rounding_keeps_the_sums():
+    kernel = _RNG.normal(size=(3, 3, 64, 2)).astype("float32")
+    rounded = round_keeping_sums(kernel)
+    step = np.abs(kernel).max(axis=(0, 1)) / 127
+    levels = rounded / step
+    np.testing.assert_allclose(levels, np.round(levels), atol=1e-3)
+    assert np.abs(levels).max() <= 127.001
+    assert (np.abs(rounded - kernel) <= 1.001 * step).all()
+    assert (np.abs((rounded - kernel).sum(axis=(0, 1))) <= 0.501 * step).all()
+    plain = np.round(kernel / step) * step
+    assert (np.abs((plain - kernel).sum(axis=(0, 1))) > 0.501 * step).any()
+
+
+@pytest.mark.parametrize(
+    "normalisation",
+    [
+        None,
+        lambda: keras.layers.BatchNormalization(scale=False),
+        lambda: keras.layers.BatchNormalization(center=False, epsilon=0.1),
+        # Not over channels: stays a layer of its own.
+        lambda: keras.layers.BatchNormalization(axis=1),
+    ],
+)
+@pytest.mark.parametrize("activation", [None, "silu", "softmax"])
+def test_what_follows_is_folded_in_only_where_it_is_equal(normalisation, activation):
+    layer = CondConv2D(8, 1, num_experts=3, use_bias=True)
+    model = one_layer(layer, normalisation=normalisation and normalisation(), activation=activation)
+    network = assert_equal(model, images())
+    folded = normalisation is not None and model.layers[2].axis == -1
+    kept = any(isinstance(layer, keras.layers.BatchNormalization) for layer in network.layers)
+    assert kept == (normalisation is not None and not folded)
+
+
+def test_an_output_with_two_readers_is_not_folded():
+    x = inputs = keras.Input((8, 8, 4))
+    y = CondConv2D(4, 1, num_experts=2)(x)
+    z = keras.layers.BatchNormalization()(y)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(keras.layers.Add()([y, z])))
+    randomise(model)
+    assert_equal(model, images((8, 8, 4)))
+
+
+@pytest.mark.parametrize("options", [{"groups": 2}, {"data_format": "channels_first"}])
+def test_layers_without_a_form_for_the_phone_stay(options):
+    layer = CondConv2D(8, 3, num_experts=2, padding="same", **options)
+    model = one_layer(layer)
+    network = assert_equal(model, images())
+    assert not any(isinstance(layer, MobileCondConv) for layer in network.layers)
+
+
+@pytest.mark.parametrize("own_router", [True, False])
+def test_routers(own_router):
+    assert_equal(one_layer(CondConv2D(8, 3, num_experts=3), own_router=own_router), images())
+
+
+def test_a_softmax_head_gives_its_logits():
+    model = create_model("condconv_mobilenet_v1", width_multiplier=0.25, num_experts=2, classes=5,
+                         input_shape=(32, 32, 3), classifier_activation="softmax")  # fmt: skip
+    randomise(model)
+    inputs = images((32, 32, 3))
+    logits = np.concatenate([mobile_network(model, (32, 32, 3))(image[None], training=False) for image in inputs])
+    np.testing.assert_allclose(keras.ops.softmax(logits), model(inputs), rtol=1e-4, atol=1e-6)
+
+
+def test_the_model_is_left_as_it_was():
+    model = one_layer(CondConv2D(8, 3, num_experts=3), normalisation=keras.layers.BatchNormalization())
+    before, nodes = model.get_weights(), [len(layer._inbound_nodes) for layer in model.layers]
+    mobile_network(model, (12, 10, 6), static_kernels=True)
+    assert nodes == [len(layer._inbound_nodes) for layer in model.layers]
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_multiply_adds_by_hand():
+    # 16 pixels, 8 to 4 channels, 3 experts: more experts times pixels (48) than static kernels are worth.
+    model = one_layer(CondConv2D(4, 1, num_experts=3, use_bias=False), shape=(4, 4, 8))
+    routing = 8 * 3
+    assert multiply_adds(model, model.input_shape[1:], static_kernels=False) == 16 * 8 * 4 + 3 * 8 * 4 + routing
+    assert multiply_adds(model, model.input_shape[1:], static_kernels=True) == 3 * 16 * 8 * 4 + routing
+    # 4 pixels: every expert is applied anyway.
+    model = one_layer(CondConv2D(4, 1, num_experts=3, use_bias=False), shape=(2, 2, 8))
+    assert multiply_adds(model, model.input_shape[1:], static_kernels=False) == 3 * 4 * 8 * 4 + routing
+    plain = create_model("mobilenet_v1", width_multiplier=0.25, input_shape=(32, 32, 3))
+    assert (
+        multiply_adds(plain, (32, 32, 3), False)
+        == multiply_adds(plain, (32, 32, 3), True)
+        == profile(plain).multiply_adds
+    )

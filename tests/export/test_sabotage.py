@@ -1,0 +1,78 @@
+"""The gate refuses exports that are broken on purpose, as an exporter without it would have written them."""
+
+import pytest
+
+from condconv_keras.errors import UserError
+from export import mobile_layers
+from export.gate import Gate
+from export.manifest import write_cards
+from export.modes import TFLITE_MODES
+from export.representative import Photographs, check_images, prepared
+from export.tflite import tflite_bytes
+from export.untrained import untrained_model
+
+
+@pytest.fixture(scope="module")
+def network():
+    arguments = {"width_multiplier": 0.25, "num_experts": 2, "classes": 10, "input_shape": (64, 64, 3)}
+    return untrained_model("condconv_mobilenet_v1", **arguments)
+
+
+@pytest.fixture
+def check(network, tmp_path):
+    """Exports the network in a mode and lets the gate look at the file."""
+    model, card = network
+    photographs = Photographs(trained=False)
+
+    def export_and_check(quantization):
+        mode = TFLITE_MODES[quantization]
+        calibration = prepared(photographs.calibration(), card.preprocessing)
+        path = tmp_path / mode.file_name
+        write_cards(tmp_path, card)
+        path.write_bytes(tflite_bytes(model, card, quantization, calibration))
+        return Gate(model, card, check_images(photographs, card.preprocessing)).check(path, mode)[0]
+
+    return export_and_check
+
+
+@pytest.fixture
+def run_time_kernels(monkeypatch):
+    """At this size every other form would be chosen."""
+    monkeypatch.setattr(mobile_layers, "_MIXTURE_PIXELS", dict.fromkeys(mobile_layers._MIXTURE_PIXELS, 0))
+
+
+def test_int8_kernels_without_a_symmetric_range_are_refused(check, run_time_kernels, monkeypatch):
+    assert check("int8").snr_db >= 20
+    # As a stock conversion has it: the range of a run-time kernel is not symmetric, its zero point not 0.
+    monkeypatch.setattr(mobile_layers.MobileCondConv, "_bounded", lambda self, kernel: kernel)
+    with pytest.raises(UserError, match=r"model_int8\.tflite.*(SNR|zero_point)"):
+        check("int8")
+
+
+def test_experts_in_the_wrong_order_are_refused(check, monkeypatch):
+    assert check("none").relative_error <= 1e-4
+    right = mobile_layers.MobileCondConv.call
+
+    def wrong(self, inputs, routing_weights=None):
+        return right(self, inputs, routing_weights[:, ::-1])
+
+    monkeypatch.setattr(mobile_layers.MobileCondConv, "call", wrong)
+    with pytest.raises(UserError, match=r"model\.tflite differs from the Keras model .*relative error"):
+        check("none")
+
+
+def test_a_folded_shift_that_is_left_out_is_refused(check, network, monkeypatch):
+    model, _ = network
+    beta = model.get_layer("block_8_pointwise_bn").beta
+    before = beta.numpy()
+    beta.assign(before + 0.1)
+    try:
+        assert check("none").relative_error <= 1e-4
+        of = mobile_layers.Bank.of
+        monkeypatch.setattr(
+            mobile_layers.Bank, "of", lambda *layers: mobile_layers.dataclasses.replace(of(*layers), shift=None)
+        )
+        with pytest.raises(UserError, match=r"model\.tflite differs from the Keras model"):
+            check("none")
+    finally:
+        beta.assign(before)

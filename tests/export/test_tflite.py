@@ -1,0 +1,96 @@
+"""What a `.tflite` file is made of: operators, sizes, signature, input types."""
+
+import collections
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+from tensorflow.lite.tools import flatbuffer_utils
+
+from condconv_keras.errors import UserError
+from condconv_keras.predictors import keras_predict
+from export.representative import Photographs, prepared
+from export.tflite import tflite_bytes
+from export.untrained import untrained_model
+
+MODES = ["none", "float16", "dynamic", "int8"]
+
+
+@pytest.fixture(scope="module")
+def network():
+    arguments = {"width_multiplier": 0.5, "num_experts": 4, "classes": 10, "input_shape": (96, 96, 3)}
+    model, card = untrained_model("condconv_mobilenet_v1", **arguments)
+    return model, card, prepared(Photographs(trained=False).calibration(), card.preprocessing)
+
+
+@pytest.fixture(scope="module")
+def files(network):
+    model, card, images = network
+    return {mode: tflite_bytes(model, card, mode, images) for mode in MODES}
+
+
+def run(content, image):
+    runner = Interpreter(model_content=content, num_threads=1).get_signature_runner("serving_default")
+    return {name: np.array(value) for name, value in runner(images=image).items()}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_builtin_operators_only(files, mode):
+    file = flatbuffer_utils.read_model_from_bytearray(bytearray(files[mode]))
+    operators = collections.Counter(
+        flatbuffer_utils.opcode_to_name(file, operator.opcodeIndex) for operator in file.subgraphs[0].operators
+    )
+    assert None not in operators and "CUSTOM" not in operators and "VAR_HANDLE" not in operators
+    assert all(code.customCode is None for code in file.operatorCodes)
+    assert operators["SOFTMAX"] == 1
+
+
+def test_sizes_are_those_of_the_weights(network, files):
+    weights = network[0].count_params()
+    # A byte for every weight, and at most a tenth more for scales, zero points and the graph.
+    assert len(files["none"]) == pytest.approx(4 * weights, rel=0.03)
+    assert len(files["float16"]) == pytest.approx(2 * weights, rel=0.04)
+    assert weights < len(files["dynamic"]) < 1.15 * weights
+    assert weights < len(files["int8"]) < 1.15 * weights
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_signature(network, files, mode):
+    model, card, images = network
+    dtype = np.uint8 if mode == "int8" else np.float32
+    image = np.round(images[:1])
+    answer = run(files[mode], image.astype(dtype))
+    assert list(answer) == ["probabilities"]
+    assert answer["probabilities"].dtype == np.float32
+    np.testing.assert_allclose(answer["probabilities"].sum(), 1, rtol=1e-5)
+    expected = keras_predict(model, card)(image)
+    np.testing.assert_allclose(answer["probabilities"], expected, rtol=0.05)
+    if mode == "none":
+        np.testing.assert_allclose(answer["probabilities"], expected, rtol=1e-5)
+
+
+def test_int8_input_is_the_pixel_less_128(network, files):
+    model, card, images = network
+    pixels = np.round(images[:1]).astype(np.uint8)
+    content = tflite_bytes(model, card, "int8", images, int8_input="int8")
+    details = Interpreter(model_content=content).get_input_details()[0]
+    assert (details["dtype"], details["quantization"]) == (np.int8, (1.0, -128))
+    shifted = (pixels.astype(np.int16) - 128).astype(np.int8)
+    np.testing.assert_array_equal(run(content, shifted)["probabilities"], run(files["int8"], pixels)["probabilities"])
+
+
+def test_int8_without_images_is_refused(network):
+    with pytest.raises(UserError, match="int8 needs representative images"):
+        tflite_bytes(network[0], network[1], "int8")
+
+
+def test_static_kernels_have_constants_only(network):
+    model, card, images = network
+    content = tflite_bytes(model, card, static_kernels=True)
+    file = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    graph = file.subgraphs[0]
+    for operator in graph.operators:
+        if flatbuffer_utils.opcode_to_name(file, operator.opcodeIndex) in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+            assert file.buffers[graph.tensors[operator.inputs[1]].buffer].data is not None
+    answer = run(content, images[:1])["probabilities"]
+    np.testing.assert_allclose(answer, keras_predict(model, card)(images[:1]), rtol=1e-5)

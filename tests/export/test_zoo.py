@@ -1,0 +1,40 @@
+"""Every registered network exports in every mode and answers as Keras does: small in `make test`, full size slow."""
+
+import pytest
+
+from export.gate import Gate
+from export.manifest import write_cards
+from export.modes import TFLITE_MODES
+from export.representative import Photographs, check_images, prepared
+from export.tflite import tflite_bytes
+from export.untrained import untrained_model
+from models import list_models
+
+# A family each; what they share is exported once.
+SMALL = ["condconv_mobilenet_v2", "condconv_mnasnet_a1", "condconv_efficientnet_lite0"]
+
+
+def assert_every_mode_passes(name, tmp_path, **arguments):
+    model, card = untrained_model(name, **arguments)
+    photographs = Photographs(trained=False)
+    gate = Gate(model, card, check_images(photographs, card.preprocessing))
+    calibration = prepared(photographs.calibration(), card.preprocessing)
+    write_cards(tmp_path, card)
+    for mode in TFLITE_MODES.values():
+        path = tmp_path / mode.file_name
+        path.write_bytes(tflite_bytes(model, card, mode.name, calibration))
+        comparison, _ = gate.check(path, mode)
+        print(name, mode.name, path.stat().st_size, comparison)
+        path.unlink()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_small_networks(name, tmp_path):
+    width = {} if "efficientnet" in name else {"width_multiplier": 0.35}
+    assert_every_mode_passes(name, tmp_path, num_experts=2, classes=10, input_shape=(64, 64, 3), **width)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list_models())
+def test_every_network_at_full_size(name, tmp_path):
+    assert_every_mode_passes(name, tmp_path)
