@@ -25,8 +25,6 @@ from scripts.commands import call
 MODES = {"SavedModel": SAVED_MODEL, **{f"TFLite {name}": mode for name, mode in TFLITE_MODES.items()}}
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("output_dir", None, "Folder for the exported files and the results.", required=True)
-flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS data sets; default: each run's.")
 
 
 def main(argv):
@@ -160,4 +158,7 @@ def _cell(form):
 
 
 if __name__ == "__main__":
+    # Not on import: a process may import several scripts, and absl wants every flag defined once.
+    flags.DEFINE_string("output_dir", None, "Folder for the exported files and the results.", required=True)
+    flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS data sets; default: each run's.")
     cli.run(main)

@@ -168,7 +168,9 @@ def test_channels_first_computes_what_channels_last_does(name):
         actual = first(np.transpose(images(32), (0, 3, 1, 2)))
     finally:
         keras.config.set_image_data_format("channels_last")
-    np.testing.assert_allclose(actual, last(images(32)), rtol=1e-4, atol=1e-4)
+    expected = np.asarray(last(images(32)))
+    # The wide random weights multiply rounding; a wrong layout would be off by as much as the logits themselves.
+    np.testing.assert_allclose(actual, expected, atol=1e-3 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("width", [0.1, 0.3])
