@@ -1,6 +1,7 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and their hashes."""
 
 import contextlib
+import hashlib
 import os
 import pathlib
 import shutil
@@ -75,3 +76,9 @@ def whole_folder(path):
         os.replace(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def file_hash(path, algorithm="sha256"):
+    """Returns the hash of a file's content in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()

@@ -168,7 +168,7 @@ def keras_predict(model, card):
     """Returns the `predict` function of a Keras classifier."""
     import tensorflow as tf
 
-    shape = (None, *card.preprocessing.input_size, card.preprocessing.channels)
+    shape = (None, *card.preprocessing.input_shape)
     function = tf.function(
         lambda images: probabilities(model, card, images), input_signature=[tf.TensorSpec(shape, tf.float32)]
     )
@@ -191,7 +191,7 @@ def _tflite(path, card, num_threads):
     from condconv_keras.litert import LiteRTModel
 
     model = LiteRTModel(path, num_threads)
-    expected = (1, *card.preprocessing.input_size, card.preprocessing.channels), (1, len(card.class_names))
+    expected = (1, *card.preprocessing.input_shape), (1, len(card.class_names))
     received = model.input.shape, model.output.shape
     if received != expected:
         raise UserError(

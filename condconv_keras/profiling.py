@@ -22,6 +22,7 @@ import math
 import keras
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
+from condconv_keras.wrapped_call import wrapped_call
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -143,42 +144,32 @@ def _recorded_calls(model):
         for layer in _all_layers(model):
             count = _counting_rule(layer)
             if count is not None:
-                stack.enter_context(_recorded_call(layer, count, rows))
+                stack.enter_context(wrapped_call(layer, _recorder(layer, count, rows)))
         yield rows
 
 
-@contextlib.contextmanager
-def _recorded_call(layer, count, rows):
-    call = layer.call
-
-    @functools.wraps(call)
-    def recorded(*args, **kwargs):
-        outputs = call(*args, **kwargs)
-        inputs = [tuple(x.shape) for x in keras.tree.flatten((args, kwargs)) if hasattr(x, "shape")]
-        output = tuple(outputs.shape)
-        cost = count(layer, inputs, output)
-        rows.append(
-            LayerProfile(
-                name=layer.name,
-                type=type(layer).__name__,
-                input_shape=inputs[0],
-                output_shape=output,
-                **dataclasses.asdict(cost),
+def _recorder(layer, count, rows):
+    def wrap(call):
+        @functools.wraps(call)
+        def recorded(*args, **kwargs):
+            outputs = call(*args, **kwargs)
+            inputs = [tuple(x.shape) for x in keras.tree.flatten((args, kwargs)) if hasattr(x, "shape")]
+            output = tuple(outputs.shape)
+            cost = count(layer, inputs, output)
+            rows.append(
+                LayerProfile(
+                    name=layer.name,
+                    type=type(layer).__name__,
+                    input_shape=inputs[0],
+                    output_shape=output,
+                    **dataclasses.asdict(cost),
+                )
             )
-        )
-        return outputs
+            return outputs
 
-    # An attribute of the instance hides the method of the class; Keras' own attribute tracking is bypassed.
-    attributes = vars(layer)
-    before = attributes.get("call")
-    attributes["call"] = recorded
-    try:
-        yield
-    finally:
-        if before is None:
-            del attributes["call"]
-        else:
-            attributes["call"] = before
+        return recorded
+
+    return wrap
 
 
 def _counting_rule(layer):

@@ -112,8 +112,9 @@ def _multiply_adds(model, preprocessing):
     """Multiply-adds of an image with kernels that are mixed at run time, and with static ones."""
     from export.mobile_network import multiply_adds
 
-    shape = (*preprocessing.input_size, preprocessing.channels)
-    run_time, static = (multiply_adds(model, shape, static_kernels=static) for static in (False, True))
+    run_time, static = (
+        multiply_adds(model, preprocessing.input_shape, static_kernels=static) for static in (False, True)
+    )
     if run_time == static:
         raise UserError("--static_kernels is for CondConv models, this one is plain")
     return {"run_time_kernels": run_time, "static_kernels": static, "ratio": round(static / run_time, 3)}

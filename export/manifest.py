@@ -7,6 +7,7 @@ import pathlib
 import platform
 import tomllib
 
+from condconv_keras.files import file_hash
 from condconv_keras.model_card import FILE_NAME
 from export.modes import SAVED_MODEL
 
@@ -33,25 +34,23 @@ def write_cards(folder, card, facts=None):
         (place / LABELS).write_text(card.labels, encoding="utf-8")
 
 
-def export_facts(card, source, files, **others):
+def export_facts(card, source, files):
     """Returns what `model.json` says of an export besides the card.
 
     Args:
         card: `ModelCard`.
         source: `export.source.Source`.
         files: list of dicts as `file_facts` returns them, with the figures of the gate.
-        others: further facts.
     """
     return {
         "source": source.to_dict(),
         "input": {
             "name": "images",
-            "shape": [*card.preprocessing.input_size, card.preprocessing.channels],
+            "shape": list(card.preprocessing.input_shape),
             "range": [0, 255],
             "scaled_inside": True,
         },
         "outputs": {"probabilities": [len(card.class_names)]},
-        **others,
         "files": files,
         "versions": _versions(),
     }
@@ -80,9 +79,9 @@ def sha256(path):
     without `assets.extra`, which TensorFlow does not read and where this hash itself is written.
     """
     if path.is_file():
-        return _digest(path)
+        return file_hash(path)
     names = sorted(f"./{file.relative_to(path).as_posix()}" for file in _files(path))
-    return hashlib.sha256("".join(f"{_digest(path / name)}  {name}\n" for name in names).encode()).hexdigest()
+    return hashlib.sha256("".join(f"{file_hash(path / name)}  {name}\n" for name in names).encode()).hexdigest()
 
 
 def _input(path, mode):
@@ -107,8 +106,3 @@ def _files(path):
     if path.is_file():
         return [path]
     return [file for file in path.rglob("*") if file.is_file() and _EXTRA not in file.parts]
-
-
-def _digest(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

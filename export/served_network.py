@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
 from condconv_keras.predictors import probabilities
+from condconv_keras.wrapped_call import wrapped_call
 
 
 def trace_network(model, card):
@@ -26,7 +27,7 @@ def trace_network(model, card):
         with [batch, num_experts] by layer, empty for a plain model.
     """
     preprocessing = card.preprocessing
-    shape = (*preprocessing.input_size, preprocessing.channels)
+    shape = preprocessing.input_shape
     routers, classifier = _routers(model), _classifier(model)
 
     def compute(images):
@@ -87,17 +88,16 @@ def _by_unique_name(pairs):
 @contextlib.contextmanager
 def _recorded_calls(layer):
     """While open, every call of the layer appends (first input, output) to the list that is yielded."""
-    calls, call, attributes = [], layer.call, vars(layer)
+    calls = []
 
-    @functools.wraps(call)
-    def recorded(inputs, *args, **kwargs):
-        outputs = call(inputs, *args, **kwargs)
-        calls.append((inputs, outputs))
-        return outputs
+    def wrap(call):
+        @functools.wraps(call)
+        def recorded(inputs, *args, **kwargs):
+            outputs = call(inputs, *args, **kwargs)
+            calls.append((inputs, outputs))
+            return outputs
 
-    # An attribute of the instance hides the method of the class; Keras' own attribute tracking is bypassed.
-    attributes["call"] = recorded
-    try:
+        return recorded
+
+    with wrapped_call(layer, wrap):
         yield calls
-    finally:
-        del attributes["call"]

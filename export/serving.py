@@ -21,7 +21,7 @@ def endpoints(model, card, class_names):
     """
     # Every endpoint calls this one trace, so that the network is saved once.
     network = trace_network(model, card)
-    shape = (None, *card.preprocessing.input_size, card.preprocessing.channels)
+    shape = (None, *card.preprocessing.input_shape)
     float_images, uint8_images = (tf.TensorSpec(shape, dtype, name="images") for dtype in (tf.float32, tf.uint8))
 
     def outputs(kind, images):
@@ -85,7 +85,7 @@ def decode_images(image_bytes, preprocessing):
         .ignore_errors()
     )
     # Nothing decoded would be no batch: a last image, dropped again, makes it one.
-    last = (count, tf.zeros((*preprocessing.input_size, preprocessing.channels)))
+    last = (count, tf.zeros(preprocessing.input_shape))
     batches = decoded.concatenate(tf.data.Dataset.from_tensors(last)).batch(count + 1)
     positions, images = batches.get_single_element()
     undecoded = tf.sets.difference(tf.range(count)[None], positions[None]).values

@@ -1,11 +1,11 @@
 """What is exported: a run, a `.keras` file, or a registered model with published or random weights."""
 
 import dataclasses
-import hashlib
 import pathlib
 from collections.abc import Mapping
 
 from condconv_keras.errors import UserError, one_line
+from condconv_keras.files import file_hash
 from condconv_keras.predictors import load_classifier, model_kind
 from condconv_keras.training.config import TrainConfig
 from condconv_keras.training.run_folder import RunFolder
@@ -66,8 +66,7 @@ class Source:
             facts["arguments"] = dict(self.arguments)
         if not self.is_trained:
             return {**facts, "seed": self.seed}  # the input's size is that of the card
-        with open(self._file(), "rb") as file:
-            return {**facts, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+        return {**facts, "sha256": file_hash(self._file())}
 
     def _file(self):
         """The `.keras` file; published weights are downloaded and converted once."""

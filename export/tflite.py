@@ -5,9 +5,8 @@ import io
 import tempfile
 
 from condconv_keras.errors import UserError
+from condconv_keras.litert import INPUT, OUTPUT, SIGNATURE
 from export.mobile_network import mobile_network
-
-_SIGNATURE = "serving_default"
 
 
 def tflite_bytes(model, card, quantization="none", representative=None, static_kernels=False, int8_input="uint8"):
@@ -40,8 +39,7 @@ def tflite_bytes(model, card, quantization="none", representative=None, static_k
     if quantization == "int8" and representative is None:
         raise UserError("int8 needs representative images to take the ranges of its activations from, received none")
     scaled = None if representative is None else card.preprocessing.scale_images(representative)
-    shape = (*card.preprocessing.input_size, card.preprocessing.channels)
-    network = mobile_network(model, shape, quantization, static_kernels, scaled)
+    network = mobile_network(model, card.preprocessing.input_shape, quantization, static_kernels, scaled)
     quantize = quantization == "int8"
 
     def serve(images):
@@ -49,11 +47,11 @@ def tflite_bytes(model, card, quantization="none", representative=None, static_k
             # Fixes the input's scale at 1: its quantised values are pixels.
             images = tf.quantization.fake_quant_with_min_max_args(images, 0, 255)
         logits = network(card.preprocessing.scale_images(images), training=False)
-        return {"logits": logits} if quantize else {"probabilities": tf.nn.softmax(logits)}
+        return {"logits": logits} if quantize else {OUTPUT: tf.nn.softmax(logits)}
 
     with tempfile.TemporaryDirectory() as folder:
         _write_batch_of_one(serve, network.input_shape, folder)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[_SIGNATURE])
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         _set_quantization(converter, quantization, representative, int8_input)
         try:
@@ -71,7 +69,7 @@ def _write_batch_of_one(serve, shape, folder):
     import tensorflow as tf
 
     archive = keras.export.ExportArchive()
-    archive.add_endpoint("serve", serve, input_signature=[tf.TensorSpec(shape, tf.float32, name="images")])
+    archive.add_endpoint("serve", serve, input_signature=[tf.TensorSpec(shape, tf.float32, name=INPUT)])
     with contextlib.redirect_stdout(io.StringIO()):
         archive.write_out(folder, verbose=False)
 
@@ -87,7 +85,7 @@ def _set_quantization(converter, quantization, representative, int8_input):
     elif quantization == "int8":
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = getattr(tf, int8_input)
-        converter.representative_dataset = lambda: ({"images": image[None]} for image in representative)
+        converter.representative_dataset = lambda: ({INPUT: image[None]} for image in representative)
 
 
 def _with_softmax(content):
@@ -100,7 +98,7 @@ def _with_softmax(content):
     logits = graph.tensors[output.tensorIndex]
     probabilities = schema.TensorT()
     # Buffer 0 is the empty one.
-    probabilities.name, probabilities.type, probabilities.buffer = b"probabilities", schema.TensorType.FLOAT32, 0
+    probabilities.name, probabilities.type, probabilities.buffer = OUTPUT.encode(), schema.TensorType.FLOAT32, 0
     probabilities.shape, probabilities.shapeSignature = logits.shape, logits.shapeSignature
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.SOFTMAX
@@ -115,5 +113,5 @@ def _with_softmax(content):
     graph.operators.append(softmax)
     graph.tensors.append(probabilities)
     graph.outputs = softmax.outputs
-    output.name, output.tensorIndex = b"probabilities", softmax.outputs[0]
+    output.name, output.tensorIndex = OUTPUT.encode(), softmax.outputs[0]
     return bytes(flatbuffer_utils.convert_object_to_bytearray(file))

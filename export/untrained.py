@@ -1,6 +1,7 @@
 """A registered network with random weights, to learn the size and the latency of its files before it is trained."""
 
 import contextlib
+import functools
 
 # Root mean square of what every batch normalisation puts out. Small, because there swish, sigmoid and ReLU6 are nearly
 # linear or piecewise linear: at full swing a deep random network multiplies every rounding error.
@@ -42,21 +43,23 @@ def _scaling_batch_norm(model):
     """Lets every batch normalisation take its scale from the images that pass through."""
     import keras
 
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
-    for layer in layers:
-        layer.call = _scaling_call(layer, layer.call)
-    yield
-    for layer in layers:
-        del layer.call  # the class's own shows again
+    from condconv_keras.wrapped_call import wrapped_call
+
+    with contextlib.ExitStack() as stack:
+        for layer in model._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                stack.enter_context(wrapped_call(layer, functools.partial(_scaling_call, layer)))
+        yield
 
 
 def _scaling_call(layer, call):
     from keras import ops
 
-    def scaling_call(inputs, **options):
+    @functools.wraps(call)
+    def scaling_call(inputs, *args, **kwargs):
         # One number for all channels: to scale up the faint ones would scale up their rounding errors.
         variance = ops.mean(ops.square(inputs)) / _ROOT_MEAN_SQUARE**2
         layer.moving_variance.assign(ops.full_like(layer.moving_variance, variance))
-        return call(inputs, **options)
+        return call(inputs, *args, **kwargs)
 
     return scaling_call

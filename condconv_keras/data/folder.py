@@ -12,10 +12,10 @@ from absl import logging
 
 from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT, ImageDataset, slice_records
 from condconv_keras.data.decoding import decode_image
+from condconv_keras.data.image_files import EXTENSIONS, image_paths
 from condconv_keras.data.imagenet import readable
 from condconv_keras.errors import UserError, op_reason
 
-EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 CHANNELS = 3
 SPLIT_SEED = 0
 PROGRESS_FROM = 300  # files; fewer are checked in a moment
@@ -123,19 +123,11 @@ def _list_images(folder, class_names):
     """Returns the `_Image`s of a split, sorted by class and path; raises a `UserError` for an empty class."""
     images = []
     for label, name in enumerate(class_names):
-        paths = sorted(_image_paths(folder / name))
+        paths = sorted(image_paths(folder / name))
         if not paths:
             raise UserError(f"no image ({', '.join(EXTENSIONS)}) in the class folder {str(folder / name)!r}")
         images += [_Image(path, label) for path in paths]
     return images
-
-
-def _image_paths(folder):
-    for directory, sub_folders, files in os.walk(folder):
-        sub_folders[:] = [name for name in sub_folders if not name.startswith(".")]
-        for name in files:
-            if not name.startswith(".") and name.lower().endswith(EXTENSIONS):
-                yield os.path.join(directory, name)
 
 
 def _hold_out(images, class_names, fraction):

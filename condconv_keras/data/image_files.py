@@ -1,10 +1,11 @@
-"""Image files by path, without labels."""
+"""Image files by path."""
 
 import os
 import pathlib
 
-from condconv_keras.data.folder import EXTENSIONS
 from condconv_keras.errors import UserError
+
+EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 
 
 def find_images(arguments):
@@ -25,7 +26,7 @@ def find_images(arguments):
     paths = []
     for argument in map(pathlib.Path, arguments):
         if argument.is_dir():
-            found = sorted(_images_below(argument))
+            found = sorted(map(pathlib.Path, image_paths(argument)))
             if not found:
                 raise UserError(f"the folder {str(argument)!r} has no image ({', '.join(EXTENSIONS)})")
             paths += found
@@ -36,9 +37,10 @@ def find_images(arguments):
     return paths
 
 
-def _images_below(folder):
+def image_paths(folder):
+    """Yields the paths of the image files below a folder as strings, in no order; hidden ones are passed over."""
     for directory, sub_folders, files in os.walk(folder):
         sub_folders[:] = [name for name in sub_folders if not name.startswith(".")]
         for name in files:
             if not name.startswith(".") and name.lower().endswith(EXTENSIONS):
-                yield pathlib.Path(directory, name)
+                yield os.path.join(directory, name)

@@ -181,7 +181,7 @@ def _fillers(preprocessing):
     """Endless examples that only fill up a batch."""
     import tensorflow as tf
 
-    image = tf.zeros((*preprocessing.input_size, preprocessing.channels))
+    image = tf.zeros(preprocessing.input_shape)
     return tf.data.Dataset.from_tensors((image, tf.constant(FILLER_LABEL))).repeat()
 
 

@@ -53,6 +53,11 @@ class Preprocessing:
         if not 0 < self.crop_fraction <= 1:
             raise ValueError(f"`crop_fraction` is in (0, 1]. Received: {self.crop_fraction!r}")
 
+    @property
+    def input_shape(self):
+        """`(height, width, channels)` of the model's input."""
+        return (*self.input_size, self.channels)
+
     def to_dict(self):
         """Returns the fields as a dict that JSON can hold."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
@@ -99,7 +104,7 @@ class Preprocessing:
 
         image = tf.image.resize(image, self.input_size, method=self.interpolation, antialias=True)
         image = tf.clip_by_value(image, 0.0, 255.0)  # bicubic overshoots at edges
-        return tf.ensure_shape(image, (*self.input_size, self.channels))
+        return tf.ensure_shape(image, self.input_shape)
 
     def scale_images(self, images):
         """Returns `(images - offset) / scale` as float32, for pixels in 0..255."""

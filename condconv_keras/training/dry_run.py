@@ -59,7 +59,7 @@ def describe_run(config: TrainConfig, dataset, build_model, preprocessing_of):
     recipe = config.recipe
     steps = config.steps_per_epoch(dataset)
     preprocessing = preprocessing_of(dataset.image_shape[-1])
-    model = build_model((*preprocessing.input_size, preprocessing.channels), len(dataset.class_names))
+    model = build_model(preprocessing.input_shape, len(dataset.class_names))
     cost = profile(model)
     devices = device_count(config.execution)
     batch = InputShard(count=devices).batch_size(recipe.batch_size)

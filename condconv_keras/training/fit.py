@@ -57,7 +57,7 @@ def train(config, run, dataset, strategy, build_model, preprocessing_of, command
     steps = config.steps_per_epoch(dataset)
     InputShard(replicas=strategy.num_replicas_in_sync).batch_size(recipe.batch_size)  # or its error, before the work
     with strategy.scope():
-        network = build_model((*preprocessing.input_size, preprocessing.channels), len(dataset.class_names))
+        network = build_model(preprocessing.input_shape, len(dataset.class_names))
     if initial is not None:
         initial.put_into(network, _router_images(dataset, preprocessing, config))
     synchronise_batch_norm(network, recipe.synchronized_bn and strategy.num_replicas_in_sync > 1)

@@ -1,14 +1,13 @@
 """From published weights to a `.keras` file that `predict.py`, `eval.py`, `train.py` and `python -m export` take."""
 
 import dataclasses
-import hashlib
 import pathlib
 import types
 from collections.abc import Mapping
 
 from condconv_keras.data.preprocessing import Preprocessing
 from condconv_keras.errors import UserError, one_line
-from condconv_keras.files import check_parents
+from condconv_keras.files import check_parents, file_hash
 from condconv_keras.weights.source import WeightSource, open_source
 
 _IMAGENET_CLASSES = 1000
@@ -106,8 +105,7 @@ def check_sha256(path, expected):
     path = pathlib.Path(path)
     if not path.is_file():
         raise UserError(f"--sha256 is of one file, {str(path)!r} is none")
-    with open(path, "rb") as file:
-        received = hashlib.file_digest(file, "sha256").hexdigest()
+    received = file_hash(path)
     if received != expected.lower():
         raise UserError(f"{str(path)!r} has the SHA-256 {received}, expected {expected.lower()}")
 

@@ -18,7 +18,7 @@ import urllib.parse
 from collections.abc import Mapping
 
 from condconv_keras.errors import UserError
-from condconv_keras.files import whole_file
+from condconv_keras.files import file_hash, whole_file
 
 # Replaces scheme and host of every address, as in http://mirror.example:8080/weights: the path stays.
 MIRROR = "CONDCONV_KERAS_WEIGHTS_MIRROR"
@@ -182,17 +182,12 @@ def _check_hash(path, published, message):
     if expected is None:
         return
     algorithm = "md5" if len(expected) == 32 else "sha256"
-    received = _file_hash(path, algorithm)
+    received = file_hash(path, algorithm)
     if received != expected:
         raise UserError(f"{message} (expected {algorithm} {expected}, received {received})")
 
 
-def _file_hash(path, algorithm):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
-
-
 def _conversion_key(source, published):
     """What a converted file depends on besides the model's name, as text for its file name."""
-    made_of = [_CONVERSION, _file_hash(source, "sha256"), dict(published.arguments)]
+    made_of = [_CONVERSION, file_hash(source), dict(published.arguments)]
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
