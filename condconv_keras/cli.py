@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import sys
 import textwrap
 
@@ -18,7 +19,8 @@ _HELP_COLUMN = 28
 def run(main):
     """Runs a script's `main(argv)` with absl flags.
 
-    A wrong flag, a `UserError` and Ctrl-C end the process with one line on standard error and exit code 2, 2 and 130.
+    A wrong flag, a `UserError`, Ctrl-C and SIGTERM end the process with one line on standard error and exit code 2, 2,
+    130 and 143, after what was written in part is removed.
     While `main` runs, everything printed goes to standard error, so that standard output holds the result alone:
     `main` returns it as text or None, alone or with the exit code.
     """
@@ -83,6 +85,7 @@ def _run(main, argv):
         backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
         if backend != "tensorflow":
             raise UserError(f"the scripts run on TensorFlow; received: KERAS_BACKEND={backend}")
+        signal.signal(signal.SIGTERM, _terminate)
         with contextlib.redirect_stdout(sys.stderr):
             result = main(argv)
     except UserError as error:
@@ -97,6 +100,11 @@ def _run(main, argv):
     if text is not None:
         _print(text)
     sys.exit(code)
+
+
+def _terminate(number, frame):
+    print("terminated (SIGTERM)", file=sys.stderr)
+    sys.exit(128 + number)
 
 
 def _print(text):

@@ -57,7 +57,10 @@ class ModelCard:
 
     @property
     def labels(self):
-        """The class names as the text of a `labels.txt`, one a line."""
+        """The class names as the text of a `labels.txt`, one a line; raises a `UserError` if they are not that."""
+        for i, name in enumerate(self.class_names):
+            if not name or len(name.splitlines()) > 1:
+                raise UserError(f"expected class names of one line, class {i} has the name {name!r}")
         return "".join(f"{name}\n" for name in self.class_names)
 
 

@@ -41,8 +41,11 @@ def main(argv):
     if not source.is_trained:
         _warn(f"{source.name} has random weights: its files show size and latency, their answers mean nothing")
     model, card = source.load()
+    _ = card.labels  # or its error, before the work
     if source.is_trained and dataset is not None:
         card.check_classes(dataset)
+    if source.is_trained and dataset is None:
+        _warn("the files are not compared by their accuracy: for a model in use give --dataset")
     results = {"model": FLAGS.model, "output_dir": str(output)}
     if FLAGS.static_kernels:
         results["multiply_adds"] = _multiply_adds(model, card.preprocessing)
@@ -55,7 +58,9 @@ def main(argv):
     if TFLITE_MODES["int8"] in modes:
         calibration_images = _calibration_images(calibration, card)
     with whole_folder(output) as folder:
-        results["files"] = [_export(folder, mode, model, card, gate, calibration_images) for mode in modes]
+        results["files"] = [
+            _export(folder, mode, model, card, gate, calibration_images, source.is_trained) for mode in modes
+        ]
         facts = {"static_kernels": FLAGS.static_kernels, **export_facts(card, source, results["files"])}
         write_cards(folder, card, facts)
     return cli.to_json(results) if FLAGS.json else _summary(results)
@@ -120,7 +125,7 @@ def _multiply_adds(model, preprocessing):
     return {"run_time_kernels": run_time, "static_kernels": static, "ratio": round(static / run_time, 3)}
 
 
-def _export(folder, mode, model, card, gate, calibration_images):
+def _export(folder, mode, model, card, gate, calibration_images, is_trained):
     """Writes one file and lets it pass the gate; returns what is to be known of it."""
     path = folder / mode.file_name
     print(f"writing {path.name}", file=sys.stderr)
@@ -135,8 +140,22 @@ def _export(folder, mode, model, card, gate, calibration_images):
         path.write_bytes(tflite_bytes(model, card, mode.name, images, FLAGS.static_kernels, FLAGS.int8_input))
     write_cards(folder, card)
     print(f"checking {path.name}", file=sys.stderr)
-    comparison, accuracy = gate.check(path, mode)
+    try:
+        comparison, accuracy = gate.check(path, mode)
+    except UserError as error:
+        raise UserError(f"{error}{_hint(mode, calibration_images, is_trained)}") from error
     return {**file_facts(path, mode), **comparison.to_dict(), **({} if accuracy is None else accuracy.to_dict())}
+
+
+def _hint(mode, calibration_images, is_trained):
+    """What to try where a file in a mode was refused."""
+    if mode.min_snr_db is None:
+        return ""
+    if not is_trained:
+        return "; random weights may be too sensitive to rounding: try another --seed, or fewer --quantization modes"
+    if mode.name == "int8":
+        return f"; int8 was calibrated on {len(calibration_images)} images: are they like the model's data?"
+    return ""
 
 
 def _warn(text):

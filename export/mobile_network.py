@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D
+from condconv_keras.errors import UserError
 from condconv_keras.profiling import profile
 from export.mobile_layers import Bank, MobileCondConv, uses_static_kernels
 
@@ -15,7 +16,7 @@ def mobile_network(model, image_shape, quantization="none", static_kernels=False
     """Makes the network that is converted.
 
     Args:
-        model: built functional or sequential Keras classifier with a channels_last input.
+        model: built functional or sequential Keras classifier of one channels_last input, alone or in a list or dict.
         image_shape: (height, width, channels) of the image that the network takes.
         quantization: name of the mode.
         static_kernels: whether CondConv layers use static kernels only.
@@ -24,7 +25,13 @@ def mobile_network(model, image_shape, quantization="none", static_kernels=False
 
     Returns:
         A functional Keras model of a batch of one that computes the logits of `model`, before any softmax.
+
+    Raises:
+        UserError: a CondConv layer lies inside another layer, where int8 cannot treat it.
     """
+    model = keras.Model(model.inputs[0], model.outputs[0])
+    if quantization == "int8":
+        _check_nested(model)
     layers = conditional_layers(model)
     followers = {name: _followers(model, layer) for name, layer in layers.items()}
     banks = {name: Bank.of(layer, followers[name][0]) for name, layer in layers.items()}
@@ -39,7 +46,7 @@ def mobile_network(model, image_shape, quantization="none", static_kernels=False
             activation = followers[layer.name][1]
             return MobileCondConv(
                 banks[layer.name],
-                layer.activation if activation is None else activation.activation,
+                _exportable(layer.activation if activation is None else activation.activation),
                 layer.router,
                 quantization,
                 static_kernels,
@@ -54,8 +61,10 @@ def mobile_network(model, image_shape, quantization="none", static_kernels=False
         return layer.__class__.from_config(config)
 
     image = keras.Input(batch_shape=(1, *image_shape))
-    network = keras.models.clone_model(_functional(model), image, clone, _call_without_mask)
+    network = keras.models.clone_model(model, image, clone, _call_without_mask)
     for layer in network.layers:
+        if hasattr(layer, "activation"):
+            layer.activation = _exportable(layer.activation)
         if layer.name not in layers and layer.weights:
             weights = model.get_layer(layer.name).get_weights()
             if quantization in ("dynamic", "int8") and isinstance(layer, keras.layers.DepthwiseConv2D):
@@ -114,8 +123,22 @@ def round_keeping_sums(kernel):
     return (rounded * scale).astype(kernel.dtype).reshape(kernel.shape)
 
 
-def _functional(model):
-    return keras.Model(model.inputs, model.outputs) if isinstance(model, keras.Sequential) else model
+def _check_nested(model):
+    for layer in model._flatten_layers(include_self=False):
+        if isinstance(layer, (CondConv2D, DepthwiseCondConv2D)) and layer not in model.layers:
+            raise UserError(f"int8 expects CondConv layers that no other layer contains, received: {layer.name!r}")
+
+
+def _exportable(activation):
+    """The activation without a gradient of its own: TensorFlow never frees a graph with `tf.nn.silu`.
+
+    Its registry of gradients keeps the graph, and all the weights in it.
+    """
+    return _silu if activation is keras.activations.silu else activation
+
+
+def _silu(x):
+    return x * keras.ops.sigmoid(x)
 
 
 def _call_without_mask(layer, *args, **kwargs):

@@ -5,8 +5,6 @@ import io
 import pathlib
 import tempfile
 
-from condconv_keras.errors import UserError
-
 
 def write_saved_model(model, card, path):
     """Writes a classifier as a SavedModel: scaling, softmax and decoding are inside, and the batch has any size.
@@ -35,7 +33,7 @@ def write_saved_model(model, card, path):
         path: folder to write.
 
     Raises:
-        UserError: a class name is empty or has several lines, which no list of one name a line can hold.
+        UserError: as `ModelCard.labels`.
     """
     import keras
 
@@ -56,9 +54,6 @@ def _class_names(card, path):
     """The table from class ids to names; it reads `path`, which is written here and becomes an asset when saved."""
     import tensorflow as tf
 
-    for i, name in enumerate(card.class_names):
-        if not name or "\n" in name:
-            raise UserError(f"expected class names of one line, class {i} has the name {name!r}")
     path.write_text(card.labels, encoding="utf-8")
     lines = tf.lookup.TextFileInitializer(
         str(path),

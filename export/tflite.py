@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import os
+import sys
 import tempfile
 
 from condconv_keras.errors import UserError
@@ -55,12 +57,27 @@ def tflite_bytes(model, card, quantization="none", representative=None, static_k
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         _set_quantization(converter, quantization, representative, int8_input)
         try:
-            content = converter.convert()
+            with _quiet_stderr():
+                content = converter.convert()
         except Exception as error:
             # The converter raises one type, which TensorFlow does not export, with a listing of the whole graph.
             reason = str(error).strip().splitlines()[0][:200]
             raise UserError(f"TensorFlow cannot convert the model to TFLite ({reason})") from error
     return _with_softmax(content) if quantize else content
+
+
+@contextlib.contextmanager
+def _quiet_stderr():
+    """Drops what is written to standard error, by C++ too: the converter reports steps of its own and no errors."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def _write_batch_of_one(serve, shape, folder):

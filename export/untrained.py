@@ -6,14 +6,18 @@ import functools
 # Root mean square of what every batch normalisation puts out. Small, because there swish, sigmoid and ReLU6 are nearly
 # linear or piecewise linear: at full swing a deep random network multiplies every rounding error.
 _ROOT_MEAN_SQUARE = 0.01
+# Standard deviation over the images of what every router's sigmoid is given. Small, too: rounding shows in what little
+# tells the images apart in a random network. Equal kernels for all images then still cost more than int8 may.
+_ROUTING_DEVIATION = 0.05
 
 
 def untrained_model(name, seed=0, **arguments):
     """Builds a network with random weights whose answers can be compared.
 
     As initialised, batch normalisation passes everything through, and the activations of a deep network shrink or grow
-    a thousandfold: its probabilities are equal to the last bit, or all 0 but one. So every batch normalisation scales
-    its input, as it is on photographs, to one size.
+    a thousandfold: its probabilities are equal to the last bit, or all 0 but one; and the routing weights are 1/2 for
+    every image. So every batch normalisation scales its input, as it is on photographs, to one size, and every router
+    tells them apart: a file that mixes the same kernel for all images differs.
 
     Args:
         name: registry name.
@@ -33,33 +37,49 @@ def untrained_model(name, seed=0, **arguments):
     model = create_model(name, **arguments)
     card = registered_card(model)
     images = prepared(photographs(), card.preprocessing)
-    with _scaling_batch_norm(model):
+    with _scaled_by_images(model):
         model(card.preprocessing.scale_images(images), training=False)
     return model, card
 
 
 @contextlib.contextmanager
-def _scaling_batch_norm(model):
-    """Lets every batch normalisation take its scale from the images that pass through."""
+def _scaled_by_images(model):
+    """Lets every batch normalisation and router take its scale from the images that pass through."""
     import keras
 
+    from condconv_keras import Routing
     from condconv_keras.wrapped_call import wrapped_call
 
     with contextlib.ExitStack() as stack:
         for layer in model._flatten_layers():
-            if isinstance(layer, keras.layers.BatchNormalization):
-                stack.enter_context(wrapped_call(layer, functools.partial(_scaling_call, layer)))
+            for kind, scale in ((keras.layers.BatchNormalization, _scale_norm), (Routing, _scale_router)):
+                if isinstance(layer, kind):
+                    stack.enter_context(wrapped_call(layer, functools.partial(_scaled_call, layer, scale)))
         yield
 
 
-def _scaling_call(layer, call):
-    from keras import ops
-
+def _scaled_call(layer, scale, call):
     @functools.wraps(call)
-    def scaling_call(inputs, *args, **kwargs):
-        # One number for all channels: to scale up the faint ones would scale up their rounding errors.
-        variance = ops.mean(ops.square(inputs)) / _ROOT_MEAN_SQUARE**2
-        layer.moving_variance.assign(ops.full_like(layer.moving_variance, variance))
+    def scaled_call(inputs, *args, **kwargs):
+        scale(layer, inputs)
         return call(inputs, *args, **kwargs)
 
-    return scaling_call
+    return scaled_call
+
+
+def _scale_norm(layer, inputs):
+    from keras import ops
+
+    # One number for all channels: to scale up the faint ones would scale up their rounding errors.
+    variance = ops.mean(ops.square(inputs)) / _ROOT_MEAN_SQUARE**2
+    layer.moving_variance.assign(ops.full_like(layer.moving_variance, variance))
+
+
+def _scale_router(layer, inputs):
+    from keras import ops
+
+    features = ops.mean(inputs, axis=(1, 2)) if len(inputs.shape) == 4 else inputs
+    logits = ops.matmul(features, layer.kernel)
+    scale = _ROUTING_DEVIATION / ops.std(logits, axis=0)
+    layer.kernel.assign(layer.kernel * scale)
+    layer.bias.assign(-ops.mean(logits, axis=0) * scale)

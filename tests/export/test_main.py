@@ -1,6 +1,9 @@
+import dataclasses
 import hashlib
 import json
+import signal
 import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -223,6 +226,42 @@ def test_a_file_that_differs_leaves_nothing(export, saved, tmp_path, monkeypatch
         export(f"--model={saved}", f"--output_dir={tmp_path / 'out'}", "--formats=savedmodel")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_refused_file_comes_with_advice(export, saved, tmp_path, monkeypatch):
+    monkeypatch.setattr(gate, "compare", lambda *answers: gate.Comparison(16, 1.0, 3.0, 16, 0.0))
+    options = [f"--output_dir={tmp_path / 'out'}", "--formats=tflite", "--quantization=int8"]
+    with pytest.raises(UserError, match=r"SNR 3\.0 dB .*; int8 was calibrated on 128 images: are they like"):
+        export(f"--model={saved}", *options)
+    with pytest.raises(UserError, match=r"SNR 3\.0 dB .*; random weights may be too sensitive .*: try another --seed"):
+        export("--model=mobilenet_v1", "--width_multiplier=0.1", "--input_size=32", *options)
+
+
+def test_a_trained_model_without_data_is_warned_of(export, saved, tmp_path, capsys):
+    export(f"--model={saved}", f"--output_dir={tmp_path / 'out'}", "--formats=savedmodel")
+    assert "warning: the files are not compared by their accuracy" in capsys.readouterr().err
+
+
+def test_class_names_that_a_list_cannot_hold_are_refused_at_once(export, saved, tmp_path):
+    model, card = load_model(saved)
+    path = tmp_path / "model.keras"
+    save_model(model, dataclasses.replace(card, class_names=("two\nlines", *card.class_names[1:])), path)
+    with pytest.raises(UserError, match="expected class names of one line, class 0 has the name 'two"):
+        export(f"--model={path}", f"--output_dir={tmp_path / 'out'}", "--formats=tflite")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
+
+
+def test_a_terminated_export_leaves_nothing(saved, tmp_path):
+    command = [sys.executable, "-m", "export", f"--model={saved}", f"--output_dir={tmp_path / 'out'}"]
+    with subprocess.Popen(command, cwd=commands.ROOT, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if line.startswith("writing"):
+                process.send_signal(signal.SIGTERM)
+                break
+        rest = process.stderr.read()
+    assert process.returncode == 143
+    assert "terminated (SIGTERM)" in rest and "Traceback" not in rest
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_that_litert_refuses_leaves_nothing(export, saved, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
+from condconv_keras.errors import UserError
 from condconv_keras.profiling import profile
 from export import mobile_layers
 from export.mobile_layers import MobileCondConv
@@ -175,3 +176,30 @@ def test_multiply_adds_by_hand():
         == multiply_adds(plain, (32, 32, 3), True)
         == profile(plain).multiply_adds
     )
+
+
+@pytest.mark.parametrize("structure", ["tensor", "list", "dict", "sequential"])
+def test_models_of_every_structure(structure):
+    layers = [CondConv2D(8, 3, num_experts=3), keras.layers.BatchNormalization(), keras.layers.GlobalAveragePooling2D()]
+    if structure == "sequential":
+        model = keras.Sequential([keras.Input((12, 10, 6)), *layers])
+    else:
+        x = inputs = keras.Input((12, 10, 6), name="image")
+        for layer in layers:
+            x = layer(x)
+        model = keras.Model({"tensor": inputs, "list": [inputs], "dict": {"image": inputs}}[structure], x)
+    randomise(model)
+    inputs = images()
+    network = mobile_network(model, (12, 10, 6))
+    assert network.get_layer(layers[0].name).__class__ is MobileCondConv
+    expected = model({"image": inputs} if structure == "dict" else inputs, training=False)
+    actual = np.concatenate([network(image[None], training=False) for image in inputs])
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_int8_refuses_a_condconv_layer_inside_another():
+    inner = one_layer(CondConv2D(8, 3, num_experts=3))
+    outer = keras.Sequential([keras.Input((12, 10, 6)), inner])
+    assert_equal(outer, images())
+    with pytest.raises(UserError, match="int8 expects CondConv layers that no other layer contains, received: 'cond_"):
+        mobile_network(outer, (12, 10, 6), "int8", images=images())

@@ -1,9 +1,12 @@
 """What a `.tflite` file is made of: operators, sizes, signature, input types."""
 
 import collections
+import gc
+import weakref
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from tensorflow.lite.tools import flatbuffer_utils
 
@@ -94,3 +97,29 @@ def test_static_kernels_have_constants_only(network):
             assert file.buffers[graph.tensors[operator.inputs[1]].buffer].data is not None
     answer = run(content, images[:1])["probabilities"]
     np.testing.assert_allclose(answer, keras_predict(model, card)(images[:1]), rtol=1e-5)
+
+
+def test_no_graph_stays_in_memory():
+    """A graph holds all the weights; eight of them, those of `tf.nn.silu`, would fill the memory."""
+    arguments = {"num_experts": 2, "classes": 3, "input_shape": (32, 32, 3)}
+    model, card = untrained_model("condconv_efficientnet_b0", **arguments)
+    graphs = weakref.WeakSet()
+    register = tf.Graph.__init__
+
+    def registered(self):
+        register(self)
+        graphs.add(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.Graph, "__init__", registered)
+        tflite_bytes(model, card)
+    made = len(graphs)
+    gc.collect()
+    assert made
+    assert not graphs
+
+
+def test_converting_is_quiet(network, capfd):
+    model, card, images = network
+    tflite_bytes(model, card, "int8", images)
+    assert capfd.readouterr() == ("", "")
