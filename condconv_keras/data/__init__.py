@@ -18,7 +18,7 @@ _HOME = {
     "evaluation_batches": "pipeline",
     "open_dataset": "dataset",
     "open_detection_dataset": "detection_dataset",
-    "steps_per_epoch": "pipeline",
+    "steps_per_epoch": "streams",
     "training_batches": "pipeline",
 }
 
