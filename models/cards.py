@@ -1,7 +1,6 @@
 """The card of a model that was saved without one."""
 
-from condconv_keras.model_card import ModelCard
-from models.entry import DETECTION
+from condconv_keras.model_card import DETECTION, ModelCard
 from models.registry import list_models, model_entry
 
 
@@ -17,7 +16,7 @@ def registered_card(model):
     height, width, channels = model.input_shape[1:]
     input_size = (height or entry.input_size, width or entry.input_size)
     preprocessing = entry.preprocessing(input_size=input_size, channels=channels)
-    return ModelCard(model.name, tuple(map(str, range(classes))), preprocessing)
+    return ModelCard(model.name, tuple(map(str, range(classes))), preprocessing, entry.task)
 
 
 def _classes(model):

@@ -2,7 +2,7 @@
 
 import itertools
 
-from models.entry import DETECTION
+from condconv_keras.model_card import DETECTION
 from models.published_weights import PUBLISHED_WEIGHTS
 from models.registry import model_entry
 

@@ -3,7 +3,8 @@
 import dataclasses
 import types
 
-from models.entry import DETECTION, ModelEntry, PaperFigures
+from condconv_keras.model_card import DETECTION
+from models.entry import ModelEntry, PaperFigures
 from models.placement import CondConvPlacement
 
 

@@ -5,11 +5,8 @@ import types
 from collections.abc import Mapping
 
 from condconv_keras.data.preprocessing import Preprocessing
+from condconv_keras.model_card import CLASSIFICATION
 from models.placement import CondConvPlacement
-
-CLASSIFICATION = "classification"
-DETECTION = "detection"
-TASKS = (CLASSIFICATION, DETECTION)
 
 
 @dataclasses.dataclass(frozen=True)

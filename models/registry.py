@@ -10,8 +10,8 @@ import inspect
 import os
 
 from condconv_keras.errors import UserError, unknown_name
+from condconv_keras.model_card import TASKS
 from models.entries import ENTRIES
-from models.entry import TASKS
 from models.options import NetworkOptions
 from models.placement import CondConvPlacement
 

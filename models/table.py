@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import io
 
-from models.entry import CLASSIFICATION, DETECTION
+from condconv_keras.model_card import CLASSIFICATION, DETECTION
 from models.registry import create_model, model_entry
 
 # The field of `Row` that has the published accuracy.

@@ -3,24 +3,9 @@
 import contextlib
 import dataclasses
 import io
+import typing
 
 import numpy as np
-
-# The order of `COCOeval.stats`.
-_SUMMARY = (
-    "AP",
-    "AP50",
-    "AP75",
-    "AP_small",
-    "AP_medium",
-    "AP_large",
-    "AR_1",
-    "AR_10",
-    "AR_100",
-    "AR_small",
-    "AR_medium",
-    "AR_large",
-)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,7 +21,23 @@ class DetectionMetrics:
         AR_small, AR_medium, AR_large: AR_100 of objects of that area.
         examples: number of images.
         per_class: dict of class name to its AP.
+        NAMES: the names of the fractions, in the order of `COCOeval.stats`.
     """
+
+    NAMES: typing.ClassVar = (
+        "AP",
+        "AP50",
+        "AP75",
+        "AP_small",
+        "AP_medium",
+        "AP_large",
+        "AR_1",
+        "AR_10",
+        "AR_100",
+        "AR_small",
+        "AR_medium",
+        "AR_large",
+    )
 
     AP: float | None
     AP50: float | None
@@ -55,7 +56,7 @@ class DetectionMetrics:
 
     def to_dict(self):
         """Returns the numbers, without those per class, as a dict that JSON can hold."""
-        return {name: getattr(self, name) for name in (*_SUMMARY, "examples")}
+        return {name: getattr(self, name) for name in (*self.NAMES, "examples")}
 
 
 class CocoEvaluator:
@@ -120,7 +121,7 @@ class CocoEvaluator:
         # [IoU thresholds, recalls, classes, areas, numbers of detections]; -1 where the class has no ground truth.
         precision = evaluation.eval["precision"][:, :, :, 0, -1]
         return DetectionMetrics(
-            **{name: _fraction(value) for name, value in zip(_SUMMARY, evaluation.stats, strict=True)},
+            **{name: _fraction(value) for name, value in zip(DetectionMetrics.NAMES, evaluation.stats, strict=True)},
             examples=len(self._images),
             per_class={self.class_names[c]: _fraction(precision[:, :, c].mean()) for c in categories},
         )
