@@ -23,16 +23,20 @@ class ModelCard:
         class_names: tuple of strings; output `i` is `class_names[i]`.
         preprocessing: `Preprocessing`.
         task: one of `TASKS`. A detector's output 0 is the background, its output `1 + i` is `class_names[i]`.
+        category_ids: of a detector, the COCO id of each class, or None where its data had none.
     """
 
     model: str
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     task: str = CLASSIFICATION
+    category_ids: tuple[int, ...] | None = None
 
     def to_json(self):
         """Returns the card as JSON text."""
         fields = {"model": self.model, "task": self.task, "class_names": list(self.class_names)}
+        if self.category_ids is not None:
+            fields["category_ids"] = list(self.category_ids)
         return json.dumps({**fields, "preprocessing": self.preprocessing.to_dict()}, indent=2) + "\n"
 
     @classmethod
@@ -42,7 +46,9 @@ class ModelCard:
             fields = json.loads(text)
             preprocessing = Preprocessing.from_dict(fields["preprocessing"])
             class_names = tuple(map(str, fields["class_names"]))
-            return cls(fields["model"], class_names, preprocessing, fields.get("task", cls.task))
+            ids = fields.get("category_ids")
+            ids = None if ids is None else tuple(map(int, ids))
+            return cls(fields["model"], class_names, preprocessing, fields.get("task", cls.task), ids)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a model card: {error!r}") from error
 

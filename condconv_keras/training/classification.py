@@ -4,6 +4,7 @@ import types
 
 from condconv_keras import evaluation
 from condconv_keras.data import open_dataset
+from condconv_keras.model_card import ModelCard
 from condconv_keras.training.tasks import Task
 
 _SUMMARY = {"top-1": "top_1", "top-5": "top_5", "loss": "loss"}
@@ -15,6 +16,9 @@ class _Classification(Task):
 
     def open_dataset(self, *arguments, **options):
         return open_dataset(*arguments, **options)
+
+    def make_card(self, model, dataset, preprocessing):
+        return ModelCard(model, dataset.class_names, preprocessing)
 
     def training_batches(self, dataset, preprocessing, batch_size, recipe, position, shard, data_service=None):
         from condconv_keras.data.pipeline import NO_AUGMENTATION, training_batches

@@ -4,6 +4,7 @@ import types
 
 import numpy as np
 
+from condconv_keras.model_card import DETECTION, ModelCard
 from condconv_keras.training.tasks import Task
 
 _SUMMARY = ("AP", "AP50", "AP75")
@@ -17,6 +18,9 @@ class _Detection(Task):
         from condconv_keras.data import open_detection_dataset
 
         return open_detection_dataset(*arguments, **options)
+
+    def make_card(self, model, dataset, preprocessing):
+        return ModelCard(model, dataset.class_names, preprocessing, DETECTION, dataset.category_ids)
 
     def training_batches(self, dataset, preprocessing, batch_size, recipe, position, shard, data_service=None):
         from condconv_keras.detection.batches import training_detection_batches
@@ -74,7 +78,8 @@ class _Detection(Task):
 
         anchors = len(ssd_anchors(model.input_shape[1:3]))
         expected = {"box_codes": (None, anchors, 4), "class_logits": (None, anchors, 1 + num_classes)}
-        return model.output_shape == expected
+        outputs = model.output
+        return isinstance(outputs, dict) and {name: tuple(x.shape) for name, x in outputs.items()} == expected
 
     def keras_predict(self, model, card):
         from condconv_keras.detection.predictor import keras_predict

@@ -10,7 +10,7 @@ from condconv_keras.data import InputShard
 from condconv_keras.data.streams import ONE_PIPELINE, InputPosition
 from condconv_keras.errors import UserError, op_reason
 from condconv_keras.files import write_text
-from condconv_keras.model_card import ModelCard, save_model
+from condconv_keras.model_card import save_model
 from condconv_keras.predictors import compute_in_float32
 from condconv_keras.training.callbacks import Diverged
 from condconv_keras.training.distribution import is_chief, is_multi_worker, synchronise_batch_norm, wait_for_all
@@ -53,7 +53,7 @@ def train(config, run, dataset, strategy, build_model, preprocessing_of, command
     keras.config.set_dtype_policy(config.precision)
     recipe, task = config.recipe, get_task(config.task)
     preprocessing = preprocessing_of(dataset.image_shape[-1])
-    card = ModelCard(config.model, dataset.class_names, preprocessing, config.task)
+    card = task.make_card(config.model, dataset, preprocessing)
     steps = config.steps_per_epoch(dataset)
     InputShard(replicas=strategy.num_replicas_in_sync).batch_size(recipe.batch_size)  # or its error, before the work
     with strategy.scope():

@@ -24,6 +24,10 @@ class Task(abc.ABC):
         """Opens a data set of the task, as `condconv_keras.data.open_dataset` does."""
 
     @abc.abstractmethod
+    def make_card(self, model, dataset, preprocessing):
+        """Returns the `ModelCard` of a model, by its registry name, that is trained on a data set."""
+
+    @abc.abstractmethod
     def training_batches(self, dataset, preprocessing, batch_size, recipe, position, shard, data_service=None):
         """Returns endless `(images, targets)` of the training split.
 

@@ -87,7 +87,7 @@ def test_entry_of_the_detector():
 
 
 def test_every_entry_names_a_recipe_and_a_preprocessing():
-    for name in list_models(task="classification"):
+    for name in list_models():
         entry = model_entry(name)
         assert entry.recipe in RECIPES
         preprocessing = entry.preprocessing(channels=1, input_size=None)

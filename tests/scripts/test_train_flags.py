@@ -261,21 +261,21 @@ def test_the_commands_for_imagenet_are_those_of_the_papers_models():
 
 
 def test_the_flags_of_the_families_are_those_of_their_builders():
-    twins = {model_entry(name).builder: name for name in list_models("condconv_*", task="classification")}
-    assert twins.keys() == {model_entry(name).builder for name in list_models(task="classification")}
+    twins = {model_entry(name).builder: name for name in list_models("condconv_*")}
+    assert twins.keys() == {model_entry(name).builder for name in list_models()}
     for builder, name in twins.items():
         module, function = builder.split(":")
         keywords = inspect.signature(getattr(importlib.import_module(module), function)).parameters
         lacking = train._lacking(model_entry(name))
         for argument in ("width_multiplier", "stochastic_depth_rate"):
             assert (argument in lacking) == (argument not in keywords), name
-        for argument in ("condconv_head", "condconv_shortcut"):
+        for argument in ("condconv_head", "condconv_shortcut", "condconv_classifier", "condconv_heads"):
             assert (argument in lacking) == (not _takes_placement(name, argument)), name
 
 
 def _takes_placement(name, argument):
     try:
-        create_model(name, input_shape=(32, 32, 3), classes=2, num_experts=1, **{argument: True})
+        create_model(name, input_shape=(96, 96, 3), classes=2, num_experts=1, **{argument: True})
     except ValueError as error:
         assert argument in str(error)
         return False
