@@ -56,7 +56,8 @@ def evaluation_detection_batches(dataset, split, preprocessing, batch_size, repe
     Returns:
         A `tf.data.Dataset` of `(float32 [batch, height, width, channels] in 0..255, truth)`. The truth is a dict of
         `image_id` int64 [batch], `size` int32 [batch, 2] (the stored image's height and width in pixels), `count` int32
-        [batch], and `boxes`, `classes`, `is_crowd`, `area` as in `DetectionDataset`, filled up to `MAX_BOXES`.
+        [batch], and `boxes`, `classes`, `is_crowd` (as int32), `area` as in `DetectionDataset`, filled up to
+        `MAX_BOXES`.
     """
 
     def prepare(image, label):
@@ -72,6 +73,8 @@ def evaluation_detection_batches(dataset, split, preprocessing, batch_size, repe
             )
             for name in ("boxes", "classes", "is_crowd", "area")
         }
+        # TensorFlow gathers no booleans from replicas.
+        truth["is_crowd"] = tf.cast(truth["is_crowd"], tf.int32)
         truth |= {"image_id": label["image_id"], "size": tf.shape(image)[:2], "count": count}
         return preprocessing.evaluation_image(image), truth
 
@@ -81,7 +84,7 @@ def evaluation_detection_batches(dataset, split, preprocessing, batch_size, repe
         truth = {
             "boxes": tf.zeros([MAX_BOXES, 4]),
             "classes": tf.zeros([MAX_BOXES], tf.int32),
-            "is_crowd": tf.zeros([MAX_BOXES], tf.bool),
+            "is_crowd": tf.zeros([MAX_BOXES], tf.int32),
             "area": tf.zeros([MAX_BOXES]),
             "image_id": tf.constant(FILLER_ID, tf.int64),
             "size": tf.ones([2], tf.int32),
@@ -101,6 +104,7 @@ def unpadded(truth):
     for i in rows:
         count = truth["count"][i]
         entry = {name: truth[name][i][:count] for name in ("boxes", "classes", "is_crowd", "area")}
+        entry["is_crowd"] = entry["is_crowd"].astype(bool)
         height, width = truth["size"][i]
         entries.append({**entry, "image_id": truth["image_id"][i], "height": height, "width": width})
     return entries, rows

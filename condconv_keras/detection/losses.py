@@ -6,16 +6,18 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="condconv_keras")
 class SigmoidFocalLoss(keras.losses.Loss):
-    """Focal loss of independent sigmoids, one per class and one for the background.
+    """Focal loss of independent sigmoids, one per class.
 
-    For the logit x of a column and its target, let z = x where the target is 1 and -x where it is 0. The column's loss
-    is `alpha_t * sigmoid(-z)**gamma * softplus(-z)` with alpha_t = alpha for target 1, else 1 - alpha. An anchor
-    without a box has target 1 in column 0. Source: Lin et al., "Focal Loss for Dense Object Detection", arXiv
-    1708.02002, section 3; the constants are those of SSD with MobileNetV1 in the TensorFlow Object Detection API.
+    For the logit x of a class and its target, let z = x where the target is 1 and -x where it is 0. The class's loss is
+    `alpha_t * sigmoid(-z)**gamma * softplus(-z)` with alpha_t = alpha for target 1, else 1 - alpha. An anchor without a
+    box has target 0 for every class. The background's column, which no detection is made of, does not count: with it,
+    a score of 0.01 to start from would be wrong for nearly every anchor. Source: Lin et al., "Focal Loss for Dense
+    Object Detection", arXiv 1708.02002, section 3; the constants are those of SSD with MobileNetV1 in the TensorFlow
+    Object Detection API.
 
     Args:
-        alpha: weight of the columns with target 1, in [0, 1].
-        gamma: at least 0; how far well-classified columns count less.
+        alpha: weight of the classes with target 1, in [0, 1].
+        gamma: at least 0; how far well-classified ones count less.
 
     Call:
         y_true: integers [batch, anchors]: 0 for the background, 1 + class, -1 for an anchor that does not count.
@@ -31,8 +33,9 @@ class SigmoidFocalLoss(keras.losses.Loss):
     def call(self, y_true, y_pred):
         """Returns float32 [batch]: each image's sum times batch / matched anchors of the batch."""
         labels = ops.cast(y_true, "int32")
-        logits = ops.cast(y_pred, "float32")
-        is_target = ops.one_hot(labels, logits.shape[-1], dtype="bool")
+        logits = ops.cast(y_pred[..., 1:], "float32")
+        # No class is the target of label 0 or -1: one_hot of a negative number is zeros.
+        is_target = ops.one_hot(labels - 1, logits.shape[-1], dtype="bool")
         z = ops.where(is_target, logits, -logits)
         # sigmoid(-z)**gamma as an exponential: its gradient is finite for every z and gamma.
         modulator = ops.exp(-self.gamma * ops.softplus(z))

@@ -13,7 +13,7 @@ def _slow_focal(labels, logits, alpha, gamma):
     total = 0.0
     for label, row in zip(labels, np.asarray(logits, np.float64), strict=True):
         for column, logit in enumerate(row):
-            if label < 0:
+            if label < 0 or column == 0:  # the background does not count
                 continue
             probability = 1 / (1 + np.exp(-logit))
             if column == label:
@@ -33,9 +33,9 @@ def _slow_smooth_l1(targets, codes):
 
 
 def test_a_focal_loss_by_hand():
-    # Probability 1/2 everywhere: 0.75 * 0.25 * log 2 for the target, 0.25 * 0.25 * log 2 for the two others.
+    # Probability 1/2 everywhere: 0.75 * 0.25 * log 2 for the target, 0.25 * 0.25 * log 2 for the other class.
     labels, logits = np.array([[1]]), np.zeros((1, 1, 3), np.float32)
-    expected = (0.75 + 2 * 0.25) * 0.25 * np.log(2)
+    expected = (0.75 + 0.25) * 0.25 * np.log(2)
     np.testing.assert_allclose(SigmoidFocalLoss()(labels, logits), expected, rtol=1e-5)
 
 
@@ -78,14 +78,15 @@ def test_extreme_logits(gamma):
     extremes = np.array([-1e30, -1e4, -200, -20, 0, 20, 200, 1e4, 1e30], np.float32)
     logits = tf.constant(np.stack([extremes, extremes], axis=-1)[np.newaxis])
     loss = SigmoidFocalLoss(gamma=gamma)
-    for label in (0, 1):
+    # An anchor without a box and a score of 1; a box of class 0 and a score of 0.
+    for label, wrong, slope in ((0, 7, 0.25), (1, 1, -0.75 / 9)):
         with tf.GradientTape() as tape:
             tape.watch(logits)
             value = loss(np.full((1, 9), label), logits)
         gradient = tape.gradient(value, logits).numpy()
         assert np.isfinite(value) and np.isfinite(gradient).all()
         # Sure of the wrong answer: the loss is linear, whatever gamma is.
-        np.testing.assert_allclose(gradient[0, 1, label], -0.75 / max(9 * label, 1), rtol=1e-5)
+        np.testing.assert_allclose(gradient[0, wrong, 1], slope, rtol=1e-5)
 
 
 def test_ignored_anchors_have_no_gradient():
@@ -94,7 +95,8 @@ def test_ignored_anchors_have_no_gradient():
         tape.watch(logits)
         value = SigmoidFocalLoss()(labels, logits)
     gradient = tape.gradient(value, logits).numpy()
-    assert not gradient[0, [0, 3]].any() and gradient[0, [1, 2]].all()
+    assert not gradient[0, [0, 3]].any() and gradient[0, [1, 2], 1:].all()
+    assert not gradient[..., 0].any()  # the background's column
 
 
 @pytest.mark.parametrize(

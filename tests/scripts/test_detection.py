@@ -49,9 +49,10 @@ def run(squares, tmp_path_factory):
         *SMALL,
         f"--dataset={squares}",
         "--augmentation=none",
-        "--epochs=12",
+        "--epochs=40",
         "--batch_size=16",
-        "--learning_rate=0.05",
+        "--optimizer=adamw",
+        "--learning_rate=0.003",
         f"--model_dir={folder}",
     )
     return folder
@@ -69,13 +70,12 @@ def test_the_run_folder(run, results):
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["epoch", "loss", "class_loss", "box_loss", "val_AP", "val_AP50", "learning_rate"]
     for row in rows:
-        # The rest is weight decay.
-        assert float(row["loss"]) > float(row["class_loss"]) + float(row["box_loss"])
+        assert float(row["loss"]) == pytest.approx(float(row["class_loss"]) + float(row["box_loss"]), rel=1e-3)
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"]) / 2
     stored = json.loads((run / "results.json").read_text())
     assert stored["examples"] == results["examples"] == 10
     assert stored["AP"] == pytest.approx(results["AP"], abs=1e-6)
-    assert results["AP50"] > 0.1
+    assert results["AP50"] > 0.3
     assert (run / "curves.png").is_file()
 
 

@@ -63,6 +63,8 @@ def test_flags_change_the_recipe():
         "optimizer": "rmsprop",
         "learning_rate": 0.3,
         "momentum": 0.0,
+        "nesterov": False,
+        "warmup_start": 0.5,
         "schedule": "staircase",
         "decay_rate": 0.5,
         "decay_epochs": 1.5,
@@ -243,7 +245,7 @@ def _documented_commands(page):
     return [shlex.split(arguments) for arguments in re.findall(r"python train\.py (.*)", text)]
 
 
-@pytest.mark.parametrize(("page", "count"), [("README.md", 14), ("docs/training.md", 6)])
+@pytest.mark.parametrize(("page", "count"), [("README.md", 15), ("docs/training.md", 6)])
 def test_the_documented_commands_are_accepted(page, count):
     documented = _documented_commands(page)
     assert len(documented) == count
