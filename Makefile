@@ -4,10 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo pretrained test test-all test-backends lint format lock clean
+.PHONY: demo demo-detection pretrained test test-all test-backends lint format lock clean
 
 demo: $(READY)  ## Trains, evaluates, exports and predicts on real handwritten digits.
 	$(BIN)/python -m scripts.demo
+
+demo-detection: $(READY)  ## Trains, evaluates, exports and draws a detector on scenes of handwritten digits.
+	$(BIN)/python -m scripts.demo_detection
 
 pretrained: $(READY)  ## Imports published ImageNet weights and classifies photographs; installs PyTorch.
 	$(BIN)/python -m pip install --quiet --requirement requirements-pretrained.txt --constraint requirements.lock

@@ -40,8 +40,8 @@ class Tensor:
         return (numbers.astype(np.float32) - self.zero_point) * np.float32(self.scale)
 
 
-class LiteRTModel:
-    """A loaded `.tflite` classifier with the signature that `python -m export` writes.
+class LiteRTFile:
+    """A loaded `.tflite` file that takes images as those of `python -m export` do.
 
     Args:
         path: `.tflite` file.
@@ -49,11 +49,13 @@ class LiteRTModel:
 
     Attributes:
         input: `Tensor` of the images.
-        output: `Tensor` of the probabilities.
+        outputs: dict of the name to the `Tensor` of what the signature returns.
 
     Raises:
         UserError: LiteRT cannot load the file or lay out its tensors, or it has another signature.
     """
+
+    _expected = "another tensor"  # what an error says that the signature leads to
 
     def __init__(self, path, num_threads=None):
         from ai_edge_litert.interpreter import Interpreter
@@ -67,25 +69,54 @@ class LiteRTModel:
         except (ValueError, RuntimeError) as error:
             raise UserError(f"LiteRT cannot load {str(path)!r} as a .tflite file ({one_line(error, 200)})") from error
         names = signatures.get(SIGNATURE, {})
-        if names.get("inputs") != [INPUT] or OUTPUT not in names.get("outputs", ()):
+        if names.get("inputs") != [INPUT] or not self._accepts(set(names.get("outputs", ()))):
             raise UserError(
                 f"expected a .tflite file written by `python -m export`, {str(path)!r} has no signature "
-                f"{SIGNATURE!r} from {INPUT!r} to {OUTPUT!r}"
+                f"{SIGNATURE!r} from {INPUT!r} to {self._expected}"
             )
         self._runner = self._interpreter.get_signature_runner(SIGNATURE)
         self.input = _tensor(self._runner.get_input_details()[INPUT])
-        self.output = _tensor(self._runner.get_output_details()[OUTPUT])
+        self.outputs = {name: _tensor(details) for name, details in self._runner.get_output_details().items()}
 
-    def predict(self, images):
-        """Returns float32 probabilities [count, classes] of images [count, height, width, channels] in 0..255.
+    def _accepts(self, outputs):
+        """Whether these names of outputs are those of a file of this class."""
+        return bool(outputs)
 
-        The file takes one image at a time. Raises a `UserError` if LiteRT fails.
+    def run(self, images):
+        """Returns a dict of output name to float32 values [count, ...] for images [count, height, width, channels].
+
+        The images, at least one, have values in 0..255; the file takes one at a time. Raises a `UserError` if LiteRT
+        fails.
         """
         try:
-            rows = [self._runner(**{INPUT: self.input.quantize(image)[np.newaxis]})[OUTPUT] for image in images]
+            answers = [self._runner(**{INPUT: self.input.quantize(image)[np.newaxis]}) for image in images]
         except (ValueError, RuntimeError) as error:
             raise UserError(f"LiteRT cannot run {str(self._path)!r} ({one_line(error, 200)})") from error
-        return self.output.dequantize(np.concatenate(rows))
+        return {
+            name: tensor.dequantize(np.concatenate([answer[name] for answer in answers]))
+            for name, tensor in self.outputs.items()
+        }
+
+
+class LiteRTModel(LiteRTFile):
+    """A loaded `.tflite` classifier; arguments and errors as of `LiteRTFile`.
+
+    Attributes:
+        output: `Tensor` of the probabilities.
+    """
+
+    _expected = repr(OUTPUT)
+
+    def __init__(self, path, num_threads=None):
+        super().__init__(path, num_threads)
+        self.output = self.outputs[OUTPUT]
+
+    def _accepts(self, outputs):
+        return OUTPUT in outputs
+
+    def predict(self, images):
+        """Returns float32 probabilities [count, classes]; arguments and errors as of `run`."""
+        return self.run(images)[OUTPUT]
 
 
 def _tensor(details):

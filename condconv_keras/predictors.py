@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Callable
 
 from condconv_keras.errors import UserError
-from condconv_keras.model_card import CLASSIFICATION, FILE_NAME, ModelCard, archived_card, check_archive
+from condconv_keras.model_card import CLASSIFICATION, DETECTION, FILE_NAME, ModelCard, archived_card, check_archive
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.training.tasks import get_task
 
@@ -101,7 +101,7 @@ def _check_raw(path, kind):
 
 
 def open_predictor(path, card_of=None, raw=False, num_threads=None):
-    """Loads the classifier or, of a run or a `.keras` file, the detector at a path.
+    """Loads the classifier or detector at a path.
 
     Args:
         path: run folder, `.keras` file, SavedModel or `.tflite` file.
@@ -115,10 +115,11 @@ def open_predictor(path, card_of=None, raw=False, num_threads=None):
     path = pathlib.Path(path)
     kind = model_kind(path, raw)
     if kind == "savedmodel":
-        return Predictor(_read_card(path / "assets.extra" / FILE_NAME), kind, _saved_model(path))
+        card = _read_card(path / "assets.extra" / FILE_NAME)
+        return Predictor(card, kind, _SAVED_MODEL_PREDICT[card.task](load_saved_model(path)))
     if kind == "tflite":
         card = _read_card(path.parent / FILE_NAME)
-        return Predictor(card, kind, _tflite(path, card, num_threads))
+        return Predictor(card, kind, _TFLITE_PREDICT[card.task](path, card, num_threads))
     if kind == "run":
         path = RunFolder(path).raw_model if raw else RunFolder(path).model
     model, card = load_carded(path, card_of)
@@ -204,30 +205,65 @@ def keras_predict(model, card):
     return lambda images: function(images).numpy()
 
 
-def _saved_model(path):
+def load_saved_model(path):
+    """Loads an exported SavedModel; raises a `UserError` if it is none.
+
+    The object owns the variables: a signature alone does not keep them alive.
+    """
     import tensorflow as tf
 
     try:
-        # The loaded object owns the variables: the signature alone does not keep them alive.
         loaded = tf.saved_model.load(path)
-        signature = loaded.signatures["serving_default"]
+        _ = loaded.signatures["serving_default"]
     except Exception as error:
         raise UserError(f"expected a SavedModel written by `python -m export`, {str(path)!r} is none") from error
-    return lambda images, loaded=loaded: signature(images=tf.convert_to_tensor(images))["probabilities"].numpy()
+    return loaded
 
 
-def _tflite(path, card, num_threads):
+def _saved_classifier(loaded):
+    def predict(images):
+        import tensorflow as tf
+
+        return loaded.signatures["serving_default"](images=tf.convert_to_tensor(images))["probabilities"].numpy()
+
+    return predict
+
+
+def _tflite_classifier(path, card, num_threads):
     from condconv_keras.litert import LiteRTModel
 
     model = LiteRTModel(path, num_threads)
-    expected = (1, *card.preprocessing.input_shape), (1, len(card.class_names))
-    received = model.input.shape, model.output.shape
+    check_shapes(
+        path,
+        (model.input.shape, model.output.shape),
+        ((1, *card.preprocessing.input_shape), (1, len(card.class_names))),
+    )
+    return model.predict
+
+
+def check_shapes(path, received, expected):
+    """Raises a `UserError` unless a `.tflite` file has the input's and the output's shape that its card expects."""
     if received != expected:
         raise UserError(
             f"{str(path)!r} takes {received[0]} and returns {received[1]}, the {FILE_NAME} beside it is of a file that "
             f"takes {expected[0]} and returns {expected[1]}"
         )
-    return model.predict
+
+
+def _saved_detector(loaded):
+    from condconv_keras.detection.exported import saved_detector
+
+    return saved_detector(loaded)
+
+
+def _tflite_detector(path, card, num_threads):
+    from condconv_keras.detection.exported import tflite_detector
+
+    return tflite_detector(path, card, num_threads)
+
+
+_SAVED_MODEL_PREDICT = {CLASSIFICATION: _saved_classifier, DETECTION: _saved_detector}
+_TFLITE_PREDICT = {CLASSIFICATION: _tflite_classifier, DETECTION: _tflite_detector}
 
 
 def _read_card(path):

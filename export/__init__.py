@@ -1,1 +1,1 @@
-"""Export of trained classifiers to SavedModel and TFLite, checked numerically: `python -m export --help`."""
+"""Export of classifiers and detectors to SavedModel and TFLite, checked numerically: `python -m export --help`."""

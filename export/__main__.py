@@ -1,9 +1,10 @@
-"""Exports a classifier: `python -m export --model=runs/digits --output_dir=exported`.
+"""Exports a classifier or detector: `python -m export --model=runs/digits --output_dir=exported`.
 
 --model is a run folder, a `.keras` file, or the name of a registered model: with --weights=imagenet its published
 weights are downloaded once, without it has random ones and the files show their size and latency. Written are
 `saved_model/` (any batch size), for each --quantization a `.tflite` file (a batch of one), and `labels.txt` and
-`model.json`, which says how to feed the files and read their answers.
+`model.json`, which says how to feed the files and read their answers. With --raw_outputs a detector's `.tflite` files
+leave non-maximum suppression out, and `anchors.json` lies beside them.
 
 Every file is loaded and compared with the Keras model on real images; with a labelled data set at hand, the run's or
 --dataset, by its accuracy too. If one differs, nothing is written.
@@ -15,15 +16,17 @@ import sys
 from absl import flags
 
 from condconv_keras import cli
-from condconv_keras.data.dataset import is_folder, open_dataset
+from condconv_keras.data.dataset import is_folder
 from condconv_keras.errors import UserError
 from condconv_keras.files import check_parents, check_writable, whole_folder
 from condconv_keras.training.config import VALIDATION_FRACTION, open_run_dataset
+from condconv_keras.training.tasks import get_task
 from export import representative
 from export.flags import MODEL_ARGUMENTS, check_uses, chosen_modes, define_flags
 from export.manifest import export_facts, file_facts, write_cards
 from export.modes import SAVED_MODEL, TFLITE_MODES
 from export.source import open_source
+from export.tasks import export_task
 
 FLAGS = flags.FLAGS
 
@@ -57,13 +60,18 @@ def main(argv):
     calibration_images = None
     if TFLITE_MODES["int8"] in modes:
         calibration_images = _calibration_images(calibration, card)
+    texts = []
     with whole_folder(output) as folder:
-        results["files"] = [
-            _export(folder, mode, model, card, gate, calibration_images, source.is_trained) for mode in modes
-        ]
+        results["files"] = []
+        for mode in modes:
+            facts, text = _export(folder, mode, model, card, gate, calibration_images, source.is_trained)
+            results["files"].append(facts)
+            texts.append(text)
         facts = {"static_kernels": FLAGS.static_kernels, **export_facts(card, source, results["files"])}
         write_cards(folder, card, facts)
-    return cli.to_json(results) if FLAGS.json else _summary(results)
+        if modes != [SAVED_MODEL]:
+            export_task(card.task).write_beside(folder, card, FLAGS.raw_outputs)
+    return cli.to_json(results) if FLAGS.json else _summary(results, texts)
 
 
 def _checked_output():
@@ -81,7 +89,7 @@ def _open_dataset(source):
     if source.config is None and FLAGS.dataset is None:
         return None
     return open_run_dataset(
-        source.config, FLAGS.dataset, FLAGS.data_dir, FLAGS.validation_fraction, FLAGS.skip_bad_images
+        source.config, FLAGS.dataset, FLAGS.data_dir, FLAGS.validation_fraction, FLAGS.skip_bad_images, source.task
     )
 
 
@@ -102,7 +110,7 @@ def _open_representative(source, dataset):
         return representative.folder_images(name, dataset)
     if dataset is not None and name == dataset.name:
         return representative.DatasetImages(dataset)
-    return representative.DatasetImages(open_dataset(name, data_dir, VALIDATION_FRACTION))
+    return representative.DatasetImages(get_task(source.task).open_dataset(name, data_dir, VALIDATION_FRACTION))
 
 
 def _calibration_images(calibration, card):
@@ -126,7 +134,7 @@ def _multiply_adds(model, preprocessing):
 
 
 def _export(folder, mode, model, card, gate, calibration_images, is_trained):
-    """Writes one file and lets it pass the gate; returns what is to be known of it."""
+    """Writes one file and lets it pass the gate; returns what is to be known of it, as a dict and as text."""
     path = folder / mode.file_name
     print(f"writing {path.name}", file=sys.stderr)
     if mode is SAVED_MODEL:
@@ -137,14 +145,21 @@ def _export(folder, mode, model, card, gate, calibration_images, is_trained):
         from export.tflite import tflite_bytes
 
         images = calibration_images if mode.name == "int8" else None
-        path.write_bytes(tflite_bytes(model, card, mode.name, images, FLAGS.static_kernels, FLAGS.int8_input))
+        options = {"raw_outputs": True} if FLAGS.raw_outputs else {}
+        path.write_bytes(
+            tflite_bytes(model, card, mode.name, images, FLAGS.static_kernels, FLAGS.int8_input, **options)
+        )
     write_cards(folder, card)
     print(f"checking {path.name}", file=sys.stderr)
     try:
         comparison, accuracy = gate.check(path, mode)
     except UserError as error:
         raise UserError(f"{error}{_hint(mode, calibration_images, is_trained)}") from error
-    return {**file_facts(path, mode), **comparison.to_dict(), **({} if accuracy is None else accuracy.to_dict())}
+    facts = {**file_facts(path, mode), **export_task(card.task).file_facts(mode, card, FLAGS.raw_outputs)}
+    found = [figures for figures in (comparison, accuracy) if figures is not None]
+    for figures in found:
+        facts |= figures.to_dict()
+    return facts, ", ".join([f"{facts['bytes'] / 1e6:.2f} MB", *(figures.text for figures in found)])
 
 
 def _hint(mode, calibration_images, is_trained):
@@ -162,16 +177,9 @@ def _warn(text):
     print(f"warning: {text}", file=sys.stderr)
 
 
-def _summary(results):
-    rows = []
-    for file in results["files"]:
-        text = (
-            f"{file['bytes'] / 1e6:.2f} MB, {file['same_class']} of {file['images']} images as Keras, "
-            f"relative error {file['relative_error']:.1e}, SNR {file['snr_db']:.0f} dB"
-        )
-        if "top_1" in file:
-            text += f", top-1 {file['top_1']:.4f} (Keras {file['keras_top_1']:.4f}, {file['examples']} images)"
-        rows.append((pathlib.Path(results["output_dir"], file["file"]), text))
+def _summary(results, texts):
+    paths = [pathlib.Path(results["output_dir"], file["file"]) for file in results["files"]]
+    rows = list(zip(paths, texts, strict=True))
     if "multiply_adds" in results:
         counts = results["multiply_adds"]
         text = f"{counts['static_kernels'] / 1e6:.1f} million multiply-adds, {counts['ratio']} times those of "

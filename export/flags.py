@@ -3,6 +3,7 @@
 from absl import flags
 
 from condconv_keras.errors import UserError, unknown_name
+from condconv_keras.model_card import DETECTION
 from export.modes import SAVED_MODEL, TFLITE_MODES
 from export.source import UNTRAINED
 from models.pretrained import IMAGENET
@@ -59,6 +60,13 @@ def _define_output(values):
         "time; the command prints what it costs.",
         **group,
     )
+    flags.DEFINE_bool(
+        "raw_outputs",
+        False,
+        "Of a detector: write .tflite files that return what the network does, without non-maximum suppression, and "
+        "the anchors beside them.",
+        **group,
+    )
     flags.DEFINE_bool("json", False, "Print the results as one JSON object.", **group)
 
 
@@ -74,8 +82,7 @@ def _define_data(values):
     flags.DEFINE_string(
         "dataset",
         None,
-        "'digits', a TFDS name, or a folder of images by class, whose held-out images check the files; default: the "
-        "run's, else photographs.",
+        "A data set, as of train.py, whose held-out images check the files; default: the run's, else photographs.",
         **group,
     )
     flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS data sets; default: the run's.", **group)
@@ -84,7 +91,7 @@ def _define_data(values):
     )
     flags.DEFINE_bool("skip_bad_images", False, "Leave out images that cannot be decoded instead of stopping.", **group)
     flags.DEFINE_integer(
-        "gate_examples", None, "Held-out images that measure the top-1 accuracy; default: all.", lower_bound=1, **group
+        "gate_examples", None, "Held-out images that measure the accuracy; default: all.", lower_bound=1, **group
     )
 
 
@@ -126,7 +133,8 @@ _USES = (
     (MODEL_ARGUMENTS, lambda v, m, s: s.kind in (UNTRAINED, IMAGENET), "is for registered models"),
     (("input_size", "seed"), lambda v, m, s: s.kind == UNTRAINED, "is for registered models without --weights"),
     (("num_experts", "static_kernels"), lambda v, m, s: not s.is_plain, "is for CondConv models, this one is plain"),
-    (("quantization", "static_kernels"), lambda v, m, s: m != [SAVED_MODEL], "is for --formats=tflite"),
+    (("raw_outputs",), lambda v, m, s: s.task == DETECTION, "is for detectors, this is a classifier"),
+    (("quantization", "static_kernels", "raw_outputs"), lambda v, m, s: m != [SAVED_MODEL], "is for --formats=tflite"),
     (
         ("int8_input", "representative_data"),
         lambda v, m, s: TFLITE_MODES["int8"] in m,

@@ -1,12 +1,12 @@
 """Compares exported files with the Keras model that they came from, and refuses those that differ.
 
-All figures are of centred log-probabilities: the logarithms of the probabilities, less their mean over the classes.
-They are the logits up to a constant of each image, so that no error hides where the softmax is flat.
+The figures of a classifier are of centred log-probabilities: the logarithms of the probabilities, less their mean over
+the classes. They are the logits up to a constant of each image, so that no error hides where the softmax is flat. Those
+of a detector are in `export.detection_answers`.
 """
 
 import contextlib
 import dataclasses
-import functools
 import math
 
 import numpy as np
@@ -14,13 +14,14 @@ import numpy as np
 from condconv_keras.errors import UserError
 from condconv_keras.evaluation import evaluate, with_progress
 from condconv_keras.predictors import keras_predict, open_predictor
+from export.figures import EQUAL_DB as EQUAL_DB
+from export.figures import decibels, ratio
 from export.modes import LEAST_ROUNDED_SNR_DB, MAX_TOP_1_LOSS, ROUNDING_MARGIN_DB, SAVED_MODEL
+from export.tasks import Answers, export_task
 
 SMALLEST_PROBABILITY = 1e-30
 # LiteRT shares the work out differently, and XNNPACK has other kernels, for one thread and for several.
 THREADS = (1, 4)
-# What is reported in place of the infinite signal-to-noise ratio of equal answers.
-EQUAL_DB = 200.0
 # Differences of logarithms up to this are rounding of float32 probabilities: a few units in the last place.
 _RESOLUTION = 4 * float(np.finfo(np.float32).eps)
 # A class may be taken for another one where this many standard deviations of the noise explain it.
@@ -55,6 +56,12 @@ class Comparison:
         names = ("images", "relative_error", "snr_db", "same_class")
         return {name: getattr(self, name) for name in names}
 
+    @property
+    def text(self):
+        """The figures for a person."""
+        error = f"relative error {self.relative_error:.1e}, SNR {self.snr_db:.0f} dB"
+        return f"{self.same_class} of {self.images} images as Keras, {error}"
+
 
 @dataclasses.dataclass(frozen=True)
 class Accuracy:
@@ -67,6 +74,11 @@ class Accuracy:
     def to_dict(self):
         """Returns the figures as a dict that JSON can hold."""
         return dataclasses.asdict(self)
+
+    @property
+    def text(self):
+        """The figures for a person."""
+        return f"top-1 {self.top_1:.4f} (Keras {self.keras_top_1:.4f}, {self.examples} images)"
 
 
 def centred_log_probabilities(probabilities):
@@ -85,8 +97,8 @@ def compare(reference, received):
     rows = np.arange(len(reference))
     return Comparison(
         images=len(reference),
-        relative_error=_ratio(difference.max(), np.abs(reference).max()),
-        snr_db=_decibels(np.square(reference).sum(), np.square(difference).sum()),
+        relative_error=ratio(difference.max(), np.abs(reference).max()),
+        snr_db=decibels(np.square(reference).sum(), np.square(difference).sum()),
         same_class=same_class,
         lost_margin=float((reference[rows, best] - reference[rows, chosen]).max()),
     )
@@ -123,28 +135,79 @@ def failures(comparison, reference, max_relative_error=None, min_snr_db=None):
     return found
 
 
-class Gate:
-    """Lets files pass that answer as the Keras model does.
+class ClassifierAnswers(Answers):
+    """Probabilities, compared as centred log-probabilities.
 
     Args:
         model: Keras classifier.
         card: its `ModelCard`.
+        images: as in `Gate`.
+    """
+
+    def __init__(self, model, card, images):
+        self._card = card
+        self._images = images
+        self._keras_predict = keras_predict(model, card)
+        self._keras_top_1 = None
+        self._reference = self.of_keras()
+
+    def of_keras(self):
+        return centred_log_probabilities(self._keras_predict(self._images))
+
+    def of_file(self, path, threads):
+        return centred_log_probabilities(open_predictor(path, num_threads=threads).predict(self._images))
+
+    def compare(self, received):
+        return compare(self._reference, received)
+
+    def failures(self, comparison, max_relative_error, min_snr_db):
+        return failures(comparison, self._reference, max_relative_error, min_snr_db)
+
+    def accuracy(self, path, dataset, examples):
+        metrics = self._top_1(open_predictor(path).predict, path.name, dataset, examples)
+        if self._keras_top_1 is None:
+            self._keras_top_1 = self._top_1(self._keras_predict, "Keras", dataset, examples).top_1
+        accuracy = Accuracy(metrics.top_1, self._keras_top_1, metrics.examples)
+        # Of few examples, one is more than the allowed part.
+        allowed = max(MAX_TOP_1_LOSS, 1 / accuracy.examples)
+        if accuracy.keras_top_1 - accuracy.top_1 <= allowed + 1e-9:
+            return accuracy, []
+        figures = f"top-1 {accuracy.top_1:.4f} on {accuracy.examples} held-out images"
+        return accuracy, [f"{figures} (Keras {accuracy.keras_top_1:.4f}, at most {allowed:.4f} more)"]
+
+    def _top_1(self, predict, name, dataset, examples):
+        split = dataset.evaluation_split
+        examples = min(examples or math.inf, dataset.splits[split])
+        # The files of a folder are sorted by class: a part of them has to be drawn from all.
+        batches = (
+            dataset.examples(split, shuffle_files_seed=0)
+            .take(examples)
+            .map(lambda image, label: (self._card.preprocessing.evaluation_image(image), label))
+            .batch(_BATCH)
+            .prefetch(1)
+        )
+        return evaluate(predict, with_progress(batches, examples, f"top-1 of {name}"))
+
+
+class Gate:
+    """Lets files pass that answer as the Keras model does.
+
+    Args:
+        model: Keras classifier or detector.
+        card: its `ModelCard`.
         images: float32 [count, height, width, channels] in 0..255, different real images: a file that keeps the first
             image's kernels (a known bug of converters) fails on the second.
-        dataset: `ImageDataset` with the model's classes whose held-out split measures the accuracy, or None.
-        examples: how many of them, or None for all.
+        dataset: data set of the task, with the model's classes, whose held-out split measures the accuracy, or None.
+        examples: how many of its images, or None for all.
         trained: whether the model is; of an untrained one the accuracy is not measured.
     """
 
     def __init__(self, model, card, images, dataset=None, examples=None, trained=False):
         self._model = model
-        self._card = card
-        self._images = images
         self._trained = trained
         self._dataset = dataset if trained else None
         self._examples = examples
-        self._keras_predict = keras_predict(model, card)
-        self.reference = centred_log_probabilities(self._keras_predict(images))
+        self._answers = export_task(card.task).answers(model, card, images)
 
     def check(self, path, mode):
         """Runs a file as its user would, all images through one loaded file, with one thread and with several.
@@ -154,7 +217,7 @@ class Gate:
             mode: `export.modes.Mode`.
 
         Returns:
-            The worst `Comparison`, and the `Accuracy` or None.
+            The worst comparison, as `Answers.compare` returns it, and the accuracy or None.
 
         Raises:
             UserError: the file cannot be loaded, or differs; the message names the file and the figures.
@@ -163,9 +226,8 @@ class Gate:
         least = self._min_snr_db(mode)
         # The threads of a SavedModel are those of TensorFlow's process.
         for threads in (None,) if mode is SAVED_MODEL else THREADS:
-            predict = open_predictor(path, num_threads=threads).predict
-            comparison = compare(self.reference, centred_log_probabilities(predict(self._images)))
-            found = failures(comparison, self.reference, mode.max_relative_error, least)
+            comparison = self._answers.compare(self._answers.of_file(path, threads))
+            found = self._answers.failures(comparison, mode.max_relative_error, least)
             _refuse(path, found, "" if threads is None else f" with num_threads={threads}")
             comparisons.append(comparison)
         return min(comparisons, key=lambda comparison: comparison.snr_db), self._accuracy(path)
@@ -176,39 +238,16 @@ class Gate:
         if mode.weights_dtype is None:
             return least
         with _rounded_weights(self._model, mode.weights_dtype):
-            rounded = compare(self.reference, centred_log_probabilities(self._keras_predict(self._images)))
+            rounded = self._answers.compare(self._answers.of_keras())
         # Weights that overflow leave no ratio at all; the file would pass with any answers.
         return min(least, max(rounded.snr_db - ROUNDING_MARGIN_DB, LEAST_ROUNDED_SNR_DB))
-
-    @functools.cached_property
-    def keras_top_1(self):
-        """Top-1 of the Keras model on the held-out examples, or None without a data set."""
-        return None if self._dataset is None else self._top_1(self._keras_predict, "Keras").top_1
 
     def _accuracy(self, path):
         if self._dataset is None:
             return None
-        metrics = self._top_1(open_predictor(path).predict, path.name)
-        accuracy = Accuracy(metrics.top_1, self.keras_top_1, metrics.examples)
-        # Of few examples, one is more than the allowed part.
-        allowed = max(MAX_TOP_1_LOSS, 1 / accuracy.examples)
-        if accuracy.keras_top_1 - accuracy.top_1 > allowed + 1e-9:
-            figures = f"top-1 {accuracy.top_1:.4f} on {accuracy.examples} held-out images"
-            _refuse(path, [f"{figures} (Keras {accuracy.keras_top_1:.4f}, at most {allowed:.4f} more)"])
+        accuracy, found = self._answers.accuracy(path, self._dataset, self._examples)
+        _refuse(path, found)
         return accuracy
-
-    def _top_1(self, predict, name):
-        split = self._dataset.evaluation_split
-        examples = min(self._examples or math.inf, self._dataset.splits[split])
-        # The files of a folder are sorted by class: a part of them has to be drawn from all.
-        batches = (
-            self._dataset.examples(split, shuffle_files_seed=0)
-            .take(examples)
-            .map(lambda image, label: (self._card.preprocessing.evaluation_image(image), label))
-            .batch(_BATCH)
-            .prefetch(1)
-        )
-        return evaluate(predict, with_progress(batches, examples, f"top-1 of {name}"))
 
 
 @contextlib.contextmanager
@@ -228,13 +267,3 @@ def _refuse(path, found, circumstances=""):
         raise UserError(
             f"{path.name} differs from the Keras model{circumstances}, nothing is written: {', '.join(found)}"
         )
-
-
-def _ratio(error, scale):
-    return float(error / scale) if scale else (math.inf if error else 0.0)
-
-
-def _decibels(signal, noise):
-    if not noise:
-        return EQUAL_DB
-    return min(10 * math.log10(signal / noise), EQUAL_DB) if signal else -math.inf

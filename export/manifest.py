@@ -10,6 +10,7 @@ import tomllib
 from condconv_keras.files import file_hash
 from condconv_keras.model_card import FILE_NAME
 from export.modes import SAVED_MODEL
+from export.tasks import export_task
 
 LABELS = "labels.txt"
 _EXTRA = "assets.extra"
@@ -50,7 +51,7 @@ def export_facts(card, source, files):
             "range": [0, 255],
             "scaled_inside": True,
         },
-        "outputs": {"probabilities": [len(card.class_names)]},
+        **export_task(card.task).facts(card),
         "files": files,
         "versions": _versions(),
     }
@@ -87,9 +88,9 @@ def sha256(path):
 def _input(path, mode):
     if mode is SAVED_MODEL:
         return {"dtype": "float32", "batch": None}
-    from condconv_keras.litert import LiteRTModel
+    from condconv_keras.litert import LiteRTFile
 
-    tensor = LiteRTModel(path).input
+    tensor = LiteRTFile(path).input
     facts = {"dtype": tensor.dtype.name, "batch": 1}
     return {**facts, **({"scale": tensor.scale, "zero_point": tensor.zero_point} if tensor.scale else {})}
 

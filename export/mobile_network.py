@@ -16,7 +16,7 @@ def mobile_network(model, image_shape, quantization="none", static_kernels=False
     """Makes the network that is converted.
 
     Args:
-        model: built functional or sequential Keras classifier of one channels_last input, alone or in a list or dict.
+        model: built functional or sequential Keras model of one channels_last input, alone or in a list or dict.
         image_shape: (height, width, channels) of the image that the network takes.
         quantization: name of the mode.
         static_kernels: whether CondConv layers use static kernels only.
@@ -24,12 +24,13 @@ def mobile_network(model, image_shape, quantization="none", static_kernels=False
             has CondConv layers.
 
     Returns:
-        A functional Keras model of a batch of one that computes the logits of `model`, before any softmax.
+        A functional Keras model of a batch of one that computes the outputs of `model`, of a classifier its logits
+        before any softmax.
 
     Raises:
         UserError: a CondConv layer lies inside another layer, where int8 cannot treat it.
     """
-    model = keras.Model(model.inputs[0], model.outputs[0])
+    model = keras.Model(model.inputs[0], model.outputs[0] if len(model.outputs) == 1 else model.output)
     if quantization == "int8":
         _check_nested(model)
     layers = conditional_layers(model)

@@ -4,6 +4,8 @@ import dataclasses
 
 # A file may answer this part of the held-out examples less often right than Keras.
 MAX_TOP_1_LOSS = 0.01
+# A detector's AP may be this much lower than Keras's.
+MAX_AP_LOSS = 0.01
 # What rounding weights in other places than Keras does, such as after batch normalisation is folded in, may cost.
 ROUNDING_MARGIN_DB = 10.0
 LEAST_ROUNDED_SNR_DB = 20.0

@@ -1,15 +1,18 @@
-"""Writes a classifier as a SavedModel that needs nothing but TensorFlow."""
+"""Writes a model as a SavedModel that needs nothing but TensorFlow."""
 
 import contextlib
 import io
 import pathlib
 import tempfile
 
+from export.tasks import export_task
+
 
 def write_saved_model(model, card, path):
-    """Writes a classifier as a SavedModel: scaling, softmax and decoding are inside, and the batch has any size.
+    """Writes a classifier or detector as a SavedModel: decoding, scaling and what follows the network are inside.
 
-    Its signatures, `images` being [batch, height, width, channels] in 0..255, resized to the model's input:
+    The batch has any size. What a detector's signatures return is in `export.detection_serving`. Those of a classifier,
+    `images` being [batch, height, width, channels] in 0..255, resized to the model's input:
 
     - `serving_default` and `serve` take float32 `images` and return `probabilities`, float32 [batch, classes], and
       `class_ids`, int64 [batch], the most probable class of each image.
@@ -28,7 +31,7 @@ def write_saved_model(model, card, path):
     for every new batch size. `assets/labels.txt` has the class names, one a line.
 
     Args:
-        model: functional or sequential Keras classifier that computes in float32.
+        model: functional or sequential Keras model that computes in float32.
         card: its `ModelCard`.
         path: folder to write.
 
@@ -37,14 +40,12 @@ def write_saved_model(model, card, path):
     """
     import keras
 
-    from export.serving import endpoints
-
     with tempfile.TemporaryDirectory() as folder:
         class_names = _class_names(card, pathlib.Path(folder) / "labels.txt")
         archive = keras.export.ExportArchive()
         # The model itself is not tracked: Keras would save its variables twice.
         archive.track(class_names)
-        for name, function in endpoints(model, card, class_names).items():
+        for name, function in export_task(card.task).endpoints(model, card, class_names).items():
             archive.add_endpoint(name, function)
         with contextlib.redirect_stdout(io.StringIO()):
             archive.write_out(str(path), verbose=False)

@@ -1,4 +1,4 @@
-"""A classifier with everything that is served of it: probabilities, pooled features, routing weights."""
+"""A model with everything that is served of it: its answers, pooled features, routing weights."""
 
 import collections
 import contextlib
@@ -9,22 +9,24 @@ import keras
 import tensorflow as tf
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
+from condconv_keras.model_card import CLASSIFICATION, DETECTION
 from condconv_keras.predictors import probabilities
 from condconv_keras.wrapped_call import wrapped_call
 
 
 def trace_network(model, card):
-    """Traces a classifier once, for any batch size, zero included.
+    """Traces a model once, for any batch size, zero included.
 
     Args:
-        model: functional or sequential Keras classifier.
+        model: functional or sequential Keras model.
         card: its `ModelCard`.
 
     Returns:
         A TensorFlow function of float32 images [batch, height, width, channels] in 0..255 that returns a dict of dicts,
-        all float32: `probabilities` with `probabilities` [batch, classes]; `features` with `features` [batch, D], what
-        the classifying layer is given, empty if the model does not end in such a layer of pooled features; `routing`
-        with [batch, num_experts] by layer, empty for a plain model.
+        all float32: of a classifier `probabilities` with `probabilities` [batch, classes], of a detector `raw_outputs`
+        with those of the network; `features` with `features` [batch, D], what the classifying layer is given, empty if
+        the model does not end in such a layer of pooled features; `routing` with [batch, num_experts] by layer, empty
+        for a plain model.
     """
     preprocessing = card.preprocessing
     shape = preprocessing.input_shape
@@ -37,12 +39,23 @@ def trace_network(model, card):
         with contextlib.ExitStack() as stack:
             router_calls = [(name, stack.enter_context(_recorded_calls(router))) for name, router in routers]
             classifier_calls = classifier and stack.enter_context(_recorded_calls(classifier))
-            outputs = {"probabilities": {"probabilities": probabilities(model, card, images)}}
+            outputs = _ANSWERS[card.task](model, card, images)
         outputs["features"] = {"features": _flat(classifier_calls[-1][0])} if classifier else {}
         outputs["routing"] = _by_unique_name((name, weights) for name, calls in router_calls for _, weights in calls)
         return tf.nest.map_structure(lambda x: tf.cast(x[:count], tf.float32), outputs)
 
     return tf.function(compute, autograph=False).get_concrete_function(tf.TensorSpec((None, *shape), tf.float32))
+
+
+def _classes(model, card, images):
+    return {"probabilities": {"probabilities": probabilities(model, card, images)}}
+
+
+def _raw_outputs(model, card, images):
+    return {"raw_outputs": model(card.preprocessing.scale_images(images), training=False)}
+
+
+_ANSWERS = {CLASSIFICATION: _classes, DETECTION: _raw_outputs}
 
 
 def _routers(model):

@@ -32,31 +32,31 @@ def endpoints(model, card, class_names):
         return {**results, "class_ids": tf.argmax(results["probabilities"], axis=-1)}
 
     def classify_bytes(image_bytes):
-        results = classify(decode_images(image_bytes, card.preprocessing))
+        results = classify(decode_images(image_bytes, card.preprocessing)[0])
         return {**results, "class_names": class_names.lookup(results["class_ids"])}
 
     functions = {
         # The name that TensorFlow Serving asks for; as a layer it takes both dtypes.
-        "serving_default": _of_each_dtype(classify, float_images, uint8_images),
-        "serve": _traced(classify, float_images),
-        "serve_uint8": _traced(classify, uint8_images),
-        "serve_bytes": _traced(classify_bytes, tf.TensorSpec((None,), tf.string, name="image_bytes")),
+        "serving_default": of_each_dtype(classify, float_images, uint8_images),
+        "serve": traced(classify, float_images),
+        "serve_uint8": traced(classify, uint8_images),
+        "serve_bytes": traced(classify_bytes, tf.TensorSpec((None,), tf.string, name="image_bytes")),
     }
     for kind in ("features", "routing"):
         if network.structured_outputs[kind]:
-            functions[kind] = _traced(functools.partial(outputs, kind), float_images)
+            functions[kind] = traced(functools.partial(outputs, kind), float_images)
     return functions
 
 
-def _traced(function, input_spec):
-    """A function of one dtype, whose input is converted; loaded again, one trace serves every batch size."""
+def traced(function, input_spec):
+    """Returns a function of one dtype, whose input is converted; loaded again, one trace serves every batch size."""
     function = tf.function(function, input_signature=[input_spec], autograph=False)
     function.get_concrete_function()
     return function
 
 
-def _of_each_dtype(function, *input_specs):
-    """A function with a trace for each dtype; loaded again, it is traced anew for each batch size."""
+def of_each_dtype(function, *input_specs):
+    """Returns a function with a trace for each dtype; loaded again, it is traced anew for each batch size."""
     function = tf.function(function, autograph=False)
     for spec in input_specs:
         function.get_concrete_function(spec)
@@ -71,7 +71,8 @@ def decode_images(image_bytes, preprocessing):
         preprocessing: the model's `Preprocessing`.
 
     Returns:
-        A float32 tensor [batch, height, width, channels] in 0..255.
+        A float32 tensor [batch, height, width, channels] in 0..255, and the int32 [batch, 2] heights and widths of the
+        images in the files.
 
     Raises:
         tf.errors.InvalidArgumentError: when run on files of which some cannot be decoded; names their positions.
@@ -81,24 +82,25 @@ def decode_images(image_bytes, preprocessing):
     decoded = (
         tf.data.Dataset.from_tensor_slices(image_bytes)
         .enumerate()
-        .map(lambda i, encoded: (i, _evaluation_image(encoded, preprocessing)), num_parallel_calls=tf.data.AUTOTUNE)
+        .map(lambda i, encoded: (i, *_evaluation_image(encoded, preprocessing)), num_parallel_calls=tf.data.AUTOTUNE)
         .ignore_errors()
     )
     # Nothing decoded would be no batch: a last image, dropped again, makes it one.
-    last = (count, tf.zeros(preprocessing.input_shape))
+    last = (count, tf.zeros(preprocessing.input_shape), tf.zeros([2], tf.int32))
     batches = decoded.concatenate(tf.data.Dataset.from_tensors(last)).batch(count + 1)
-    positions, images = batches.get_single_element()
+    positions, images, sizes = batches.get_single_element()
     undecoded = tf.sets.difference(tf.range(count)[None], positions[None]).values
     message = "expected the bytes of JPEG or PNG files; these elements of image_bytes (the first is 0) are none:"
     with tf.control_dependencies([tf.debugging.Assert(tf.equal(tf.size(undecoded), 0), [message, undecoded], 16)]):
-        return tf.identity(images[:-1])
+        return tf.identity(images[:-1]), tf.identity(sizes[:-1])
 
 
 def _evaluation_image(encoded, preprocessing):
-    """The image of one file, as `decoding.read_image` and `Preprocessing.evaluation_image` make it."""
+    """The image of one file, as `decoding.read_image` and `Preprocessing.evaluation_image` make it, and its size."""
     image = decode_image(encoded, channels=0)
 
     def with_channels(channels):
         return preprocessing.evaluation_image(tf.ensure_shape(image[..., :channels], (None, None, channels)))
 
-    return tf.cond(tf.shape(image)[-1] < 3, lambda: with_channels(1), lambda: with_channels(3))
+    prepared = tf.cond(tf.shape(image)[-1] < 3, lambda: with_channels(1), lambda: with_channels(3))
+    return prepared, tf.shape(image)[:2]

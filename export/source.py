@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from condconv_keras.errors import UserError, one_line
 from condconv_keras.files import file_hash
-from condconv_keras.predictors import load_classifier, model_kind
+from condconv_keras.predictors import check_outputs, load_carded, model_kind, model_task
 from condconv_keras.training.config import TrainConfig
 from condconv_keras.training.run_folder import RunFolder
 from models import list_models, model_entry
@@ -18,7 +18,7 @@ UNTRAINED = "untrained"
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A classifier that is not loaded yet.
+    """A classifier or detector that is not loaded yet.
 
     Attributes:
         name: as it was given: a path or a registry name.
@@ -41,6 +41,11 @@ class Source:
         return self.kind != UNTRAINED
 
     @property
+    def task(self):
+        """One of `TASKS`; a `.keras` file without a card is taken for a classifier."""
+        return model_task(self.name) if self.kind in ("run", "keras") else model_entry(self.name).task
+
+    @property
     def is_plain(self):
         """Whether the network is known to have no CondConv layer, before it is loaded."""
         registered = self.config.model if self.kind == "run" else self.name
@@ -49,7 +54,12 @@ class Source:
     def load(self):
         """Returns the Keras model and its `ModelCard`; raises a `UserError` if the file or an argument is bad."""
         if self.is_trained:
-            return load_classifier(self._file(), registered_card)
+            path = self._file()
+            model, card = load_carded(path, registered_card)
+            if card.task != self.task:
+                raise UserError(f"expected a model with a card, {str(path)!r} has none and is one for {card.task}")
+            check_outputs(model, card, path)
+            return model, card
         from export.untrained import untrained_model
 
         entry = model_entry(self.name)

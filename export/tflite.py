@@ -1,4 +1,4 @@
-"""Converts a classifier to a TFLite file with builtin operators only."""
+"""Converts a classifier or detector to a TFLite file: builtin operators only, and the one of a detector's NMS."""
 
 import contextlib
 import io
@@ -7,28 +7,42 @@ import sys
 import tempfile
 
 from condconv_keras.errors import UserError
-from condconv_keras.litert import INPUT, OUTPUT, SIGNATURE
+from condconv_keras.litert import INPUT, SIGNATURE
 from export.mobile_network import mobile_network
+from export.tasks import export_task
 
 
-def tflite_bytes(model, card, quantization="none", representative=None, static_kernels=False, int8_input="uint8"):
-    """Converts a classifier to TFLite.
+def tflite_bytes(
+    model,
+    card,
+    quantization="none",
+    representative=None,
+    static_kernels=False,
+    int8_input="uint8",
+    raw_outputs=False,
+):
+    """Converts a classifier or detector to TFLite.
 
     The signature `serving_default` takes `images` [1, height, width, channels] in 0..255, resized to the model's
-    input, and returns `probabilities`, float32 [1, classes]; scaling and softmax are inside. LiteRT needs static kernel
-    shapes to convolve with a kernel that is mixed at run time, hence the batch of one.
+    input; scaling is inside. LiteRT needs static kernel shapes to convolve with a kernel that is mixed at run time,
+    hence the batch of one. All outputs are float32:
+
+    - of a classifier `probabilities` [1, classes], the softmax is inside;
+    - of a detector those of `export.detection_postprocessing.with_postprocessing`, or with `raw_outputs` `box_codes`
+      [1, anchors, 4] and `class_logits` [1, anchors, 1 + classes].
 
     Args:
-        model: Keras classifier.
+        model: Keras model.
         card: its `ModelCard`.
         quantization: `"none"` (float32), `"float16"` (weights), `"dynamic"` (8-bit weights, activations quantised as
-            they come) or `"int8"` (weights and activations; the softmax stays in float32, as 8 bits cannot tell the
-            probabilities of a thousand classes apart).
+            they come) or `"int8"` (weights and activations; what follows the logits stays in float32, as 8 bits cannot
+            tell the probabilities of a thousand classes apart).
         representative: float32 [count, height, width, channels] in 0..255, images as the model will see them; `"int8"`
             takes the ranges of its activations from them.
         static_kernels: whether CondConv layers compute every expert with static kernels, for accelerators that refuse
             kernels that are computed at run time.
         int8_input: `"uint8"`, the pixels, or `"int8"`, the pixels less 128; of `"int8"` files.
+        raw_outputs: whether a detector returns what its network does, without non-maximum suppression.
 
     Returns:
         The bytes of the file.
@@ -43,13 +57,14 @@ def tflite_bytes(model, card, quantization="none", representative=None, static_k
     scaled = None if representative is None else card.preprocessing.scale_images(representative)
     network = mobile_network(model, card.preprocessing.input_shape, quantization, static_kernels, scaled)
     quantize = quantization == "int8"
+    task = export_task(card.task)
 
     def serve(images):
         if quantize:
             # Fixes the input's scale at 1: its quantised values are pixels.
             images = tf.quantization.fake_quant_with_min_max_args(images, 0, 255)
-        logits = network(card.preprocessing.scale_images(images), training=False)
-        return {"logits": logits} if quantize else {OUTPUT: tf.nn.softmax(logits)}
+        outputs = network(card.preprocessing.scale_images(images), training=False)
+        return task.converted_outputs(outputs, quantize)
 
     with tempfile.TemporaryDirectory() as folder:
         _write_batch_of_one(serve, network.input_shape, folder)
@@ -63,7 +78,7 @@ def tflite_bytes(model, card, quantization="none", representative=None, static_k
             # The converter raises one type, which TensorFlow does not export, with a listing of the whole graph.
             reason = str(error).strip().splitlines()[0][:200]
             raise UserError(f"TensorFlow cannot convert the model to TFLite ({reason})") from error
-    return _with_softmax(content) if quantize else content
+    return task.finish(content, card, quantize, raw_outputs)
 
 
 @contextlib.contextmanager
@@ -103,32 +118,3 @@ def _set_quantization(converter, quantization, representative, int8_input):
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = getattr(tf, int8_input)
         converter.representative_dataset = lambda: ({INPUT: image[None]} for image in representative)
-
-
-def _with_softmax(content):
-    """Puts a float32 softmax behind the logits, which the converter would have made an int8 one."""
-    from tensorflow.lite.tools import flatbuffer_utils
-
-    schema = flatbuffer_utils.schema_fb
-    file = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
-    graph, (output,) = file.subgraphs[0], file.signatureDefs[0].outputs
-    logits = graph.tensors[output.tensorIndex]
-    probabilities = schema.TensorT()
-    # Buffer 0 is the empty one.
-    probabilities.name, probabilities.type, probabilities.buffer = OUTPUT.encode(), schema.TensorType.FLOAT32, 0
-    probabilities.shape, probabilities.shapeSignature = logits.shape, logits.shapeSignature
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.SOFTMAX
-    code.version = 1
-    softmax = schema.OperatorT()
-    softmax.opcodeIndex = len(file.operatorCodes)
-    softmax.inputs, softmax.outputs = [output.tensorIndex], [len(graph.tensors)]
-    softmax.builtinOptionsType = schema.BuiltinOptions.SoftmaxOptions
-    softmax.builtinOptions = schema.SoftmaxOptionsT()
-    softmax.builtinOptions.beta = 1.0
-    file.operatorCodes.append(code)
-    graph.operators.append(softmax)
-    graph.tensors.append(probabilities)
-    graph.outputs = softmax.outputs
-    output.name, output.tensorIndex = OUTPUT.encode(), softmax.outputs[0]
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(file))

@@ -9,6 +9,9 @@ _ROOT_MEAN_SQUARE = 0.01
 # Standard deviation over the images of what every router's sigmoid is given. Small, too: rounding shows in what little
 # tells the images apart in a random network. Equal kernels for all images then still cost more than int8 may.
 _ROUTING_DEVIATION = 0.05
+# Root mean square of what every predictor of a detector adds to its bias: boxes near their anchors, scores that differ.
+_PREDICTION = 1.0
+_PREDICTORS = ("box_head_", "class_head_")
 
 
 def untrained_model(name, seed=0, **arguments):
@@ -17,7 +20,8 @@ def untrained_model(name, seed=0, **arguments):
     As initialised, batch normalisation passes everything through, and the activations of a deep network shrink or grow
     a thousandfold: its probabilities are equal to the last bit, or all 0 but one; and the routing weights are 1/2 for
     every image. So every batch normalisation scales its input, as it is on photographs, to one size, and every router
-    tells them apart: a file that mixes the same kernel for all images differs.
+    tells them apart: a file that mixes the same kernel for all images differs. The predictors of a detector, whose
+    initial kernels leave little but the bias, put out different boxes and scores.
 
     Args:
         name: registry name.
@@ -44,7 +48,7 @@ def untrained_model(name, seed=0, **arguments):
 
 @contextlib.contextmanager
 def _scaled_by_images(model):
-    """Lets every batch normalisation and router take its scale from the images that pass through."""
+    """Lets every batch normalisation, router and predictor take its scale from the images that pass through."""
     import keras
 
     from condconv_keras import Routing
@@ -55,6 +59,8 @@ def _scaled_by_images(model):
             for kind, scale in ((keras.layers.BatchNormalization, _scale_norm), (Routing, _scale_router)):
                 if isinstance(layer, kind):
                     stack.enter_context(wrapped_call(layer, functools.partial(_scaled_call, layer, scale)))
+            if layer.name.startswith(_PREDICTORS) and layer.weights:
+                stack.enter_context(wrapped_call(layer, functools.partial(_scaled_prediction, layer)))
         yield
 
 
@@ -83,3 +89,16 @@ def _scale_router(layer, inputs):
     scale = _ROUTING_DEVIATION / ops.std(logits, axis=0)
     layer.kernel.assign(layer.kernel * scale)
     layer.bias.assign(-ops.mean(logits, axis=0) * scale)
+
+
+def _scaled_prediction(layer, call):
+    from keras import ops
+
+    @functools.wraps(call)
+    def scaled_call(inputs, *args, **kwargs):
+        linear = call(inputs, *args, **kwargs) - call(ops.zeros_like(inputs), *args, **kwargs)
+        kernel = layer.bank if hasattr(layer, "bank") else layer.kernel
+        kernel.assign(kernel * (_PREDICTION / ops.sqrt(ops.mean(ops.square(linear)))))
+        return call(inputs, *args, **kwargs)
+
+    return scaled_call

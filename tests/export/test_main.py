@@ -178,7 +178,9 @@ def test_an_untrained_model_is_that_of_its_seed():
 def test_model_json_says_all_of_the_files(trained_run, exported):
     facts = json.loads((exported / "model.json").read_text())
     _, card = load_model(trained_run / "model.keras")
-    assert {name: facts[name] for name in ("model", "class_names", "preprocessing")} == json.loads(card.to_json())
+    assert {name: facts[name] for name in ("model", "task", "class_names", "preprocessing")} == json.loads(
+        card.to_json()
+    )
     assert facts["input"] == {"name": "images", "shape": [64, 64, 1], "range": [0, 255], "scaled_inside": True}
     assert facts["source"]["sha256"] == hashlib.sha256((trained_run / "model.keras").read_bytes()).hexdigest()
     assert {"condconv-keras", "tensorflow", "ai-edge-litert"} <= facts["versions"].keys()

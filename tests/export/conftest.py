@@ -1,0 +1,31 @@
+"""A small detector and its networks as `.tflite` files, made once for all tests that look at them."""
+
+import keras
+import numpy as np
+import pytest
+
+from export.modes import TFLITE_MODES
+from export.representative import check_images, prepared
+from export.tflite import tflite_bytes
+from tests.export.detectors import PHOTOGRAPHS, small_detector
+
+
+@pytest.fixture(scope="session")
+def detector():
+    """A Keras detector and its card."""
+    return small_detector()
+
+
+@pytest.fixture(scope="session")
+def detector_images(detector):
+    """Images that the detector is checked on, float32 in 0..255."""
+    return np.round(check_images(PHOTOGRAPHS, detector[1].preprocessing))
+
+
+@pytest.fixture(scope="session")
+def raw_detectors(detector):
+    """Dict of mode to the bytes of the detector's file with raw outputs."""
+    keras.utils.set_random_seed(0)
+    model, card = detector
+    calibration = prepared(PHOTOGRAPHS.calibration(), card.preprocessing)
+    return {mode: tflite_bytes(model, card, mode, calibration, raw_outputs=True) for mode in TFLITE_MODES}

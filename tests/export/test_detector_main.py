@@ -1,0 +1,191 @@
+"""The commands with exported detectors, on images with boxes near what the model finds: the AP says something."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from condconv_keras.data import open_detection_dataset
+from condconv_keras.data.decoding import read_image
+from condconv_keras.detection.predictor import keras_predict
+from condconv_keras.errors import UserError
+from condconv_keras.model_card import save_model
+from condconv_keras.predictors import model_task, open_predictor
+from condconv_keras.training.tasks import get_task
+from export import __main__ as command
+from export.manifest import write_cards
+from export.representative import DatasetImages
+from export.source import Source
+from tests import commands
+from tests.export.detectors import CATEGORIES, CLASSES, small_detector, write_findable
+from tests.export.test_main import parsed  # noqa: F401 - a fixture
+
+# Boxes found by random weights are too near to each other in their scores for 8 bits to keep the AP.
+NAMES = ["saved_model", "model.tflite", "model_float16.tflite"]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Detector:
+    path: object
+    data: object
+    card: object
+    predict: object
+    AP: float
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory):
+    """A `.keras` file with a card, a folder of images with boxes, and the AP of one on the other."""
+    folder = tmp_path_factory.mktemp("detector")
+    model, card = small_detector()
+    ids = tuple(category["id"] for category in CATEGORIES)
+    card = dataclasses.replace(card, class_names=CLASSES, category_ids=ids)
+    save_model(model, card, folder / "detector.keras")
+    predict = keras_predict(model, card)
+    write_findable(folder / "data", predict, card)
+    dataset = open_detection_dataset(str(folder / "data"))
+    metrics = get_task("detection").evaluate(predict, card, dataset, "val", 4)
+    assert 0.2 < metrics.AP < 0.95
+    return _Detector(folder / "detector.keras", folder / "data", card, predict, metrics.AP)
+
+
+@pytest.fixture(scope="module")
+def exported(detector, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exports") / "detector"
+    finished = commands.run(
+        "-m", "export", f"--model={detector.path}", f"--output_dir={folder}", f"--dataset={detector.data}",
+        "--quantization=none,float16",
+    )  # fmt: skip
+    assert finished.stdout.count("AP 0.") == 3
+    return folder
+
+
+@pytest.fixture
+def export(parsed, monkeypatch):  # noqa: F811
+    """A function of arguments that runs the command in this process and returns its JSON result."""
+
+    def run(*arguments):
+        monkeypatch.setattr(command, "FLAGS", parsed("--json", *arguments))
+        return json.loads(command.main(["export"]))
+
+    return run
+
+
+def test_model_json(detector, exported):
+    facts = json.loads((exported / "model.json").read_text())
+    assert facts["task"] == "detection"
+    assert facts["category_ids"] == [16, 17, 18]
+    assert facts["input"]["shape"] == [96, 96, 3]
+    assert facts["outputs"] == {"boxes": [100, 4], "classes": [100], "scores": [100], "count": []}
+    assert facts["box_format"] == ["ymin", "xmin", "ymax", "xmax"]
+    assert facts["postprocessing"] == {
+        "max_detections": 100, "score_threshold": 1e-8, "iou_threshold": 0.6, "code_scales": [10, 10, 5, 5]
+    }  # fmt: skip
+    assert [file["file"] for file in facts["files"]] == NAMES
+    assert [file["box_unit"] for file in facts["files"]] == ["pixel"] + ["fraction"] * 2
+    for file in facts["files"]:
+        assert (file["images"], file["examples"]) == (16, 16)
+        assert file["keras_AP"] == pytest.approx(detector.AP, abs=1e-4)
+        assert file["keras_AP"] - file["AP"] <= 0.01
+    assert (exported / "labels.txt").read_text().split() == list(CLASSES)
+    assert {path.name for path in exported.iterdir()} == {*NAMES, "model.json", "labels.txt"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_exported_file_predicts_as_keras_does(detector, exported, name):
+    predictor = open_predictor(exported / name)
+    assert predictor.card == detector.card
+    assert model_task(exported / name) == "detection"
+    image = read_image(detector.data / "val/000003.png")
+    images = detector.card.preprocessing.evaluation_image(image).numpy()[np.newaxis]
+    received, expected = predictor.predict(images), detector.predict(images)
+    assert {k: (v.dtype, v.shape) for k, v in received.items()} == {k: (v.dtype, v.shape) for k, v in expected.items()}
+    assert received["boxes"].min() >= 0 and received["boxes"].max() <= 1
+    if name in ("saved_model", "model.tflite"):
+        for key, value in expected.items():
+            np.testing.assert_allclose(received[key], value, atol=1e-5)
+
+
+def test_eval_and_predict(detector, exported, tmp_path):
+    for name in ("saved_model", "model.tflite"):
+        arguments = (f"--model={exported / name}", f"--dataset={detector.data}", "--json")
+        assert json.loads(commands.run("eval.py", *arguments).stdout)["AP"] == pytest.approx(detector.AP, abs=1e-4)
+    found = {}
+    for path in (detector.path, exported / "model.tflite"):
+        arguments = (f"--model={path}", "--min_score=0.02", "--json", detector.data / "val")
+        found[path] = json.loads(commands.run("predict.py", *arguments).stdout)["predictions"]
+    mine, theirs = found.values()
+    assert len(theirs) == 16
+    assert sum(len(prediction["boxes"]) for prediction in theirs) > 20
+    for prediction, expected in zip(mine, theirs, strict=True):
+        assert [box["name"] for box in prediction["boxes"]] == [box["name"] for box in expected["boxes"]]
+        for box, other in zip(prediction["boxes"], expected["boxes"], strict=True):
+            np.testing.assert_allclose(box["bbox"], other["bbox"], atol=0.05)
+
+
+def test_raw_outputs(export, detector, tmp_path):
+    out = tmp_path / "out"
+    arguments = ("--formats=tflite", "--raw_outputs", "--static_kernels", "--gate_examples=5")
+    results = export(f"--model={detector.path}", f"--output_dir={out}", f"--dataset={detector.data}", *arguments)
+    assert {path.name for path in out.iterdir()} == {"model.tflite", "anchors.json", "model.json", "labels.txt"}
+    assert results["multiply_adds"]["ratio"] > 1
+    (file,) = json.loads((out / "model.json").read_text())["files"]
+    assert file["anchors"] == "anchors.json"
+    assert file["outputs"] == {"box_codes": [204, 4], "class_logits": [204, 4]}
+    assert file["examples"] == 5
+    image = detector.card.preprocessing.evaluation_image(read_image(detector.data / "val/000001.png"))
+    received = open_predictor(out / "model.tflite").predict(image.numpy()[np.newaxis])
+    for name, value in detector.predict(image.numpy()[np.newaxis]).items():
+        np.testing.assert_allclose(received[name], value, atol=1e-5)
+
+
+def test_an_untrained_detector(export, tmp_path):
+    arguments = ("--num_experts=2", "--width_multiplier=0.5", "--input_size=96", "--quantization=none,int8")
+    results = export("--model=condconv_ssd300_mobilenet_v1", f"--output_dir={tmp_path / 'out'}", *arguments)
+    assert [file["file"] for file in results["files"]] == ["saved_model", "model.tflite", "model_int8.tflite"]
+    assert all("AP" not in file for file in results["files"])
+
+
+def test_a_lower_average_precision_leaves_nothing(export, detector, tmp_path, monkeypatch):
+    from export import detection_answers
+
+    monkeypatch.setattr(detection_answers, "_part", lambda dataset, split, examples: dataset)
+    monkeypatch.setattr(detection_answers, "MAX_AP_LOSS", -1.0)
+    with pytest.raises(UserError, match=r"model\.tflite differs from .*: AP 0\.\d+ on 16 held-out images \(Keras 0"):
+        export(
+            f"--model={detector.path}", f"--output_dir={tmp_path / 'out'}", f"--dataset={detector.data}",
+            "--formats=tflite",
+        )  # fmt: skip
+    assert not list(tmp_path.iterdir())
+
+
+def test_int8_is_calibrated_on_training_images(detector):
+    dataset = open_detection_dataset(str(detector.data))
+    calibration = [np.asarray(image).tobytes() for image in DatasetImages(dataset).calibration()]
+    training = {image.tobytes() for image, _ in dataset.examples("train").as_numpy_iterator()}
+    assert len(calibration) == 16
+    assert set(calibration) == training
+
+
+def test_a_flag_of_detectors(parsed):  # noqa: F811
+    from export.flags import check_uses, chosen_modes
+
+    for source, arguments, contains in (
+        (Source("mobilenet_v1", "untrained"), [], "--raw_outputs is for detectors"),
+        (Source("ssd300_mobilenet_v1", "untrained"), ["--formats=savedmodel"], "--raw_outputs is for --formats=tflite"),
+    ):
+        values = parsed("--raw_outputs", *arguments)
+        with pytest.raises(UserError, match=contains):
+            check_uses(values, chosen_modes(values), source)
+
+
+def test_a_file_that_is_no_detectors(exported, detector, tmp_path):
+    (tmp_path / "model.tflite").write_bytes((exported / "model.tflite").read_bytes())
+    write_cards(tmp_path, dataclasses.replace(detector.card, task="classification"))
+    with pytest.raises(UserError, match="has no signature 'serving_default' from 'images' to 'probabilities'"):
+        open_predictor(tmp_path / "model.tflite")
+    larger = dataclasses.replace(detector.card.preprocessing, input_size=(128, 96))
+    write_cards(tmp_path, dataclasses.replace(detector.card, preprocessing=larger))
+    with pytest.raises(UserError, match=r"takes \(1, 96, 96, 3\) .* takes \(1, 128, 96, 3\)"):
+        open_predictor(tmp_path / "model.tflite")
