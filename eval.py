@@ -1,4 +1,4 @@
-"""Evaluates a stored classifier: `python eval.py --model=runs/digits`.
+"""Evaluates a stored classifier or detector: `python eval.py --model=runs/digits`.
 
 --model is a run folder, a `.keras` file, a SavedModel or a `.tflite` file; with --weights=imagenet it is the name of a
 registered model, whose published weights are downloaded once. Every example of the split is counted once.
@@ -14,13 +14,16 @@ import pathlib
 from absl import flags
 
 from condconv_keras import cli, reports
+from condconv_keras.detection import DetectionMetrics
 from condconv_keras.errors import UserError
 from condconv_keras.files import check_parents, check_writable
-from condconv_keras.predictors import model_kind, open_predictor
+from condconv_keras.model_card import CLASSIFICATION, DETECTION
+from condconv_keras.predictors import model_kind, model_task, open_predictor
 from condconv_keras.training.config import STRATEGIES, Execution, open_run_dataset
 from condconv_keras.training.distribution import is_chief, make_strategy
 from condconv_keras.training.flag_rules import check_device_flags
 from condconv_keras.training.run_folder import RunFolder
+from condconv_keras.training.tasks import get_task
 from models.cards import registered_card
 from models.pretrained import model_file
 
@@ -28,7 +31,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "Run folder, .keras file, SavedModel or .tflite file.", required=True)
 flags.DEFINE_string("weights", None, "'imagenet' for the published weights of a registered model.")
 flags.DEFINE_bool("raw_weights", False, "A run's last weights instead of their moving average.")
-flags.DEFINE_string("dataset", None, "'digits', a TFDS name, or a folder of images; default: the run's.")
+flags.DEFINE_string("dataset", None, "A data set, as of train.py; default: the run's.")
 flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS data sets; default: the run's.")
 flags.DEFINE_string("split", None, "Split of the data set; default: its held-out one.")
 flags.DEFINE_float("validation_fraction", None, "Held-out part of data without a split of its own.", 0.0, 1.0)
@@ -37,7 +40,7 @@ flags.DEFINE_integer("batch_size", 64, "Images at a time on one device; does not
 flags.DEFINE_enum("strategy", "none", STRATEGIES, "Devices that share the images of a Keras model.")
 flags.DEFINE_string("tpu", None, "Name or address of the TPU for --strategy=tpu; default: this machine's.")
 flags.DEFINE_integer("logical_cpus", None, "Devices that --strategy=mirrored splits the CPU into.", lower_bound=1)
-flags.DEFINE_string("per_class_csv", None, "File to write: support, precision, recall and F1 of every class.")
+flags.DEFINE_string("per_class_csv", None, "File to write: what is measured of every class.")
 flags.DEFINE_string("confusion_csv", None, "File to write: examples by class (row) and predicted class (column).")
 flags.DEFINE_string("confusion_png", None, "File to write: the confusion matrix as a picture.")
 flags.DEFINE_string("results_csv", None, "File to add a row to, in the columns and units of timm's results.")
@@ -52,11 +55,13 @@ def main(argv):
     _check_outputs({name: FLAGS[name].value for name in _OUTPUTS if FLAGS[name].value is not None})
     path = _model_path()
     strategy = _make_strategy(path)
-    dataset, split = _open_split(path)
+    task_name = model_task(path)
+    _check_task_flags(task_name)
+    dataset, split = _open_split(path, task_name)
     with contextlib.nullcontext() if strategy is None else strategy.scope():
         predictor = open_predictor(path, registered_card, FLAGS.raw_weights)
     predictor.card.check_classes(dataset)
-    metrics = _evaluate(predictor, dataset, split, strategy)
+    metrics = _evaluate(get_task(task_name), predictor, dataset, split, strategy)
     if strategy is not None and not is_chief(strategy):
         return None
     results = {
@@ -68,7 +73,17 @@ def main(argv):
         "skipped_images": dataset.skipped.get(split, 0),
     }
     _write_outputs(metrics, predictor, results["model"])
-    return cli.to_json(results) if FLAGS.json else cli.table(_rows(results))
+    if FLAGS.json:
+        return cli.to_json(results)
+    return cli.table(_detection_rows(results, metrics) if task_name == DETECTION else _rows(results))
+
+
+def _check_task_flags(task_name):
+    if task_name == CLASSIFICATION:
+        return
+    for name in ("confusion_csv", "confusion_png", "results_csv"):
+        if FLAGS[name].value is not None:
+            raise UserError(f"--{name} is for classifiers, the model is a detector")
 
 
 def _check_outputs(outputs):
@@ -108,10 +123,12 @@ def _model_name(path):
     return os.fspath(RunFolder(path).raw_model if FLAGS.raw_weights else FLAGS.model)
 
 
-def _open_split(path):
+def _open_split(path, task_name):
     """The data set and the name of its split that the model at a path is evaluated on."""
     config = RunFolder(path).read_config() if model_kind(path) == "run" else None
-    dataset = open_run_dataset(config, FLAGS.dataset, FLAGS.data_dir, FLAGS.validation_fraction, FLAGS.skip_bad_images)
+    dataset = open_run_dataset(
+        config, FLAGS.dataset, FLAGS.data_dir, FLAGS.validation_fraction, FLAGS.skip_bad_images, task_name
+    )
     split = FLAGS.split or dataset.evaluation_split
     dataset.check_split(split)
     return dataset, split
@@ -128,21 +145,17 @@ def _make_strategy(path):
     return make_strategy(execution)
 
 
-def _evaluate(predictor, dataset, split, strategy):
+def _evaluate(task, predictor, dataset, split, strategy):
     if strategy is not None:
-        from condconv_keras.training.validation import Validator
-
-        return Validator(strategy, predictor.model, predictor.card, dataset, split, FLAGS.batch_size)()
-    from condconv_keras.data import evaluation_batches
-    from condconv_keras.evaluation import evaluate, with_progress
-
-    batches = evaluation_batches(dataset, split, predictor.card.preprocessing, FLAGS.batch_size, scaled=False)
-    return evaluate(predictor.predict, with_progress(batches, dataset.splits[split]))
+        return task.make_validator(strategy, predictor.model, predictor.card, dataset, split, FLAGS.batch_size)()
+    return task.evaluate(predictor.predict, predictor.card, dataset, split, FLAGS.batch_size, with_progress=True)
 
 
 def _write_outputs(metrics, predictor, name):
     class_names = predictor.card.class_names
-    if FLAGS.per_class_csv:
+    if FLAGS.per_class_csv and predictor.card.task == DETECTION:
+        reports.write_per_class_ap(FLAGS.per_class_csv, metrics.per_class)
+    elif FLAGS.per_class_csv:
         reports.write_per_class(FLAGS.per_class_csv, metrics.per_class, class_names)
     if FLAGS.confusion_csv:
         reports.write_confusion(FLAGS.confusion_csv, metrics.confusion, class_names)
@@ -155,10 +168,22 @@ def _write_outputs(metrics, predictor, name):
         reports.append_results(FLAGS.results_csv, row)
 
 
-def _rows(results):
-    rows = [
+def _detection_rows(results, metrics):
+    """COCO's table, then the AP of every class; "-" where there is nothing to find."""
+    figures = [(name, results[name]) for name in DetectionMetrics.NAMES] + list(metrics.per_class.items())
+    return _heading(results) + [(name, "-" if value is None else f"{value:.4f}") for name, value in figures]
+
+
+def _heading(results):
+    return [
         ("model", f"{results['model']} ({results['kind']})"),
         ("data set", f"{results['dataset']}, {results['examples']} examples of {results['split']}"),
+    ]
+
+
+def _rows(results):
+    rows = [
+        *_heading(results),
         ("top-1", f"{results['top_1']:.4f}"),
         ("top-5", f"{results['top_5']:.4f}"),
         ("loss", f"{results['loss']:.4f}"),

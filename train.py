@@ -14,31 +14,35 @@ import sys
 from absl import flags
 
 from condconv_keras import allocator, cli
-from condconv_keras.data import InputShard, open_dataset
+from condconv_keras.data import InputShard
 from condconv_keras.data.dataset import is_folder
 from condconv_keras.data.service import check_service
 from condconv_keras.errors import UserError, one_line
 from condconv_keras.files import check_writable
-from condconv_keras.model_card import check_archive
+from condconv_keras.model_card import CLASSIFICATION, DETECTION, check_archive
 from condconv_keras.training.config import VALIDATION_FRACTION, Execution, TrainConfig
 from condconv_keras.training.distribution import check_workers, make_strategy
 from condconv_keras.training.flag_rules import check_flags, check_validation_fraction
 from condconv_keras.training.flags import NONE, RECIPE_FLAGS, define_flags
 from condconv_keras.training.recipes import default_recipe_name, get_recipe
 from condconv_keras.training.run_folder import RunFolder
+from condconv_keras.training.tasks import get_task
 from models import create_model, model_entry
 from models.pretrained import IMAGENET, starting_file
 from models.registry import PLACEMENT_FIELDS
 
 FLAGS = flags.FLAGS
 
+_EMBEDDED = {CLASSIFICATION: "digits", DETECTION: "digit_scenes"}
 _MODEL_ARGUMENTS = (*PLACEMENT_FIELDS, "width_multiplier")
+_SSD = "ssd300_mobilenet_v1"
+_CLASSIFIERS = {"mobilenet_v1", "mobilenet_v2", "mnasnet_a1", "efficientnet", "efficientnet_lite", "resnet50"}
 _INVERTED_RESIDUALS = {"mobilenet_v2", "mnasnet_a1", "efficientnet", "efficientnet_lite"}
 # Flags that not every family has a use for: the builders (`ModelEntry.builder`) that take them, what the others say.
 # A test compares this with the builders themselves, which cannot be asked before Keras is imported.
 _FAMILY_FLAGS = {
     "width_multiplier": (
-        {"mobilenet_v1", "mobilenet_v2", "mnasnet_a1", "efficientnet_lite"},
+        {"mobilenet_v1", "mobilenet_v2", "mnasnet_a1", "efficientnet_lite", _SSD},
         "is not for --model={}, whose width is fixed",
     ),
     "stochastic_depth_rate": (
@@ -47,6 +51,8 @@ _FAMILY_FLAGS = {
     ),
     "condconv_head": (_INVERTED_RESIDUALS, "is not for --model={}, which has no convolution after its blocks"),
     "condconv_shortcut": ({"resnet50"}, "is not for --model={}, which has no projection shortcuts"),
+    "condconv_classifier": (_CLASSIFIERS, "is not for --model={}, which has no classifier"),
+    "condconv_heads": ({_SSD}, "is not for --model={}, which is no detector"),
 }
 
 
@@ -94,11 +100,12 @@ def config_from_flags(values):
     entry = model_entry(values.model)
     _check_placement(entry, values)
     given = {name for name in values if values[name].value != values[name].default}
-    recipe_name = values.recipe or default_recipe_name(values.dataset, entry.recipe)
+    dataset = values.dataset or _EMBEDDED[entry.task]
+    recipe_name = values.recipe or default_recipe_name(dataset, entry.recipe, entry.task)
     config = TrainConfig(
         model=entry.name,
         model_arguments={name: values[name].value for name in _MODEL_ARGUMENTS if values[name].value is not None},
-        dataset=_absolute(values.dataset) if is_folder(values.dataset, values.data_dir) else values.dataset,
+        dataset=_absolute(dataset) if is_folder(dataset, values.data_dir) else dataset,
         data_dir=_absolute(values.data_dir),
         validation_fraction=VALIDATION_FRACTION if values.validation_fraction is None else values.validation_fraction,
         skip_bad_images=values.skip_bad_images,
@@ -108,6 +115,7 @@ def config_from_flags(values):
         seed=values.seed,
         initial_weights=_initial_weights(values),
         execution=Execution(**{field.name: values[field.name].value for field in dataclasses.fields(Execution)}),
+        task=entry.task,
     )
     check_flags(given, config, _lacking(entry))
     return config, given
@@ -173,7 +181,7 @@ def _check_initial_weights(path):
 
 
 def _open_dataset(config, given):
-    dataset = open_dataset(
+    dataset = get_task(config.task).open_dataset(
         config.dataset,
         config.data_dir,
         config.validation_fraction,
@@ -253,7 +261,9 @@ def _preprocessing_of(config):
 def _model_builder(config, weights=None):
     """A function of the input's shape and the number of classes that builds the model of a run."""
     recipe, inherited = config.recipe, (config.inherited or {}).get("model_arguments", {})
-    arguments = {**config.model_arguments, **inherited, "dropout_rate": recipe.dropout_rate}
+    arguments = {**config.model_arguments, **inherited}
+    if config.task == CLASSIFICATION:
+        arguments["dropout_rate"] = recipe.dropout_rate
     if recipe.bn_momentum is not None:
         arguments["bn_momentum"] = recipe.bn_momentum
     if recipe.stochastic_depth_rate:
@@ -295,9 +305,7 @@ def summary(config, run, results):
         [
             ("model", config.model),
             ("data set", f"{config.dataset}, {results['examples']} examples of {results['split']}"),
-            ("top-1", f"{results['top_1']:.4f}"),
-            ("top-5", f"{results['top_5']:.4f}"),
-            ("loss", f"{results['loss']:.4f}"),
+            *get_task(config.task).summary_rows(results),
             ("parameters", f"{results['parameters']:,}"),
             ("training", f"{results['epochs']} epochs, {results['seconds']} s"),
             ("run folder", run.path),

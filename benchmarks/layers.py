@@ -1,6 +1,6 @@
 """Times every form of the CondConv layers against the plain Keras layer of the same shape.
 
-    python -m benchmarks.layers [--only=1x1] [--batch=1,32] [--rounds=9] [--csv=FILE]
+    [KERAS_BACKEND=jax] python -m benchmarks.layers [--only=1x1] [--batch=1,32] [--precision=...] [--csv=FILE]
 
 Prints ratios: the median time of a form divided by that of the plain layer, forward and forward + backward (gradients
 of input, routing weights and all variables), from interleaved rounds of one run. `*` marks the form that
@@ -10,6 +10,7 @@ fastest form.
 
 import collections
 import csv
+import logging
 import statistics
 import sys
 import time
@@ -18,11 +19,13 @@ from absl import flags
 
 from condconv_keras import cli
 from condconv_keras.errors import UserError
+from condconv_keras.training.config import PRECISIONS
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("only", "", "Run only the layers whose name contains this text.")
 flags.DEFINE_list("batch", ["1", "32"], "Batch sizes.")
 flags.DEFINE_integer("rounds", 9, "Interleaved rounds; the median is taken.", lower_bound=3)
+flags.DEFINE_enum("precision", "float32", PRECISIONS, "Precision of the layers.")
 flags.DEFINE_string("csv", None, "Also write the rows to this file.")
 
 # Name, kind, size, channels, filters, kernel, stride, experts.
@@ -62,15 +65,14 @@ def build(layer, batch):
 
     _, kind, size, channels, filters, kernel, stride, experts = layer
     common = {"strides": stride, "padding": "same", "use_bias": False}
-    if kind == "conv":
+    depthwise = kind == "depthwise"
+    if not depthwise:
         plain = keras.layers.Conv2D(filters, kernel, **common)
-        names = selection.CONV_FORMS
         make = lambda name: CondConv2D(filters, kernel, experts, implementation=name, **common)  # noqa: E731
     else:
         plain = keras.layers.DepthwiseConv2D(kernel, **common)
-        names = selection.DEPTHWISE_FORMS
         make = lambda name: DepthwiseCondConv2D(kernel, experts, implementation=name, **common)  # noqa: E731
-    forms = {name: make(name) for name in names}
+    forms = {name: make(name) for name in selection.supported_forms(depthwise, 1, (stride, stride))}
     shape = (batch, size, size, channels)
     plain.build(shape)
     for form in forms.values():
@@ -83,6 +85,17 @@ def build(layer, batch):
 
 def compiled(layer, inputs):
     """Returns the forward and the forward + backward call of a layer on fixed inputs, traced once."""
+    import keras
+
+    make = {"tensorflow": _tensorflow_calls, "jax": _jax_calls}[keras.backend.backend()]
+    calls = make(layer, inputs)
+    for call in calls:
+        call()
+        call()
+    return calls
+
+
+def _tensorflow_calls(layer, inputs):
     import tensorflow as tf
 
     forward = tf.function(lambda *args: layer(*args))
@@ -94,11 +107,20 @@ def compiled(layer, inputs):
             outputs = layer(*args)
         return tape.gradient(outputs, [*args, *layer.trainable_variables])
 
-    calls = (lambda: forward(*inputs), lambda: backward(*inputs))
-    for call in calls:
-        call()
-        call()
-    return calls
+    return lambda: forward(*inputs), lambda: backward(*inputs)
+
+
+def _jax_calls(layer, inputs):
+    import jax
+
+    weights = [variable.value for variable in layer.trainable_variables]
+
+    def outputs(weights, args):
+        return layer.stateless_call(weights, [], *args)[0]
+
+    forward = jax.jit(outputs)
+    backward = jax.jit(jax.grad(lambda *args: outputs(*args).sum(), argnums=(0, 1)))
+    return lambda: forward(weights, inputs), lambda: backward(weights, inputs)
 
 
 def interleaved_medians(calls, rounds):
@@ -112,26 +134,33 @@ def interleaved_medians(calls, rounds):
 
 
 def _seconds(call, repeats):
-    import tensorflow as tf
+    import keras
 
     start = time.perf_counter()
     for _ in range(repeats):
-        call()
-    tf.test.experimental.sync_devices()
+        result = call()
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.block_until_ready(result)
+    else:
+        import tensorflow as tf
+
+        tf.test.experimental.sync_devices()
     return (time.perf_counter() - start) / repeats
 
 
 def measure(layer, batch, rounds):
     """Returns a `Row` for each form: its times are ratios to the plain layer's."""
+    import keras
     import numpy as np
-    import tensorflow as tf
 
     plain, forms, selected = build(layer, batch)
     if batch > 1:
         del forms["single_conv"]
     rng = np.random.default_rng(0)
-    x = tf.constant(rng.standard_normal((batch, layer[2], layer[2], layer[3])), tf.float32)
-    routing = tf.constant(rng.uniform(size=(batch, layer[7])), tf.float32)
+    x = keras.ops.convert_to_tensor(rng.standard_normal((batch, layer[2], layer[2], layer[3])), plain.compute_dtype)
+    routing = keras.ops.convert_to_tensor(rng.uniform(size=(batch, layer[7])), "float32")
     calls = {"plain": compiled(plain, (x,)), **{name: compiled(form, (x, routing)) for name, form in forms.items()}}
     forward, backward = (
         interleaved_medians({name: pair[direction] for name, pair in calls.items()}, rounds) for direction in (0, 1)
@@ -164,10 +193,11 @@ def main(_):
     layers = [layer for layer in LAYERS if FLAGS.only in layer[0]]
     if not layers or not all(batch.isdigit() and int(batch) for batch in FLAGS.batch):
         raise UserError(f"expected a part of a layer's name and batch sizes, received: {FLAGS.only}, {FLAGS.batch}")
-    import tensorflow as tf
+    import keras
 
-    # Every layer is traced once on purpose.
-    tf.get_logger().setLevel("ERROR")
+    keras.config.set_dtype_policy(FLAGS.precision)
+    # TensorFlow warns that every layer is traced, which is on purpose.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     rows = []
     for layer in layers:
         for batch in map(int, FLAGS.batch):
@@ -182,4 +212,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, backends=("tensorflow", "jax"))

@@ -22,13 +22,12 @@ import tempfile
 
 from absl import flags
 
-from benchmarks.twins import PLAIN, RUN_TIME, STATIC, measure, plain_name, table, to_csv, write_files
+from benchmarks.twins import PLAIN, RUN_TIME, STATIC, chosen_twins, measure, plain_name, table, to_csv, write_files
 from condconv_keras import cli
 from condconv_keras.errors import UserError, unknown_name
 from condconv_keras.files import check_parents, check_writable, write_text
 from export.modes import TFLITE_MODES
 from export.source import UNTRAINED, Source
-from models import list_models, model_entry
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("models", None, "CondConv models; each is compared with its plain network. Default: all of them.")
@@ -47,7 +46,8 @@ flags.DEFINE_string("output_dir", None, "Keep the files in sub-folders of this o
 def main(argv):
     if len(argv) > 1:
         raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
-    models, threads = _checked_models(), _checked_threads()
+    models, threads = chosen_twins(FLAGS.models), _checked_threads()
+    _check_modes()
     _check_outputs()
     rows = []
     for model in models:
@@ -63,15 +63,10 @@ def main(argv):
     return f"{header()}\n\n{table(rows)}"
 
 
-def _checked_models():
-    twins = [name for name in list_models() if model_entry(name).placement is not None]
-    for name in FLAGS.models or ():
-        if name not in twins:
-            raise unknown_name("CondConv model", name, twins)
+def _check_modes():
     for mode in FLAGS.modes:
         if mode not in TFLITE_MODES:
             raise unknown_name("mode", mode, TFLITE_MODES)
-    return FLAGS.models or twins
 
 
 def _checked_threads():

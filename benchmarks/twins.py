@@ -9,6 +9,7 @@ import statistics
 import sys
 import time
 
+from condconv_keras.errors import unknown_name
 from export.modes import TFLITE_MODES
 from models import list_models, model_entry
 
@@ -49,9 +50,18 @@ class Row:
     ratio_high: float
 
 
+def chosen_twins(names):
+    """Returns the CondConv classifiers of these names, or all; raises a `UserError` for a name that is none."""
+    twins = [name for name in list_models(task="classification") if model_entry(name).placement is not None]
+    for name in names or ():
+        if name not in twins:
+            raise unknown_name("CondConv model", name, twins)
+    return names or twins
+
+
 def plain_name(model):
     """Returns the name of the plain network that a registered CondConv model is the twin of."""
-    plain = (entry for entry in map(model_entry, list_models()) if entry.placement is None)
+    plain = (entry for entry in map(model_entry, list_models(task="classification")) if entry.placement is None)
     return next(entry.name for entry in plain if _network(entry) == _network(model_entry(model)))
 
 

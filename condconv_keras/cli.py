@@ -16,16 +16,20 @@ _HELP_WIDTH = 120
 _HELP_COLUMN = 28
 
 
-def run(main):
+def run(main, backends=("tensorflow",)):
     """Runs a script's `main(argv)` with absl flags.
 
     A wrong flag, a `UserError`, Ctrl-C and SIGTERM end the process with one line on standard error and exit code 2, 2,
     130 and 143, after what was written in part is removed.
     While `main` runs, everything printed goes to standard error, so that standard output holds the result alone:
     `main` returns it as text or None, alone or with the exit code.
+
+    Args:
+        main: function of the command line's words that are no flags, the script's name first.
+        backends: the Keras backends that the script runs on.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    app.run(lambda argv: _run(main, argv), flags_parser=_parse_flags)
+    app.run(lambda argv: _run(main, argv, backends), flags_parser=_parse_flags)
 
 
 def _parse_flags(argv):
@@ -80,11 +84,11 @@ def _wants_help(argv):
     return any(name.lstrip("-") in ("help", "helpshort", *_ABSL_HELP) for name in names)
 
 
-def _run(main, argv):
+def _run(main, argv, backends):
     try:
         backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-        if backend != "tensorflow":
-            raise UserError(f"the scripts run on TensorFlow; received: KERAS_BACKEND={backend}")
+        if backend not in backends:
+            raise UserError(f"this script runs on {' and '.join(backends)}; received: KERAS_BACKEND={backend}")
         signal.signal(signal.SIGTERM, _terminate)
         with contextlib.redirect_stdout(sys.stderr):
             result = main(argv)

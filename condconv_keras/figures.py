@@ -16,8 +16,14 @@ _LONGEST_NAME = 30
 _DPI = 100
 
 _CURVES = {
-    "loss": {"loss": "training", "val_loss": "validation"},
+    "loss": {
+        "loss": "training",
+        "class_loss": "training, classes",
+        "box_loss": "training, boxes",
+        "val_loss": "validation",
+    },
     "accuracy": {"accuracy": "training", "val_accuracy": "validation", "val_top_5": "validation, top-5"},
+    "average precision": {"val_AP": "validation", "val_AP50": "validation, IoU 0.5"},
     "learning rate": {"learning_rate": None},
 }
 
@@ -26,8 +32,8 @@ def training_curves(history_csv, png):
     """Draws the history of a run as a PNG file, written whole or not at all.
 
     Args:
-        history_csv: path of a `history.csv` with the columns `epoch`, `loss`, `accuracy`, `val_loss`, `val_accuracy`,
-            `val_top_5` and `learning_rate`. What is missing, empty or not finite is left out of the picture.
+        history_csv: path of a run's `history.csv`, of a classifier or a detector. Columns of `_CURVES` that are
+            missing, empty or not finite are left out of the picture.
         png: path to write; a file that lies there is replaced.
     """
     with open(history_csv, encoding="utf-8", newline="") as file:
@@ -36,7 +42,7 @@ def training_curves(history_csv, png):
 
 
 def draw_training_curves(rows):
-    """Draws one panel each of loss, accuracy and learning rate against the epoch.
+    """Draws one panel each of loss, accuracy or average precision, and learning rate against the epoch.
 
     Args:
         rows: list of dicts of column name to text, one per epoch.

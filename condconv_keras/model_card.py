@@ -8,6 +8,7 @@ from condconv_keras.data.preprocessing import Preprocessing
 from condconv_keras.errors import UserError, one_line
 from condconv_keras.files import whole_file
 
+CLASSIFICATION, DETECTION = TASKS = ("classification", "detection")
 # A Keras file is a zip archive; Keras reads its own members and passes over this one.
 _MEMBER = "condconv_keras.json"
 FILE_NAME = "model.json"
@@ -21,15 +22,21 @@ class ModelCard:
         model: registry name.
         class_names: tuple of strings; output `i` is `class_names[i]`.
         preprocessing: `Preprocessing`.
+        task: one of `TASKS`. A detector's output 0 is the background, its output `1 + i` is `class_names[i]`.
+        category_ids: of a detector, the COCO id of each class, or None where its data had none.
     """
 
     model: str
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
+    task: str = CLASSIFICATION
+    category_ids: tuple[int, ...] | None = None
 
     def to_json(self):
         """Returns the card as JSON text."""
-        fields = {"model": self.model, "class_names": list(self.class_names)}
+        fields = {"model": self.model, "task": self.task, "class_names": list(self.class_names)}
+        if self.category_ids is not None:
+            fields["category_ids"] = list(self.category_ids)
         return json.dumps({**fields, "preprocessing": self.preprocessing.to_dict()}, indent=2) + "\n"
 
     @classmethod
@@ -38,7 +45,10 @@ class ModelCard:
         try:
             fields = json.loads(text)
             preprocessing = Preprocessing.from_dict(fields["preprocessing"])
-            return cls(fields["model"], tuple(map(str, fields["class_names"])), preprocessing)
+            class_names = tuple(map(str, fields["class_names"]))
+            ids = fields.get("category_ids")
+            ids = None if ids is None else tuple(map(int, ids))
+            return cls(fields["model"], class_names, preprocessing, fields.get("task", cls.task), ids)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a model card: {error!r}") from error
 
@@ -78,6 +88,15 @@ def check_archive(path):
         raise UserError(f"expected a model saved as .keras, {str(path)!r} is damaged or none")
 
 
+def archived_card(path):
+    """Returns the `ModelCard` in a `.keras` file, or None if it has none; raises a `UserError` for a damaged one."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return ModelCard.from_json(archive.read(_MEMBER)) if _MEMBER in archive.namelist() else None
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"expected a model saved as .keras, {str(path)!r} is none ({one_line(error, 200)})") from error
+
+
 def load_model(path):
     """Loads a `.keras` file.
 
@@ -93,9 +112,7 @@ def load_model(path):
     import condconv_keras.layers  # noqa: F401
 
     try:
-        model = keras.saving.load_model(path, compile=False)
-        with zipfile.ZipFile(path) as archive:
-            card = ModelCard.from_json(archive.read(_MEMBER)) if _MEMBER in archive.namelist() else None
+        model, card = keras.saving.load_model(path, compile=False), archived_card(path)
     except Exception as error:
         # Keras raises what its readers raise: zip, HDF5, JSON, type and value errors.
         reason = one_line(error, 200)

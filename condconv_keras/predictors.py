@@ -1,7 +1,8 @@
-"""One way to ask any stored classifier: a run folder, a `.keras` file, a SavedModel or a `.tflite` file.
+"""One way to ask any stored model: a run folder, a `.keras` file, a SavedModel or a `.tflite` file.
 
-Every predictor takes float32 images [batch, height, width, channels] in 0..255, already resized to the model's input,
-and returns float32 probabilities [batch, classes].
+Every predictor takes float32 images [batch, height, width, channels] in 0..255, already resized to the model's input.
+That of a classifier returns float32 probabilities [batch, classes], that of a detector a dict as of
+`condconv_keras.detection.detect`; NumPy arrays.
 """
 
 import dataclasses
@@ -10,18 +11,19 @@ import pathlib
 from collections.abc import Callable
 
 from condconv_keras.errors import UserError
-from condconv_keras.model_card import FILE_NAME, ModelCard, check_archive
+from condconv_keras.model_card import CLASSIFICATION, FILE_NAME, ModelCard, archived_card, check_archive
 from condconv_keras.training.run_folder import RunFolder
+from condconv_keras.training.tasks import get_task
 
 
 @dataclasses.dataclass(frozen=True)
 class Predictor:
-    """A loaded classifier.
+    """A loaded model.
 
     Attributes:
         card: `ModelCard`.
         kind: `"keras"`, `"savedmodel"` or `"tflite"`.
-        predict: function of images that returns probabilities, see the module.
+        predict: function of images, see the module.
         model: the Keras model, or None for an export.
     """
 
@@ -99,7 +101,7 @@ def _check_raw(path, kind):
 
 
 def open_predictor(path, card_of=None, raw=False, num_threads=None):
-    """Loads the classifier at a path.
+    """Loads the classifier or, of a run or a `.keras` file, the detector at a path.
 
     Args:
         path: run folder, `.keras` file, SavedModel or `.tflite` file.
@@ -119,12 +121,35 @@ def open_predictor(path, card_of=None, raw=False, num_threads=None):
         return Predictor(card, kind, _tflite(path, card, num_threads))
     if kind == "run":
         path = RunFolder(path).raw_model if raw else RunFolder(path).model
-    model, card = load_classifier(path, card_of)
-    return Predictor(card, "keras", keras_predict(model, card), model)
+    model, card = load_carded(path, card_of)
+    check_outputs(model, card, path)
+    predict = get_task(card.task).keras_predict(model, card)
+    return Predictor(card, "keras", predict, model)
+
+
+def model_task(path):
+    """Names the task of the model at a path, one of `TASKS`, without loading it; a model without a card classifies."""
+    path = pathlib.Path(path)
+    kind = model_kind(path)
+    if kind == "run":
+        return RunFolder(path).read_config().task
+    if kind == "keras":
+        card = archived_card(path)
+        return CLASSIFICATION if card is None else card.task
+    return _read_card(path / "assets.extra" / FILE_NAME if kind == "savedmodel" else path.parent / FILE_NAME).task
 
 
 def load_classifier(path, card_of=None):
     """Loads a `.keras` classifier and its card; arguments and errors as in `open_predictor`."""
+    model, card = load_carded(path, card_of)
+    if card.task != CLASSIFICATION:
+        raise UserError(f"expected a classifier, the model in {str(path)!r} is one for {card.task}")
+    check_outputs(model, card, path)
+    return model, card
+
+
+def load_carded(path, card_of=None):
+    """Loads a `.keras` model, which computes in float32, and its card; arguments and errors as in `open_predictor`."""
     from condconv_keras.model_card import load_model
 
     model, card = load_model(path)
@@ -135,13 +160,17 @@ def load_classifier(path, card_of=None):
             f"{str(path)!r} does not say which classes and which preprocessing its model has; save it with "
             "condconv_keras.model_card.save_model"
         )
-    if len(model.outputs) != 1 or model.output_shape != (None, len(card.class_names)):
-        raise UserError(
-            f"expected a classifier of {len(card.class_names)} classes, the model in {str(path)!r} has the output "
-            f"{model.output_shape}"
-        )
     compute_in_float32(model)
     return model, card
+
+
+def check_outputs(model, card, path):
+    """Raises a `UserError` unless a model at a path has the outputs of its card's task and classes."""
+    if not get_task(card.task).fits(model, len(card.class_names)):
+        raise UserError(
+            f"expected a model for {card.task} with {len(card.class_names)} classes, the model in {str(path)!r} has "
+            f"the output {model.output_shape}"
+        )
 
 
 def compute_in_float32(model):

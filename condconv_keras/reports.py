@@ -39,6 +39,18 @@ def write_per_class(path, per_class, class_names):
     write_text(path, _csv(rows))
 
 
+def write_per_class_ap(path, per_class):
+    """Writes one row per class of a detector, whole or not at all: index, name and AP, empty where it has no box.
+
+    Args:
+        path: path to write; a file that lies there is replaced.
+        per_class: dict of class name to AP, a fraction, or None.
+    """
+    rows = [["class", "name", "AP"]]
+    rows += [[i, name, "" if ap is None else f"{ap:.6f}"] for i, (name, ap) in enumerate(per_class.items())]
+    write_text(path, _csv(rows))
+
+
 def write_confusion(path, matrix, class_names):
     """Writes a confusion matrix, whole or not at all: a row per class, a column per predicted class.
 

@@ -3,7 +3,7 @@
 Importing this package, listing names and reading entries import no Keras backend.
 """
 
-from models.entries import ModelEntry
+from models.entry import ModelEntry
 from models.placement import CondConvPlacement
 from models.registry import create_model, list_models, model_entry
 

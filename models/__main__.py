@@ -2,8 +2,8 @@
 
 `python -m models [pattern]` prints a table, `--csv [PATH]` writes it as CSV and `--markdown [PATH]` as one card per
 model (docs/models.md). Parameters and multiply-adds are counted on the model as it is built here
-(`condconv_keras.profiling` has the rules); the paper's columns are what its authors report. Multiply-adds are in
-millions, top-1 in percent.
+(`condconv_keras.profiling` has the rules); the paper's columns are what its authors report, a model has a line for each
+width that they report. Multiply-adds are in millions, top-1 (ImageNet) and mAP (COCO) in percent.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def _measure(names):
 
     from models.table import measure
 
-    return [measure(name) for name in tqdm(names, disable=None, leave=False, unit="model")]
+    return [row for name in tqdm(names, disable=None, leave=False, unit="model") for row in measure(name)]
 
 
 def _write(rows, options):

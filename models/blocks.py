@@ -32,7 +32,7 @@ class LayerFactory:
     padding: str = "same"
 
     @classmethod
-    def of(cls, options, *, activation, group_sizes, has_head=False, has_shortcut=False):
+    def of(cls, options, *, activation, group_sizes, has_head=False, has_shortcut=False, is_detector=False):
         """The factory of a network.
 
         Args:
@@ -40,13 +40,19 @@ class LayerFactory:
             activation: name of the activation.
             group_sizes: number of blocks of each group of the network.
             has_head, has_shortcut: whether the network has a head convolution, projection shortcuts.
+            is_detector: whether it has box and class predictors, in place of a classifier.
 
         Raises:
             ValueError: the placement names a block, group or layer that the network does not have.
         """
         placement = options.placement
         if placement is not None:
-            for name, exists in (("condconv_head", has_head), ("condconv_shortcut", has_shortcut)):
+            for name, exists in (
+                ("condconv_head", has_head),
+                ("condconv_shortcut", has_shortcut),
+                ("condconv_classifier", not is_detector),
+                ("condconv_heads", is_detector),
+            ):
                 if getattr(placement, name) and not exists:
                     raise ValueError(f"`{name}` must be False: {options.name} has no such layer. Received: {name}=True")
         return cls(
@@ -78,6 +84,26 @@ class LayerFactory:
         if not self.placement or not self.placement.condconv_classifier:
             return None
         return self._routing(features, "classifier_routing")
+
+    def extra_routing(self, x, stage):
+        """The routing weights of an extra stage of a detector from the stage's input, or None in a plain network.
+
+        Args:
+            x: the stage's input.
+            stage: number of the stage, from 1. The router is named `extra_<number>_routing`.
+        """
+        return self._routing(x, f"extra_{stage}_routing") if self.placement else None
+
+    def heads_routing(self, x, number):
+        """The routing weights of a feature map's predictors from the map, or None for plain ones.
+
+        Args:
+            x: feature map.
+            number: of the map, from 1. The router is named `heads_<number>_routing`.
+        """
+        if not self.placement or not self.placement.condconv_heads:
+            return None
+        return self._routing(x, f"heads_{number}_routing")
 
     def _routing(self, x, name):
         return Routing(self.placement.num_experts, name=name)(x)

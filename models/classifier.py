@@ -11,18 +11,27 @@ from models.placement import is_integer
 _MINIMUM_SIZE = 32
 
 
-def image_input(input_shape):
-    """The network's input; raises a ValueError for a shape that is not as in `NetworkOptions`."""
+def image_input(input_shape, minimum_size=_MINIMUM_SIZE, is_fixed=False):
+    """The network's input.
+
+    Args:
+        input_shape: as in `NetworkOptions`.
+        minimum_size: of height and width in pixels.
+        is_fixed: whether height and width must be known.
+
+    Raises:
+        ValueError: another shape.
+    """
     shape = tuple(input_shape) if isinstance(input_shape, tuple | list) else ()
     if keras.config.image_data_format() == "channels_first":
         order, channels, size = "(channels, height, width)", shape[:1], shape[1:]
     else:
         order, channels, size = "(height, width, channels)", shape[2:], shape[:2]
     fits = len(shape) == 3 and is_integer(channels[0], 1)
-    if not fits or not all(side is None or is_integer(side, _MINIMUM_SIZE) for side in size):
+    if not fits or not all(is_integer(side, minimum_size) or (side is None and not is_fixed) for side in size):
+        known = "known height and width, each" if is_fixed else "height and width"
         raise ValueError(
-            f"`input_shape` must be {order} with height and width at least {_MINIMUM_SIZE}. "
-            f"Received: input_shape={input_shape!r}"
+            f"`input_shape` must be {order} with {known} at least {minimum_size}. Received: input_shape={input_shape!r}"
         )
     return keras.Input(shape, name="image")
 

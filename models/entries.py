@@ -1,73 +1,11 @@
-"""The registered models as data: how to build each, how to feed it, how it is trained, and what is reported for it."""
+"""The registered models as data."""
 
 import dataclasses
 import types
-from collections.abc import Mapping
 
-from condconv_keras.data.preprocessing import Preprocessing
+from condconv_keras.model_card import DETECTION
+from models.entry import ModelEntry, PaperFigures
 from models.placement import CondConvPlacement
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelEntry:
-    """What a registered model needs to be built and used right.
-
-    Attributes:
-        name: registry name.
-        summary: one line, what the network is.
-        reference: address of the paper that describes it.
-        builder: `"module:function"`, imported when a model is created.
-        recipe: name of the training recipe.
-        group_sizes: numbers of blocks of its groups, in order: what a placement may count, known before the network is
-            built. A test compares it with the networks.
-        input_offset, input_scale: the network is fed `(x - input_offset) / input_scale` for pixels x in [0, 255].
-        placement: the paper's CondConv layers, or None for a plain model.
-        arguments: further arguments of `create_model` that differ from its defaults.
-        input_size: height and width of the input in pixels.
-        channels: channels of the input.
-        crop_fraction: side of the evaluation's centre crop, as a fraction of the image's shorter side.
-        interpolation: `"bicubic"` or `"bilinear"`, how images are resized.
-        counts_elementwise: whether the published multiply-adds of the family count squeeze-and-excitation's pooling
-            and scaling, residual sums and the final pooling, one per element.
-        paper_multiply_adds: multiply-adds for one image, in millions, as the CondConv paper or its authors' release
-            reports them, or None.
-        paper_top_1: their ImageNet top-1 accuracy in percent, or None.
-    """
-
-    name: str
-    summary: str
-    reference: str
-    builder: str
-    recipe: str
-    group_sizes: tuple[int, ...]
-    input_offset: float
-    input_scale: float
-    placement: CondConvPlacement | None = None
-    arguments: Mapping = dataclasses.field(default_factory=lambda: types.MappingProxyType({}))
-    input_size: int = 224
-    channels: int = 3
-    crop_fraction: float = 0.875
-    interpolation: str = "bicubic"
-    counts_elementwise: bool = False
-    paper_multiply_adds: float | None = None
-    paper_top_1: float | None = None
-
-    def default_input_shape(self, data_format):
-        """Shape of one input image, without the batch axis."""
-        size = (self.input_size, self.input_size)
-        return (self.channels, *size) if data_format == "channels_first" else (*size, self.channels)
-
-    def preprocessing(self, **changes):
-        """Returns the `Preprocessing` of the model's images; `changes` replace fields of it that are not None."""
-        fields = {
-            "input_size": (self.input_size, self.input_size),
-            "channels": self.channels,
-            "offset": self.input_offset,
-            "scale": self.input_scale,
-            "interpolation": self.interpolation,
-            "crop_fraction": self.crop_fraction,
-        }
-        return Preprocessing(**{**fields, **{name: value for name, value in changes.items() if value is not None}})
 
 
 def _arguments(**arguments):
@@ -84,8 +22,7 @@ _MOBILENET_V1 = ModelEntry(
     input_offset=127.5,
     input_scale=127.5,
     arguments=_arguments(bn_momentum=0.9),
-    paper_multiply_adds=567,
-    paper_top_1=71.9,
+    paper=(PaperFigures(567, 71.9),),
 )
 _MOBILENET_V2 = dataclasses.replace(
     _MOBILENET_V1,
@@ -95,8 +32,7 @@ _MOBILENET_V2 = dataclasses.replace(
     builder="models.mobilenet_v2:mobilenet_v2",
     group_sizes=(1, 2, 3, 4, 3, 3, 1),
     counts_elementwise=True,
-    paper_multiply_adds=301,
-    paper_top_1=71.6,
+    paper=(PaperFigures(301, 71.6),),
 )
 _RESNET50 = dataclasses.replace(
     _MOBILENET_V1,
@@ -106,8 +42,7 @@ _RESNET50 = dataclasses.replace(
     builder="models.resnet50:resnet50",
     group_sizes=(3, 4, 6, 3),
     counts_elementwise=True,
-    paper_multiply_adds=4093,
-    paper_top_1=77.7,
+    paper=(PaperFigures(4093, 77.7),),
 )
 _EFFICIENTNET_B0 = ModelEntry(
     name="efficientnet_b0",
@@ -119,8 +54,7 @@ _EFFICIENTNET_B0 = ModelEntry(
     input_offset=127.0,
     input_scale=128.0,
     counts_elementwise=True,
-    paper_multiply_adds=391,
-    paper_top_1=77.2,
+    paper=(PaperFigures(391, 77.2),),
 )
 _EFFICIENTNET_B0_DEPTH = dataclasses.replace(
     _EFFICIENTNET_B0,
@@ -128,8 +62,7 @@ _EFFICIENTNET_B0_DEPTH = dataclasses.replace(
     summary="EfficientNet-B0 with 1.1 times the blocks",
     arguments=_arguments(depth_multiplier=1.1),
     group_sizes=(2, 3, 3, 4, 4, 5, 2),
-    paper_multiply_adds=None,
-    paper_top_1=None,
+    paper=(),
 )
 _MNASNET_A1 = dataclasses.replace(
     _EFFICIENTNET_B0,
@@ -140,8 +73,7 @@ _MNASNET_A1 = dataclasses.replace(
     group_sizes=(1, 2, 3, 4, 2, 3, 1),
     recipe="mnasnet",
     counts_elementwise=False,
-    paper_multiply_adds=312,
-    paper_top_1=74.9,
+    paper=(PaperFigures(312, 74.9),),
 )
 _EFFICIENTNET_LITE0 = dataclasses.replace(
     _EFFICIENTNET_B0_DEPTH,
@@ -169,15 +101,32 @@ _EFFICIENTNET_LITE2 = dataclasses.replace(
     input_size=260,
 )
 
+_SSD300_MOBILENET_V1 = ModelEntry(
+    name="ssd300_mobilenet_v1",
+    task=DETECTION,
+    summary="SSD on MobileNetV1: a single-shot detector with 1,917 anchors at 300x300",
+    reference="https://arxiv.org/abs/1512.02325",
+    builder="models.ssd:ssd300_mobilenet_v1",
+    group_sizes=_MOBILENET_V1.group_sizes,
+    recipe="ssd",
+    input_offset=127.5,
+    input_scale=127.5,
+    arguments=_arguments(classes=90, bn_momentum=0.97),
+    input_size=300,
+    crop_fraction=1.0,
+    interpolation="bilinear",
+    backbone="mobilenet_v1",
+    paper=(PaperFigures(1230, 20.3, 1.0), PaperFigures(730, 18.2, 0.75), PaperFigures(352, 14.4, 0.5)),
+)
+
 _LAST_THREE_GROUPS = CondConvPlacement(num_experts=8, start_group=5)
 
 
 def _twin(plain, placement, **changes):
     name = f"condconv_{plain.name}"
     summary = f"{plain.summary}; CondConv, {placement.num_experts} experts"
-    figures = {"paper_multiply_adds": None, "paper_top_1": None}
     return dataclasses.replace(
-        plain, **{"name": name, "summary": summary, "placement": placement, **figures, **changes}
+        plain, **{"name": name, "summary": summary, "placement": placement, "paper": (), **changes}
     )
 
 
@@ -191,40 +140,42 @@ ENTRIES = (
     _twin(
         _MOBILENET_V1,
         CondConvPlacement(num_experts=8, start_block=6, condconv_classifier=True),
-        paper_multiply_adds=600,
-        paper_top_1=73.7,
+        paper=(PaperFigures(600, 73.7),),
     ),
     _MOBILENET_V2,
     _twin(
         _MOBILENET_V2,
         CondConvPlacement(num_experts=8, start_block=2, condconv_head=True, condconv_classifier=True),
-        paper_multiply_adds=329,
-        paper_top_1=74.6,
+        paper=(PaperFigures(329, 74.6),),
     ),
     _MNASNET_A1,
-    _twin(_MNASNET_A1, _LAST_THREE_GROUPS, paper_multiply_adds=325, paper_top_1=76.2),
+    _twin(_MNASNET_A1, _LAST_THREE_GROUPS, paper=(PaperFigures(325, 76.2),)),
     _RESNET50,
     _twin(
         _RESNET50,
         CondConvPlacement(num_experts=8, start_group=4, condconv_shortcut=True),
-        paper_multiply_adds=4213,
-        paper_top_1=78.6,
+        paper=(PaperFigures(4213, 78.6),),
     ),
     _EFFICIENTNET_B0,
-    _efficientnet_twin(_EFFICIENTNET_B0, paper_multiply_adds=413, paper_top_1=78.3),
+    _efficientnet_twin(_EFFICIENTNET_B0, paper=(PaperFigures(413, 78.3),)),
     _efficientnet_twin(
         _EFFICIENTNET_B0,
         _LAST_THREE_GROUPS.replace(num_experts=4),
         name="condconv_efficientnet_b0_4e",
-        paper_multiply_adds=402,
-        paper_top_1=77.8,
+        paper=(PaperFigures(402, 77.8),),
     ),
     _EFFICIENTNET_B0_DEPTH,
-    _efficientnet_twin(_EFFICIENTNET_B0_DEPTH, paper_multiply_adds=614, paper_top_1=79.5),
+    _efficientnet_twin(_EFFICIENTNET_B0_DEPTH, paper=(PaperFigures(614, 79.5),)),
     _EFFICIENTNET_LITE0,
     _efficientnet_twin(_EFFICIENTNET_LITE0),
     _EFFICIENTNET_LITE1,
     _efficientnet_twin(_EFFICIENTNET_LITE1),
     _EFFICIENTNET_LITE2,
     _efficientnet_twin(_EFFICIENTNET_LITE2),
+    _SSD300_MOBILENET_V1,
+    _twin(
+        _SSD300_MOBILENET_V1,
+        CondConvPlacement(num_experts=8, start_block=6),
+        paper=(PaperFigures(1280, 22.4, 1.0), PaperFigures(755, 21.0, 0.75), PaperFigures(363, 18.0, 0.5)),
+    ),
 )

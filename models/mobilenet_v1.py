@@ -23,6 +23,7 @@ _GROUPS = (
     (_Block(512, 2), *(_Block(512, 1),) * 5),
     (_Block(1024, 2), _Block(1024, 1)),
 )
+GROUP_SIZES = tuple(len(group) for group in _GROUPS)
 
 
 def mobilenet_v1(options, *, width_multiplier=1.0):
@@ -46,8 +47,19 @@ def mobilenet_v1(options, *, width_multiplier=1.0):
         - [MobileNets](https://arxiv.org/abs/1704.04861)
         - [CondConv](https://arxiv.org/abs/1904.04971)
     """
+    factory = LayerFactory.of(options, activation="relu6", group_sizes=GROUP_SIZES)
+    inputs = image_input(options.input_shape)
+    features = mobilenet_v1_features(inputs, factory, width_multiplier)
+    return classification_model(inputs, features, factory, options)
+
+
+def mobilenet_v1_features(inputs, factory, width_multiplier):
+    """The stem and the 13 separable blocks; arguments as in `mobilenet_v1`, returns the last feature map.
+
+    Raises:
+        ValueError: `width_multiplier` is not positive.
+    """
     check_width(width_multiplier)
-    factory = LayerFactory.of(options, activation="relu6", group_sizes=[len(group) for group in _GROUPS])
 
     def scaled(filters):
         return max(int(filters * width_multiplier), _MINIMUM_FILTERS)
@@ -59,7 +71,5 @@ def mobilenet_v1(options, *, width_multiplier=1.0):
         x = factory.depthwise_norm_act(x, 3, strides=block.strides, routing=routing, name=f"{name}_depthwise")
         return factory.conv_norm_act(x, scaled(block.filters), 1, routing=routing, name=f"{name}_pointwise")
 
-    inputs = image_input(options.input_shape)
     x = factory.conv_norm_act(inputs, scaled(_STEM_FILTERS), 3, strides=2, name="stem")
-    x = apply_blocks(x, [block for group in _GROUPS for block in group], separable_block, stride=2)
-    return classification_model(inputs, x, factory, options)
+    return apply_blocks(x, [block for group in _GROUPS for block in group], separable_block, stride=2)

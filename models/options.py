@@ -16,11 +16,11 @@ class NetworkOptions:
     Attributes:
         name: name of the model.
         input_shape: one image, without the batch axis, in the order of `keras.config.image_data_format()`. Height and
-            width are at least 32, or None for any size. Any channels.
+            width are at least 32, or None for any size; of a detector known and at least 96. Any channels.
         placement: `CondConvPlacement`, or None for the plain network.
         include_top: whether the model ends in the classifier; if not, in the feature map or what `pooling` makes of it.
         pooling: None, `"avg"` or `"max"`: without the classifier, the global pooling of the output.
-        classes: number of classes.
+        classes: number of classes, without a detector's background.
         classifier_activation: name or callable; None for logits.
         dropout_rate: fraction of the pooled features that is dropped before the classifier in training, in [0, 1).
         bn_momentum, bn_epsilon: of every batch normalisation.

@@ -19,6 +19,7 @@ class CondConvPlacement:
         condconv_head: whether the 1x1 convolution after the blocks is a CondConv layer, routed by its input.
         condconv_shortcut: whether the projection shortcuts of CondConv blocks are CondConv layers.
         condconv_classifier: whether the classifier is a CondConv layer, routed by the pooled features.
+        condconv_heads: whether a detector's box and class predictors are CondConv layers, routed by their feature map.
 
     Raises:
         ValueError: a number that is not a positive integer; both or neither of `start_block` and `start_group`.
@@ -30,6 +31,7 @@ class CondConvPlacement:
     condconv_head: bool = False
     condconv_shortcut: bool = False
     condconv_classifier: bool = False
+    condconv_heads: bool = False
 
     def __post_init__(self):
         for name in ("num_experts", "start_block", "start_group"):

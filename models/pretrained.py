@@ -40,9 +40,10 @@ def pretrained_file(name, arguments=None):
 def starting_file(name, arguments):
     """Returns the path of the `.keras` file that training a model from ImageNet weights starts from.
 
-    A twin of which no weights are published starts from those of its plain network (a warm start). Arguments and errors
-    are those of `pretrained_file`.
+    A detector starts from those of its backbone, and a twin of which none are published from those of its plain network
+    (a warm start). Arguments and errors are those of `pretrained_file`.
     """
+    name = model_entry(name).backbone or name
     plain = name.removeprefix("condconv_")
     return pretrained_file(plain if name not in PUBLISHED_WEIGHTS and plain in PUBLISHED_WEIGHTS else name, arguments)
 
@@ -80,10 +81,9 @@ def load_trained(path):
 
 
 def copy_weights(model, trained, description):
-    """Gives a model the weights of a trained one, of the same network or of its plain twin (`warm_start`).
+    """Gives a model the weights of a trained one: of the same network, its plain twin or a detector's backbone.
 
-    The classifier is left out where one of the two has none, or another number of classes: then it keeps its initial
-    weights.
+    See `warm_start`, and `layers_to_skip` for the layers that keep their initial weights.
 
     Args:
         model: the new model.

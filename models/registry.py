@@ -10,6 +10,7 @@ import inspect
 import os
 
 from condconv_keras.errors import UserError, unknown_name
+from condconv_keras.model_card import TASKS
 from models.entries import ENTRIES
 from models.options import NetworkOptions
 from models.placement import CondConvPlacement
@@ -19,9 +20,19 @@ _OPTIONS = {field.name for field in dataclasses.fields(NetworkOptions)} - {"name
 PLACEMENT_FIELDS = tuple(field.name for field in dataclasses.fields(CondConvPlacement))
 
 
-def list_models(pattern="*"):
-    """Returns the sorted names that match a shell pattern, as in `"condconv_*"`."""
-    return sorted(fnmatch.filter(_ENTRIES, pattern))
+def list_models(pattern="*", task=None):
+    """Returns the sorted names of models.
+
+    Args:
+        pattern: shell pattern of the names, as in `"condconv_*"`.
+        task: `"classification"`, `"detection"` or None for both.
+
+    Raises:
+        ValueError: another task.
+    """
+    if task not in (None, *TASKS):
+        raise ValueError(f"`task` must be None or one of {TASKS}. Received: task={task!r}")
+    return sorted(name for name in fnmatch.filter(_ENTRIES, pattern) if task in (None, _ENTRIES[name].task))
 
 
 def model_entry(name):
@@ -40,15 +51,20 @@ def create_model(name, **kwargs):
             `include_top`, `pooling`, `padding`; arguments of the family (`models/<family>.py`) such as
             `width_multiplier` or `stochastic_depth_rate`; of a `condconv_` model also the fields of
             `CondConvPlacement`: `num_experts`, `start_block` or `start_group`, `condconv_head`, `condconv_shortcut`,
-            `condconv_classifier`. What is not given is the registered setting. `weights` is None; the path of
-            a `.keras` file of this network or of its plain twin, as training and imports write it; `"imagenet"` for
-            published weights (`models/published_weights.py`), which are downloaded once; or the path of a
-            `.weights.h5` file of a model of the same arguments. The first two bring the `padding` and `bn_epsilon`
-            that they need, and where the number of classes differs the classifier keeps its initial weights.
+            `condconv_classifier`, `condconv_heads`.
+            What is not given is the registered setting. `weights` is None, or one of
+            - the path of a `.keras` file, as training and imports write it: of this network, of its plain twin, or of
+              a detector's backbone;
+            - `"imagenet"` for published weights (`models/published_weights.py`), which are downloaded once; of a
+              detector those of its backbone;
+            - the path of a `.weights.h5` file of a model of the same arguments.
+            The first two bring the `padding` and `bn_epsilon` that they need. What they cannot give keeps its initial
+            weights: a prediction of other classes, and all of a detector that is not in its backbone.
 
     Returns:
-        A functional Keras model named `name`, logits [batch, classes] by default. Its layers `stride_8`, `stride_16`
-        and `stride_32` are the last feature maps at these strides.
+        A functional Keras model named `name`: logits [batch, classes] by default, of a detector the dict that
+        `models/ssd.py` describes. Its layers `stride_8`, `stride_16` and `stride_32` are the last feature maps of the
+        blocks at these strides.
 
     Raises:
         UserError: unknown name, or weights that are missing, do not fit or cannot be downloaded.
@@ -86,7 +102,7 @@ def _build_trained(entry, builder, arguments, given, weights):
     """Builds a model with the settings of trained weights and copies them; `given` is what the caller asked for."""
     from models.pretrained import copy_weights, load_trained, pretrained_file
 
-    path = pretrained_file(entry.name, given) if weights == "imagenet" else os.fspath(weights)
+    path = pretrained_file(entry.backbone or entry.name, given) if weights == "imagenet" else os.fspath(weights)
     trained, settings = load_trained(path)
     for key, value in settings.items():
         if given.get(key, value) != value:

@@ -1,6 +1,7 @@
 """The project's commands, run as a user would type them."""
 
 import json
+import pathlib
 import subprocess
 import sys
 
@@ -13,3 +14,15 @@ def call(*arguments):
     if finished.returncode:
         sys.exit(finished.returncode)
     return json.loads(finished.stdout)
+
+
+def new_folder(stem):
+    """Makes the first of `stem`, `stem-2`, `stem-3`, ... that does not exist, and returns it."""
+    number = 1
+    while True:
+        path = pathlib.Path(stem if number == 1 else f"{stem}-{number}")
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            number += 1

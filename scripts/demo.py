@@ -9,7 +9,7 @@ import pathlib
 import sys
 import time
 
-from scripts.commands import call
+from scripts.commands import call, new_folder
 
 MODEL = "condconv_mobilenet_v1"
 MINIMUM_ACCURACY = 0.96
@@ -18,7 +18,7 @@ NUM_IMAGES = 6
 
 def main():
     start = time.monotonic()
-    run = _new_folder("runs/demo")
+    run = new_folder("runs/demo")
     call("train.py", f"--model={MODEL}", "--width_multiplier=0.25", "--num_experts=4", f"--model_dir={run}/digits")
     exported = run / "exported"
     call("-m", "export", f"--model={run}/digits", f"--output_dir={exported}")
@@ -65,18 +65,6 @@ def report(results, predicted, training, seconds):
         lines.append(f"{pathlib.Path(prediction['image']).name}: {best['name']} ({best['probability']:.3f})")
     lines += ["", f"training {training['seconds']:.0f} s, everything {seconds:.0f} s"]
     return "\n".join(lines)
-
-
-def _new_folder(stem):
-    """Makes the first of `stem`, `stem-2`, `stem-3`, ... that does not exist."""
-    number = 1
-    while True:
-        path = pathlib.Path(stem if number == 1 else f"{stem}-{number}")
-        try:
-            path.mkdir(parents=True)
-            return path
-        except FileExistsError:
-            number += 1
 
 
 if __name__ == "__main__":

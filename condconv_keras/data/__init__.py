@@ -1,4 +1,4 @@
-"""Image classification data: sources, preprocessing, augmentation and batching.
+"""Images with class labels or boxes: sources, preprocessing, augmentation and batching.
 
     ds = open_dataset("digits")
     batches = training_batches(ds, ds.train_split, preprocessing, 32, AugmentationOptions("pad_crop"))
@@ -11,22 +11,26 @@ import importlib
 
 _HOME = {
     "AugmentationOptions": "augmentation",
+    "DetectionDataset": "detection_dataset",
     "ImageDataset": "dataset",
     "InputShard": "shard",
     "Preprocessing": "preprocessing",
     "evaluation_batches": "pipeline",
     "open_dataset": "dataset",
-    "steps_per_epoch": "pipeline",
+    "open_detection_dataset": "detection_dataset",
+    "steps_per_epoch": "streams",
     "training_batches": "pipeline",
 }
 
 __all__ = [
     "AugmentationOptions",
+    "DetectionDataset",
     "ImageDataset",
     "InputShard",
     "Preprocessing",
     "evaluation_batches",
     "open_dataset",
+    "open_detection_dataset",
     "steps_per_epoch",
     "training_batches",
 ]

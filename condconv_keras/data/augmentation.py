@@ -8,6 +8,7 @@ size, an integer seed of shape [2], and the model's `Preprocessing`. It returns 
 import dataclasses
 import math
 
+from condconv_keras.data.box_augmentation import AUGMENTATIONS as BOX_AUGMENTATIONS
 from condconv_keras.errors import UserError, unknown_name
 
 PAD_FRACTION = 8  # pads by 1/8 of the size, as the usual 4 pixels at 32x32
@@ -23,7 +24,7 @@ class AugmentationOptions:
 
     Attributes:
         augmentation: `"none"`, `"pad_crop"` (shifts by up to an eighth of the size) or `"inception"` (a random area,
-            resized, flipped half of the time).
+            resized, flipped half of the time). A detector's are those of `box_augmentation`, which are names here only.
         policy: None, `"autoaugment"` (its policy v0) or `"randaugment"`, as in `condconv_keras.data.policies`.
         policy_layers: RandAugment's operations per image, at least 1.
         policy_magnitude: RandAugment's magnitude, in [0, 10].
@@ -45,8 +46,9 @@ class AugmentationOptions:
     cutmix_alpha: float = 0.0
 
     def __post_init__(self):
-        if self.augmentation not in _SPATIAL:
-            raise unknown_name("augmentation", self.augmentation, _SPATIAL)
+        names = {*SPATIAL, *BOX_AUGMENTATIONS}
+        if self.augmentation not in names:
+            raise unknown_name("augmentation", self.augmentation, names)
         if self.policy is not None and self.policy not in POLICIES:
             raise unknown_name("augmentation policy", self.policy, POLICIES)
         self._check("policy_layers", self.policy_layers >= 1, "at least 1")
@@ -97,8 +99,8 @@ def make_augmentation(options, preprocessing):
 
 
 def get_spatial(name):
-    """Returns the spatial transform of this name, one of those that `AugmentationOptions.augmentation` allows."""
-    return _SPATIAL[name]
+    """Returns the spatial transform of this name, one of `SPATIAL`."""
+    return SPATIAL[name]
 
 
 def _none(image, seed, preprocessing):
@@ -143,4 +145,4 @@ def _inception(image, seed, preprocessing):
     return tf.image.stateless_random_flip_left_right(image, flip_seed)
 
 
-_SPATIAL = {"none": _none, "pad_crop": _pad_crop, "inception": _inception}
+SPATIAL = {"none": _none, "pad_crop": _pad_crop, "inception": _inception}

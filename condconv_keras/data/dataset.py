@@ -11,6 +11,7 @@ from condconv_keras.errors import UserError
 
 TRAIN_SPLIT = "train"
 EVALUATION_SPLITS = ("validation", "val", "test")  # in order of preference
+EMBEDDED = ("digits", "digit_scenes")  # data sets that come with the requirements
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -110,8 +111,7 @@ def open_dataset(name, data_dir=None, validation_fraction=0.2, skip_bad_images=F
     Raises:
         UserError: if there is no such data set, or it does not hold labelled images.
     """
-    if not 0 < validation_fraction < 1:
-        raise UserError(f"expected a validation fraction between 0 and 1, received: {validation_fraction!r}")
+    check_validation_fraction(validation_fraction)
     name = os.fspath(name)
     if name == "digits":
         from condconv_keras.data.digits import open_digits
@@ -121,16 +121,27 @@ def open_dataset(name, data_dir=None, validation_fraction=0.2, skip_bad_images=F
         from condconv_keras.data.folder import open_folder
 
         return open_folder(name, validation_fraction, skip_bad_images)
-    if os.path.isabs(name) or name.startswith((".", "~")):
-        raise UserError(f"expected a folder of images, there is none at {name!r}")
+    check_no_path(name)
     from condconv_keras.data.tfds_source import open_tfds
 
     return open_tfds(name, data_dir, validation_fraction, download)
 
 
+def check_validation_fraction(fraction):
+    """Raises a `UserError` unless the fraction leaves something for training and for validation."""
+    if not 0 < fraction < 1:
+        raise UserError(f"expected a validation fraction between 0 and 1, received: {fraction!r}")
+
+
+def check_no_path(name):
+    """Raises a `UserError` for a name that can only be a folder's, given that there is no such folder."""
+    if os.path.isabs(name) or name.startswith((".", "~")):
+        raise UserError(f"expected a folder of images, there is none at {name!r}")
+
+
 def is_folder(name, data_dir):
-    """Whether a data set name means a folder of images: not the embedded set, nor one prepared in `data_dir`."""
-    return name != "digits" and os.path.isdir(os.path.expanduser(name)) and not _is_prepared(name, data_dir)
+    """Whether a data set name means a folder of images: not an embedded set, nor one prepared in `data_dir`."""
+    return name not in EMBEDDED and os.path.isdir(os.path.expanduser(name)) and not _is_prepared(name, data_dir)
 
 
 def _is_prepared(name, data_dir):

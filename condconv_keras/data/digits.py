@@ -14,6 +14,23 @@ MAX_VALUE = 16  # load_digits counts the dark pixels of 4x4 blocks
 
 def open_digits():
     """Returns the digits as an `ImageDataset`: 1,437 for training and 360 for testing, stratified by class."""
+    arrays = digit_splits()
+    images, labels = arrays["train"]
+    return ImageDataset(
+        name="digits",
+        class_names=tuple(str(digit) for digit in range(labels.max() + 1)),
+        image_shape=images.shape[1:],
+        splits={split: len(labels) for split, (_, labels) in arrays.items()},
+        held_out=False,
+        skipped=dict.fromkeys(arrays, 0),
+        decoded_sizes={split: images.nbytes for split, (images, _) in arrays.items()},
+        read_records=lambda split, shuffle_seed: slice_records(*arrays[split], shuffle_seed),
+        encoded_record=None,
+    )
+
+
+def digit_splits():
+    """Returns a dict of `"train"` and `"test"` to images, uint8 `[count, 8, 8, 1]`, 255 for ink, and int32 labels."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -23,15 +40,4 @@ def open_digits():
     train_images, test_images, train_labels, test_labels = train_test_split(
         images, labels, test_size=TEST_EXAMPLES, random_state=SPLIT_SEED, stratify=labels
     )
-    arrays = {"train": (train_images, train_labels), "test": (test_images, test_labels)}
-    return ImageDataset(
-        name="digits",
-        class_names=tuple(str(digit) for digit in digits.target_names),
-        image_shape=images.shape[1:],
-        splits={split: len(labels) for split, (_, labels) in arrays.items()},
-        held_out=False,
-        skipped=dict.fromkeys(arrays, 0),
-        decoded_sizes={split: images.nbytes for split, (images, _) in arrays.items()},
-        read_records=lambda split, shuffle_seed: slice_records(*arrays[split], shuffle_seed),
-        encoded_record=None,
-    )
+    return {"train": (train_images, train_labels), "test": (test_images, test_labels)}

@@ -2,23 +2,17 @@
 
 import dataclasses
 import itertools
-import os
 import pathlib
-from multiprocessing.pool import ThreadPool
 
 import numpy as np
-import tqdm
-from absl import logging
 
 from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT, ImageDataset, slice_records
-from condconv_keras.data.decoding import decode_image
+from condconv_keras.data.image_checks import CHANNELS, common_size, decoded_sizes, read_file
 from condconv_keras.data.image_files import EXTENSIONS, image_paths
 from condconv_keras.data.imagenet import readable
-from condconv_keras.errors import UserError, op_reason
+from condconv_keras.errors import UserError
 
-CHANNELS = 3
 SPLIT_SEED = 0
-PROGRESS_FROM = 300  # files; fewer are checked in a moment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +44,7 @@ def open_folder(root, validation_fraction, skip_bad_images):
     decoded, skipped = _check_images(splits, skip_bad_images)
     for split, sizes in decoded.items():
         _check_every_class_has_images(folder, split, sizes, class_names)
-    height, width = _common_size([size for sizes in decoded.values() for size in sizes.values()])
+    height, width = common_size([size for sizes in decoded.values() for size in sizes.values()])
     paths_and_labels = {
         split: ([image.path for image in sizes], np.array([image.label for image in sizes], np.int32))
         for split, sizes in decoded.items()
@@ -64,7 +58,7 @@ def open_folder(root, validation_fraction, skip_bad_images):
         skipped=skipped,
         decoded_sizes={split: sum(h * w for h, w in sizes.values()) * CHANNELS for split, sizes in decoded.items()},
         read_records=lambda split, shuffle_seed: slice_records(*paths_and_labels[split], shuffle_seed),
-        encoded_record=_read_file,
+        encoded_record=read_file,
     )
 
 
@@ -148,45 +142,11 @@ def _hold_out(images, class_names, fraction):
 
 def _check_images(splits, skip_bad_images):
     """Decodes every image and returns, per split, a dict of good `_Image` to (height, width), and the count of bad."""
-    images = [image for split in splits.values() for image in split]
-    results = dict(zip(images, _decode_all([image.path for image in images]), strict=True))
-    bad = {image: reason for image, reason in results.items() if isinstance(reason, str)}
-    if bad and not skip_bad_images:
-        image, reason = next(iter(bad.items()))
-        raise UserError(
-            f"cannot decode {image.path!r} ({reason}); bad images: {len(bad)} of {len(images)}. "
-            "Leave them out with --skip_bad_images"
-        )
-    for image, reason in bad.items():
-        logging.warning("Skipping %s: %s", image.path, reason)
-    decoded = {name: {image: results[image] for image in split if image not in bad} for name, split in splits.items()}
+    sizes = decoded_sizes([image.path for split in splits.values() for image in split], skip_bad_images)
+    decoded = {
+        name: {image: sizes[image.path] for image in split if image.path in sizes} for name, split in splits.items()
+    }
     return decoded, {name: len(split) - len(decoded[name]) for name, split in splits.items()}
-
-
-def _decode_all(paths):
-    """Returns, per path, the (height, width) of its image or the reason why it cannot be decoded."""
-    with ThreadPool(os.cpu_count()) as pool:
-        checks = pool.imap(_decoded_size, paths, chunksize=8)
-        progress = tqdm.tqdm(
-            checks, "Checking images", total=len(paths), unit="image", disable=len(paths) < PROGRESS_FROM
-        )
-        return list(progress)
-
-
-def _decoded_size(path):
-    import tensorflow as tf
-
-    try:
-        height, width, _ = decode_image(_read_file(path), CHANNELS).shape
-    except tf.errors.OpError as error:
-        return op_reason(error)
-    return height, width
-
-
-def _read_file(path):
-    import tensorflow as tf
-
-    return tf.io.read_file(path)
 
 
 def _check_every_class_has_images(folder, split, images, class_names):
@@ -194,8 +154,3 @@ def _check_every_class_has_images(folder, split, images, class_names):
     if missing:
         names = [class_names[label] for label in sorted(missing)]
         raise UserError(f"no readable image is left in {split} of {str(folder)!r} for: {_some(names)}")
-
-
-def _common_size(sizes):
-    heights, widths = ({size[axis] for size in sizes} for axis in (0, 1))
-    return tuple(next(iter(values)) if len(values) == 1 else None for values in (heights, widths))

@@ -35,13 +35,13 @@ def open_tfds(name, data_dir, validation_fraction, download=True):
         UserError: if the name is unknown, the data are neither prepared nor can be downloaded, files are missing, or
             the data set does not pair one image with one class label.
     """
-    builder = _prepared_builder(name, data_dir) or _registered_builder(name, data_dir)
+    builder = find_builder(name, data_dir)
     image_key, label_key = _image_and_label(name, builder.info)
-    _prepare(name, builder, download)
+    prepare(name, builder, download)
     height, width, stored_channels = builder.info.features[image_key].shape
     channels = 1 if stored_channels == 1 else 3
-    counts = _counts(builder)
-    slices = _slices(counts, validation_fraction)
+    counts = split_counts(builder)
+    slices = split_slices(counts, validation_fraction)
     splits = {split: count for split, (_, count) in slices.items()}
     return ImageDataset(
         name=name,
@@ -56,6 +56,11 @@ def open_tfds(name, data_dir, validation_fraction, download=True):
         read_records=lambda split, seed: _read(builder, slices[split][0], image_key, label_key, seed),
         encoded_record=lambda encoded: encoded,
     )
+
+
+def find_builder(name, data_dir):
+    """Returns the TFDS builder of a name as in `open_tfds`; raises a `UserError` if there is none."""
+    return _prepared_builder(name, data_dir) or _registered_builder(name, data_dir)
 
 
 def _prepared_builder(name, data_dir):
@@ -89,26 +94,37 @@ def _names_in(data_dir):
 
 def _image_and_label(name, info):
     """Returns the keys of the image and of its label: the supervised pair, or else the only pair there is."""
-    features = dict(info.features) if isinstance(info.features, tfds.features.FeaturesDict) else {}
+    features = top_features(info)
     supervised = info.supervised_keys
     keys = supervised if isinstance(supervised, tuple) and len(supervised) == 2 else features
-    images = [key for key in keys if _is_image(features.get(key))]
+    images = [key for key in keys if is_image(features.get(key))]
     labels = [key for key in keys if isinstance(features.get(key), tfds.features.ClassLabel)]
     if len(images) == len(labels) == 1:
         return images[0], labels[0]
     raise UserError(
         f"data set {name!r} is not for image classification: expected one 8-bit Image and one ClassLabel, "
-        f"received the features {', '.join(f'{key} ({type(feature).__name__})' for key, feature in features.items())}"
+        f"received the features {feature_types(features)}"
     )
 
 
-def _is_image(feature):
+def top_features(info):
+    """Returns the dict of features of a data set; empty if its examples are no dicts."""
+    return dict(info.features) if isinstance(info.features, tfds.features.FeaturesDict) else {}
+
+
+def feature_types(features):
+    """Returns a dict of features as text for a message."""
+    return ", ".join(f"{key} ({type(feature).__name__})" for key, feature in features.items())
+
+
+def is_image(feature):
+    """Whether a feature is an 8-bit image, and not a mask."""
     labelled = isinstance(feature, tfds.features.LabeledImage)  # a segmentation mask
     return isinstance(feature, tfds.features.Image) and not labelled and feature.np_dtype == np.uint8
 
 
-def _prepare(name, builder, download):
-    """Makes sure that all files are there, downloading them if none is."""
+def prepare(name, builder, download):
+    """Makes sure that all files are there, downloading them if none is and it may; raises a `UserError` if not."""
     if not builder.info.splits:
         if not download:
             raise UserError(f"data set {name!r} is not prepared in {_shown(builder.data_dir)}, and not downloaded now")
@@ -136,7 +152,7 @@ def _check_host(builder):
             raise OSError(f"no network connection to {host}") from error
 
 
-def _counts(builder):
+def split_counts(builder):
     """Returns a dict of split name to the number of its examples."""
     if builder.info.splits:
         return {split: info.num_examples for split, info in builder.info.splits.items()}
@@ -145,7 +161,7 @@ def _counts(builder):
     return {split: int(builder.as_dataset(split=split).cardinality()) for split in splits}
 
 
-def _slices(counts, validation_fraction):
+def split_slices(counts, validation_fraction):
     """Returns a dict of split name to TFDS instruction and count; holds out a part of a train split that is alone."""
     slices = {split: (split, count) for split, count in counts.items()}
     examples = counts.get(TRAIN_SPLIT, 0)
@@ -162,11 +178,29 @@ def _slices(counts, validation_fraction):
 def _read(builder, instruction, image_key, label_key, shuffle_seed):
     import tensorflow as tf
 
-    examples = builder.as_dataset(
+    examples = read_encoded(builder, instruction, image_key, {label_key: True}, shuffle_seed)
+    return examples.map(lambda example: (example[image_key], tf.cast(example[label_key], tf.int32)))
+
+
+def read_encoded(builder, instruction, image_key, others, shuffle_seed, add_tfds_id=False):
+    """Reads the examples of a split without decoding their images.
+
+    Args:
+        builder: of TFDS.
+        instruction: TFDS's name of a split or of a part of it.
+        image_key: name of the image feature, which is read as the string of its file.
+        others: the other features to read, as in `tfds.decode.PartialDecoding`.
+        shuffle_seed: permutes the files; None for the stored order.
+        add_tfds_id: whether examples get TFDS's own identifier, a string `tfds_id`.
+
+    Returns:
+        A `tf.data.Dataset` of dicts.
+    """
+    return builder.as_dataset(
         split=instruction,
         shuffle_files=shuffle_seed is not None,
         decoders=tfds.decode.PartialDecoding(
-            {image_key: True, label_key: True}, decoders={image_key: tfds.decode.SkipDecoding()}
+            {image_key: True, **others}, decoders={image_key: tfds.decode.SkipDecoding()}
         ),
         read_config=tfds.ReadConfig(
             shuffle_seed=shuffle_seed,
@@ -174,9 +208,9 @@ def _read(builder, instruction, image_key, label_key, shuffle_seed):
             enable_ordering_guard=False,  # data sets stored in order may be shuffled too
             try_autocache=False,
             skip_prefetch=True,
+            add_tfds_id=add_tfds_id,
         ),
     )
-    return examples.map(lambda example: (example[image_key], tf.cast(example[label_key], tf.int32)))
 
 
 def _shown(path):

@@ -20,17 +20,29 @@ def check_implementation(implementation, depthwise, groups, strides):
         raise ValueError(
             f"`implementation` must be one of {implementations(depthwise)}. Received: implementation={implementation!r}"
         )
-    backend, reason = keras.backend.backend(), None
-    if implementation == "mapped_conv" and backend != "tensorflow":
-        reason = f"needs the TensorFlow backend of Keras. Received: backend={backend!r}"
-    elif implementation == "vectorized_map" and backend == "torch":
-        reason = f"does not run on PyTorch, whose vmap lacks operations. Received: backend={backend!r}"
-    elif implementation == "mixture_matmul" and groups > 1:
-        reason = f"has no groups. Received: groups={groups}"
-    elif implementation == "grouped_conv" and depthwise and strides[0] != strides[1]:
-        reason = f"has no asymmetric strides. Received: strides={strides}"
+    reason = _unsupported(implementation, depthwise, groups, strides)
     if reason:
         raise ValueError(f"The form `implementation` {implementation!r} {reason}")
+
+
+def _unsupported(implementation, depthwise, groups, strides):
+    """Why the running Keras backend or the layer's shape rules a form out, or None."""
+    backend = keras.backend.backend()
+    if implementation == "mapped_conv" and backend != "tensorflow":
+        return f"needs the TensorFlow backend of Keras. Received: backend={backend!r}"
+    elif implementation == "vectorized_map" and backend == "torch":
+        return f"does not run on PyTorch, whose vmap lacks operations. Received: backend={backend!r}"
+    elif implementation == "mixture_matmul" and groups > 1:
+        return f"has no groups. Received: groups={groups}"
+    elif implementation == "grouped_conv" and depthwise and strides[0] != strides[1]:
+        return f"has no asymmetric strides. Received: strides={strides}"
+    return None
+
+
+def supported_forms(depthwise, groups, strides):
+    """The names of the forms that can compute a layer on the running Keras backend."""
+    names = DEPTHWISE_FORMS if depthwise else CONV_FORMS
+    return [name for name in names if not _unsupported(name, depthwise, groups, strides)]
 
 
 def get_form(name):

@@ -11,8 +11,6 @@ from condconv_keras.figures import training_curves
 from condconv_keras.files import write_text
 from condconv_keras.training.model import STOP
 
-COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_top_5", "learning_rate")
-
 
 class Diverged(ArithmeticError):
     """The loss or a weight is NaN or infinite."""
@@ -77,26 +75,30 @@ class Epochs(keras.callbacks.Callback):
 
     Args:
         run: `RunFolder`.
-        validate: function that returns the held-out `Metrics`.
+        task: `Task`, whose columns the history has.
+        validate: function that returns the task's held-out metrics.
         schedule: the learning rate, a function of the optimizer's step.
         writes: whether this process writes files.
     """
 
-    def __init__(self, run, validate, schedule, writes):
+    def __init__(self, run, task, validate, schedule, writes):
         super().__init__()
         self.run = run
+        self.task = task
         self.validate = validate
         self.schedule = schedule
         self.writes = writes
 
     def on_epoch_end(self, epoch, logs=None):
         metrics = self.validate()
-        logs.update(val_loss=metrics.loss, val_accuracy=metrics.top_1, val_top_5=metrics.top_5)
+        values = {column: getattr(metrics, name) for column, name in self.task.validation.items()}
+        logs.update({column: value for column, value in values.items() if value is not None})
         # That of the epoch's last step: the optimizer has counted it already.
         logs["learning_rate"] = float(self.schedule(self.model.optimizer.iterations.numpy() - 1))
         if self.writes:
             rows = [*read_history(self.run.history, epoch), {"epoch": epoch, **logs}]
-            _write_history(self.run.history, rows)
+            columns = ("epoch", "loss", *self.task.step_means, *self.task.validation, "learning_rate")
+            _write_history(self.run.history, columns, rows)
             training_curves(self.run.history, self.run.curves)
 
 
@@ -124,9 +126,9 @@ def read_history(path, epochs):
         return [row for row in csv.DictReader(file) if int(row["epoch"]) < epochs]
 
 
-def _write_history(path, rows):
+def _write_history(path, columns, rows):
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())

@@ -149,6 +149,6 @@ def state_of(model):
         "network": model.network.variables,
         "optimizer": model.optimizer.variables,
         "average": model.average.variables if model.average is not None else [],
-        "metric": [v for metric in (model.loss_mean, model.accuracy_mean) for v in metric.variables],
+        "metric": [v for metric in (model.loss_mean, *model.step_means) for v in metric.variables],
     }
     return {f"{group}.{i}": v for group, variables in groups.items() for i, v in enumerate(variables)}

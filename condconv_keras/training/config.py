@@ -3,10 +3,12 @@
 import dataclasses
 import json
 
-from condconv_keras.data import open_dataset, steps_per_epoch
+from condconv_keras.data import steps_per_epoch
 from condconv_keras.errors import UserError
+from condconv_keras.model_card import CLASSIFICATION
 from condconv_keras.training.flag_rules import check_data_flags, check_validation_fraction
 from condconv_keras.training.recipes import Recipe
+from condconv_keras.training.tasks import get_task
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # Part of the data that is held out where it has no split of its own.
@@ -55,6 +57,7 @@ class TrainConfig:
         inherited: what the model in `initial_weights` asks of this one, as `InitialModel.inherited`, or None. It is
             found when the run starts, so it is not compared with what a later command asks for.
         execution: `Execution`; not compared either.
+        task: one of `TASKS`.
     """
 
     model: str
@@ -70,6 +73,7 @@ class TrainConfig:
     initial_weights: str | None
     inherited: dict | None = None
     execution: Execution = Execution()
+    task: str = CLASSIFICATION
 
     def to_json(self):
         """Returns the configuration as JSON text."""
@@ -104,16 +108,17 @@ class TrainConfig:
         return sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
 
 
-def open_run_dataset(config, name, data_dir, validation_fraction, skip_bad_images):
+def open_run_dataset(config, name, data_dir, validation_fraction, skip_bad_images, task=CLASSIFICATION):
     """Opens the data set of a command about a run: what the command leaves open is the run's.
 
     Args:
         config: `TrainConfig` of the run, or None if the model is not one of a run.
         name, data_dir, validation_fraction: as in `condconv_keras.data.open_dataset`, or None for the run's.
         skip_bad_images: whether undecodable images are left out; they are, too, where the run left them out.
+        task: of the model, one of `TASKS`.
 
     Returns:
-        An `ImageDataset`.
+        A data set of the task.
 
     Raises:
         UserError: there is neither a name nor a run, an argument that the data set has no use for, or the data set
@@ -132,7 +137,7 @@ def open_run_dataset(config, name, data_dir, validation_fraction, skip_bad_image
     check_data_flags(given, name, data_dir)
     if validation_fraction is None:
         validation_fraction = VALIDATION_FRACTION
-    dataset = open_dataset(name, data_dir, validation_fraction, skip_bad_images)
+    dataset = get_task(task).open_dataset(name, data_dir, validation_fraction, skip_bad_images)
     check_validation_fraction(given, dataset)
     return dataset
 

@@ -6,19 +6,19 @@ import time
 import keras
 import tensorflow as tf
 
-from condconv_keras.data import InputShard, evaluation_batches, training_batches
+from condconv_keras.data import InputShard
+from condconv_keras.data.streams import ONE_PIPELINE, InputPosition
 from condconv_keras.errors import UserError, op_reason
-from condconv_keras.evaluation import evaluate
 from condconv_keras.files import write_text
-from condconv_keras.model_card import ModelCard, save_model
-from condconv_keras.predictors import compute_in_float32, keras_predict
+from condconv_keras.model_card import save_model
+from condconv_keras.predictors import compute_in_float32
 from condconv_keras.training.callbacks import Diverged
 from condconv_keras.training.distribution import is_chief, is_multi_worker, synchronise_batch_norm, wait_for_all
 from condconv_keras.training.loop import TrainingLoop
 from condconv_keras.training.model import TrainingModel
-from condconv_keras.training.optimization import apply_weight_decay, make_loss, make_optimizer
+from condconv_keras.training.optimization import apply_weight_decay, make_optimizer
+from condconv_keras.training.tasks import get_task
 from condconv_keras.training.termination import Termination
-from condconv_keras.training.validation import Validator
 
 _ROUTER_IMAGES = 64
 _EVALUATION_BATCH = 256
@@ -30,7 +30,7 @@ def train(config, run, dataset, strategy, build_model, preprocessing_of, command
     Args:
         config: `TrainConfig`.
         run: `RunFolder` that was checked against the configuration.
-        dataset: `ImageDataset` of the configuration.
+        dataset: the data set of the configuration.
         strategy: `tf.distribute.Strategy`, as of `distribution.make_strategy`.
         build_model: function of (input shape, number of classes) that returns the model of the configuration.
         preprocessing_of: function of the number of channels that returns the `Preprocessing`.
@@ -51,9 +51,9 @@ def train(config, run, dataset, strategy, build_model, preprocessing_of, command
     """
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
-    recipe = config.recipe
+    recipe, task = config.recipe, get_task(config.task)
     preprocessing = preprocessing_of(dataset.image_shape[-1])
-    card = ModelCard(config.model, dataset.class_names, preprocessing)
+    card = task.make_card(config.model, dataset, preprocessing)
     steps = config.steps_per_epoch(dataset)
     InputShard(replicas=strategy.num_replicas_in_sync).batch_size(recipe.batch_size)  # or its error, before the work
     with strategy.scope():
@@ -62,9 +62,9 @@ def train(config, run, dataset, strategy, build_model, preprocessing_of, command
         initial.put_into(network, _router_images(dataset, preprocessing, config))
     synchronise_batch_norm(network, recipe.synchronized_bn and strategy.num_replicas_in_sync > 1)
     with strategy.scope():
-        model = _training_model(network, config, steps, len(dataset.class_names))
+        model = _training_model(network, config, task, steps, len(dataset.class_names))
     batch = min(_EVALUATION_BATCH, max(recipe.batch_size // strategy.num_replicas_in_sync, 1))
-    validate = Validator(strategy, network, card, dataset, dataset.evaluation_split, batch, repeated=True)
+    validate = task.make_validator(strategy, network, card, dataset, dataset.evaluation_split, batch, repeated=True)
     start = time.monotonic()
     termination = Termination()
     with termination.handled():
@@ -76,9 +76,9 @@ def train(config, run, dataset, strategy, build_model, preprocessing_of, command
         seconds = time.monotonic() - start
         if is_chief(strategy):
             _save(model, card, run)
-            batches = evaluation_batches(dataset, dataset.evaluation_split, preprocessing, batch, scaled=False)
+            predict = task.keras_predict(network, card)
             results = {
-                **evaluate(keras_predict(network, card), batches).to_dict(),
+                **task.evaluate(predict, card, dataset, dataset.evaluation_split, batch).to_dict(),
                 "split": dataset.evaluation_split,
                 "skipped_images": sum(dataset.skipped.values()),
                 "epochs": recipe.epochs,
@@ -95,18 +95,20 @@ def train(config, run, dataset, strategy, build_model, preprocessing_of, command
 def _router_images(dataset, preprocessing, config):
     """Some training images to fit new routers to: enough for a standard deviation, few enough for any memory."""
     count = min(_ROUTER_IMAGES, dataset.splits[dataset.train_split])
-    images, _ = next(iter(training_batches(dataset, dataset.train_split, preprocessing, count, seed=config.seed)))
+    task, position = get_task(config.task), InputPosition(config.seed)
+    images, _ = next(iter(task.training_batches(dataset, preprocessing, count, None, position, ONE_PIPELINE)))
     return images
 
 
-def _training_model(network, config, steps, num_classes):
+def _training_model(network, config, task, steps, num_classes):
     recipe = config.recipe
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     optimizer = make_optimizer(recipe, steps, replicas)
     apply_weight_decay(network, recipe, optimizer)
     return TrainingModel(
         network,
-        make_loss(recipe, num_classes),
+        task.make_objective(recipe, num_classes),
+        task.step_means,
         optimizer,
         ema_decay=recipe.ema_decay,
         mean_gradients=recipe.clip_norm is not None,

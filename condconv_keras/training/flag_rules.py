@@ -2,8 +2,11 @@
 
 import os
 
-from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT, is_folder
+from condconv_keras.data.augmentation import SPATIAL
+from condconv_keras.data.box_augmentation import AUGMENTATIONS as BOX_AUGMENTATIONS
+from condconv_keras.data.dataset import EMBEDDED, EVALUATION_SPLITS, TRAIN_SPLIT, is_folder
 from condconv_keras.errors import UserError
+from condconv_keras.model_card import DETECTION
 
 
 def check_flags(given, config, lacking):
@@ -21,6 +24,7 @@ def check_flags(given, config, lacking):
         raise UserError(f"--stochastic_depth_rate {lacking['stochastic_depth_rate']}: it must be 0")
     for name in sorted(given & lacking.keys()):
         raise UserError(f"--{name} {lacking[name]}")
+    _check_task(config)
     check_data_flags(given, config.dataset, config.data_dir)
     check_device_flags(config.execution)
     for names, is_used, reason in _USES:
@@ -67,7 +71,7 @@ def _is_mirrored(config):
 
 def _may_hold_out(name, data_dir):
     """Whether a data set may have no held-out split, judged before it is opened: a folder is decoded then."""
-    if name == "digits":
+    if name in EMBEDDED:
         return False
     splits = [os.path.isdir(os.path.join(name, split)) for split in EVALUATION_SPLITS]
     return not (is_folder(name, data_dir) and os.path.isdir(os.path.join(name, TRAIN_SPLIT)) and any(splits))
@@ -78,8 +82,8 @@ _OWN_SPLIT = "is for data without a held-out split"
 _DATA_USES = (
     (
         "data_dir",
-        lambda name, data_dir: name != "digits" and not is_folder(name, data_dir),
-        "is for data sets of TFDS, not for digits or a folder of images",
+        lambda name, data_dir: name not in EMBEDDED and not is_folder(name, data_dir),
+        "is for data sets of TFDS, not for an embedded one or a folder of images",
     ),
     (
         "validation_fraction",
@@ -101,8 +105,43 @@ _USES = (
     (("jit_compile",), lambda c: c.execution.strategy != "tpu", "is not for --strategy=tpu, which always compiles"),
 )
 
+# Fields of the recipe that a detector has no use for, and their values that change nothing.
+_CLASSIFICATION_ONLY = {
+    "label_smoothing": 0,
+    "dropout_rate": 0,
+    "stochastic_depth_rate": 0,
+    "policy": None,
+    "random_erasing": 0,
+    "mixup_alpha": 0,
+    "cutmix_alpha": 0,
+    "freeze_epochs": 0,
+}
+
+
+def _check_task(config):
+    """Raises a `UserError` for a part of the recipe, of a flag or its own, that is of another task."""
+    recipe, detects = config.recipe, config.task == DETECTION
+    augmentations = BOX_AUGMENTATIONS if detects else SPATIAL
+    if recipe.augmentation not in augmentations:
+        kind = "detector" if detects else "classifier"
+        names = ", ".join(augmentations)
+        raise UserError(f"--augmentation of a {kind} is one of {names}; received: {recipe.augmentation!r}")
+    if not detects:
+        return
+    for name, unused in _CLASSIFICATION_ONLY.items():
+        if getattr(recipe, name) != unused:
+            received = f"received: {getattr(recipe, name)!r} (recipe {config.recipe_name!r})"
+            raise UserError(f"--{name} is for classifiers, of a detector it is {unused or 0}; {received}")
+    if recipe.crop_fraction not in (None, 1):
+        raise UserError(f"--crop_fraction would cut boxes, of a detector it is 1; received: {recipe.crop_fraction}")
+
+
 # What cannot work, and what to say.
 _CONFLICTS = (
+    (
+        lambda c: c.dataset == "digit_scenes" and c.execution.data_service,
+        "--data_service is not for digit_scenes, which this process makes",
+    ),
     (
         lambda c: {"start_block", "start_group"} <= c.model_arguments.keys(),
         "--start_block and --start_group exclude each other",

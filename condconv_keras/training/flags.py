@@ -14,13 +14,15 @@ RECIPE_FLAGS = {
     "epochs": ("integer", "Epochs to train."),
     "batch_size": ("integer", "Images of one step on all devices together; scales the recipe's learning rate."),
     "input_size": ("integer", "Height and width of the input in pixels."),
-    "optimizer": (OPTIMIZERS, "Optimizer; SGD is Nesterov's."),
+    "optimizer": (OPTIMIZERS, "Optimizer."),
     "learning_rate": ("float", "Peak learning rate, taken as it is."),
     "momentum": ("float", "Momentum of SGD and RMSProp."),
+    "nesterov": ("bool", "Whether the momentum of SGD is Nesterov's."),
     "schedule": (SCHEDULES, "Learning rate after the warm-up."),
     "decay_rate": ("float", "Factor of the learning rate every --decay_epochs, for exponential and staircase."),
     "decay_epochs": ("float", "Epochs between two factors of --decay_rate."),
-    "warmup_epochs": ("float", "Epochs of linear warm-up from zero."),
+    "warmup_epochs": ("float", "Epochs of linear warm-up."),
+    "warmup_start": ("float", "Where the warm-up starts, as a part of the peak learning rate."),
     "weight_decay": ("float", "Weight decay of everything but batch normalisation."),
     "clip_norm": ("float", "Largest global norm of the gradients."),
     "label_smoothing": ("float", "Part of the label that is spread over all classes."),
@@ -30,7 +32,7 @@ RECIPE_FLAGS = {
     "freeze_epochs": ("integer", "Epochs at the start that train the classifier alone."),
     "bn_momentum": ("float", "Momentum of batch normalisation's statistics."),
     "synchronized_bn": ("bool", "Whether the devices share batch normalisation's statistics."),
-    "augmentation": ("string", "Crop and flip of training images: none, pad_crop or inception."),
+    "augmentation": ("string", "Of training images: none, pad_crop, inception; of a detector none, ssd, ssd_no_flip."),
     "policy": ((NONE, *POLICIES), "Learned augmentation policy: AutoAugment v0 or RandAugment."),
     "policy_layers": ("integer", "Transforms of one image by RandAugment."),
     "policy_magnitude": ("float", "Strength of RandAugment's transforms."),
@@ -75,6 +77,7 @@ def _define_model(values):
         "condconv_shortcut", None, "Whether projection shortcuts of CondConv blocks are CondConv layers.", **group
     )
     flags.DEFINE_bool("condconv_classifier", None, "Whether the classifier is a CondConv layer.", **group)
+    flags.DEFINE_bool("condconv_heads", None, "Whether a detector's predictors are CondConv layers.", **group)
     flags.DEFINE_string(
         "initial_weights",
         None,
@@ -91,7 +94,13 @@ def _define_model(values):
 
 def _define_data(values):
     group = {"module_name": "Data", "flag_values": values}
-    flags.DEFINE_string("dataset", "digits", "'digits', a TFDS name, or a folder of images by class.", **group)
+    flags.DEFINE_string(
+        "dataset",
+        None,
+        "'digits', a TFDS name, or a folder of images by class; for a detector 'digit_scenes', a TFDS name, or a "
+        "folder with COCO or Pascal VOC annotations. Default: the embedded one.",
+        **group,
+    )
     flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS data sets.", **group)
     flags.DEFINE_float(
         "validation_fraction",

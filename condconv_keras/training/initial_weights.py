@@ -12,6 +12,9 @@ from condconv_keras.weights.warm_start import warm_start
 CLASSIFIER = ("classifier", "classifier_routing")
 # The activation of the output: training is on logits, whatever the trained model returned.
 _OUTPUT = ("predictions",)
+# Beginnings of the names of the layers that a detector has from a classification network, and of its class predictors.
+_BACKBONE = ("stem", "block_")
+_CLASS_HEADS = "class_head_"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +34,7 @@ class InitialModel:
     inherited: dict
 
     def put_into(self, model, images):
-        """Warm starts a model; a classifier of another number of classes keeps its initial weights, and a line says so.
+        """Warm starts a model; if layers keep their initial weights (`layers_to_skip`), a line says so.
 
         Args:
             model: the new model.
@@ -45,7 +48,9 @@ class InitialModel:
             warm_start(model, self.model, images, skip_layers=layers_to_skip(model, self.model))
         except UserError as error:
             raise UserError(f"the initial weights {self.path!r} do not fit: {error}") from error
-        if classes != new_classes:
+        if _is_detector(model) and not _is_detector(self.model):
+            print(f"all but the backbone starts anew: {self.path!r} is no detector", file=sys.stderr)
+        elif classes != new_classes:
             print(f"the classifier starts anew: {new_classes} classes, {self.path!r} has {classes}", file=sys.stderr)
 
 
@@ -77,10 +82,30 @@ def open_initial_model(path, card_of, settings_of):
 
 
 def layers_to_skip(model, source):
-    """The layers of a model that do not start from a trained one: its output, a classifier of other classes or none."""
-    return _OUTPUT if _classes(model) == _classes(source) else _OUTPUT + CLASSIFIER
+    """The names of the layers of two models that do not start from the trained one and keep their initial weights.
+
+    They are the output; what makes the class predictions, where the numbers of classes differ or one has none; and
+    where one of the two is a detector and the other is not, all but the backbone that they share.
+
+    Args:
+        model: new model.
+        source: trained model.
+    """
+    layers = [layer.name for layer in (*model.layers, *source.layers)]
+    if _is_detector(model) != _is_detector(source):
+        return {name for name in layers if not name.startswith(_BACKBONE)}
+    skipped = set(_OUTPUT)
+    if _classes(model) != _classes(source):
+        skipped |= {*CLASSIFIER, *(name for name in layers if name.startswith(_CLASS_HEADS))}
+    return skipped
+
+
+def _is_detector(model):
+    return any(layer.name.startswith(_CLASS_HEADS) for layer in model.layers)
 
 
 def _classes(model):
     """The number of classes, or None for a model without a classifier."""
+    if _is_detector(model):
+        return model.output["class_logits"].shape[-1] - 1
     return next((layer.filters for layer in model.layers if layer.name == "classifier"), None)

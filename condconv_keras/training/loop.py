@@ -6,11 +6,12 @@ import math
 
 import keras
 
-from condconv_keras.data import training_batches
+from condconv_keras.data.streams import InputPosition
 from condconv_keras.training import checkpoints
 from condconv_keras.training.callbacks import Diverged, Epochs, Printed, Steps, read_history
 from condconv_keras.training.distribution import distributed_batches, is_chief, on_any_worker
 from condconv_keras.training.optimization import make_schedule
+from condconv_keras.training.tasks import get_task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,16 +49,17 @@ class TrainingLoop:
     Args:
         config: `TrainConfig`.
         run: `RunFolder`.
-        dataset: `ImageDataset`.
+        dataset: the data set of the run's task.
         preprocessing: `Preprocessing`.
         model: `TrainingModel`.
         steps_per_epoch: steps.
-        validate: function that returns the `Metrics` of the network's present weights on the held-out split.
+        validate: function that returns the task's metrics of the network's present weights on the held-out split.
         termination: `Termination`.
     """
 
     def __init__(self, config, run, dataset, preprocessing, model, steps_per_epoch, validate, termination):
         self._config = config
+        self._task = get_task(config.task)
         self._run = run
         self._dataset = dataset
         self._preprocessing = preprocessing
@@ -105,18 +107,17 @@ class TrainingLoop:
         self._model.steps_per_execution = math.gcd(steps, config.execution.steps_per_execution)
         self._model.freeze(segment.frozen)
 
+        position = InputPosition(config.seed, segment.first_epoch, segment.first_step)
+
         def make_batches(shard):
-            return training_batches(
+            return self._task.training_batches(
                 self._dataset,
-                self._dataset.train_split,
                 self._preprocessing,
                 recipe.batch_size,
-                recipe.augmentation_options,
-                config.seed,
-                first_epoch=segment.first_epoch,
-                first_step=segment.first_step,
-                shard=shard,
-                data_service=config.execution.data_service,
+                recipe,
+                position,
+                shard,
+                config.execution.data_service,
             )
 
         self._model.fit(
@@ -144,7 +145,7 @@ class TrainingLoop:
 
     def _epochs_callback(self):
         schedule = make_schedule(self._config.recipe, self._steps_per_epoch)
-        return Epochs(self._run, self._validated, schedule, self._writes)
+        return Epochs(self._run, self._task, self._validated, schedule, self._writes)
 
     def _save(self, step):
         """Saves the state; returns whether a worker was asked to stop."""

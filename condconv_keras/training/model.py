@@ -13,31 +13,34 @@ TRAINED_ALONE = ("dropout", *CLASSIFIER)
 
 
 class TrainingModel(keras.Model):
-    """A classifier in training.
+    """A network in training.
 
-    The logs of a step are `loss` and `accuracy`, means since the start of the epoch, and `stop`: whether a worker was
-    asked to stop (`request_stop`), which all workers learn at the same step.
+    The logs of a step are `loss` and what the objective reports besides, means since the start of the epoch, and
+    `stop`: whether a worker was asked to stop (`request_stop`), which all workers learn at the same step.
 
     Built, compiled and fitted under the strategy of the run. Keras 3.15's own step fails with several workers
     (keras-team/keras#20585): `fit` reduces the first batch over the workers to build the model, here everything is
     built already; and it reduces the logs over an axis that they do not have, here they get one.
 
     Args:
-        network: built functional classifier that returns logits [batch, classes].
-        loss: function of labels and logits that returns the loss of each example.
+        network: built functional model.
+        objective: function of targets and outputs, as of `Task.make_objective`.
+        step_means: names of what the objective reports besides the loss.
         optimizer: Keras optimizer; it is built for all trainable variables of the network.
         ema_decay: of `MovingAverage`, or 0 for none.
         mean_gradients: whether the gradients are averaged over the replicas before the optimizer sees them, as clipping
             by a norm that is divided by the number of replicas needs.
     """
 
-    def __init__(self, network, loss, optimizer, *, ema_decay=0.0, mean_gradients=False, **compile_options):
+    def __init__(
+        self, network, objective, step_means, optimizer, *, ema_decay=0.0, mean_gradients=False, **compile_options
+    ):
         super().__init__(name="training")
         self.network = network
-        self.per_example_loss = loss
+        self.objective = objective
         self.mean_gradients = mean_gradients
         self.loss_mean = keras.metrics.Mean(name="loss")
-        self.accuracy_mean = keras.metrics.Mean(name="accuracy")
+        self.step_means = [keras.metrics.Mean(name=name) for name in step_means]
         self.average = MovingAverage(network, ema_decay) if ema_decay else None
         self.stop_flag = keras.Variable(
             0.0, trainable=False, dtype="float32", aggregation="only_first_replica", name="stop"
@@ -65,16 +68,16 @@ class TrainingModel(keras.Model):
         self.make_train_function(force=True)
 
     def call(self, images, training=False):
-        """Returns the network's logits."""
+        """Returns the network's outputs."""
         return self.network(images, training=training)
 
     def train_step(self, data):
-        """One step of the optimizer on a batch of images and integer or soft labels."""
-        images, labels = data
+        """One step of the optimizer on a batch of images and targets."""
+        images, targets = data
         replicas = self.distribute_strategy.num_replicas_in_sync
         with tf.GradientTape() as tape:
-            logits = self(images, training=True)
-            loss = tf.reduce_mean(self.per_example_loss(labels, logits))
+            losses, means = self.objective(targets, self(images, training=True))
+            loss = tf.reduce_mean(losses)
             loss += tf.add_n([tf.cast(term, loss.dtype) for term in self.losses]) if self.losses else 0.0
             # Each replica contributes its part of the mean over the global batch: gradients are summed.
             scaled = self.optimizer.scale_loss(loss / replicas)
@@ -87,16 +90,14 @@ class TrainingModel(keras.Model):
         if self.average is not None:
             self.average.update(self.optimizer.iterations)
         self.loss_mean.update_state(loss)
-        self.accuracy_mean.update_state(_correct(labels, logits))
+        for mean in self.step_means:
+            mean.update_state(means[mean.name])
         return self._shared_logs()
 
     def _shared_logs(self):
         """The step's logs, the same on every replica."""
-        logs = {
-            "loss": self.loss_mean.result(),
-            "accuracy": self.accuracy_mean.result(),
-            STOP: self.stop_flag.value,
-        }
+        logs = {mean.name: mean.result() for mean in (self.loss_mean, *self.step_means)}
+        logs[STOP] = self.stop_flag.value
         # A read of a variable has no device, and a reduction needs one.
         logs = {name: tf.identity(value) for name, value in logs.items()}
         if self.distribute_strategy.num_replicas_in_sync > 1:
@@ -111,10 +112,3 @@ class TrainingModel(keras.Model):
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Nothing is left to build."""
-
-
-def _correct(labels, logits):
-    """Whether each example's highest logit is its label's, its most likely label's for a mixed example."""
-    if labels.shape.rank == 2:
-        labels = tf.argmax(labels, axis=-1)
-    return tf.cast(tf.cast(tf.argmax(logits, axis=-1), labels.dtype) == labels, tf.float32)

@@ -14,6 +14,7 @@ def make_schedule(recipe, steps_per_epoch):
         total_steps=recipe.epochs * steps_per_epoch,
         decay_rate=recipe.decay_rate,
         decay_steps=recipe.decay_epochs * steps_per_epoch,
+        warmup_start=recipe.warmup_start,
     )
 
 
@@ -29,7 +30,7 @@ def make_optimizer(recipe, steps_per_epoch, replicas=1):
     schedule = make_schedule(recipe, steps_per_epoch)
     clip = {"global_clipnorm": recipe.clip_norm / replicas} if recipe.clip_norm is not None else {}
     if recipe.optimizer == "sgd":
-        return keras.optimizers.SGD(schedule, momentum=recipe.momentum, nesterov=True, **clip)
+        return keras.optimizers.SGD(schedule, momentum=recipe.momentum, nesterov=recipe.nesterov, **clip)
     if recipe.optimizer == "rmsprop":
         return keras.optimizers.RMSprop(schedule, rho=0.9, momentum=recipe.momentum, epsilon=1e-3, **clip)
     if recipe.optimizer == "adamw":

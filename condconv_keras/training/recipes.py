@@ -5,7 +5,9 @@ import math
 import re
 
 from condconv_keras.data.augmentation import AugmentationOptions
+from condconv_keras.data.box_augmentation import AUGMENTATIONS as BOX_AUGMENTATIONS
 from condconv_keras.errors import unknown_name
+from condconv_keras.model_card import CLASSIFICATION, DETECTION
 
 OPTIMIZERS = ("sgd", "rmsprop", "adamw")
 SCHEDULES = ("cosine", "exponential", "staircase")
@@ -17,20 +19,23 @@ class Recipe:
 
     Attributes:
         epochs, batch_size: positive integers.
-        optimizer: `"sgd"` (Nesterov momentum), `"rmsprop"` (rho 0.9, epsilon 1e-3) or `"adamw"`.
+        optimizer: `"sgd"`, `"rmsprop"` (rho 0.9, epsilon 1e-3) or `"adamw"`.
         momentum: of SGD and RMSProp, in [0, 1).
+        nesterov: whether the momentum of SGD is Nesterov's.
         learning_rate: at least 0, the peak learning rate at `batch_size`; another batch size scales it in proportion.
         schedule: after the warm-up, `"cosine"` to zero at the last step, `"exponential"` or `"staircase"`, times
             `decay_rate` every `decay_epochs` epochs: continuously from the warm-up on, or in steps from the start.
         decay_rate, decay_epochs: positive, of the exponential schedules.
-        warmup_epochs: epochs of linear warm-up from zero, at least 0; may be a fraction.
+        warmup_epochs: epochs of linear warm-up, at least 0; may be a fraction.
+        warmup_start: where the warm-up starts, as a part of the peak, in [0, 1).
         weight_decay: factor of half the sum of squares of all variables but batch normalisation's, added to the loss;
             of AdamW its decoupled weight decay of the same variables.
         label_smoothing: in [0, 1).
         dropout_rate: before the classifier, in [0, 1).
         stochastic_depth_rate: probability of dropping the last residual block in training, in [0, 1).
         augmentation, policy, policy_layers, policy_magnitude, random_erasing, mixup_alpha, cutmix_alpha: of the
-            training images, as in `condconv_keras.data.AugmentationOptions`.
+            training images, as in `condconv_keras.data.AugmentationOptions`; of a detector's the augmentation alone, as
+            in `condconv_keras.data.box_augmentation`.
         ema_decay: of the moving average of weights and batch normalisation statistics that is evaluated and exported
             in place of the last weights, in [0, 1); 0 for none. See `condconv_keras.training.averaging`.
         clip_norm: positive, the largest global norm of the gradients, which longer ones are scaled to, or None.
@@ -55,6 +60,8 @@ class Recipe:
     label_smoothing: float
     augmentation: str
     momentum: float = 0.9
+    nesterov: bool = True
+    warmup_start: float = 0.0
     decay_rate: float = 1.0
     decay_epochs: float = 1.0
     dropout_rate: float = 0.0
@@ -113,7 +120,7 @@ _CHECKS = (
     (("schedule",), *_one_of(SCHEDULES)),
     (("decay_rate", "decay_epochs"), *_POSITIVE),
     (("learning_rate", "warmup_epochs", "weight_decay"), *_AT_LEAST_0),
-    (("momentum", "label_smoothing", "dropout_rate", "stochastic_depth_rate", "ema_decay"), *_RATE),
+    (("momentum", "warmup_start", "label_smoothing", "dropout_rate", "stochastic_depth_rate", "ema_decay"), *_RATE),
     (("freeze_epochs",), "an integer of at least 0", lambda value: value >= 0),
     (("clip_norm",), *_or_none(*_POSITIVE)),
     (("crop_fraction",), *_or_none(*_FRACTION)),
@@ -137,6 +144,26 @@ _DIGITS = Recipe(
     crop_fraction=1.0,
     bn_momentum=0.9,
     input_size=64,
+)
+
+# CondConv paper, section 4.2: 20,000 steps of 1,024 images, the rate from 0.3 to 0.9 over the first 1,000, then a
+# cosine to 0. Given as epochs of COCO 2014's 82,783 training images, 80 steps each.
+_SSD = Recipe(
+    epochs=250,
+    batch_size=1024,
+    optimizer="sgd",
+    learning_rate=0.9,
+    schedule="cosine",
+    warmup_epochs=12.5,
+    weight_decay=4e-5,
+    label_smoothing=0.0,
+    augmentation="ssd",
+    nesterov=False,
+    warmup_start=1 / 3,
+)
+
+_SSD_SMALL = dataclasses.replace(
+    _SSD, epochs=30, batch_size=32, learning_rate=0.05, warmup_epochs=1, warmup_start=0.0, bn_momentum=0.9
 )
 
 # The authors' code (efficientnet/condconv, mnasnet in tensorflow/tpu).
@@ -199,6 +226,19 @@ RECIPES = {
     # No flip: it turns one digit or shoe into another.
     "digits": _DIGITS,
     "fashion_mnist": dataclasses.replace(_DIGITS, batch_size=128, learning_rate=0.1, input_size=32),
+    "ssd": _SSD,
+    # Ours: a data set of boxes without a recipe of its own, on one small machine.
+    "ssd_small": _SSD_SMALL,
+    # Ours, chosen on the embedded scenes: from random weights and in few steps AdamW learns what SGD has not begun to.
+    "digit_scenes": dataclasses.replace(
+        _SSD_SMALL,
+        epochs=40,
+        optimizer="adamw",
+        learning_rate=0.003,
+        weight_decay=1e-4,
+        augmentation="none",
+        input_size=160,
+    ),
 }
 
 
@@ -209,9 +249,11 @@ def get_recipe(name):
     return RECIPES[name]
 
 
-def default_recipe_name(dataset, model_recipe):
-    """The recipe of a run that names none: that of the data set's name, the model's for ImageNet, else `"small"`."""
+def default_recipe_name(dataset, model_recipe, task=CLASSIFICATION):
+    """The recipe of a run that names none: that of the data set's name; the model's for the paper's data, ImageNet and
+    COCO; else `"small"`, of a detector `"ssd_small"`."""
     name = re.split("[/:]", dataset)[0]
-    if name in RECIPES:
+    if name in RECIPES and (RECIPES[name].augmentation in BOX_AUGMENTATIONS) == (task == DETECTION):
         return name
-    return model_recipe if name.startswith("imagenet") else "small"
+    published, small = {CLASSIFICATION: ("imagenet", "small"), DETECTION: ("coco", "ssd_small")}[task]
+    return model_recipe if name.startswith(published) else small

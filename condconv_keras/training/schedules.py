@@ -10,7 +10,7 @@ _SCHEDULES = ("cosine", "exponential", "staircase")
 
 @keras.saving.register_keras_serializable(package="condconv_keras")
 class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up from zero, then cosine to zero or an exponential decay.
+    """Linear warm-up, then cosine to zero or an exponential decay.
 
     Args:
         learning_rate: peak, reached after `warmup_steps`.
@@ -21,9 +21,12 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         warmup_steps: steps of the warm-up; 0 for none.
         total_steps: steps of the run.
         decay_rate, decay_steps: of the exponential decays.
+        warmup_start: where the warm-up starts, as a part of the peak.
     """
 
-    def __init__(self, learning_rate, schedule, warmup_steps, total_steps, decay_rate=1.0, decay_steps=1):
+    def __init__(
+        self, learning_rate, schedule, warmup_steps, total_steps, decay_rate=1.0, decay_steps=1, warmup_start=0.0
+    ):
         if schedule not in _SCHEDULES:
             raise ValueError(f"`schedule` must be one of {_SCHEDULES}. Received: schedule={schedule!r}")
         self.learning_rate = learning_rate
@@ -32,10 +35,11 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         self.total_steps = total_steps
         self.decay_rate = decay_rate
         self.decay_steps = decay_steps
+        self.warmup_start = warmup_start
 
     def __call__(self, step):
         step = ops.cast(step, "float32")
-        warmup = step / max(self.warmup_steps, 1)
+        warmup = self.warmup_start + (1.0 - self.warmup_start) * step / max(self.warmup_steps, 1)
         after = ops.maximum(step - self.warmup_steps, 0.0)
         if self.schedule == "cosine":
             fraction = ops.minimum(after / max(self.total_steps - self.warmup_steps, 1), 1.0)
@@ -54,4 +58,5 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
             "total_steps": self.total_steps,
             "decay_rate": self.decay_rate,
             "decay_steps": self.decay_steps,
+            "warmup_start": self.warmup_start,
         }

@@ -4,54 +4,42 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from condconv_keras.data import evaluation_batches
-from condconv_keras.evaluation import evaluate
-from condconv_keras.predictors import probabilities
 from condconv_keras.training.distribution import distributed_batches
 
 
 class Validator:
-    """Evaluates a classifier on a split, each replica on its part of it.
+    """Evaluates a model on a split, each replica on its part of it.
 
     Args:
         strategy: `tf.distribute.Strategy` that the model was made under.
-        model: classifier that returns logits or probabilities.
-        card: its `ModelCard`.
-        dataset: `ImageDataset`.
-        split: name of one of its splits.
-        batch_size: images at a time on one replica.
-        repeated: whether it will be called more than once, as in `evaluation_batches`.
+        predict: function of a batch of images that returns a tensor or a dict of tensors, [batch, ...].
+        make_batches: function of an `InputShard` that returns the pipeline's batches, as of `evaluation_stream`.
+        examples: number of examples of the split.
+        count: function of a batch's labels, NumPy arrays, that returns how many of them are no fillers.
+        measure: function of an iterable of (predictions, labels), NumPy arrays of the batches of all replicas, fillers
+            among them, that returns the metrics.
     """
 
-    def __init__(self, strategy, model, card, dataset, split, batch_size, repeated=False):
+    def __init__(self, strategy, *, predict, make_batches, examples, count, measure):
         self._strategy = strategy
-        self._model = model
-        self._card = card
-        self._examples = dataset.splits[split]
-
-        def make_batches(shard):
-            return evaluation_batches(
-                dataset, split, card.preprocessing, batch_size, scaled=False, repeated=repeated, shard=shard
-            )
-
+        self._predict = predict
+        self._examples = examples
+        self._count = count
+        self._measure = measure
         self._batches = distributed_batches(strategy, make_batches)
-        self._step = tf.function(self._probabilities, reduce_retracing=True)
+        self._step = tf.function(self._gathered_step, reduce_retracing=True)
 
     def __call__(self):
-        """Returns the `Metrics` with the model's present weights; every worker gets those of all."""
-        return evaluate(lambda answers: answers, self._gathered())
+        """Returns the metrics with the model's present weights; every worker gets those of all."""
+        return self._measure(self._gathered())
 
     def _gathered(self):
-        """Yields (probabilities, labels) of the batches of all replicas; a label of -1 is a filler."""
         with tqdm.tqdm(total=self._examples, desc="Evaluating", unit="img", leave=False, disable=None) as bar:
             for images, labels in self._batches:
-                answers, labels = (np.array(values) for values in self._step(images, labels))
-                yield answers, labels
-                bar.update(int((labels >= 0).sum()))
+                predictions, labels = tf.nest.map_structure(np.array, self._step(images, labels))
+                yield predictions, labels
+                bar.update(self._count(labels))
 
-    def _probabilities(self, images, labels):
-        def of_replica(images, labels):
-            return probabilities(self._model, self._card, images), labels
-
-        values = self._strategy.run(of_replica, args=(images, labels))
-        return [self._strategy.gather(value, axis=0) for value in values]
+    def _gathered_step(self, images, labels):
+        values = self._strategy.run(lambda images, labels: (self._predict(images), labels), args=(images, labels))
+        return tf.nest.map_structure(lambda value: self._strategy.gather(value, axis=0), values)

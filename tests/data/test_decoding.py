@@ -120,7 +120,7 @@ def test_training_reads_encoded_images_in_part(tmp_path, monkeypatch):
             path.parent.mkdir(parents=True)
             path.write_bytes(content)
     dataset = open_dataset(tmp_path)
-    monkeypatch.setattr("condconv_keras.data.pipeline.CACHE_BYTES", 0)
+    monkeypatch.setattr("condconv_keras.data.streams.CACHE_BYTES", 0)
     windows = []
     read_window = EncodedImage.window
     monkeypatch.setattr(EncodedImage, "window", lambda image, sample: windows.append(1) or read_window(image, sample))

@@ -235,7 +235,7 @@ assert "tensorflow_datasets" not in sys.modules
 
 
 def test_progress_goes_to_standard_error(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("condconv_keras.data.folder.PROGRESS_FROM", 5)
+    monkeypatch.setattr("condconv_keras.data.image_checks.PROGRESS_FROM", 5)
     open_dataset(str(_write_splits(tmp_path)))
     captured = capsys.readouterr()
     assert captured.out == "" and "Checking images: 100%" in captured.err

@@ -119,7 +119,7 @@ def test_the_remainder_is_dropped_and_no_image_repeats_within_an_epoch(folder):
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_seed_and_epoch_decide_alone(digits, augmentation, in_memory, monkeypatch):
     if not in_memory:
-        monkeypatch.setattr("condconv_keras.data.pipeline.CACHE_BYTES", 0)
+        monkeypatch.setattr("condconv_keras.data.streams.CACHE_BYTES", 0)
     preprocessing = Preprocessing((16, 16), 1, 0.0, 1.0)
 
     def batches(count, global_seed, **kwargs):
@@ -157,7 +157,7 @@ def test_images_in_memory_are_read_once(folder):
 
 
 def test_large_splits_are_not_kept_in_memory(folder, monkeypatch):
-    monkeypatch.setattr("condconv_keras.data.pipeline.CACHE_BYTES", 0)
+    monkeypatch.setattr("condconv_keras.data.streams.CACHE_BYTES", 0)
     dataset = open_dataset(str(folder))
     iterator = training_batches(dataset, "train", Preprocessing((4, 4), 3, 0.0, 1.0), 12).as_numpy_iterator()
     next(iterator)

@@ -30,7 +30,7 @@ def digits():
 @pytest.fixture(params=["in memory", "decoded every time"])
 def memory(request, monkeypatch):
     if request.param != "in memory":
-        monkeypatch.setattr("condconv_keras.data.pipeline.CACHE_BYTES", 0)
+        monkeypatch.setattr("condconv_keras.data.streams.CACHE_BYTES", 0)
 
 
 def _take(digits, count, options=OPTIONS, **kwargs):
@@ -80,7 +80,7 @@ def test_a_shard_starts_within_an_epoch(digits, memory):
 
 @pytest.mark.parametrize(("first_step", "shard", "count"), [(9, InputShard(), 1), (0, InputShard(0, 4), 11)])
 def test_images_that_are_passed_over_or_of_another_shard_are_not_decoded(first_step, shard, count, digits, monkeypatch):
-    monkeypatch.setattr("condconv_keras.data.pipeline.CACHE_BYTES", 0)
+    monkeypatch.setattr("condconv_keras.data.streams.CACHE_BYTES", 0)
     decoded = []
 
     def encode(image):

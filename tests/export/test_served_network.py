@@ -53,7 +53,7 @@ def test_a_nested_model_and_a_router_that_is_called_twice():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", list_models(task="classification"))
 def test_every_model_has_its_features_and_routing(name):
     experts = {"num_experts": 2} if name.startswith("condconv") else {}
     model = create_model(name, input_shape=(32, 32, 3), classes=10, **experts)

@@ -35,6 +35,6 @@ def test_small_networks(name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", list_models(task="classification"))
 def test_every_network_at_full_size(name, tmp_path):
     assert_every_mode_passes(name, tmp_path)

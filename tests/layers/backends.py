@@ -5,6 +5,15 @@ import pytest
 
 BACKEND = keras.backend.backend()
 requires_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="needs TensorFlow")
+if BACKEND == "jax":
+    import jax
+
+    # A GPU multiplies float32 in TF32 otherwise, ten bits.
+    jax.config.update("jax_default_matmul_precision", "highest")
+elif BACKEND == "torch":
+    import torch
+
+    torch.backends.cudnn.allow_tf32 = False
 float64_policy = pytest.mark.skipif(BACKEND != "tensorflow", reason="Keras multiplies matrices in float32 elsewhere")
 
 
@@ -65,8 +74,6 @@ def _tensorflow(layer, inputs, upstream, training=False):
 
 
 def _jax(layer, inputs, upstream, training=False):
-    import jax
-
     def loss(variables, inputs):
         fixed = [variable.value for variable in layer.non_trainable_variables]
         outputs, _ = layer.stateless_call(variables, fixed, *inputs, training=training)
@@ -79,11 +86,9 @@ def _jax(layer, inputs, upstream, training=False):
 
 
 def _torch(layer, inputs, upstream, training=False):
-    import torch
-
     inputs = [x.clone().detach().requires_grad_() for x in inputs]
     outputs = layer(*inputs, training=training)
-    loss = (outputs * torch.as_tensor(upstream, dtype=outputs.dtype)).sum()
+    loss = (outputs * torch.as_tensor(upstream, dtype=outputs.dtype, device=outputs.device)).sum()
     variables = [variable.value for variable in layer.trainable_variables]
     gradients = torch.autograd.grad(loss, [*inputs, *variables], allow_unused=True)
     return outputs, list(gradients[: len(inputs)]), list(gradients[len(inputs) :])

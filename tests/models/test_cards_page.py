@@ -10,34 +10,47 @@ from models.table import Row
 from tests import commands
 
 
-def row(name):
-    """A row whose counts are easy to find again."""
-    figures = {
-        "paper_multiply_adds": model_entry(name).paper_multiply_adds,
-        "paper_top_1": model_entry(name).paper_top_1,
-    }
+def rows(name):
+    """Rows whose counts are easy to find again."""
+    entry = model_entry(name)
+    is_detector = entry.task == "detection"
     counts = {"multiply_adds": 123.4, "convolution": 100.0, "mixing": 20.0, "routing": 3.25, "elementwise": 0.15}
-    difference = None if figures["paper_multiply_adds"] is None else -1.5
-    return Row(
-        model=name, input="224x224x3", parameters=1234567, batch_norm=89, difference=difference, **counts, **figures
-    )
+    return [
+        Row(
+            model=name,
+            width=getattr(figures, "width_multiplier", None) or 1.0,
+            input="224x224x3",
+            parameters=1234567,
+            batch_norm=89,
+            difference=figures and -1.5,
+            paper_multiply_adds=figures and figures.multiply_adds,
+            paper_top_1=None if is_detector else figures and figures.accuracy,
+            paper_map=figures.accuracy if is_detector else None,
+            **counts,
+        )
+        for figures in entry.paper or (None,)
+    ]
+
+
+def page_of(names):
+    return page([row for name in names for row in rows(name)])
 
 
 def test_every_model_has_a_card_that_says_what_is_known():
-    text = page([row(name) for name in list_models()])
+    text = page_of(list_models())
     cards = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE))
     assert list(cards) == list_models()
     for name, card in cards.items():
         entry = model_entry(name)
-        assert "Parameters: 1,234,567, of which batch normalisation 89" in card
+        assert ": 1,234,567, of which batch normalisation 89" in card
         assert "123.40 M (convolution 100.00, mixing 20.00, routing 3.25, elementwise 0.15)" in card
         assert entry.reference in card
         assert f"offset {entry.input_offset:g}, scale {entry.input_scale:g}" in card
         assert f"--model={name} " in card and f"--recipe={entry.recipe} " in card
-        figures = (
-            f"{entry.paper_top_1:.1f} % top-1; our count differs by -1.50 %" if entry.paper_top_1 else "no figures"
-        )
-        assert figures in card
+        accuracy = "mAP" if entry.task == "detection" else "top-1"
+        for figures in entry.paper:
+            assert f"M multiply-adds, {figures.accuracy:.1f} % {accuracy}; our count differs by -1.50 %" in card
+        assert ("no figures" in card) == (not entry.paper)
         for weights in PUBLISHED_WEIGHTS.get(name, ()):
             assert weights.url in card
         assert ("Weights: none" in card) == (name not in PUBLISHED_WEIGHTS)
@@ -48,11 +61,11 @@ def test_page_in_the_documentation_is_up_to_date():
     """But for the counts, which take a minute to make."""
     counted = re.compile(r"^(- Parameters|- Multiply-adds|- Published|- Input|\|).*$", re.MULTILINE)
     written = (commands.ROOT / "docs/models.md").read_text()
-    assert counted.sub("", page([row(name) for name in list_models()])) == counted.sub("", written)
+    assert counted.sub("", page_of(list_models())) == counted.sub("", written)
 
 
 def test_weights_say_how_one_comes_by_them():
-    text = page([row("condconv_efficientnet_b0"), row("condconv_mobilenet_v1")])
+    text = page_of(["condconv_efficientnet_b0", "condconv_mobilenet_v1"])
     assert '- Weights: `weights="imagenet"`: [pytorch-image-models, timm/tf_efficientnet_cc_b0_8e' in text
     assert (
         '- Weights: `weights="imagenet", num_experts=4`: [pytorch-image-models, timm/tf_efficientnet_cc_b0_4e' in text
@@ -62,15 +75,29 @@ def test_weights_say_how_one_comes_by_them():
 
 
 def test_placement_is_told():
-    text = page([row("condconv_mobilenet_v2"), row("condconv_resnet50")])
+    text = page_of(["condconv_mobilenet_v2", "condconv_resnet50", "condconv_ssd300_mobilenet_v1"])
     assert "CondConv: 8 experts from block 2 on, head convolution, classifier\n" in text
     assert "CondConv: 8 experts from group 4 on, projection shortcuts\n" in text
+    assert "CondConv: 8 experts from block 6 on, extra feature layers\n" in text
+
+
+def test_a_detector_is_told_by_width():
+    text = page_of(["ssd300_mobilenet_v1"])
+    for width, millions, accuracy in (("1", 1230, 20.3), ("0.75", 730, 18.2), ("0.5", 352, 14.4)):
+        line = (
+            f"- Published at width {width}: {millions} M multiply-adds, {accuracy} % mAP; our count differs by -1.50 %"
+        )
+        assert line in text
+        index = f"| [`ssd300_mobilenet_v1`](#ssd300_mobilenet_v1), width {width} | 1,234,567 | 123.4 M | {millions} M |"
+        assert f"{index} {accuracy} % mAP |" in text
+    assert "train.py --weights=imagenet` starts it from those of `mobilenet_v1`\n" in text
+    assert "--model=ssd300_mobilenet_v1 --dataset=coco/2014 --weights=imagenet --data_dir=DIR" in text
 
 
 def test_markdown_writes_the_page(tmp_path):
     path = tmp_path / "models.md"
     assert main(["mobilenet_v1", "--markdown", str(path)]) == 0
-    assert "| [`mobilenet_v1`](#mobilenet_v1) | 4,231,976 | 568.7 M | 567 M | 71.9 % |" in path.read_text()
+    assert "| [`mobilenet_v1`](#mobilenet_v1) | 4,231,976 | 568.7 M | 567 M | 71.9 % top-1 |" in path.read_text()
 
 
 @pytest.mark.parametrize("arguments", [["--markdown", "condconv_*"], ["--csv", "--markdown"]])

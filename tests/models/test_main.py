@@ -14,9 +14,11 @@ def run(*arguments):
 def test_csv_of_a_fresh_process_is_all_there_is():
     result = run("*mobilenet_v1", "--csv")
     assert (result.returncode, result.stderr) == (0, "")
-    twin, plain = csv.DictReader(result.stdout.splitlines())
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    twin, plain = (row for row in rows if "ssd" not in row["model"])
     assert plain == {
         "model": "mobilenet_v1",
+        "width": "1",
         "input": "224x224x3",
         "parameters": "4231976",
         "of which BN": "21888",
@@ -28,6 +30,7 @@ def test_csv_of_a_fresh_process_is_all_there_is():
         "paper multiply-adds": "567",
         "difference %": "+0.31",
         "paper top-1 %": "71.9",
+        "paper mAP %": "",
     }
     assert (twin["model"], twin["parameters"], twin["paper top-1 %"]) == ("condconv_mobilenet_v1", "32826824", "73.7")
     # n times the weights of blocks 6 to 13 and the classifier, and the routers from each block's channels:
@@ -46,9 +49,30 @@ def test_table_holds_what_the_csv_file_does(tmp_path, capsys):
     assert main(["mobilenet_v1"]) == 0
     header, row = capsys.readouterr().out.splitlines()
     written = list(csv.reader(path.open()))
-    assert [header.split("  ")[0].strip(), *row.split()] == ["model", *written[1]]
+    # A classification model has no mAP.
+    assert [header.split("  ")[0].strip(), *row.split(), ""] == ["model", *written[1]]
     assert all(column in header for column in written[0])
     assert [file.name for file in tmp_path.iterdir()] == ["models.csv"]
+
+
+def test_detectors_have_a_line_for_each_width_of_the_paper(tmp_path):
+    path = tmp_path / "models.csv"
+    assert main(["*ssd*", "--csv", str(path)]) == 0
+    rows = list(csv.DictReader(path.open()))
+    columns = ("model", "width", "multiply-adds", "paper multiply-adds", "paper mAP %")
+    assert [tuple(row[column] for column in columns) for row in rows] == [
+        ("condconv_ssd300_mobilenet_v1", "1", "1279.37", "1280", "22.4"),
+        ("condconv_ssd300_mobilenet_v1", "0.75", "751.87", "755", "21.0"),
+        ("condconv_ssd300_mobilenet_v1", "0.5", "362.80", "363", "18.0"),
+        ("ssd300_mobilenet_v1", "1", "1237.13", "1230", "20.3"),
+        ("ssd300_mobilenet_v1", "0.75", "728.04", "730", "18.2"),
+        ("ssd300_mobilenet_v1", "0.5", "352.15", "352", "14.4"),
+    ]
+    for row in rows:
+        difference = 100 * float(row["multiply-adds"]) / float(row["paper multiply-adds"]) - 100
+        assert float(row["difference %"]) == pytest.approx(difference, abs=0.01)
+        assert abs(difference) < 1
+        assert (row["input"], row["paper top-1 %"]) == ("300x300x3", "")
 
 
 @pytest.mark.parametrize("arguments", [["mobilnet_v1"], ["--csv", "condconv_*"], ["--csv", "no/such/folder/a.csv"]])

@@ -14,7 +14,7 @@ from condconv_keras.errors import UserError
 from condconv_keras.model_card import load_model
 from condconv_keras.weights.published import MIRROR
 from models import create_model
-from models.pretrained import pretrained_file
+from models.pretrained import pretrained_file, starting_file
 from tests import commands
 from tests.models.randomise import images, randomise
 
@@ -89,6 +89,19 @@ def test_other_inputs_and_heads(server, references):
         other.get_layer("block_13_pointwise").kernel, reference.get_layer("conv_pw_13").kernel
     )
     assert np.ptp(np.asarray(other.get_layer("classifier").kernel)) > 0
+
+
+def test_a_detector_has_the_features_of_its_backbone(server, references):
+    reference = references[0.25]
+    arguments = {"width_multiplier": 0.25, "classes": 3, "input_shape": (224, 224, 3)}
+    file = starting_file("condconv_ssd300_mobilenet_v1", {"width_multiplier": 0.25, "num_experts": 2})
+    assert file == pretrained_file("mobilenet_v1", {"width_multiplier": 0.25})
+    model = create_model("ssd300_mobilenet_v1", weights="imagenet", **arguments)
+    for name, layer in (("stride_16", "conv_pw_11_relu"), ("stride_32", "conv_pw_13_relu")):
+        expected = np.asarray(keras.Model(reference.input, reference.get_layer(layer).output)(images(224)))
+        actual = keras.Model(model.input, model.get_layer(name).output)(images(224))
+        np.testing.assert_allclose(actual, expected, atol=1e-4 * np.abs(expected).max())
+    assert len(server) == 1
 
 
 def test_commands_take_a_name_and_the_weights(server, references, tmp_path):

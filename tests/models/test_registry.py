@@ -7,6 +7,7 @@ import pytest
 from condconv_keras.errors import UserError
 from condconv_keras.training.recipes import RECIPES
 from models import CondConvPlacement, create_model, list_models, model_entry
+from models.entry import PaperFigures
 
 
 def test_names_by_pattern():
@@ -16,10 +17,19 @@ def test_names_by_pattern():
     assert list_models("no such*") == []
 
 
+def test_names_by_task():
+    detectors = ["condconv_ssd300_mobilenet_v1", "ssd300_mobilenet_v1"]
+    assert list_models(task="detection") == detectors
+    assert list_models("condconv_*", task="detection") == detectors[:1]
+    assert sorted(list_models(task="classification") + detectors) == list_models()
+    with pytest.raises(ValueError, match=r"`task` must be None or one of .* Received: task='segmentation'"):
+        list_models(task="segmentation")
+
+
 def test_entry_of_mobilenet():
     plain, twin = model_entry("mobilenet_v1"), model_entry("condconv_mobilenet_v1")
-    assert (plain.paper_multiply_adds, plain.paper_top_1) == (567, 71.9)
-    assert (twin.paper_multiply_adds, twin.paper_top_1) == (600, 73.7)
+    assert plain.paper == (PaperFigures(567, 71.9),)
+    assert twin.paper == (PaperFigures(600, 73.7),)
     assert plain.placement is None
     assert twin.placement == CondConvPlacement(num_experts=8, start_block=6, condconv_classifier=True)
     for entry in (plain, twin):
@@ -59,6 +69,21 @@ def test_every_family_is_registered_plain_and_as_its_twin():
     plain = ["mobilenet_v1", "mobilenet_v2", "mnasnet_a1", "resnet50", "efficientnet_b0", "efficientnet_b0_depth"]
     plain += [f"efficientnet_lite{i}" for i in range(3)]
     assert {*plain, *(f"condconv_{name}" for name in plain)} <= set(list_models())
+
+
+def test_entry_of_the_detector():
+    plain, twin = model_entry("ssd300_mobilenet_v1"), model_entry("condconv_ssd300_mobilenet_v1")
+    assert [(f.width_multiplier, f.multiply_adds, f.accuracy) for f in (*plain.paper, *twin.paper)] == [
+        *((1.0, 1230, 20.3), (0.75, 730, 18.2), (0.5, 352, 14.4)),
+        *((1.0, 1280, 22.4), (0.75, 755, 21.0), (0.5, 363, 18.0)),
+    ]
+    assert twin.placement == CondConvPlacement(num_experts=8, start_block=6)
+    for entry in (plain, twin):
+        assert (entry.task, entry.backbone) == ("detection", "mobilenet_v1")
+        assert entry.group_sizes == model_entry("mobilenet_v1").group_sizes
+        preprocessing = entry.preprocessing()
+        assert [(x - preprocessing.offset) / preprocessing.scale for x in (0, 255)] == [-1, 1]
+        assert (preprocessing.input_shape, preprocessing.crop_fraction) == ((300, 300, 3), 1)
 
 
 def test_every_entry_names_a_recipe_and_a_preprocessing():

@@ -63,6 +63,8 @@ def test_flags_change_the_recipe():
         "optimizer": "rmsprop",
         "learning_rate": 0.3,
         "momentum": 0.0,
+        "nesterov": False,
+        "warmup_start": 0.5,
         "schedule": "staircase",
         "decay_rate": 0.5,
         "decay_epochs": 1.5,
@@ -243,7 +245,7 @@ def _documented_commands(page):
     return [shlex.split(arguments) for arguments in re.findall(r"python train\.py (.*)", text)]
 
 
-@pytest.mark.parametrize(("page", "count"), [("README.md", 14), ("docs/training.md", 6)])
+@pytest.mark.parametrize(("page", "count"), [("README.md", 15), ("docs/training.md", 6)])
 def test_the_documented_commands_are_accepted(page, count):
     documented = _documented_commands(page)
     assert len(documented) == count
@@ -269,13 +271,13 @@ def test_the_flags_of_the_families_are_those_of_their_builders():
         lacking = train._lacking(model_entry(name))
         for argument in ("width_multiplier", "stochastic_depth_rate"):
             assert (argument in lacking) == (argument not in keywords), name
-        for argument in ("condconv_head", "condconv_shortcut"):
+        for argument in ("condconv_head", "condconv_shortcut", "condconv_classifier", "condconv_heads"):
             assert (argument in lacking) == (not _takes_placement(name, argument)), name
 
 
 def _takes_placement(name, argument):
     try:
-        create_model(name, input_shape=(32, 32, 3), classes=2, num_experts=1, **{argument: True})
+        create_model(name, input_shape=(96, 96, 3), classes=2, num_experts=1, **{argument: True})
     except ValueError as error:
         assert argument in str(error)
         return False

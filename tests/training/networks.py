@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from condconv_keras.training.classification import TASK
 from condconv_keras.training.model import TrainingModel
-from condconv_keras.training.optimization import apply_weight_decay, make_loss, make_optimizer
+from condconv_keras.training.optimization import apply_weight_decay, make_optimizer
 from condconv_keras.training.recipes import get_recipe
 
 CLASSES = 3
@@ -39,9 +40,9 @@ def training_model(net, of_recipe, replicas=1, **options):
     """The `TrainingModel` of a network and a recipe."""
     optimizer = make_optimizer(of_recipe, 10, replicas)
     apply_weight_decay(net, of_recipe, optimizer)
-    loss = make_loss(of_recipe, net.output_shape[-1])
-    mean_gradients = of_recipe.clip_norm is not None
-    return TrainingModel(net, loss, optimizer, ema_decay=of_recipe.ema_decay, mean_gradients=mean_gradients, **options)
+    objective = TASK.make_objective(of_recipe, net.output_shape[-1])
+    options |= {"ema_decay": of_recipe.ema_decay, "mean_gradients": of_recipe.clip_norm is not None}
+    return TrainingModel(net, objective, TASK.step_means, optimizer, **options)
 
 
 def batches(count, size=8, seed=0):

@@ -6,6 +6,7 @@ import pytest
 
 from condconv_keras.evaluation import evaluate
 from condconv_keras.training.callbacks import Diverged, Epochs, Steps, read_history
+from condconv_keras.training.classification import TASK
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.training.termination import Termination
 
@@ -115,7 +116,7 @@ def test_history(tmp_path):
     run = RunFolder(tmp_path)
     labels = np.array([0, 1, 2, 2])
     validate = lambda: evaluate(lambda p: p, [(np.eye(6)[[0, 1, 2, 3]], labels)])  # noqa: E731
-    callback = Epochs(run, validate, lambda step: step / 8, writes=True)
+    callback = Epochs(run, TASK, validate, lambda step: step / 8, writes=True)
     model = keras.Sequential([keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD())
     model.optimizer.iterations.assign(3)

@@ -67,6 +67,25 @@ def test_a_classifier_of_other_classes_starts_anew(source, tmp_path, capsys):
     assert f"anew: 4 classes, {str(tmp_path / 'x.keras')!r} has {source.get('classes')}" in capsys.readouterr().err
 
 
+def test_a_detector_starts_from_its_backbone_and_from_a_detector(tmp_path, capsys):
+    arguments = {**SMALL, "input_shape": (96, 96, 3)}
+    plain, path = plain_model(), tmp_path / "x.keras"
+    model = create_model("ssd300_mobilenet_v1", **arguments)
+    opened(plain, path).put_into(model, images(96))
+    assert capsys.readouterr().err == f"all but the backbone starts anew: {str(path)!r} is no detector\n"
+    np.testing.assert_array_equal(
+        model.get_layer("block_13_pointwise").kernel, plain.get_layer("block_13_pointwise").kernel
+    )
+    initial = opened(model, path)
+    assert initial.inherited["preprocessing"]["interpolation"] == "bilinear"
+    for classes, message in ((4, ""), (6, f"the classifier starts anew: 6 classes, {str(path)!r} has 4\n")):
+        other = create_model("ssd300_mobilenet_v1", **{**arguments, "classes": classes})
+        initial.put_into(other, images(96))
+        assert capsys.readouterr().err == message
+        for name in ("extra_4", "box_head_6"):
+            np.testing.assert_array_equal(other.get_layer(name).kernel, model.get_layer(name).kernel)
+
+
 def test_what_is_no_network_of_the_zoo_is_refused(tmp_path):
     inputs = keras.Input((8, 8, 3))
     with pytest.raises(UserError, match=r"x.keras' do not fit: .* no layer 'stem_bn'"):

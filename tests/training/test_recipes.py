@@ -45,7 +45,27 @@ PUBLISHED = {
         "augmentation": "inception",
         "ema_decay": 0.0,
     },
+    "ssd": {
+        "batch_size": 1024,
+        "optimizer": "sgd",
+        "momentum": 0.9,
+        "nesterov": False,
+        "learning_rate": 0.9,
+        "schedule": "cosine",
+        "warmup_start": 0.3 / 0.9,
+        "weight_decay": 4e-5,
+        "label_smoothing": 0.0,
+        "ema_decay": 0.0,
+        "augmentation": "ssd",
+    },
 }
+
+
+def test_the_steps_of_the_detection_recipe():
+    """20,000 steps, 1,000 of them warm-up, on the 82,783 training images of COCO 2014."""
+    recipe = get_recipe("ssd")
+    steps = 82_783 // recipe.batch_size
+    assert (recipe.epochs * steps, recipe.warmup_epochs * steps) == (20_000, 1_000)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -125,7 +145,11 @@ def test_the_recipe_of_a_run_that_names_none():
     assert default_recipe_name("fashion_mnist:3.0.1", "mobilenet") == "fashion_mnist"
     assert default_recipe_name("imagenet2012", "efficientnet") == "efficientnet"
     assert default_recipe_name("/photos", "efficientnet") == "small"
+    assert default_recipe_name("digit_scenes", "ssd", "detection") == "digit_scenes"
+    assert default_recipe_name("coco/2014", "ssd", "detection") == "ssd"
+    assert default_recipe_name("voc/2007", "ssd", "detection") == "ssd_small"
 
 
 def test_every_recipe_is_valid():
-    assert {"digits", "fashion_mnist", "finetune", "small", *PUBLISHED} == RECIPES.keys()
+    ours = {"digits", "fashion_mnist", "finetune", "small", "digit_scenes", "ssd_small"}
+    assert {*ours, *PUBLISHED} == RECIPES.keys()

@@ -27,6 +27,13 @@ def test_staircase_counts_from_the_start_as_the_efficientnet_recipe_does():
     np.testing.assert_allclose(_values(schedule, [0, 25, 50, 71, 72, 240]), expected, rtol=1e-6)
 
 
+def test_a_warmup_may_start_above_zero():
+    schedule = WarmupSchedule(0.9, "cosine", warmup_steps=1000, total_steps=20000, warmup_start=1 / 3)
+    np.testing.assert_allclose(_values(schedule, [0, 500, 1000, 10500]), [0.3, 0.6, 0.9, 0.45], rtol=1e-6)
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(schedule))
+    assert _values(copy, [500]) == _values(schedule, [500])
+
+
 def test_no_warmup_starts_at_the_peak():
     schedule = WarmupSchedule(0.1, "cosine", warmup_steps=0, total_steps=10)
     assert _values(schedule, [0]) == [pytest.approx(0.1)]

@@ -7,6 +7,7 @@ import pytest
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
 from condconv_keras.data import AugmentationOptions, Preprocessing, open_dataset, training_batches
 from condconv_keras.errors import UserError
+from condconv_keras.training.initial_weights import layers_to_skip
 from condconv_keras.weights.warm_start import warm_start
 from models import create_model
 from tests.models.randomise import images, randomise
@@ -21,6 +22,7 @@ FAMILIES = {
     "efficientnet_b0_depth": {},
     "efficientnet_lite0": {},
 }
+EXPERTS = {"plain": {}, "twin": {"num_experts": 4}}
 CLASSIFIER = ("classifier", "classifier_routing")
 
 
@@ -36,6 +38,11 @@ def twin_model(name="mobilenet_v1", **kwargs):
     keras.utils.set_random_seed(1)
     arguments = {"input_shape": (64, 64, 3), "classes": 7, "num_experts": 4, **FAMILIES[name], **kwargs}
     return create_model(f"condconv_{name}", **arguments)
+
+
+def detector(name, **kwargs):
+    keras.utils.set_random_seed(2)
+    return create_model(name, **{"input_shape": (96, 96, 3), "classes": 5, "width_multiplier": 0.25, **kwargs})
 
 
 def weights_of(model):
@@ -163,6 +170,49 @@ def test_layers_to_skip_keep_their_weights():
     assert_same_function(*features)
     headless = twin_model(include_top=False, pooling="avg")
     warm_start(headless, plain, skip_layers=CLASSIFIER)
+
+
+@pytest.mark.parametrize("source", ["plain", "twin"])
+def test_a_detector_starts_with_the_features_of_its_backbone(source):
+    """A classifier of other classes gives its blocks; all else keeps its weights, routers included."""
+    backbone = plain_model() if source == "plain" else twin_model()
+    randomise(backbone)
+    model = detector("condconv_ssd300_mobilenet_v1", num_experts=4)
+    before = weights_of(model)
+    warm_start(model, backbone, images(96, batch=8), skip_layers=layers_to_skip(model, backbone))
+    after = weights_of(model)
+    for path in before:
+        if path.startswith(("extra_", "box_head_", "class_head_")):
+            np.testing.assert_array_equal(after[path], before[path])
+    larger = create_model(backbone.name, input_shape=(96, 96, 3), classes=7, width_multiplier=0.25, **EXPERTS[source])
+    larger.set_weights(backbone.get_weights())
+    for endpoint in ("stride_16", "stride_32"):
+        assert_same_function(*(keras.Model(m.input, m.get_layer(endpoint).output) for m in (model, larger)), size=96)
+
+
+@pytest.mark.parametrize("classes", [5, 6])
+def test_a_detector_starts_from_its_plain_one(classes):
+    """Class predictors of other classes start anew, boxes are predicted as before."""
+    plain = detector("ssd300_mobilenet_v1")
+    randomise(plain)
+    twin = detector("condconv_ssd300_mobilenet_v1", num_experts=4, classes=classes, condconv_heads=True)
+    before = weights_of(twin)
+    warm_start(twin, plain, images(96), skip_layers=layers_to_skip(twin, plain))
+    for output in ("box_codes", "class_logits") if classes == 5 else ("box_codes",):
+        assert_same_function(*(keras.Model(m.input, m.output[output]) for m in (twin, plain)), size=96)
+    after = weights_of(twin)
+    changed = [
+        number
+        for number in range(1, 7)
+        if not np.array_equal(*(w[f"class_head_{number}/condconv_kernel"] for w in (before, after)))
+    ]
+    assert changed == ([] if classes == 6 else list(range(1, 7)))
+
+
+def test_another_network_is_no_backbone():
+    model, other = detector("ssd300_mobilenet_v1"), plain_model("mobilenet_v2")
+    with pytest.raises(UserError, match="compute another function than the model 'mobilenet_v2'"):
+        warm_start(model, other, skip_layers=layers_to_skip(model, other))
 
 
 @pytest.mark.parametrize(

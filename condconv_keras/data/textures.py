@@ -1,0 +1,55 @@
+"""Random canvases: parts of scikit-learn's two sample photographs, smooth noise and colour gradients."""
+
+import functools
+
+import numpy as np
+
+CHANNELS = 3
+PHOTOGRAPHS = ("china.jpg", "flower.jpg")
+MIN_PART = 80  # pixels of a photograph, enlarged to the canvas
+
+
+def random_texture(size, random):
+    """Returns a canvas, float32 `[size, size, 3]` in 0..255.
+
+    Half of the canvases are parts of photographs, three of ten smooth noise, the others gradients.
+
+    Args:
+        size: int, pixels.
+        random: `numpy.random.Generator`, which alone decides.
+    """
+    kind = random.uniform()
+    if kind < 0.5:
+        return _part_of_photograph(size, random)
+    if kind < 0.8:
+        return 0.7 * _smooth_noise(size, random, 3, 8) + 0.3 * _smooth_noise(size, random, 20, 80)
+    return 0.8 * _smooth_noise(size, random, 2, 3) + 0.2 * _smooth_noise(size, random, 40, 100)
+
+
+@functools.cache
+def _photographs():
+    from PIL import Image
+    from sklearn.datasets import load_sample_image
+
+    return [Image.fromarray(load_sample_image(name)) for name in PHOTOGRAPHS]
+
+
+def _part_of_photograph(size, random):
+    photograph = _photographs()[random.integers(len(PHOTOGRAPHS))]
+    side = int(random.integers(MIN_PART, min(photograph.size) + 1))
+    left, top = (int(random.integers(length - side + 1)) for length in photograph.size)
+    return _resize(photograph, size, (left, top, left + side, top + side))
+
+
+def _smooth_noise(size, random, fewest, most):
+    """Returns random colours on a coarse grid, interpolated; two by two is a gradient."""
+    from PIL import Image
+
+    cells = int(random.integers(fewest, most + 1))
+    return _resize(Image.fromarray(random.integers(0, 256, (cells, cells, CHANNELS), dtype=np.uint8)), size)
+
+
+def _resize(image, size, box=None):
+    from PIL import Image
+
+    return np.array(image.resize((size, size), Image.Resampling.BICUBIC, box=box), np.float32)
