@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from condconv_keras.errors import UserError, one_line
 from condconv_keras.files import file_hash
+from condconv_keras.model_card import CLASSIFICATION
 from condconv_keras.predictors import load_classifier, model_kind
 from condconv_keras.training.config import TrainConfig
 from condconv_keras.training.run_folder import RunFolder
@@ -94,11 +95,11 @@ def open_source(name, weights=None, arguments=None, input_size=None, seed=0):
         published_for(name, arguments)
         return Source(name, IMAGENET, arguments=arguments)
     if not pathlib.Path(name).exists():
-        if name in list_models():
+        if name in list_models("*", CLASSIFICATION):
             return Source(name, UNTRAINED, arguments=arguments, input_size=input_size, seed=seed)
         raise UserError(
-            f"expected a run folder, .keras file or registered model, nothing lies at {name!r} and no model has this "
-            "name; `python -m models` lists them"
+            f"expected a run folder, .keras file or registered classifier, nothing lies at {name!r} and no classifier "
+            "has this name; `python -m models` lists the models"
         )
     kind = model_kind(name)
     if kind not in ("run", "keras"):
