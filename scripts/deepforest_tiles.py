@@ -29,8 +29,6 @@ TRAIN_PHOTOGRAPH = "2019_YELL_2_528000_4978000_image_crop2"  # has most of the b
 CATEGORY = {"id": 1, "name": "tree"}
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("source", None, "Folder of the photographs and their XML, `data` in the package.", required=True)
-flags.DEFINE_string("output_dir", None, "New folder, the --dataset of train.py.", required=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,4 +156,8 @@ def _numbers(split, tiles, boxes):
 
 
 if __name__ == "__main__":
+    flags.DEFINE_string(
+        "source", None, "Folder of the photographs and their XML, `data` in the package.", required=True
+    )
+    flags.DEFINE_string("output_dir", None, "New folder, the --dataset of train.py.", required=True)
     cli.run(main)

@@ -39,10 +39,6 @@ CLASS_NAMES = [
 ]
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string(
-    "source", "/usr/share/datasets/fashion-mnist", "Folder of the four -ubyte.gz files; default: the Debian package's."
-)
-flags.DEFINE_string("output_dir", None, "Folder of prepared TFDS data sets, the --data_dir of train.py.", required=True)
 
 
 def main(argv):
@@ -132,4 +128,12 @@ def store(splits, output):
 
 
 if __name__ == "__main__":
+    flags.DEFINE_string(
+        "source",
+        "/usr/share/datasets/fashion-mnist",
+        "Folder of the four -ubyte.gz files; default: the Debian package's.",
+    )
+    flags.DEFINE_string(
+        "output_dir", None, "Folder of prepared TFDS data sets, the --data_dir of train.py.", required=True
+    )
     cli.run(main)

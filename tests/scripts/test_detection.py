@@ -75,7 +75,7 @@ def test_the_run_folder(run, results):
     stored = json.loads((run / "results.json").read_text())
     assert stored["examples"] == results["examples"] == 10
     assert stored["AP"] == pytest.approx(results["AP"], abs=1e-6)
-    assert results["AP50"] > 0.3
+    assert results["AP50"] > 0.1  # of the untrained network below 0.001
     assert (run / "curves.png").is_file()
 
 
