@@ -229,14 +229,15 @@ RECIPES = {
     "ssd": _SSD,
     # Ours: a data set of boxes without a recipe of its own, on one small machine.
     "ssd_small": _SSD_SMALL,
-    # Ours, chosen on the embedded scenes: from random weights and in few steps AdamW learns what SGD has not begun to.
+    # Ours, not tuned yet. From random weights and in few steps AdamW learns what SGD has not begun to; without random
+    # crops it learns the 2,000 scenes by heart: AP50 0.52 on them after 40 epochs, 0.11 on others.
     "digit_scenes": dataclasses.replace(
         _SSD_SMALL,
         epochs=40,
         optimizer="adamw",
         learning_rate=0.003,
         weight_decay=1e-4,
-        augmentation="none",
+        augmentation="ssd_no_flip",
         input_size=160,
     ),
 }
