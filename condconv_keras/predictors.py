@@ -123,7 +123,6 @@ def open_predictor(path, card_of=None, raw=False, num_threads=None):
     if kind == "run":
         path = RunFolder(path).raw_model if raw else RunFolder(path).model
     model, card = load_carded(path, card_of)
-    check_outputs(model, card, path)
     predict = get_task(card.task).keras_predict(model, card)
     return Predictor(card, "keras", predict, model)
 
@@ -140,17 +139,11 @@ def model_task(path):
     return _read_card(path / "assets.extra" / FILE_NAME if kind == "savedmodel" else path.parent / FILE_NAME).task
 
 
-def load_classifier(path, card_of=None):
-    """Loads a `.keras` classifier and its card; arguments and errors as in `open_predictor`."""
-    model, card = load_carded(path, card_of)
-    if card.task != CLASSIFICATION:
-        raise UserError(f"expected a classifier, the model in {str(path)!r} is one for {card.task}")
-    check_outputs(model, card, path)
-    return model, card
-
-
 def load_carded(path, card_of=None):
-    """Loads a `.keras` model, which computes in float32, and its card; arguments and errors as in `open_predictor`."""
+    """Loads a `.keras` model with the outputs of its card's task and classes, which computes in float32, and the card.
+
+    Arguments and errors as in `open_predictor`.
+    """
     from condconv_keras.model_card import load_model
 
     model, card = load_model(path)
@@ -161,17 +154,13 @@ def load_carded(path, card_of=None):
             f"{str(path)!r} does not say which classes and which preprocessing its model has; save it with "
             "condconv_keras.model_card.save_model"
         )
-    compute_in_float32(model)
-    return model, card
-
-
-def check_outputs(model, card, path):
-    """Raises a `UserError` unless a model at a path has the outputs of its card's task and classes."""
     if not get_task(card.task).fits(model, len(card.class_names)):
         raise UserError(
             f"expected a model for {card.task} with {len(card.class_names)} classes, the model in {str(path)!r} has "
             f"the output {model.output_shape}"
         )
+    compute_in_float32(model)
+    return model, card
 
 
 def compute_in_float32(model):

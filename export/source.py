@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from condconv_keras.errors import UserError, one_line
 from condconv_keras.files import file_hash
-from condconv_keras.predictors import check_outputs, load_carded, model_kind, model_task
+from condconv_keras.predictors import load_carded, model_kind, model_task
 from condconv_keras.training.config import TrainConfig
 from condconv_keras.training.run_folder import RunFolder
 from models import list_models, model_entry
@@ -58,7 +58,6 @@ class Source:
             model, card = load_carded(path, registered_card)
             if card.task != self.task:
                 raise UserError(f"expected a model with a card, {str(path)!r} has none and is one for {card.task}")
-            check_outputs(model, card, path)
             return model, card
         from export.untrained import untrained_model
 

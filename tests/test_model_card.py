@@ -5,7 +5,7 @@ import pytest
 from condconv_keras.data import Preprocessing
 from condconv_keras.errors import UserError
 from condconv_keras.model_card import ModelCard, load_model, save_model
-from condconv_keras.predictors import keras_predict, load_classifier
+from condconv_keras.predictors import keras_predict, load_carded
 from models import create_model
 from models.cards import registered_card
 
@@ -68,7 +68,7 @@ def test_a_model_of_mixed_precision_is_evaluated_in_float32(tmp_path):
     for _ in range(20):
         model(CARD.preprocessing.scale_images(images), training=True)  # logits of ordinary size
     save_model(model, CARD, tmp_path / "m.keras")
-    loaded, card = load_classifier(tmp_path / "m.keras")
+    loaded, card = load_carded(tmp_path / "m.keras")
     twin = _model()
     twin.set_weights(model.get_weights())
     expected = keras_predict(twin, card)(images)
