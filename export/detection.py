@@ -3,7 +3,8 @@
 import json
 
 from condconv_keras.detection.boxes import CODE_SCALES
-from condconv_keras.detection.exported import LIMITS, RAW_OUTPUTS
+from condconv_keras.detection.exported import RAW_OUTPUTS
+from condconv_keras.detection.postprocessing import IOU_THRESHOLD, MAX_DETECTIONS, SCORE_THRESHOLD
 from export.modes import SAVED_MODEL
 from export.tasks import ExportTask
 
@@ -32,11 +33,16 @@ class _Detection(ExportTask):
         return DetectorAnswers(model, card, images)
 
     def facts(self, card):
-        most = LIMITS["max_detections"]
+        most = MAX_DETECTIONS
         return {
             "outputs": {"boxes": [most, 4], "classes": [most], "scores": [most], "count": []},
             "box_format": ["ymin", "xmin", "ymax", "xmax"],
-            "postprocessing": {**LIMITS, "code_scales": list(CODE_SCALES)},
+            "postprocessing": {
+                "max_detections": most,
+                "score_threshold": SCORE_THRESHOLD,
+                "iou_threshold": IOU_THRESHOLD,
+                "code_scales": list(CODE_SCALES),
+            },
         }
 
     def file_facts(self, mode, card, raw_outputs):

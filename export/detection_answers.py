@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from condconv_keras.detection import decode_boxes, detect, iou, ssd_anchors
-from condconv_keras.detection.exported import LIMITS, RAW_OUTPUTS, LiteRTDetector
+from condconv_keras.detection.exported import RAW_OUTPUTS, LiteRTDetector
+from condconv_keras.detection.postprocessing import IOU_THRESHOLD, MAX_DETECTIONS, SCORE_THRESHOLD
 from condconv_keras.detection.predictor import keras_predict
 from condconv_keras.model_card import DETECTION
 from condconv_keras.predictors import load_saved_model, open_predictor
@@ -191,8 +192,8 @@ def _fault(boxes, scores, found):
         return f"{wrong.size} of {len(classes)} detections are no box and score of an anchor"
     if (np.diff(found["scores"]) > 0).any():
         return "the detections are not in the order of their scores"
-    is_full = len(classes) == LIMITS["max_detections"]
-    lowest = found["scores"][-1] if is_full else LIMITS["score_threshold"]
+    is_full = len(classes) == MAX_DETECTIONS
+    lowest = found["scores"][-1] if is_full else SCORE_THRESHOLD
     for label in range(scores.shape[1]):
         fault = _class_fault(boxes, scores[:, label], matched[classes == label], lowest)
         if fault:
@@ -204,11 +205,11 @@ def _class_fault(boxes, scores, kept, lowest):
     """What is wrong with the anchors that are kept of a class in one image, or None."""
     candidates = np.flatnonzero(scores > lowest + _TOLERANCE)
     overlaps = iou(boxes[kept], boxes[kept]).numpy() * (1 - np.eye(len(kept)))
-    if (overlaps > LIMITS["iou_threshold"] + _IOU_TOLERANCE).any():
+    if (overlaps > IOU_THRESHOLD + _IOU_TOLERANCE).any():
         return f"two detections overlap by {overlaps.max():.2f}"
     overlaps = iou(boxes[candidates], boxes[kept]).numpy()
     is_better = scores[kept] >= scores[candidates][:, np.newaxis] - _TOLERANCE
-    falls = (overlaps > LIMITS["iou_threshold"] - _IOU_TOLERANCE) & is_better
+    falls = (overlaps > IOU_THRESHOLD - _IOU_TOLERANCE) & is_better
     missing = ~falls.any(axis=1) & ~np.isin(candidates, kept)
     if missing.any():
         return f"{missing.sum()} boxes with scores up to {scores[candidates[missing]].max():.3f} are missing"

@@ -11,7 +11,8 @@ import numpy as np
 
 from condconv_keras.detection.anchors import ssd_anchors
 from condconv_keras.detection.boxes import CODE_SCALES
-from condconv_keras.detection.exported import DETECTIONS, LIMITS, RAW_OUTPUTS
+from condconv_keras.detection.exported import DETECTIONS, RAW_OUTPUTS
+from condconv_keras.detection.postprocessing import IOU_THRESHOLD, MAX_DETECTIONS, SCORE_THRESHOLD
 from export.tflite_graph import TFLiteGraph
 
 OPERATOR = "TFLite_Detection_PostProcess"
@@ -40,7 +41,7 @@ def with_postprocessing(content, card):
     (codes,) = graph.add_operator("MINIMUM", [codes, limits], {"limited_codes": graph.shape(codes)})
     scores = _add_scores(graph, logits)
     anchors = graph.add_constant("anchors", centre_anchors(card))
-    most = LIMITS["max_detections"]
+    most = MAX_DETECTIONS
     shapes = {"boxes": [1, most, 4], "shifted_classes": [1, most], "scores": [1, most], "count": [1]}
     options = postprocessing_options(len(card.class_names))
     boxes, classes, scores, count = graph.add_operator(OPERATOR, [codes, scores, anchors], shapes, _flexbuffer(options))
@@ -65,15 +66,15 @@ def centre_anchors(card):
 
 def postprocessing_options(classes):
     """The attributes of the operator for a number of classes."""
-    most = LIMITS["max_detections"]
+    most = MAX_DETECTIONS
     scales = dict(zip(("y_scale", "x_scale", "h_scale", "w_scale"), CODE_SCALES, strict=True))
     return {
         "max_detections": most,
         "max_classes_per_detection": 1,
         "detections_per_class": most,
         "use_regular_nms": True,
-        "nms_score_threshold": LIMITS["score_threshold"],
-        "nms_iou_threshold": LIMITS["iou_threshold"],
+        "nms_score_threshold": SCORE_THRESHOLD,
+        "nms_iou_threshold": IOU_THRESHOLD,
         "num_classes": UNUSED_CLASSES + classes,
         **scales,
     }

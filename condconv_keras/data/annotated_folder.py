@@ -60,6 +60,7 @@ def open_annotated_folder(root, validation_fraction, skip_bad_images):
         },
         read_records=lambda split, shuffle_seed: labels[split].records(shuffle_seed),
         encoded_record=read_file,
+        seed_permutes_all=True,
     )
 
 

@@ -31,6 +31,8 @@ class ImageDataset:
             (an integer or a scalar tensor) permutes what is free to permute, such as paths and files.
         encoded_record: function of a record that returns the content of its image file, a string scalar; None where
             the records are decoded images, uint8 `[height, width, channels]`.
+        seed_permutes_all: whether the seed of `read_records` permutes all records, so that none need be kept in
+            memory to shuffle them.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ImageDataset:
     decoded_sizes: dict[str, int | None]
     read_records: Callable = dataclasses.field(repr=False)
     encoded_record: Callable | None = dataclasses.field(repr=False)
+    seed_permutes_all: bool = False
 
     @property
     def train_split(self):

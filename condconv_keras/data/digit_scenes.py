@@ -15,10 +15,10 @@ from condconv_keras.data.textures import random_texture
 
 SIZE = 300
 CHANNELS = 3
-SPLITS = {"train": 2000, "validation": 200}
+SPLITS = {"train": 10000, "validation": 200}
 DIGITS_OF = {"train": "train", "validation": "test"}  # the split of the digits that a split's scenes are made of
-MAX_DIGITS = 8
-HEIGHTS = (28, 120)  # pixels of a digit before its edges are smoothed
+MAX_DIGITS = 5
+HEIGHTS = (60, 160)  # pixels of a digit before its edges are smoothed
 STRETCH = (0.85, 1.25)  # of a digit's width
 MAX_OVERLAP = 0.1  # part of the smaller of two boxes
 PLACING_TRIES = 20
@@ -53,9 +53,9 @@ class PlacedDigit:
 
 
 def open_digit_scenes():
-    """Returns the scenes as a `DetectionDataset`: 2,000 for training and 200 for validation.
+    """Returns the scenes as a `DetectionDataset`: 10,000 for training and 200 for validation.
 
-    Scene `i` of a split is always the same. It has 1 to 8 digits, about 28 to 120 pixels high, that cover each other
+    Scene `i` of a split is always the same. It has 1 to 5 digits, about 60 to 160 pixels high, that cover each other
     little. Each box is the tight one around the ink. The digits of the validation scenes are those of the test split
     of the data set `digits`: no training scene has one of them. The image id of a scene is its number.
     """
@@ -71,6 +71,7 @@ def open_digit_scenes():
         decoded_sizes={split: count * SIZE * SIZE * CHANNELS for split, count in SPLITS.items()},
         read_records=_read,
         encoded_record=None,
+        seed_permutes_all=True,
     )
 
 

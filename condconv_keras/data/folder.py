@@ -59,6 +59,7 @@ def open_folder(root, validation_fraction, skip_bad_images):
         decoded_sizes={split: sum(h * w for h, w in sizes.values()) * CHANNELS for split, sizes in decoded.items()},
         read_records=lambda split, shuffle_seed: slice_records(*paths_and_labels[split], shuffle_seed),
         encoded_record=read_file,
+        seed_permutes_all=True,
     )
 
 

@@ -8,7 +8,7 @@ from condconv_keras.data.shard import InputShard
 from condconv_keras.errors import UserError
 
 CACHE_BYTES = 2**30  # a split whose decoded images fit is kept in memory
-SHUFFLE_BUFFER = 16384  # records, where the split is larger and is not in memory
+SHUFFLE_BUFFER = 16384  # records, where the split is larger, is not in memory, and is not permuted as it is read
 ONE_PIPELINE = InputShard()
 
 
@@ -84,7 +84,8 @@ def training_stream(
         epoch_seed = tf.stack([tf.constant(position.seed, tf.int64), index])
         file_seed, order_seed = tf.unstack(tf.random.stateless_uniform([2], epoch_seed, maxval=2**31, dtype=tf.int64))
         examples = cache if in_memory else dataset.records(split, file_seed)
-        examples = examples.shuffle(buffer_size, seed=order_seed, reshuffle_each_iteration=False)
+        if in_memory or not dataset.seed_permutes_all:
+            examples = examples.shuffle(buffer_size, seed=order_seed, reshuffle_each_iteration=False)
         example_seeds = tf.data.Dataset.from_tensor_slices(tf.random.split(epoch_seed, steps * batch_size))
         seeded = tf.data.Dataset.zip(examples, example_seeds)  # as many as there are seeds
         seeded = seeded.skip(tf.where(index == first_epoch, tf.constant(first_step * batch_size, tf.int64), 0))

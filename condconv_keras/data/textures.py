@@ -20,10 +20,12 @@ def random_texture(size, random):
     """
     kind = random.uniform()
     if kind < 0.5:
-        return _part_of_photograph(size, random)
-    if kind < 0.8:
-        return 0.7 * _smooth_noise(size, random, 3, 8) + 0.3 * _smooth_noise(size, random, 20, 80)
-    return 0.8 * _smooth_noise(size, random, 2, 3) + 0.2 * _smooth_noise(size, random, 40, 100)
+        texture = _part_of_photograph(size, random)
+    elif kind < 0.8:
+        texture = _two_grids(size, random, (3, 8), (20, 80), share=0.3)
+    else:
+        texture = _two_grids(size, random, (2, 3), (40, 100), share=0.2)
+    return np.array(texture, np.float32)
 
 
 @functools.cache
@@ -41,6 +43,13 @@ def _part_of_photograph(size, random):
     return _resize(photograph, size, (left, top, left + side, top + side))
 
 
+def _two_grids(size, random, coarse, fine, share):
+    """Returns a coarse smooth noise with a share of a fine one in it."""
+    from PIL import Image
+
+    return Image.blend(_smooth_noise(size, random, *coarse), _smooth_noise(size, random, *fine), share)
+
+
 def _smooth_noise(size, random, fewest, most):
     """Returns random colours on a coarse grid, interpolated; two by two is a gradient."""
     from PIL import Image
@@ -52,4 +61,4 @@ def _smooth_noise(size, random, fewest, most):
 def _resize(image, size, box=None):
     from PIL import Image
 
-    return np.array(image.resize((size, size), Image.Resampling.BICUBIC, box=box), np.float32)
+    return image.resize((size, size), Image.Resampling.BICUBIC, box=box)

@@ -1,20 +1,13 @@
 """Exported detectors as functions of images, like `condconv_keras.detection.predictor` of Keras models."""
 
-import inspect
-import types
-
 import numpy as np
 
 from condconv_keras.detection.anchors import ssd_anchors
-from condconv_keras.detection.postprocessing import detect
+from condconv_keras.detection.postprocessing import MAX_DETECTIONS, detect
 from condconv_keras.litert import LiteRTFile
 
 DETECTIONS = ("boxes", "classes", "scores", "count")
 RAW_OUTPUTS = ("box_codes", "class_logits")
-# What exported detectors are made with: `max_detections`, `score_threshold`, `iou_threshold`.
-LIMITS = types.MappingProxyType(
-    {name: p.default for name, p in inspect.signature(detect).parameters.items() if p.default is not p.empty}
-)
 
 
 class LiteRTDetector(LiteRTFile):
@@ -53,7 +46,7 @@ def tflite_detector(path, card, num_threads=None):
     anchors = ssd_anchors(card.preprocessing.input_size)
     images = (1, *card.preprocessing.input_shape)
     if not model.has_raw_outputs:
-        boxes = (1, LIMITS["max_detections"], 4)
+        boxes = (1, MAX_DETECTIONS, 4)
         check_shapes(path, (model.input.shape, model.outputs["boxes"].shape), (images, boxes))
         return lambda images: _clipped(model.run(images))
     codes, logits = (model.outputs[name].shape for name in RAW_OUTPUTS)

@@ -2,10 +2,20 @@
 
 from condconv_keras.detection.boxes import decode_boxes
 
+# Of every detector here, stored or exported.
+MAX_DETECTIONS = 100
+SCORE_THRESHOLD = 1e-8
+IOU_THRESHOLD = 0.6
 _PER_CLASS = 100  # detections of one class in an image
 
 
-def detect(outputs, anchors, max_detections=100, score_threshold=1e-8, iou_threshold=0.6):
+def detect(
+    outputs,
+    anchors,
+    max_detections=MAX_DETECTIONS,
+    score_threshold=SCORE_THRESHOLD,
+    iou_threshold=IOU_THRESHOLD,
+):
     """Decodes the boxes and keeps the best ones by class-wise non-maximum suppression.
 
     A score is the sigmoid of its class's logit; the background's is not used. Within a class a box falls to a better

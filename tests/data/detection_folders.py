@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 CATEGORIES = [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}]
+COLOURS = [{"id": 2, "name": "red"}, {"id": 9, "name": "blue"}]
 
 
 def save_image(path, height=20, width=40, seed=0):
@@ -27,6 +28,25 @@ def coco_box(image_id, bbox, category_id=3, **fields):
 def write_coco(path, images, annotations, categories=CATEGORIES):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+
+
+def write_squares(folder, **splits):
+    """Writes splits of so many images, each a red or a blue square on noise, as `SPLIT/instances.json` beside them."""
+    for seed, (split, count) in enumerate(splits.items()):
+        rng = np.random.default_rng(seed)
+        images, annotations = [], []
+        (folder / split).mkdir()
+        for i in range(1, count + 1):
+            height, width = rng.integers(90, 130, 2)
+            pixels = rng.integers(90, 160, (height, width, 3)).astype(np.uint8)
+            side = int(rng.integers(35, 60))
+            x, y = int(rng.integers(0, width - side)), int(rng.integers(0, height - side))
+            colour = int(rng.integers(2))
+            pixels[y : y + side, x : x + side] = ((230, 20, 20), (20, 20, 230))[colour]
+            Image.fromarray(pixels).save(folder / split / f"{i:06}.png")
+            images.append(coco_image(i, f"{i:06}.png", height=int(height), width=int(width)))
+            annotations.append(coco_box(i, [x, y, side, side], COLOURS[colour]["id"]))
+        write_coco(folder / split / "instances.json", images, annotations, COLOURS)
 
 
 def write_voc(path, objects, size=(20, 40)):

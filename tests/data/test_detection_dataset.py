@@ -33,7 +33,7 @@ def test_a_validation_fraction_out_of_range(fraction):
 def test_a_folder_with_the_name_of_the_embedded_set(tmp_path, monkeypatch):
     (tmp_path / "digit_scenes").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert open_detection_dataset("digit_scenes").splits == {"train": 2000, "validation": 200}
+    assert open_detection_dataset("digit_scenes").splits == {"train": 10000, "validation": 200}
 
 
 def test_folders_and_scenes_import_no_tfds(tmp_path):

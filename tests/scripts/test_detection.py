@@ -10,34 +10,15 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from tests import commands
-from tests.data.detection_folders import write_coco
+from tests.data.detection_folders import write_squares
 
 SMALL = ("--model=condconv_ssd300_mobilenet_v1", "--width_multiplier=0.25", "--num_experts=2", "--input_size=96")
-CATEGORIES = [{"id": 2, "name": "red"}, {"id": 9, "name": "blue"}]
-
-
-def _write_split(folder, count, seed):
-    rng = np.random.default_rng(seed)
-    images, annotations = [], []
-    for i in range(1, count + 1):
-        height, width = rng.integers(90, 130, 2)
-        pixels = rng.integers(90, 160, (height, width, 3)).astype(np.uint8)
-        images.append({"id": i, "file_name": f"{i:06}.png", "height": int(height), "width": int(width)})
-        side = int(rng.integers(35, 60))
-        x, y = int(rng.integers(0, width - side)), int(rng.integers(0, height - side))
-        category = int(rng.integers(2))
-        pixels[y : y + side, x : x + side] = ((230, 20, 20), (20, 20, 230))[category]
-        annotations.append({"image_id": i, "bbox": [x, y, side, side], "category_id": CATEGORIES[category]["id"]})
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(folder / f"{i:06}.png")
-    write_coco(folder / "instances.json", images, annotations, CATEGORIES)
 
 
 @pytest.fixture(scope="module")
 def squares(tmp_path_factory):
     folder = tmp_path_factory.mktemp("squares")
-    _write_split(folder / "train", 64, 0)
-    _write_split(folder / "val", 10, 1)
+    write_squares(folder, train=64, val=10)
     return folder
 
 

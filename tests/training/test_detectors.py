@@ -1,0 +1,99 @@
+"""Runs of a detector: killed and resumed, on several devices, in another precision, or not run at all."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from condconv_keras.model_card import load_model
+from tests import commands
+from tests.data.detection_folders import write_squares
+
+COMMAND = (
+    "train.py",
+    "--model=ssd300_mobilenet_v1",
+    "--width_multiplier=0.25",
+    "--input_size=96",
+    "--epochs=2",
+    "--batch_size=16",
+    "--optimizer=adamw",
+    "--learning_rate=0.0003",
+)
+STEPS_PER_EPOCH = 4
+
+
+@pytest.fixture(scope="module")
+def squares(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("squares")
+    write_squares(folder, train=16 * STEPS_PER_EPOCH, val=5)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(squares, tmp_path_factory):
+    """The folder of an undisturbed run; order, crops, flips and colours are random."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    commands.run(*COMMAND, f"--dataset={squares}", "--deterministic", f"--model_dir={run}")
+    return run
+
+
+def history(run):
+    with open(run / "history.csv") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def newest_step(run):
+    return max((int(path.stem.removeprefix("step_")) for path in run.glob("checkpoints/step_*")), default=-1)
+
+
+def test_a_killed_run_ends_where_it_would_have_ended(squares, whole, tmp_path):
+    run = tmp_path / "run"
+    arguments = (f"--dataset={squares}", "--deterministic", "--checkpoint_every=1", f"--model_dir={run}")
+    process = subprocess.Popen(
+        [sys.executable, *COMMAND, *arguments], cwd=commands.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while newest_step(run) < STEPS_PER_EPOCH + 1 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert newest_step(run) > STEPS_PER_EPOCH and not (run / "results.json").exists()
+    commands.run(*COMMAND, *arguments)
+    assert (run / "history.csv").read_text() == (whole / "history.csv").read_text()
+    networks = [load_model(folder / "model.keras")[0] for folder in (whole, run)]
+    for expected, actual in zip(*(network.get_weights() for network in networks), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_devices(squares, whole, tmp_path):
+    run = tmp_path / "run"
+    arguments = (f"--dataset={squares}", "--strategy=mirrored", "--logical_cpus=2", f"--model_dir={run}")
+    commands.run(*COMMAND, *arguments)
+    for row, expected in zip(history(run), history(whole), strict=True):
+        # The losses of a batch are divided by its matched anchors, those of a device's part by its own.
+        assert row["loss"] == pytest.approx(expected["loss"], rel=0.02)
+    assert json.loads((run / "results.json").read_text())["examples"] == 5
+
+
+@pytest.mark.slow
+def test_half_precision(squares, whole, tmp_path):
+    run = tmp_path / "run"
+    commands.run(*COMMAND, f"--dataset={squares}", "--precision=mixed_bfloat16", f"--model_dir={run}")
+    for row, expected in zip(history(run), history(whole), strict=True):
+        assert row["loss"] == pytest.approx(expected["loss"], rel=0.05)
+        assert row["loss"] != expected["loss"]
+
+
+def test_a_dry_run(squares, tmp_path):
+    run = tmp_path / "run"
+    finished = commands.run(*COMMAND, f"--dataset={squares}", "--dry_run", f"--model_dir={run}")
+    shown = dict(line.split(maxsplit=1) for line in finished.stdout.splitlines() if "  " in line)
+    assert shown["task"] == "detection"
+    assert shown["classes"] == "2"
+    assert shown["examples"] == "train 64, val 5"
+    assert "steps per epoch" in finished.stdout and not run.exists()
