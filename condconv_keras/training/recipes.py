@@ -233,9 +233,10 @@ RECIPES = {
     # No augmentation: the scenes are many, and with random crops they are learnt far more slowly.
     "digit_scenes": dataclasses.replace(
         _SSD_SMALL,
-        epochs=9,
+        epochs=7,
+        batch_size=16,
         optimizer="adamw",
-        learning_rate=0.02,
+        learning_rate=0.015,
         warmup_epochs=0.5,
         augmentation="none",
         input_size=160,
