@@ -233,7 +233,7 @@ RECIPES = {
     # No augmentation: the scenes are many, and with random crops they are learnt far more slowly.
     "digit_scenes": dataclasses.replace(
         _SSD_SMALL,
-        epochs=7,
+        epochs=8,
         batch_size=16,
         optimizer="adamw",
         learning_rate=0.015,
