@@ -104,7 +104,7 @@ def with_progress(batches, examples, description=None):
     """Passes batches on, with a progress bar on a terminal.
 
     Args:
-        batches: as in `evaluate`.
+        batches: iterable of (images, labels or boxes).
         examples: number of examples in them.
         description: text before the bar, or None.
     """
@@ -113,7 +113,7 @@ def with_progress(batches, examples, description=None):
     with tqdm(total=examples, desc=description, unit="img", disable=None) as bar:
         for images, labels in batches:
             yield images, labels
-            bar.update(len(labels))
+            bar.update(len(images))
 
 
 class _Counts:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support, top_k_accuracy_score
 
-from condconv_keras.evaluation import evaluate
+from condconv_keras.evaluation import evaluate, with_progress
 
 
 def _evaluate(probabilities, labels, size=1000):
@@ -112,3 +112,28 @@ def test_the_dict_holds_numbers_that_json_can_hold(predictions):
 def test_no_example_is_an_error(labels):
     with pytest.raises(ValueError, match="at least one example"):
         _evaluate(np.full((len(labels), 2), 0.5), np.array(labels))
+
+
+def test_the_progress_counts_images_whatever_their_labels_are(monkeypatch):
+    counted = []
+
+    class Bar:
+        def __init__(self, total, **_):
+            counted.append(("total", total))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def update(self, number):
+            counted.append(number)
+
+    monkeypatch.setattr("tqdm.tqdm", Bar)
+    batches = [
+        (np.zeros((4, 2)), np.zeros(4)),
+        (np.zeros((3, 2)), {"boxes": np.zeros((3, 9, 4)), "count": np.zeros(3)}),
+    ]
+    assert list(with_progress(batches, 7)) == batches
+    assert counted == [("total", 7), 4, 3]
