@@ -1,6 +1,6 @@
 """The layers that the families share, plain or conditional, and the walk over their block tables.
 
-A block is written once: it passes a routing tensor, or None, to the layers that it asks a `LayerFactory` for, and each
+A block is written once: it passes a routing, or None, to the layers that it asks a `LayerFactory` for, and each
 becomes the CondConv layer or the plain one of the same name. A twin has its plain network's layers and the routers.
 """
 
@@ -10,6 +10,9 @@ import keras
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
 from models.placement import CondConvPlacement
+
+# In the place of a routing tensor: a CondConv layer is to have a router of its own.
+_PER_LAYER = object()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,7 @@ class LayerFactory:
     placement: CondConvPlacement | None = None
     first_block: int | None = None
     padding: str = "same"
+    _routers: dict = dataclasses.field(default_factory=dict, repr=False)  # the network's one router, once it exists
 
     @classmethod
     def of(cls, options, *, activation, group_sizes, has_head=False, has_shortcut=False, is_detector=False):
@@ -65,11 +69,14 @@ class LayerFactory:
         )
 
     def block_routing(self, x, block):
-        """The routing weights of a block (paper, section 3: from the block's input), or None for a plain block.
+        """What routes a block (paper, section 3: its input), or None for a plain block.
+
+        What this and the methods below return is passed on to the layers of the block as their `routing`.
 
         Args:
             x: the block's input.
-            block: number of the block, from 1. The router is named `block_<number>_routing`.
+            block: number of the block, from 1. The router is named `block_<number>_routing`, that of a layer
+                `<layer>_routing`, that of the network `network_routing`.
         """
         if self.first_block is None or block < self.first_block:
             return None
@@ -83,6 +90,8 @@ class LayerFactory:
         """The routing weights of the classifier from the pooled features, or None for a plain classifier."""
         if not self.placement or not self.placement.condconv_classifier:
             return None
+        if self.placement.routing_per == "layer":
+            return self._router(features, "classifier_routing")  # not from the layer's input, which dropout changes
         return self._routing(features, "classifier_routing")
 
     def extra_routing(self, x, stage):
@@ -106,25 +115,40 @@ class LayerFactory:
         return self._routing(x, f"heads_{number}_routing")
 
     def _routing(self, x, name):
-        return Routing(self.placement.num_experts, name=name)(x)
+        if self.placement.routing_per == "layer":
+            return _PER_LAYER
+        if self.placement.routing_per == "block":
+            return self._router(x, name)
+        if not self._routers:
+            self._routers["network"] = self._router(x, "network_routing")
+        return self._routers["network"]
+
+    def _router(self, x, name):
+        return Routing(self.placement.num_experts, activation=self.placement.routing_activation, name=name)(x)
+
+    def _weights(self, routing, x, name):
+        """The routing weights [batch, num_experts] of the CondConv layer `name` with the input `x`."""
+        return self._router(x, f"{name}_routing") if routing is _PER_LAYER else routing
 
     def conv(self, x, filters, kernel_size, *, name, strides=1, routing=None, **options):
         """A bias-free convolution that pads by the factory's rule, unless `options` say otherwise."""
         options = {"use_bias": False, "kernel_initializer": conv_initializer(), **options}
+        weights = self._weights(routing, x, name)
         x, padding = self._pad(x, kernel_size, strides, name)
         options.update(strides=strides, padding=padding, name=name)
         if routing is None:
             return keras.layers.Conv2D(filters, kernel_size, **options)(x)
-        return CondConv2D(filters, kernel_size, num_experts=routing.shape[-1], **options)(x, routing)
+        return CondConv2D(filters, kernel_size, num_experts=self.placement.num_experts, **options)(x, weights)
 
     def depthwise(self, x, kernel_size, *, name, strides=1, routing=None):
         """A bias-free depthwise convolution that pads by the factory's rule."""
+        weights = self._weights(routing, x, name)
         x, padding = self._pad(x, kernel_size, strides, name)
         options = {"strides": strides, "padding": padding, "use_bias": False, "name": name}
         options["depthwise_initializer"] = conv_initializer()
         if routing is None:
             return keras.layers.DepthwiseConv2D(kernel_size, **options)(x)
-        return DepthwiseCondConv2D(kernel_size, num_experts=routing.shape[-1], **options)(x, routing)
+        return DepthwiseCondConv2D(kernel_size, num_experts=self.placement.num_experts, **options)(x, weights)
 
     def max_pool(self, x, *, name):
         """A 3x3 max-pooling of stride 2 that pads by the factory's rule; for an input that is nowhere negative."""

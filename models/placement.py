@@ -3,6 +3,9 @@
 import dataclasses
 import numbers
 
+ROUTING_PER = ("block", "layer", "network")
+ROUTING_ACTIVATIONS = ("sigmoid", "softmax")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CondConvPlacement:
@@ -20,9 +23,13 @@ class CondConvPlacement:
         condconv_shortcut: whether the projection shortcuts of CondConv blocks are CondConv layers.
         condconv_classifier: whether the classifier is a CondConv layer, routed by the pooled features.
         condconv_heads: whether a detector's box and class predictors are CondConv layers, routed by their feature map.
+        routing_per: what has a router of its own: each `"block"` (paper, section 3), each CondConv `"layer"`, fed by
+            that layer's input, or the `"network"`, fed by the input of its first CondConv block.
+        routing_activation: `"sigmoid"` (paper, section 3) or `"softmax"` (its ablation, section 5).
 
     Raises:
-        ValueError: a number that is not a positive integer; both or neither of `start_block` and `start_group`.
+        ValueError: a number that is not a positive integer; both or neither of `start_block` and `start_group`; a
+            routing that is not one of those above.
     """
 
     num_experts: int
@@ -32,6 +39,8 @@ class CondConvPlacement:
     condconv_shortcut: bool = False
     condconv_classifier: bool = False
     condconv_heads: bool = False
+    routing_per: str = "block"
+    routing_activation: str = "sigmoid"
 
     def __post_init__(self):
         for name in ("num_experts", "start_block", "start_group"):
@@ -46,6 +55,10 @@ class CondConvPlacement:
                 "Exactly one of `start_block` and `start_group` must be given. "
                 f"Received: start_block={self.start_block}, start_group={self.start_group}"
             )
+
+        for name, choices in (("routing_per", ROUTING_PER), ("routing_activation", ROUTING_ACTIVATIONS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={getattr(self, name)!r}")
 
     def replace(self, **changes):
         """Returns a changed copy; a new `start_block` takes the place of a `start_group`, and the other way round."""

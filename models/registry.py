@@ -51,7 +51,7 @@ def create_model(name, **kwargs):
             `include_top`, `pooling`, `padding`; arguments of the family (`models/<family>.py`) such as
             `width_multiplier` or `stochastic_depth_rate`; of a `condconv_` model also the fields of
             `CondConvPlacement`: `num_experts`, `start_block` or `start_group`, `condconv_head`, `condconv_shortcut`,
-            `condconv_classifier`, `condconv_heads`.
+            `condconv_classifier`, `condconv_heads`, `routing_per`, `routing_activation`.
             What is not given is the registered setting. `weights` is None, or one of
             - the path of a `.keras` file, as training and imports write it: of this network, of its plain twin, or of
               a detector's backbone;

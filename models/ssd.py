@@ -100,7 +100,7 @@ def _predictions(maps, factory, classes):
 
 def _head(x, anchors, size, bias, routing, factory, *, name):
     """A predictor of `size` values for each of a location's anchors: [batch, height * width * anchors, size]."""
-    bias_scale, kernel_scale = _expert_scales(routing)
+    bias_scale, kernel_scale = (1.0, 1.0) if routing is None else _expert_scales(factory.placement)
     x = factory.conv(
         x,
         anchors * size,
@@ -116,13 +116,12 @@ def _head(x, anchors, size, bias, routing, factory, *, name):
     return keras.layers.Reshape((-1, size), name=f"{name}_rows")(x)
 
 
-def _expert_scales(routing):
+def _expert_scales(placement):
     """Factors of an expert's initial bias and kernel that start a CondConv predictor like a plain one.
 
-    At the start all routing weights are near 1/2, so n experts have n/2 times the bias of one and n/4 times the
-    variance of its kernel, and no batch normalisation follows that would undo it.
+    At the start all routing weights are near some w (1/2, of a softmax 1/n), so n experts have n w times the bias of
+    one and n w² times the variance of its kernel, and no batch normalisation follows that would undo it.
     """
-    if routing is None:
-        return 1.0, 1.0
-    experts = routing.shape[-1]
-    return 2 / experts, 2 / experts**0.5
+    experts = placement.num_experts
+    weight = 1 / 2 if placement.routing_activation == "sigmoid" else 1 / experts
+    return 1 / (experts * weight), 1 / (experts**0.5 * weight)

@@ -78,6 +78,12 @@ def _define_model(values):
     )
     flags.DEFINE_bool("condconv_classifier", None, "Whether the classifier is a CondConv layer.", **group)
     flags.DEFINE_bool("condconv_heads", None, "Whether a detector's predictors are CondConv layers.", **group)
+    flags.DEFINE_enum(
+        "routing_per", None, ("block", "layer", "network"), "What has a router of its own; the paper: a block.", **group
+    )
+    flags.DEFINE_enum(
+        "routing_activation", None, ("sigmoid", "softmax"), "Of the routing weights; the paper: sigmoid.", **group
+    )
     flags.DEFINE_string(
         "initial_weights",
         None,

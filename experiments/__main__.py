@@ -1,0 +1,81 @@
+"""Trains the runs of a table that are missing and gathers the results of all: accuracy against multiply-adds.
+
+    python -m experiments --table=runs.csv --output_dir=runs/study -- --dataset=fashion_mnist --data_dir=data
+
+The table is a CSV file with the columns model, width_multiplier, num_experts, seed and flags (further flags of
+`train.py`); what follows `--` is given to every run. Each run is a `train.py` with a folder of its own in
+`--output_dir`. The same command goes on after an interruption: finished runs are kept, one that was interrupted goes on
+from its last checkpoint. Beside the folders lie `results.csv` (a row per run, written anew after each), `summary.csv`
+(mean and standard deviation over the seeds), `accuracy.png` and `accuracy.svg`.
+"""
+
+import pathlib
+import subprocess
+import sys
+
+from absl import flags
+
+from condconv_keras import cli
+from condconv_keras.errors import UserError
+from condconv_keras.files import check_writable, whole_file
+from experiments.results import draw_accuracy, finished, run_rows, setting_rows, write_rows
+from experiments.table import read_table
+
+FLAGS = flags.FLAGS
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def main(argv):
+    runs = read_table(FLAGS.table)
+    root = pathlib.Path(FLAGS.output_dir).expanduser().absolute()
+    check_writable(root, "--output_dir")
+    root.mkdir(parents=True, exist_ok=True)
+    failed = []
+    for number, run in enumerate(runs, start=1):
+        if finished(root / run.name) is None:
+            print(f"run {number} of {len(runs)}: {run.name}", file=sys.stderr, flush=True)
+            if not _train(run, root, argv[1:]):
+                failed.append(run.name)
+            _gather(runs, root)
+    summary = setting_rows(_gather(runs, root))
+    write_rows(summary, root / "summary.csv")
+    figure = draw_accuracy(summary, FLAGS.metric)
+    for kind in ("png", "svg"):
+        with whole_file(root / f"accuracy.{kind}") as path:
+            figure.savefig(path, format=kind)
+    if failed:
+        raise UserError(f"{len(failed)} of {len(runs)} runs failed, their messages are above: {', '.join(failed)}")
+    return _report(summary)
+
+
+def _train(run, root, common):
+    """Starts or goes on with a run; returns whether it finished."""
+    command = [sys.executable, str(_ROOT / "train.py"), *run.arguments, *common, f"--model_dir={root / run.name}"]
+    return subprocess.run(command, stdout=subprocess.DEVNULL).returncode == 0
+
+
+def _gather(runs, root):
+    rows = run_rows(runs, root, FLAGS.metric)
+    write_rows(rows, root / "results.csv")
+    return rows
+
+
+def _report(summary):
+    lines = [f"{FLAGS.metric:>8}{'+-':>8}{'runs':>6}{'millions':>10}  setting"]
+    for row in summary:
+        deviation = "-" if row["deviation"] is None else f"{row['deviation']:.4f}"
+        setting = " ".join(str(row[name]) for name in ("model", "width_multiplier", "num_experts", "flags"))
+        millions = row["multiply_adds"] / 1e6
+        lines.append(f"{row['mean']:>8.4f}{deviation:>8}{row['runs']:>6}{millions:>10.2f}  {setting}")
+    return "\n".join(lines)
+
+
+def _define_flags():
+    flags.DEFINE_string("table", None, "CSV file of the runs.", required=True)
+    flags.DEFINE_string("output_dir", None, "Folder of the run folders and of the results.", required=True)
+    flags.DEFINE_string("metric", "top_1", "What of results.json is compared: 'top_1', of detectors 'AP'.")
+
+
+if __name__ == "__main__":
+    _define_flags()
+    cli.run(main)

@@ -1,0 +1,65 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from condconv_keras.errors import UserError
+from experiments import results
+from experiments.table import Run, Setting
+
+MULTIPLY_ADDS = {"0.25": 1e6, "0.5": 4e6}
+TOP_1 = {("0.5", "0"): 0.9, ("0.5", "1"): 0.7, ("0.5", "2"): 0.8, ("0.25", "0"): 0.5}
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """The folders of four finished runs and of one that is not."""
+    made = [Run(Setting("mobilenet_v1", width, "", ""), seed) for width, seed in TOP_1]
+    for run in made:
+        (tmp_path / run.name).mkdir()
+        top_1 = TOP_1[run.setting.width_multiplier, run.seed]
+        stored = {"top_1": top_1, "parameters": 10, "seconds": 100.0 * top_1, "command": f"train {run.seed}"}
+        (tmp_path / run.name / "results.json").write_text(json.dumps(stored))
+
+    def multiply_adds(path):
+        return next(count for width, count in MULTIPLY_ADDS.items() if f"width_{width}-" in str(path))
+
+    monkeypatch.setattr(results, "_multiply_adds", multiply_adds)
+    return [*made, Run(Setting("mobilenet_v1", "0.25", "", ""), "1")]
+
+
+def test_rows(runs, tmp_path):
+    rows = results.run_rows(runs, tmp_path, "top_1")
+    assert [(row["width_multiplier"], row["seed"]) for row in rows] == list(TOP_1)
+    assert [row["metric"] for row in rows] == list(TOP_1.values())
+    assert [row["multiply_adds"] for row in rows] == [4e6, 4e6, 4e6, 1e6]
+    results.write_rows(rows, tmp_path / "results.csv")
+    with open(tmp_path / "results.csv") as file:
+        written = list(csv.DictReader(file))
+    assert [float(row["metric"]) for row in written] == list(TOP_1.values())
+    assert written[1]["command"] == "train 1"
+
+
+def test_mean_and_deviation(runs, tmp_path):
+    wide, narrow = results.setting_rows(results.run_rows(runs, tmp_path, "top_1"))
+    values = [value for (width, _), value in TOP_1.items() if width == "0.5"]
+    assert wide["runs"] == 3 and wide["mean"] == pytest.approx(np.mean(values))
+    assert wide["deviation"] == pytest.approx(np.std(values, ddof=1))
+    assert wide["seconds"] == pytest.approx(80)
+    assert (narrow["runs"], narrow["mean"], narrow["deviation"]) == (1, 0.5, None)
+
+
+def test_the_figure_has_a_line_of_all_widths(runs, tmp_path):
+    figure = results.draw_accuracy(results.setting_rows(results.run_rows(runs, tmp_path, "top_1")), "top_1")
+    (container,) = figure.axes[0].containers
+    line, _, (bars,) = container.lines
+    np.testing.assert_allclose(line.get_xdata(orig=False), [1, 4])
+    np.testing.assert_allclose(line.get_ydata(orig=False), [0.5, 0.8])
+    np.testing.assert_allclose([segment[:, 1] for segment in bars.get_segments()], [[0.5, 0.5], [0.7, 0.9]])
+    assert container.get_label() == "mobilenet_v1"
+
+
+def test_a_metric_that_the_runs_lack(runs, tmp_path):
+    with pytest.raises(UserError, match=r"--metric is one of top_1, seconds for .* received: 'AP'"):
+        results.run_rows(runs, tmp_path, "AP")
