@@ -1,0 +1,70 @@
+"""One pass over a split: the images that `eval.py` evaluates, with the classes in each of them."""
+
+import numpy as np
+
+from condconv_keras.analysis.examples import ExampleImages
+from condconv_keras.analysis.statistics import RoutingStatistics
+from condconv_keras.evaluation import with_progress
+from condconv_keras.model_card import CLASSIFICATION, DETECTION
+
+
+def gather(routing, card, dataset, split, batch_size, example_layer):
+    """Computes the routing weights of every image of a split once, with a progress bar on a terminal.
+
+    Args:
+        routing: `RoutingModel`.
+        card: `ModelCard` of its model.
+        dataset: a data set of the card's task, whose classes are the model's.
+        split: name of its split.
+        batch_size: int, images at a time; it changes the result by rounding only.
+        example_layer: index of the layer whose experts get example images.
+
+    Returns:
+        `RoutingStatistics` and `ExampleImages`.
+    """
+    classes = len(dataset.class_names)
+    statistics = RoutingStatistics(routing.layers, dataset.class_names)
+    _, experts = routing.layers[example_layer]
+    examples = ExampleImages(experts, classes, card.preprocessing.input_shape)
+    batches = _BATCHES[card.task](dataset, split, card.preprocessing, batch_size)
+    for images, presence in with_progress(batches, dataset.splits[split]):
+        weights = routing(images)
+        statistics.add(weights, presence)
+        examples.add(np.asarray(images), weights[example_layer], presence)
+    return statistics, examples
+
+
+def class_presence(labels, classes):
+    """The one class of each image: booleans [batch, classes] from integer labels [batch]."""
+    return np.asarray(labels)[:, None] == np.arange(classes)
+
+
+def box_presence(truth, classes):
+    """The classes of which an image has a box that is no crowd: booleans [batch, classes].
+
+    Args:
+        truth: dict of arrays as of `evaluation_detection_batches`.
+        classes: number of classes.
+    """
+    of_boxes, is_crowd, count = (np.asarray(truth[name]) for name in ("classes", "is_crowd", "count"))
+    rows, boxes = np.nonzero((np.arange(of_boxes.shape[1]) < count[:, None]) & (is_crowd == 0))
+    presence = np.zeros((len(count), classes), bool)
+    presence[rows, of_boxes[rows, boxes]] = True
+    return presence
+
+
+def _classifier_batches(dataset, split, preprocessing, batch_size):
+    from condconv_keras.data import evaluation_batches
+
+    for images, labels in evaluation_batches(dataset, split, preprocessing, batch_size, scaled=False):
+        yield images, class_presence(labels, len(dataset.class_names))
+
+
+def _detector_batches(dataset, split, preprocessing, batch_size):
+    from condconv_keras.detection.batches import evaluation_detection_batches
+
+    for images, truth in evaluation_detection_batches(dataset, split, preprocessing, batch_size):
+        yield images, box_presence(truth, len(dataset.class_names))
+
+
+_BATCHES = {CLASSIFICATION: _classifier_batches, DETECTION: _detector_batches}

@@ -1,0 +1,83 @@
+"""The folder that an analysis is written to."""
+
+import dataclasses
+import json
+
+from condconv_keras.analysis.examples import ExampleImages
+from condconv_keras.analysis.statistics import LayerStatistics
+from condconv_keras.analysis.tables import layer_summary, write_tables
+from condconv_keras.files import whole_folder
+
+_DPI = 100
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Analysis:
+    """What is known of the routing of a model on a split.
+
+    Attributes:
+        model, dataset, split: names.
+        images: number of images.
+        layers: tuple of `LayerStatistics`, input first.
+        class_names: tuple of strings.
+        examples: `ExampleImages` of the last chosen layer.
+        chosen_layers: indices of the layers to show, as of `choose_layers`.
+        chosen_classes: indices of the classes to show, or empty for the most frequent ones.
+    """
+
+    model: str
+    dataset: str
+    split: str
+    images: int
+    layers: tuple[LayerStatistics, ...]
+    class_names: tuple[str, ...]
+    examples: ExampleImages
+    chosen_layers: list[int]
+    chosen_classes: list[int]
+
+    def summary(self):
+        """Returns the main numbers as a dict that JSON can hold."""
+        return {
+            "model": self.model,
+            "dataset": self.dataset,
+            "split": self.split,
+            "examples": self.images,
+            "classes": int((self.layers[0].class_count > 0).sum()),
+            "chance_specificity": self.layers[0].chance_specificity,
+            "layers": [layer_summary(layer) for layer in self.layers],
+        }
+
+
+def write_analysis(path, analysis):
+    """Writes an `Analysis` as a folder, whole or not at all.
+
+    It holds `analysis.json` (`Analysis.summary`), what `write_tables` writes, `figures/<name>.png` and `.svg` of every
+    picture, and `report.html`.
+
+    Args:
+        path: the folder; it must not exist or be empty.
+        analysis: `Analysis`.
+    """
+    from condconv_keras.analysis.pictures import draw_pictures
+    from condconv_keras.analysis.report import report_html
+
+    layers, class_names = analysis.layers, analysis.class_names
+    pictures = draw_pictures(layers, class_names, analysis.examples, analysis.chosen_layers, analysis.chosen_classes)
+    summary = analysis.summary()
+    with whole_folder(path) as folder:
+        write_tables(folder, layers, class_names, analysis.images)
+        (folder / "analysis.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        (folder / "figures").mkdir()
+        shown = [(picture.caption, _save(picture, folder / "figures")) for picture in pictures]
+        page = report_html(summary, layers[analysis.chosen_layers[-1]], class_names, shown)
+        (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def _save(picture, folder):
+    """Writes a picture's two files; returns the content of the PNG file."""
+    png = folder / f"{picture.name}.png"
+    picture.figure.savefig(png, dpi=_DPI)
+    # Keeps the layout that was found, which takes as long as the drawing.
+    picture.figure.set_layout_engine("none")
+    picture.figure.savefig(png.with_suffix(".svg"))
+    return png.read_bytes()

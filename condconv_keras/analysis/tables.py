@@ -1,0 +1,98 @@
+"""Routing statistics as files: `routing.npz` and CSV."""
+
+import csv
+
+import numpy as np
+
+from condconv_keras.analysis.selection import TOP
+from condconv_keras.analysis.statistics import BIN_EDGES
+
+NPZ = "routing.npz"
+
+
+def write_tables(folder, layers, class_names, images):
+    """Writes `routing.npz`, `layers.csv`, `routing_by_class.csv` and `top_classes.csv` into a folder.
+
+    The arrays of `routing.npz`, none of which needs pickle: `layers` and `class_names` (text), `images` (int64 []),
+    `class_count` (int64 [classes]), `bin_edges` (float64 [bins + 1]); and of each layer `<name>/mean`, `<name>/std`
+    (float64 [classes, experts]), `<name>/overall_mean`, `<name>/overall_std`, `<name>/above_half` (float64 [experts])
+    and `<name>/histogram` (int64 [experts, bins]), as in `LayerStatistics`.
+
+    Args:
+        folder: `pathlib.Path`.
+        layers: sequence of `LayerStatistics`.
+        class_names: sequence of strings.
+        images: int, the number of images.
+    """
+    np.savez(folder / NPZ, **_arrays(layers, class_names, images))
+    _write_csv(folder / "layers.csv", _layer_rows(layers))
+    _write_csv(folder / "routing_by_class.csv", _class_rows(layers, class_names))
+    _write_csv(folder / "top_classes.csv", _top_rows(layers, class_names))
+
+
+def layer_summary(layer):
+    """What is said of a layer in one line: a dict that JSON can hold.
+
+    Args:
+        layer: `LayerStatistics`.
+    """
+    return {
+        "layer": layer.name,
+        "experts": layer.experts,
+        "class_specificity": layer.class_specificity,
+        "mean": float(layer.overall_mean.mean()),
+        "above_half": float(layer.above_half.mean()),
+        "near_0": layer.near_0,
+        "near_1": layer.near_1,
+        "dead": layer.dead,
+        "always_on": layer.always_on,
+    }
+
+
+def _arrays(layers, class_names, images):
+    fields = ("mean", "std", "overall_mean", "overall_std", "above_half", "histogram")
+    return {
+        "layers": np.array([layer.name for layer in layers]),
+        "class_names": np.array(class_names),
+        "images": np.array(images, np.int64),
+        "class_count": layers[0].class_count,
+        "bin_edges": BIN_EDGES,
+        **{f"{layer.name}/{field}": getattr(layer, field) for layer in layers for field in fields},
+    }
+
+
+def _layer_rows(layers):
+    """A row per layer: depth counts the routers from 1; experts in a list are separated by spaces."""
+    for depth, layer in enumerate(layers, start=1):
+        summary = layer_summary(layer)
+        if depth == 1:
+            yield ["depth", *summary]
+        yield [depth, *map(_text, summary.values())]
+
+
+def _class_rows(layers, class_names):
+    """A row per layer, class and expert; classes without images have none."""
+    yield ["layer", "class", "expert", "count", "mean", "std"]
+    for layer in layers:
+        for i in np.flatnonzero(layer.class_count):
+            for expert, (mean, std) in enumerate(zip(layer.mean[i], layer.std[i], strict=True)):
+                yield [layer.name, class_names[i], expert, layer.class_count[i], f"{mean:.6f}", f"{std:.6f}"]
+
+
+def _top_rows(layers, class_names):
+    yield ["layer", "expert", "rank", "class", "mean"]
+    for layer in layers:
+        for expert, classes in enumerate(layer.top_classes(TOP)):
+            for rank, i in enumerate(classes, start=1):
+                yield [layer.name, expert, rank, class_names[i], f"{layer.mean[i, expert]:.6f}"]
+
+
+def _text(value):
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return f"{value:.6f}" if isinstance(value, float) else value
+
+
+def _write_csv(path, rows):
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
