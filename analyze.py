@@ -8,13 +8,12 @@ Written are `report.html` with all figures and the main numbers, `figures/` (PNG
 """
 
 import os
-import pathlib
 
 from absl import flags
 
 from condconv_keras import cli
 from condconv_keras.errors import UserError
-from condconv_keras.files import check_parents, check_writable
+from condconv_keras.files import checked_new_folder
 from condconv_keras.predictors import model_kind, model_task, open_predictor
 from condconv_keras.training.config import open_run_dataset
 from condconv_keras.training.run_folder import RunFolder
@@ -37,7 +36,7 @@ flags.DEFINE_bool("json", False, "Print analysis.json instead of a table.")
 def main(argv):
     if len(argv) > 1:
         raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
-    output = _checked_output()
+    output = checked_new_folder(FLAGS.output_dir, "--output_dir")
     path = _model_path()
     config = RunFolder(path).read_config() if model_kind(path) == "run" else None
     dataset = open_run_dataset(config, FLAGS.dataset, FLAGS.data_dir, None, False, model_task(path))
@@ -50,16 +49,6 @@ def main(argv):
     write_analysis(output, analysis)
     summary = analysis.summary()
     return cli.to_json(summary) if FLAGS.json else cli.table(_rows(summary, output))
-
-
-def _checked_output():
-    """The folder to write; raises a `UserError` if it cannot be."""
-    output = pathlib.Path(FLAGS.output_dir)
-    check_parents(output, "--output_dir")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UserError(f"--output_dir {str(output)!r} exists and is not an empty folder; give another one")
-    check_writable(output.absolute().parent, "--output_dir")
-    return output
 
 
 def _model_path():

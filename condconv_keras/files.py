@@ -57,6 +57,16 @@ def check_writable(path, flag):
         raise UserError(f"{flag} {str(path)!r} cannot be made: no right to write in {str(folder)!r}")
 
 
+def checked_new_folder(path, flag):
+    """Returns the `pathlib.Path` of a folder for `whole_folder`; raises a `UserError` if it cannot be made there."""
+    path = pathlib.Path(path)
+    check_parents(path, flag)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{flag} {str(path)!r} exists and is not an empty folder; give another one")
+    check_writable(path.absolute().parent, flag)
+    return path
+
+
 def write_text(path, text):
     """Writes a text file, whole or not at all."""
     with whole_file(path) as partial:

@@ -18,7 +18,7 @@ from absl import flags
 from condconv_keras import cli
 from condconv_keras.data.dataset import is_folder
 from condconv_keras.errors import UserError
-from condconv_keras.files import check_parents, check_writable, whole_folder
+from condconv_keras.files import checked_new_folder, whole_folder
 from condconv_keras.training.config import VALIDATION_FRACTION, open_run_dataset
 from condconv_keras.training.tasks import get_task
 from export import representative
@@ -35,7 +35,7 @@ def main(argv):
     if len(argv) > 1:
         raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
     modes = chosen_modes(FLAGS)
-    output = _checked_output()
+    output = checked_new_folder(FLAGS.output_dir, "--output_dir")
     arguments = {name: FLAGS[name].value for name in MODEL_ARGUMENTS if FLAGS[name].value is not None}
     source = open_source(FLAGS.model, FLAGS.weights, arguments, FLAGS.input_size, FLAGS.seed)
     check_uses(FLAGS, modes, source)
@@ -72,16 +72,6 @@ def main(argv):
         if modes != [SAVED_MODEL]:
             export_task(card.task).write_beside(folder, card, FLAGS.raw_outputs)
     return cli.to_json(results) if FLAGS.json else _summary(results, texts)
-
-
-def _checked_output():
-    """The folder to write; raises a `UserError` if it cannot be."""
-    output = pathlib.Path(FLAGS.output_dir)
-    check_parents(output, "--output_dir")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UserError(f"--output_dir {str(output)!r} exists and is not an empty folder; give another one")
-    check_writable(output.absolute().parent, "--output_dir")
-    return output
 
 
 def _open_dataset(source):
