@@ -70,7 +70,7 @@ def main(argv):
         "kind": predictor.kind,
         "dataset": dataset.name,
         "split": split,
-        "skipped_images": dataset.skipped.get(split, 0),
+        **dataset.left_out(split),
     }
     _write_outputs(metrics, predictor, results["model"])
     if FLAGS.json:

@@ -67,10 +67,23 @@ def _check_task_flags(task, paths):
             raise UserError(f"--coco_json takes a file that ends in .json, received: {FLAGS.coco_json!r}")
         check_parents(FLAGS.coco_json, "--coco_json")
         check_writable(FLAGS.coco_json, "--coco_json")
+        _check_image_ids(paths)
     if FLAGS.output_dir is not None:
         check_parents(FLAGS.output_dir, "--output_dir")
         check_writable(FLAGS.output_dir, "--output_dir")
         _check_drawings(paths)
+
+
+def _check_image_ids(paths):
+    """Raises a `UserError` where two images would have one id in the JSON file."""
+    named = {}
+    for path in map(pathlib.Path, paths):
+        image_id = _image_id(path)
+        if image_id in named:
+            raise UserError(
+                f"--coco_json has one entry for the id {image_id!r}: of {str(path)!r} or {str(named[image_id])!r}"
+            )
+        named[image_id] = path
 
 
 def _check_drawings(paths):

@@ -1,6 +1,7 @@
 """What the scripts share: start-up, errors as one line, and output."""
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -38,7 +39,7 @@ def _parse_flags(argv):
     try:
         remaining = flags.FLAGS(argv)
     except flags.Error as error:
-        _fail(one_line(error))
+        sys.exit(_failed(one_line(error)))
     if flags.FLAGS["verbosity"].using_default_value:
         # absl's own default shows what TensorFlow and TFDS do step by step.
         flags.FLAGS.verbosity = logging.WARNING
@@ -85,6 +86,15 @@ def _wants_help(argv):
 
 
 def _run(main, argv, backends):
+    code = _code_of(main, argv, backends)
+    # What an error that is gone has kept alive goes now. Left to the end of the interpreter, which cannot be
+    # interrupted, a tf.data iterator would wait for its threads, and they, where a data set is made by Python, for it.
+    gc.collect()
+    sys.exit(code)
+
+
+def _code_of(main, argv, backends):
+    """Runs `main`, prints its result or what went wrong, and returns the exit code."""
     try:
         backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
         if backend not in backends:
@@ -93,17 +103,19 @@ def _run(main, argv, backends):
         with contextlib.redirect_stdout(sys.stderr):
             result = main(argv)
     except UserError as error:
-        _fail(str(error))
+        return _failed(str(error))
     except OSError as error:
         # A full disk, a folder without the right to write: the message of the system says what and where.
-        _fail(one_line(error))
+        return _failed(one_line(error))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        return 130
+    except SystemExit as ended:
+        return ended.code
     text, code = result if isinstance(result, tuple) else (result, 0)
     if text is not None:
         _print(text)
-    sys.exit(code)
+    return code
 
 
 def _terminate(number, frame):
@@ -120,9 +132,10 @@ def _print(text):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _fail(message):
+def _failed(message):
+    """Prints an error; returns its exit code."""
     print(f"error: {message}", file=sys.stderr)
-    sys.exit(UserError.EXIT_CODE)
+    return UserError.EXIT_CODE
 
 
 def table(rows):

@@ -2,7 +2,8 @@
 
 What the network returns, `box_codes` and `class_logits`, is compared number by number. The signal is each number less
 the mean of its column, of one coordinate or class, over all images and anchors: the logits of a detector have a large
-negative bias, and no error hides behind it.
+negative bias, and no error hides behind it. Of a network that has hardly learnt anything little but the bias is left:
+float32 rounds that, so the largest signal counts as one hundredth of the largest number at least.
 
 Then the file's detections are checked against what its own network returns: each is an anchor's decoded box with that
 anchor's score, no two of a class overlap, and everything better than the last one is there, or overlaps with a better
@@ -33,6 +34,8 @@ from export.tasks import Answers
 _TOLERANCE = 1e-4
 # And so do overlaps, which are quotients of small areas.
 _IOU_TOLERANCE = 1e-3
+# Of the largest number: what float32 leaves of it after a network of some thirty layers, and a margin.
+_LEAST_SIGNAL = 0.01
 _BATCH = 64
 
 
@@ -42,7 +45,8 @@ class DetectorComparison:
 
     Attributes:
         images: number of images.
-        relative_error: largest absolute difference, as a part of the largest absolute signal of the reference.
+        relative_error: largest absolute difference, as a part of the largest absolute signal of the reference (or of
+            `_LEAST_SIGNAL` of its largest absolute number).
         snr_db: 10 log10 of the signal's sum of squares over that of the differences, at most `EQUAL_DB`.
         faults: what is wrong with the detections, as text.
 
@@ -221,7 +225,7 @@ def _figures(reference, received):
     signal = reference.astype(np.float64) - reference.mean(axis=(0, 1), dtype=np.float64)
     difference = received.astype(np.float64) - reference
     return (
-        ratio(np.abs(difference).max(), np.abs(signal).max()),
+        ratio(np.abs(difference).max(), max(np.abs(signal).max(), _LEAST_SIGNAL * np.abs(reference).max())),
         decibels(np.square(signal).sum(), np.square(difference).sum()),
     )
 

@@ -32,7 +32,7 @@ def open_annotated_folder(root, validation_fraction, skip_bad_images):
         A `DetectionDataset`; its images are RGB. Images without boxes are kept.
 
     Raises:
-        UserError: if there are no annotations, one cannot be read, or an image is bad.
+        UserError: if there are no annotations, one cannot be read, an image is bad, or no box is left.
     """
     name, root = root, pathlib.Path(root).expanduser()
     folder = coco_folder.read_folder(root) or voc_folder.read_folder(root)
@@ -46,6 +46,8 @@ def open_annotated_folder(root, validation_fraction, skip_bad_images):
     skipped_boxes = {split: collections.Counter(folder.skipped_boxes.get(split)) for split in splits}
     labels = {split: _Labels.of(images, sizes, skipped_boxes[split]) for split, images in good.items()}
     _warn_of_skipped(root, skipped_boxes)
+    if not any(len(of_split.flat.classes) for of_split in labels.values()):
+        raise UserError(f"expected boxes in the annotations of {str(root)!r}, no image has one that can be used")
     return DetectionDataset(
         name=name,
         class_names=folder.class_names,

@@ -74,7 +74,7 @@ def _find_files(root):
 def _read_json(path):
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"expected a JSON file, {str(path)!r} is none ({one_line(error)})") from error
     keys = ("images", "annotations", "categories")
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in keys):
@@ -99,9 +99,15 @@ def _common_categories(contents):
 def _images(path, content, image_folders, category_ids):
     """Returns the list of `AnnotatedImage` of one file, and a dict of the reason why boxes are left out to a count."""
     images = [_fields(path, "images", entry, {"id": int, "file_name": str}) for entry in content["images"]]
-    annotations = {image["id"]: [] for image in images}
-    if not images or len(annotations) < len(images):
-        raise UserError(f"expected images with different ids in {str(path)!r}, received: {len(images)} images")
+    if not images:
+        raise UserError(f"expected images in {str(path)!r}, it lists none")
+    annotations = {}
+    for image in images:
+        if not 0 <= image["id"] < 2**63:
+            raise UserError(f"expected image ids from 0 to 2**63 - 1 in {str(path)!r}, received: {image['id']}")
+        if image["id"] in annotations:
+            raise UserError(f"expected images with different ids in {str(path)!r}, {image['id']} is there twice")
+        annotations[image["id"]] = []
     skipped = collections.Counter()
     required = {"image_id": int, "category_id": int, "bbox": list}
     for entry in content["annotations"]:
@@ -116,12 +122,22 @@ def _images(path, content, image_folders, category_ids):
             path=_find_image(image_folders, image["file_name"]),
             source=str(path),
             image_id=image["id"],
-            size=(image["height"], image["width"]) if image.get("height") and image.get("width") else None,
+            size=_size(path, image),
             boxes=_boxes(path, annotations[image["id"]], labels),
         )
         for image in images
     ]
     return annotated, dict(skipped)
+
+
+def _size(path, image):
+    """The (height, width) that an image's entry states, or None."""
+    size = image.get("height"), image.get("width")
+    if not all(size):
+        return None
+    if not all(isinstance(side, int | float) for side in size):
+        raise UserError(f"expected height and width as numbers in {str(path)!r}, received: {one_line(image, 100)}")
+    return size
 
 
 def _fields(path, list_name, entry, required):
@@ -145,14 +161,17 @@ def _boxes(path, annotations, labels):
     try:
         corners = np.array([annotation["bbox"] for annotation in annotations], np.float64).reshape(len(annotations), 4)
         area = np.array([annotation.get("area", np.nan) for annotation in annotations], np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(
             f"expected bbox as four numbers and area as one in {str(path)!r}, received: {one_line(annotations, 200)}"
         ) from error
+    crowds = [annotation.get("iscrowd") or 0 for annotation in annotations]
+    if not all(crowd in (0, 1) for crowd in crowds):
+        raise UserError(f"expected iscrowd as 0 or 1 in {str(path)!r}, received: {one_line(annotations, 200)}")
     x, y, width, height = corners.T
     return Boxes(
         boxes=np.stack([y, x, y + height, x + width], axis=1),
         classes=np.array([labels.get(annotation["category_id"], -1) for annotation in annotations], np.int32),
-        is_crowd=np.array([bool(annotation.get("iscrowd")) for annotation in annotations], bool),
+        is_crowd=np.array(crowds, bool),
         area=area,
     )

@@ -65,6 +65,10 @@ class ImageDataset:
         self.check_split(split)
         return self.decoded_sizes[split]
 
+    def left_out(self, *splits):
+        """Returns how many images of the splits were left out, as a dict that JSON can hold."""
+        return {"skipped_images": sum(self.skipped[split] for split in splits)}
+
     def records(self, split, shuffle_seed=None):
         """Returns a `tf.data.Dataset` of `(record, int32 label)`: `examples` before decoding."""
         self.check_split(split)
@@ -124,6 +128,8 @@ def open_dataset(name, data_dir=None, validation_fraction=0.2, skip_bad_images=F
         from condconv_keras.data.folder import open_folder
 
         return open_folder(name, validation_fraction, skip_bad_images)
+    if name == "digit_scenes":
+        raise UserError("expected images with labels, such as 'digits'; 'digit_scenes' has boxes: it is for detectors")
     check_no_path(name)
     from condconv_keras.data.tfds_source import open_tfds
 

@@ -4,6 +4,7 @@ import dataclasses
 import os
 
 from condconv_keras.data.dataset import ImageDataset, check_no_path, check_validation_fraction, is_folder
+from condconv_keras.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,13 @@ class DetectionDataset(ImageDataset):
 
     category_ids: tuple[int, ...]
     skipped_boxes: dict[str, dict[str, int]]
+
+    def left_out(self, *splits):
+        """Returns how many images and boxes of the splits were left out, as a dict that JSON can hold."""
+        return {
+            **super().left_out(*splits),
+            "skipped_boxes": sum(count for split in splits for count in self.skipped_boxes[split].values()),
+        }
 
 
 def open_detection_dataset(name, data_dir=None, validation_fraction=0.2, skip_bad_images=False, download=True):
@@ -61,6 +69,8 @@ def open_detection_dataset(name, data_dir=None, validation_fraction=0.2, skip_ba
         from condconv_keras.data.annotated_folder import open_annotated_folder
 
         return open_annotated_folder(name, validation_fraction, skip_bad_images)
+    if name == "digits":
+        raise UserError("expected images with boxes, such as 'digit_scenes'; 'digits' has labels, for classifiers")
     check_no_path(name)
     from condconv_keras.data.tfds_detection import open_tfds_detection
 

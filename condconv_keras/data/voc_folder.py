@@ -91,12 +91,15 @@ def read_annotation(path):
         A `VocAnnotation`.
 
     Raises:
-        UserError: the file is no XML, or an object lacks its name or a coordinate.
+        UserError: the file is no XML or no annotation, or an object lacks its name or a coordinate.
     """
     try:
         root = xml.etree.ElementTree.parse(path).getroot()
-    except xml.etree.ElementTree.ParseError as error:
-        raise UserError(f"expected an XML file, {str(path)!r} is none ({one_line(error)})") from error
+    except (xml.etree.ElementTree.ParseError, ValueError, LookupError) as error:
+        # The last two are of encodings that Python's parser does not read.
+        raise UserError(f"expected an XML file in UTF-8, {str(path)!r} is none ({one_line(error)})") from error
+    if root.tag != "annotation":
+        raise UserError(f"expected <annotation> at the root of {str(path)!r}, received: <{one_line(root.tag, 100)}>")
     objects = root.findall("object")
     boxes = [[_number(path, thing, f"bndbox/{edge}") for edge in ("ymin", "xmin", "ymax", "xmax")] for thing in objects]
     size = (
@@ -129,7 +132,11 @@ def _xml_files(folder):
 
 
 def _listed(list_path, annotations):
-    names = sorted(line.split()[0] for line in list_path.read_text(encoding="utf-8").splitlines() if line.strip())
+    try:
+        lines = list_path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"expected a text file in UTF-8, {str(list_path)!r} is none") from error
+    names = sorted(line.split()[0] for line in lines if line.strip())
     paths = [annotations / f"{name}.xml" for name in dict.fromkeys(names)]
     missing = [path for path in paths if not path.is_file()]
     if missing or not paths:

@@ -8,7 +8,7 @@ from condconv_keras.data.streams import ONE_PIPELINE, START, evaluation_stream, 
 from condconv_keras.detection.anchors import ssd_anchors
 from condconv_keras.detection.matching import match_anchors
 
-FILLER_ID = -1  # image id of what only fills up a batch and is not counted
+FILLER_ID = -(2**63)  # image id of what only fills up a batch and is not counted; those of images are not negative
 
 
 def training_detection_batches(
@@ -51,7 +51,7 @@ def evaluation_detection_batches(dataset, split, preprocessing, batch_size, repe
     Args:
         dataset: a `DetectionDataset`.
         split, preprocessing, batch_size, repeated, shard: as in `condconv_keras.data.evaluation_batches`. Fillers have
-            the image id -1.
+            the image id `FILLER_ID`.
 
     Returns:
         A `tf.data.Dataset` of `(float32 [batch, height, width, channels] in 0..255, truth)`. The truth is a dict of

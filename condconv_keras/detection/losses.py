@@ -33,14 +33,16 @@ class SigmoidFocalLoss(keras.losses.Loss):
     def call(self, y_true, y_pred):
         """Returns float32 [batch]: each image's sum times batch / matched anchors of the batch."""
         labels = ops.cast(y_true, "int32")
-        logits = ops.cast(y_pred[..., 1:], "float32")
+        counts = labels >= 0
+        # Chosen, not multiplied away: of an anchor that does not count no number matters, NaN neither.
+        logits = ops.where(counts[..., None], ops.cast(y_pred[..., 1:], "float32"), 0.0)
         # No class is the target of label 0 or -1: one_hot of a negative number is zeros.
         is_target = ops.one_hot(labels - 1, logits.shape[-1], dtype="bool")
         z = ops.where(is_target, logits, -logits)
         # sigmoid(-z)**gamma as an exponential: its gradient is finite for every z and gamma.
         modulator = ops.exp(-self.gamma * ops.softplus(z))
         losses = ops.where(is_target, self.alpha, 1.0 - self.alpha) * modulator * ops.softplus(-z)
-        per_anchor = ops.sum(losses, axis=-1) * ops.cast(labels >= 0, "float32")
+        per_anchor = ops.sum(losses, axis=-1) * ops.cast(counts, "float32")
         return _per_match(per_anchor, ops.cast(labels > 0, "float32"))
 
     def get_config(self):

@@ -44,9 +44,10 @@ def describe_run(config: TrainConfig, dataset, build_model, preprocessing_of):
         config, dataset, build_model, preprocessing_of: as in `condconv_keras.training.fit.train`.
 
     Returns:
-        A dict that JSON can hold: `config`; `data` (`classes`, `splits`, `skipped_images`, `image_shape`,
-        `input_shape`, `steps_per_epoch`); `model` (`parameters`, `trainable_parameters`, `multiply_adds` of one image);
-        `memory_bytes` (the fields of `TrainingMemory` and `total`), `devices` and `batch_per_device`.
+        A dict that JSON can hold: `config`; `data` (`classes`, `splits`, `skipped_images`, of a detector
+        `skipped_boxes`, `image_shape`, `input_shape`, `steps_per_epoch`); `model` (`parameters`,
+        `trainable_parameters`, `multiply_adds` of one image); `memory_bytes` (the fields of `TrainingMemory` and
+        `total`), `devices` and `batch_per_device`.
 
     Raises:
         UserError: the data, the batch size or the model's arguments do not fit.
@@ -69,7 +70,7 @@ def describe_run(config: TrainConfig, dataset, build_model, preprocessing_of):
         "data": {
             "classes": len(dataset.class_names),
             "splits": dataset.splits,
-            "skipped_images": sum(dataset.skipped.values()),
+            **dataset.left_out(*dataset.splits),
             "image_shape": list(dataset.image_shape),
             "input_shape": list(model.input_shape[1:]),
             "steps_per_epoch": steps,
@@ -161,7 +162,7 @@ def summary_rows(description):
         *((f"execution.{name}", _shown(value)) for name, value in config["execution"].items()),
         ("classes", f"{data['classes']:,}"),
         ("examples", splits),
-        ("skipped images", f"{data['skipped_images']:,}"),
+        *((name.replace("_", " "), f"{data[name]:,}") for name in ("skipped_images", "skipped_boxes") if name in data),
         ("image shape", " x ".join("any" if side is None else str(side) for side in data["image_shape"])),
         ("input shape", " x ".join(map(str, data["input_shape"]))),
         ("steps per epoch", f"{data['steps_per_epoch']:,}"),

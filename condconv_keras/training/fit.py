@@ -80,7 +80,7 @@ def train(config, run, dataset, strategy, build_model, preprocessing_of, command
             results = {
                 **task.evaluate(predict, card, dataset, dataset.evaluation_split, batch).to_dict(),
                 "split": dataset.evaluation_split,
-                "skipped_images": sum(dataset.skipped.values()),
+                **dataset.left_out(*dataset.splits),
                 "epochs": recipe.epochs,
                 "seconds": round(seconds, 1),
                 "parameters": network.count_params(),

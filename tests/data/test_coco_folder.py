@@ -132,6 +132,8 @@ def test_bad_boxes_are_counted_by_reason(tmp_path, monkeypatch):
         "of an image that is not listed": 1,
     }
     assert dataset.skipped_boxes["val"] == {}
+    assert dataset.left_out("train", "val") == {"skipped_images": 0, "skipped_boxes": 7}
+    assert dataset.left_out("val") == {"skipped_images": 0, "skipped_boxes": 0}
     np.testing.assert_allclose(labels_by_id(dataset, "train")[1][1]["boxes"], [[0, 0, 10 / 20, 10 / 40]])
     (warning,) = warnings
     assert "train" in warning and "2 no area" in warning
@@ -194,6 +196,7 @@ def test_no_good_image_is_left(tmp_path):
         ('{"images": [], "categories": []}', "expected the lists images, annotations, categories"),
         ('{"images": [], "annotations": [], "categories": []}', "expected categories with different ids"),
         ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', r"expected name \(str\) in every entry"),
+        ("[" * 100_000, "expected a JSON file"),
     ],
 )
 def test_a_file_in_another_format(content, message, tmp_path):
@@ -209,6 +212,9 @@ def test_a_file_in_another_format(content, message, tmp_path):
         (coco_box(1, [0, 0, 5]), "expected bbox as four numbers"),
         (coco_box(1, [0, 0, 5, "x"]), "expected bbox as four numbers"),
         (coco_box(1, [0, 0, 5, 5], area="large"), "expected bbox as four numbers and area as one"),
+        (coco_box(1, [0, 0, 5, 10**400]), "expected bbox as four numbers"),
+        (coco_box(1, [0, 0, 5, 5], area=10**400), "expected bbox as four numbers and area as one"),
+        (coco_box(1, [0, 0, 5, 5], iscrowd="0"), "expected iscrowd as 0 or 1"),
         ({"image_id": 1, "category_id": 3}, r"expected bbox \(list\) in every entry of annotations"),
         ({"image_id": "1", "category_id": 3, "bbox": []}, r"expected image_id \(int\)"),
         ("box", r"expected image_id \(int\) in every entry of annotations .* received: box"),
@@ -222,7 +228,32 @@ def test_a_bad_annotation_is_one_line(annotation, message, tmp_path):
 
 def test_images_with_the_same_id(tmp_path):
     write_coco(tmp_path / "instances.json", [coco_image(1), coco_image(1)], [])
-    with pytest.raises(UserError, match=r"expected images with different ids in .* received: 2 images"):
+    with pytest.raises(UserError, match=r"expected images with different ids in .*, 1 is there twice"):
+        open_detection_dataset(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (coco_image(-1), "expected image ids from 0 to .* received: -1"),
+        (coco_image(2**70), "expected image ids from 0 to"),
+        ({**coco_image(1), "height": "20"}, "expected height and width as numbers"),
+        ({**coco_image(1), "height": [20]}, "expected height and width as numbers"),
+    ],
+)
+def test_a_bad_image_is_one_line(image, message, tmp_path):
+    write_coco(tmp_path / "instances.json", [image, coco_image(5)], [])
+    with pytest.raises(UserError, match=message) as error:
+        open_detection_dataset(str(tmp_path))
+    assert "\n" not in str(error.value)
+
+
+def test_no_box_at_all(tmp_path):
+    for name in ("1.png", "2.png"):
+        save_image(tmp_path / name)
+    boxes = [coco_box(1, [90, 0, 5, 5]), coco_box(2, [0, 0, 0, 5])]
+    write_coco(tmp_path / "instances.json", [coco_image(1), coco_image(2)], boxes)
+    with pytest.raises(UserError, match=r"expected boxes in the annotations of .* no image has one that can be used"):
         open_detection_dataset(str(tmp_path))
 
 

@@ -102,6 +102,9 @@ def test_missing_corrupt_and_other_images(tmp_path):
             "expected name in .*, in every object",
         ),
         ("<annotation/>", "expected objects in the annotations"),
+        ("<html></html>", "expected <annotation> at the root of .* received: <html>"),
+        ('<?xml version="1.0" encoding="gb2312"?><annotation/>', "expected an XML file in UTF-8"),
+        ('<?xml version="1.0" encoding="martian"?><annotation/>', "expected an XML file in UTF-8"),
     ],
 )
 def test_a_file_in_another_format(content, message, tmp_path):
@@ -109,6 +112,14 @@ def test_a_file_in_another_format(content, message, tmp_path):
     with pytest.raises(UserError, match=message) as error:
         open_detection_dataset(str(tmp_path))
     assert "\n" not in str(error.value)
+
+
+def test_a_list_that_is_no_text(tmp_path):
+    _write(tmp_path, "a", DOG_AND_CAT)
+    _write_lists(tmp_path, train="a\n")
+    (tmp_path / "ImageSets/Main/train.txt").write_bytes(b"\xff\xfea")
+    with pytest.raises(UserError, match=r"expected a text file in UTF-8, '.*train\.txt' is none"):
+        open_detection_dataset(str(tmp_path))
 
 
 def test_a_list_of_annotations_that_are_missing(tmp_path):

@@ -90,10 +90,13 @@ def test_extreme_logits(gamma):
 
 
 def test_ignored_anchors_have_no_gradient():
-    logits, labels = tf.constant(RNG.normal(size=(1, 4, 3)), tf.float32), np.array([[-1, 0, 2, -1]])
+    logits, labels = RNG.normal(size=(1, 4, 3)).astype(np.float32), np.array([[-1, 0, 2, -1]])
+    logits[0, 3, 1] = np.nan
+    logits = tf.constant(logits)
     with tf.GradientTape() as tape:
         tape.watch(logits)
         value = SigmoidFocalLoss()(labels, logits)
+    assert np.isfinite(value)
     gradient = tape.gradient(value, logits).numpy()
     assert not gradient[0, [0, 3]].any() and gradient[0, [1, 2], 1:].all()
     assert not gradient[..., 0].any()  # the background's column

@@ -148,6 +148,11 @@ def test_outputs_that_a_detector_does_not_have(run, squares, tmp_path):
     commands.assert_refused(*arguments, contains="--top_k is not for a model for detection")
 
 
+def test_an_id_for_two_images_is_refused(run, squares, tmp_path):
+    arguments = ("predict.py", f"--model={run}", f"--coco_json={tmp_path / 'found.json'}", squares)
+    commands.assert_refused(*arguments, contains="--coco_json has one entry for the id 1")
+
+
 def test_drawings_replace_nothing(run, squares, tmp_path):
     (tmp_path / "000003.png").write_text("mine")
     arguments = ("predict.py", f"--model={run}", f"--output_dir={tmp_path}", squares / "val")

@@ -96,4 +96,18 @@ def test_a_dry_run(squares, tmp_path):
     assert shown["task"] == "detection"
     assert shown["classes"] == "2"
     assert shown["examples"] == "train 64, val 5"
-    assert "steps per epoch" in finished.stdout and not run.exists()
+    assert "skipped boxes" in finished.stdout and "steps per epoch" in finished.stdout and not run.exists()
+
+
+@pytest.mark.slow
+def test_a_signal_ends_a_run_whose_images_python_makes(tmp_path):
+    """The threads that call Python for the next scenes are let go before the interpreter ends."""
+    run = tmp_path / "run"
+    arguments = ("--dataset=digit_scenes", "--checkpoint_every=1", f"--model_dir={run}")
+    process = subprocess.Popen(
+        [sys.executable, *COMMAND, *arguments], cwd=commands.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while newest_step(run) < 2 and process.poll() is None:
+        time.sleep(0.1)
+    process.terminate()
+    assert process.wait(timeout=120) == 128 + signal.SIGTERM
