@@ -144,7 +144,9 @@ def _lacking(entry):
         name: reason.format(entry.name) for name, (families, reason) in _FAMILY_FLAGS.items() if family not in families
     }
     if entry.placement is None:
-        lacking |= dict.fromkeys(PLACEMENT_FIELDS, f"is for condconv_ models, --model={entry.name} has no experts")
+        lacking |= dict.fromkeys(
+            (*PLACEMENT_FIELDS, "log_routing"), f"is for condconv_ models, --model={entry.name} has no experts"
+        )
     return lacking
 
 

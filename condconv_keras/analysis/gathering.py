@@ -26,12 +26,25 @@ def gather(routing, card, dataset, split, batch_size, example_layer):
     statistics = RoutingStatistics(routing.layers, dataset.class_names)
     _, experts = routing.layers[example_layer]
     examples = ExampleImages(experts, classes, card.preprocessing.input_shape)
-    batches = _BATCHES[card.task](dataset, split, card.preprocessing, batch_size)
+    batches = presence_batches(card.task, dataset, split, card.preprocessing, batch_size)
     for images, presence in with_progress(batches, dataset.splits[split]):
         weights = routing(images)
         statistics.add(weights, presence)
         examples.add(np.asarray(images), weights[example_layer], presence)
     return statistics, examples
+
+
+def presence_batches(task, dataset, split, preprocessing, batch_size):
+    """Yields the images of a split and the classes in each.
+
+    Args:
+        task: of the data set, as of `ModelCard`.
+        dataset, split, preprocessing, batch_size: as in `condconv_keras.data.evaluation_batches`.
+
+    Yields:
+        float32 [batch, height, width, channels] in 0..255 and booleans [batch, classes].
+    """
+    return _BATCHES[task](dataset, split, preprocessing, batch_size)
 
 
 def class_presence(labels, classes):

@@ -29,6 +29,7 @@ class Execution:
         steps_per_execution: training steps in one call of the compiled function.
         checkpoint_every: steps between checkpoints besides those at the end of every epoch, or None.
         deterministic: whether the same command computes the same numbers again, at the price of speed.
+        log_routing: whether the routing weights of held-out images are logged to TensorBoard after every epoch.
     """
 
     strategy: str = "none"
@@ -39,6 +40,7 @@ class Execution:
     steps_per_execution: int = 1
     checkpoint_every: int | None = None
     deterministic: bool = False
+    log_routing: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -152,6 +152,7 @@ def _define_execution(values):
     flags.DEFINE_integer(
         "checkpoint_every", None, "Steps between checkpoints, besides that of every epoch.", lower_bound=1, **group
     )
+    flags.DEFINE_bool("log_routing", False, "Log the experts' routing weights to TensorBoard every epoch.", **group)
     flags.DEFINE_bool("deterministic", False, "Compute the same numbers in every run, at the price of speed.", **group)
     flags.DEFINE_integer("seed", 0, "Seed of initial weights, order and augmentation.", 0, 2**32 - 1, **group)
 

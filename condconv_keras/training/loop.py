@@ -140,12 +140,20 @@ class TrainingLoop:
         ]
         if self._writes:
             callbacks.append(keras.callbacks.TensorBoard(str(self._run.tensorboard), write_graph=False))
+            if self._config.execution.log_routing:
+                callbacks.append(self._routing_log())
             callbacks.append(Printed(self._config.recipe.epochs))
         return callbacks
 
     def _epochs_callback(self):
         schedule = make_schedule(self._config.recipe, self._steps_per_epoch)
         return Epochs(self._run, self._task, self._validated, schedule, self._writes)
+
+    def _routing_log(self):
+        from condconv_keras.analysis.callback import RoutingLog
+
+        folder = self._run.tensorboard / "routing"
+        return RoutingLog(self._model.network, self._config.task, self._preprocessing, self._dataset, folder)
 
     def _save(self, step):
         """Saves the state; returns whether a worker was asked to stop."""

@@ -104,6 +104,7 @@ def test_flags_of_the_execution():
         "steps_per_execution": 4,
         "checkpoint_every": 100,
         "deterministic": False,
+        "log_routing": False,
     }
     given = [f"--{name}={value}" for name, value in changes.items() if value is not None]
     assert _config("--model=mobilenet_v2", *given).execution == Execution(**changes)
@@ -132,6 +133,8 @@ V1, RESNET, B0 = "--model=condconv_mobilenet_v1", "--model=condconv_resnet50", "
     [
         # What the model has no use for.
         (["--model=mobilenet_v1", "--num_experts=4"], "--num_experts is for condconv_ models"),
+        (["--model=mobilenet_v1", "--log_routing"], "--log_routing is for condconv_ models"),
+        (["--model=mobilenet_v1", "--routing_per=layer"], "--routing_per is for condconv_ models"),
         (["--model=mobilenet_v1", "--nocondconv_classifier"], "--condconv_classifier is for condconv_ models"),
         ([RESNET, "--width_multiplier=0.5"], "--width_multiplier is not for --model=condconv_resnet50"),
         ([B0, "--width_multiplier=0.5"], "--width_multiplier is not for --model=condconv_efficientnet_b0"),
