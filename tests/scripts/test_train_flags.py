@@ -248,7 +248,7 @@ def _documented_commands(page):
     return [shlex.split(arguments) for arguments in re.findall(r"python train\.py (.*)", text)]
 
 
-@pytest.mark.parametrize(("page", "count"), [("README.md", 15), ("docs/training.md", 6)])
+@pytest.mark.parametrize(("page", "count"), [("README.md", 21), ("docs/training.md", 6), ("docs/detection.md", 1)])
 def test_the_documented_commands_are_accepted(page, count):
     documented = _documented_commands(page)
     assert len(documented) == count
@@ -263,6 +263,15 @@ def test_the_commands_for_imagenet_are_those_of_the_papers_models():
     plain = ["efficientnet_b0", "mnasnet_a1", "mobilenet_v1", "mobilenet_v2", "resnet50"]
     assert sorted(config.model for config in configs) == [*(f"condconv_{name}" for name in plain), *plain]
     assert all(config.recipe_name == model_entry(config.model).recipe for config in configs)
+
+
+def test_the_commands_for_coco_are_those_of_the_papers_detectors():
+    configs = [_config(*arguments) for arguments in _documented_commands("README.md") if "coco/2014" in str(arguments)]
+    detectors = {(config.model, config.model_arguments["width_multiplier"]) for config in configs}
+    names = ("ssd300_mobilenet_v1", "condconv_ssd300_mobilenet_v1")
+    assert len(configs) == 6
+    assert detectors == {(name, width) for name in names for width in (0.5, 0.75, 1.0)}
+    assert {config.recipe_name for config in configs} == {"ssd"}
 
 
 def test_the_flags_of_the_families_are_those_of_their_builders():
