@@ -157,7 +157,7 @@ class LayerFactory:
 
     def _pad(self, x, kernel_size, strides, name):
         """The input and the `padding` argument of the layer `name`, whose kernel has an odd size."""
-        if self.padding == "same" or strides == 1 or kernel_size == 1:
+        if strides == 1 or kernel_size == 1 or (self.padding == "same" and not _has_unsafe_gradient(x)):
             return x, "same"
         return keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x), "valid"
 
@@ -187,6 +187,16 @@ class LayerFactory:
     def depthwise_norm_act(self, x, kernel_size, *, name, **options):
         """Depthwise convolution, batch normalisation, activation; arguments as in `depthwise`."""
         return self.norm_act(self.depthwise(x, kernel_size, name=name, **options), name=name)
+
+
+def _has_unsafe_gradient(x):
+    """Whether a strided convolution of a feature map must not pad it itself.
+
+    Of one pixel, TensorFlow's bfloat16 convolution on a CPU returns kernel gradients with NaN in the taps that meet the
+    padding alone (measured with 2.20). A pixel that is padded before is convolved right; SAME pads its sides alike.
+    """
+    height, width = x.shape[2:] if keras.config.image_data_format() == "channels_first" else x.shape[1:3]
+    return height == width == 1 and keras.config.dtype_policy().compute_dtype == "bfloat16"
 
 
 def apply_blocks(x, blocks, apply, *, stride):

@@ -66,3 +66,21 @@ def test_routing_of_plain_blocks_is_none():
     assert factory(placement).block_routing(x, 1) is None
     assert factory(placement).classifier_routing(x) is None
     assert factory(placement).block_routing(x, 2).shape == (None, 3)
+
+
+def test_a_pixel_is_padded_before_a_strided_convolution_in_bfloat16():
+    """Its gradient has NaN otherwise, now and then: what memory happened to hold."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        inputs = keras.Input((1, 1, 8))
+        model = keras.Model(inputs, factory().conv(inputs, 4, 3, strides=2, name="conv"))
+        assert "conv_pad" in [layer.name for layer in model.layers]
+        larger = keras.Input((2, 2, 8))
+        assert len(keras.Model(larger, factory().conv(larger, 4, 3, strides=2, name="conv")).layers) == 2
+    finally:
+        keras.config.set_dtype_policy("float32")
+    same = keras.layers.Conv2D(4, 3, strides=2, padding="same", use_bias=False)
+    x = np.random.default_rng(0).standard_normal((5, 1, 1, 8)).astype(np.float32)
+    same.build(x.shape)
+    same.set_weights(model.get_layer("conv").get_weights())
+    np.testing.assert_allclose(model(x).numpy().astype(np.float32), same(x), rtol=0.02, atol=0.02)
