@@ -1,7 +1,9 @@
 """Files that are written whole or not at all, and their hashes."""
 
 import contextlib
+import csv
 import hashlib
+import io
 import os
 import pathlib
 import shutil
@@ -71,6 +73,15 @@ def write_text(path, text):
     """Writes a text file, whole or not at all."""
     with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def write_rows(path, columns, rows):
+    """Writes dicts as the rows of a CSV file, whole or not at all; what is no column is left out."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from absl import flags
 from condconv_keras import cli
 from condconv_keras.errors import UserError
 from condconv_keras.files import check_writable, whole_file
-from experiments.results import draw_accuracy, finished, run_rows, setting_rows, write_rows
+from experiments.results import draw_accuracy, finished, run_rows, setting_rows, write_results
 from experiments.table import read_table
 
 FLAGS = flags.FLAGS
@@ -38,7 +38,7 @@ def main(argv):
                 failed.append(run.name)
             _gather(runs, root)
     summary = setting_rows(_gather(runs, root))
-    write_rows(summary, root / "summary.csv")
+    write_results(summary, root / "summary.csv")
     figure = draw_accuracy(summary, FLAGS.metric)
     for kind in ("png", "svg"):
         with whole_file(root / f"accuracy.{kind}") as path:
@@ -56,7 +56,7 @@ def _train(run, root, common):
 
 def _gather(runs, root):
     rows = run_rows(runs, root, FLAGS.metric)
-    write_rows(rows, root / "results.csv")
+    write_results(rows, root / "results.csv")
     return rows
 
 

@@ -1,14 +1,12 @@
 """What finished runs gave: a row per run, a row per setting, and the figure."""
 
-import csv
 import dataclasses
 import functools
-import io
 import json
 import statistics
 
 from condconv_keras.errors import UserError
-from condconv_keras.files import write_text
+from condconv_keras.files import write_rows
 
 _PER_RUN = ("model", "width_multiplier", "num_experts", "flags", "seed", "metric", "multiply_adds", "parameters")
 _PER_RUN += ("seconds", "command")
@@ -84,14 +82,9 @@ def setting_rows(rows):
     return summary
 
 
-def write_rows(rows, path):
+def write_results(rows, path):
     """Writes rows of `run_rows` or of `setting_rows` as a CSV file, anew."""
-    columns = _PER_SETTING if rows and "mean" in rows[0] else _PER_RUN
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    write_rows(path, _PER_SETTING if rows and "mean" in rows[0] else _PER_RUN, rows)
 
 
 def draw_accuracy(summary, metric):

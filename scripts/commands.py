@@ -16,6 +16,26 @@ def call(*arguments):
     return json.loads(finished.stdout)
 
 
+def write_held_out(dataset, folder, count, name):
+    """Writes the first held-out images of a data set as PNG files.
+
+    Args:
+        dataset: an `ImageDataset`.
+        folder: `pathlib.Path` of the folder to make.
+        count: number of images.
+        name: function of an image's number, from 0, and its label that returns the name of its file.
+
+    Returns:
+        The folder.
+    """
+    import tensorflow as tf
+
+    folder.mkdir()
+    for i, (image, label) in enumerate(dataset.examples(dataset.evaluation_split).take(count)):
+        (folder / name(i, label)).write_bytes(tf.io.encode_png(image).numpy())
+    return folder
+
+
 def new_folder(stem):
     """Makes the first of `stem`, `stem-2`, `stem-3`, ... that does not exist, and returns it."""
     number = 1

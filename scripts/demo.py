@@ -9,7 +9,7 @@ import pathlib
 import sys
 import time
 
-from scripts.commands import call, new_folder
+from scripts.commands import call, new_folder, write_held_out
 
 MODEL = "condconv_mobilenet_v1"
 MINIMUM_ACCURACY = 0.96
@@ -42,15 +42,10 @@ def write_images(folder):
     import os
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
-
     from condconv_keras.data import open_dataset
 
     dataset = open_dataset("digits")
-    folder.mkdir()
-    for i, (image, label) in enumerate(dataset.examples(dataset.evaluation_split).take(NUM_IMAGES)):
-        (folder / f"{i}_is_{dataset.class_names[int(label)]}.png").write_bytes(tf.io.encode_png(image).numpy())
-    return folder
+    return write_held_out(dataset, folder, NUM_IMAGES, lambda i, label: f"{i}_is_{dataset.class_names[int(label)]}.png")
 
 
 def report(results, predicted, training, seconds):

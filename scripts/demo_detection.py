@@ -8,7 +8,7 @@ import pathlib
 import sys
 import time
 
-from scripts.commands import call, new_folder
+from scripts.commands import call, new_folder, write_held_out
 
 MODEL = "condconv_ssd300_mobilenet_v1"
 MINIMUM_AP50 = 0.70
@@ -39,15 +39,10 @@ def write_scenes(folder):
     import os
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
-
     from condconv_keras.data import open_detection_dataset
 
     dataset = open_detection_dataset("digit_scenes")
-    folder.mkdir()
-    for i, (image, _) in enumerate(dataset.examples(dataset.evaluation_split).take(NUM_SCENES)):
-        (folder / f"scene_{i}.png").write_bytes(tf.io.encode_png(image).numpy())
-    return folder
+    return write_held_out(dataset, folder, NUM_SCENES, lambda i, _: f"scene_{i}.png")
 
 
 def report(results, found, run, seconds):

@@ -1,14 +1,13 @@
 """What happens between the steps and after the epochs of a run."""
 
 import csv
-import io
 import math
 import sys
 
 import keras
 
 from condconv_keras.figures import training_curves
-from condconv_keras.files import write_text
+from condconv_keras.files import write_rows
 from condconv_keras.training.model import STOP
 
 
@@ -98,7 +97,7 @@ class Epochs(keras.callbacks.Callback):
         if self.writes:
             rows = [*read_history(self.run.history, epoch), {"epoch": epoch, **logs}]
             columns = ("epoch", "loss", *self.task.step_means, *self.task.validation, "learning_rate")
-            _write_history(self.run.history, columns, rows)
+            write_rows(self.run.history, columns, rows)
             training_curves(self.run.history, self.run.curves)
 
 
@@ -124,11 +123,3 @@ def read_history(path, epochs):
         return []
     with open(path, newline="", encoding="utf-8") as file:
         return [row for row in csv.DictReader(file) if int(row["epoch"]) < epochs]
-
-
-def _write_history(path, columns, rows):
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())

@@ -34,7 +34,7 @@ def test_rows(runs, tmp_path):
     assert [(row["width_multiplier"], row["seed"]) for row in rows] == list(TOP_1)
     assert [row["metric"] for row in rows] == list(TOP_1.values())
     assert [row["multiply_adds"] for row in rows] == [4e6, 4e6, 4e6, 1e6]
-    results.write_rows(rows, tmp_path / "results.csv")
+    results.write_results(rows, tmp_path / "results.csv")
     with open(tmp_path / "results.csv") as file:
         written = list(csv.DictReader(file))
     assert [float(row["metric"]) for row in written] == list(TOP_1.values())

@@ -5,7 +5,6 @@ import types
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from condconv_keras.data import open_detection_dataset
 from condconv_keras.detection import detect, ssd_anchors
@@ -15,12 +14,12 @@ from export import detection_answers, detection_postprocessing, mobile_layers
 from export.detection_answers import detection_faults
 from export.gate import Gate
 from export.manifest import write_cards
-from export.mobile_network import conditional_layers
 from export.modes import SAVED_MODEL, TFLITE_MODES
 from export.representative import check_images, prepared
 from export.saved_model import write_saved_model
 from export.tflite import tflite_bytes
 from tests.export.detectors import CATEGORIES, CLASSES, PHOTOGRAPHS, write_findable
+from tests.export.sabotage import mix_kernels_of_first_image
 
 MODES = ["none", "float16", "dynamic", "int8"]
 
@@ -113,15 +112,7 @@ def test_a_wrong_postprocessing_is_refused(check, monkeypatch, mode, sabotage):
 def test_the_kernels_of_the_first_image_for_all_are_refused(check, detector, monkeypatch, mode):
     model, card = detector
     monkeypatch.setattr(mobile_layers, "_MIXTURE_PIXELS", dict.fromkeys(mobile_layers._MIXTURE_PIXELS, 0))
-    first = card.preprocessing.scale_images(check_images(PHOTOGRAPHS, card.preprocessing)[:1])
-    routing = {name: layer._inbound_nodes[0].input_tensors[1] for name, layer in conditional_layers(model).items()}
-    routing = {name: weights.numpy() for name, weights in keras.Model(model.inputs, routing)(first).items()}
-    right = mobile_layers.MobileCondConv.call
-
-    def wrong(self, inputs, routing_weights):
-        return right(self, inputs, tf.constant(routing[self.name]))
-
-    monkeypatch.setattr(mobile_layers.MobileCondConv, "call", wrong)
+    mix_kernels_of_first_image(model, card, PHOTOGRAPHS, monkeypatch)
     calibration = prepared(PHOTOGRAPHS.calibration(), card.preprocessing)
     content = tflite_bytes(model, card, mode, calibration, raw_outputs=True)
     with pytest.raises(UserError, match=r"differs from the Keras model .*(relative error|SNR)"):

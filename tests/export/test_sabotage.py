@@ -1,18 +1,16 @@
 """The gate refuses exports that are broken on purpose, as an exporter without it would have written them."""
 
-import keras
 import pytest
-import tensorflow as tf
 
 from condconv_keras.errors import UserError
 from export import mobile_layers
 from export.gate import Gate
 from export.manifest import write_cards
-from export.mobile_network import conditional_layers
 from export.modes import TFLITE_MODES
 from export.representative import Photographs, check_images, prepared
 from export.tflite import tflite_bytes
 from export.untrained import untrained_model
+from tests.export.sabotage import mix_kernels_of_first_image
 
 
 @pytest.fixture(scope="module")
@@ -88,14 +86,6 @@ def test_the_kernels_of_the_first_image_for_all_are_refused(
     # TFLite has done so (tensorflow/tensorflow#31205).
     model, card = network
     check(quantization)
-    first = card.preprocessing.scale_images(check_images(Photographs(trained=False), card.preprocessing)[:1])
-    routing = {name: layer._inbound_nodes[0].input_tensors[1] for name, layer in conditional_layers(model).items()}
-    routing = {name: weights.numpy() for name, weights in keras.Model(model.inputs, routing)(first).items()}
-    right = mobile_layers.MobileCondConv.call
-
-    def wrong(self, inputs, routing_weights):
-        return right(self, inputs, tf.constant(routing[self.name]))
-
-    monkeypatch.setattr(mobile_layers.MobileCondConv, "call", wrong)
+    mix_kernels_of_first_image(model, card, Photographs(trained=False), monkeypatch)
     with pytest.raises(UserError, match="differs from the Keras model"):
         check(quantization)

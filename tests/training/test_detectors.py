@@ -1,6 +1,5 @@
 """Runs of a detector: killed and resumed, on several devices, in another precision, or not run at all."""
 
-import csv
 import json
 import signal
 import subprocess
@@ -13,6 +12,7 @@ import pytest
 from condconv_keras.model_card import load_model
 from tests import commands
 from tests.data.detection_folders import write_squares
+from tests.training.runs import history, newest_step
 
 COMMAND = (
     "train.py",
@@ -40,15 +40,6 @@ def whole(squares, tmp_path_factory):
     run = tmp_path_factory.mktemp("whole") / "run"
     commands.run(*COMMAND, f"--dataset={squares}", "--deterministic", f"--model_dir={run}")
     return run
-
-
-def history(run):
-    with open(run / "history.csv") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-
-
-def newest_step(run):
-    return max((int(path.stem.removeprefix("step_")) for path in run.glob("checkpoints/step_*")), default=-1)
 
 
 def test_a_killed_run_ends_where_it_would_have_ended(squares, whole, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 
 from condconv_keras.model_card import load_model
 from tests import commands
+from tests.training.runs import newest_step
 
 TRIES = 10
 STEPS = 66  # of the run
@@ -38,10 +39,6 @@ def weights(run):
     """The averaged and the last weights of a run."""
     models = [load_model(run / name)[0] for name in ("model.keras", "model_raw.keras")]
     return [weight for model in models for weight in model.get_weights()]
-
-
-def newest_step(run):
-    return max((int(path.stem.removeprefix("step_")) for path in run.glob("checkpoints/step_*")), default=-1)
 
 
 def kill_after(step, seconds, run):

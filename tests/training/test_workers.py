@@ -1,6 +1,5 @@
 """Training on several devices and by several processes on loopback, against the same run in one process."""
 
-import csv
 import json
 import os
 import signal
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests import commands
+from tests.training.runs import history
 
 # Four steps, and short ones: training blows rounding up, and a batch rounds otherwise than its parts. In one process,
 # weights that differ by 1e-7 of themselves make losses differ by 0.1 after eight steps on batches of 32.
@@ -78,11 +78,6 @@ def finish(processes):
     for process, (_, error) in zip(processes, outputs, strict=True):
         assert process.returncode == 0, error
     return outputs
-
-
-def history(run):
-    with open(run / "history.csv") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 @pytest.fixture(scope="module")
