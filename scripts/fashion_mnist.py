@@ -5,6 +5,8 @@
     python train.py --dataset=fashion_mnist --data_dir=data --model=condconv_mobilenet_v1 --model_dir=runs/fashion_mnist
 
 60,000 training and 10,000 test images, 28x28, gray, ten classes (Xiao, Rasul, Vollgraf, arXiv 1708.07747); no download.
+`--validation_images=10000` holds out the last training images as the split `validation` and leaves the test images out:
+for choosing a recipe.
 """
 
 import gzip
@@ -48,7 +50,10 @@ def main(argv):
     check_parents(output / NAME, "--output_dir")
     if (output / NAME).exists():
         raise UserError(f"--output_dir {str(output)!r} holds a {NAME} already; remove it or give another folder")
-    splits = {split: read_split(source, prefix) for split, prefix in SPLITS.items()}
+    if FLAGS.validation_images:
+        splits = hold_out(*read_split(source, SPLITS["train"]), FLAGS.validation_images)
+    else:
+        splits = {split: read_split(source, prefix) for split, prefix in SPLITS.items()}
     store(splits, output)
     counts = ", ".join(f"{len(labels)} {split}" for split, (_, labels) in splits.items())
     return f"wrote {output / NAME / VERSION}: {counts} images"
@@ -77,6 +82,16 @@ def read_split(source, prefix):
     if labels.max() >= len(CLASS_NAMES):
         raise UserError(f"expected labels below {len(CLASS_NAMES)} in {str(source)!r}, received: {labels.max()}")
     return images[..., np.newaxis], labels
+
+
+def hold_out(images, labels, count):
+    """Returns the splits `"train"` and `"validation"`, the last `count` images, as pairs of images and labels.
+
+    Raises a `UserError` if no image would be left to train on.
+    """
+    if count >= len(labels):
+        raise UserError(f"expected --validation_images below the {len(labels)} training images, received: {count}")
+    return {"train": (images[:-count], labels[:-count]), "validation": (images[-count:], labels[-count:])}
 
 
 def read_idx(path, dimensions):
@@ -135,5 +150,8 @@ if __name__ == "__main__":
     )
     flags.DEFINE_string(
         "output_dir", None, "Folder of prepared TFDS data sets, the --data_dir of train.py.", required=True
+    )
+    flags.DEFINE_integer(
+        "validation_images", 0, "Training images that are held out in place of the test images.", lower_bound=0
     )
     cli.run(main)

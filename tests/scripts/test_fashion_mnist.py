@@ -71,6 +71,19 @@ def test_a_missing_package_or_an_existing_data_set(source, tmp_path):
     assert kept.read_text() == "mine"
 
 
+def test_validation_images_are_the_last_training_images(source, tmp_path):
+    command = (f"--source={source}", f"--output_dir={tmp_path / 'data'}")
+    answer = commands.run("-m", "scripts.fashion_mnist", *command, "--validation_images=7")
+    assert "23 train, 7 validation images" in answer.stdout
+    dataset = open_dataset("fashion_mnist", data_dir=tmp_path / "data")
+    assert dataset.splits == {"train": 23, "validation": 7}
+    images = _arrays("train")[0]
+    stored = {image.tobytes() for image, _ in dataset.examples("validation").as_numpy_iterator()}
+    assert stored == {image.tobytes() for image in images[23:]}
+    with pytest.raises(UserError, match="below the 30 training images, received: 30"):
+        fashion_mnist.hold_out(images, _arrays("train")[1], 30)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
