@@ -1,0 +1,103 @@
+"""Fused batch normalisation against Keras's own."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from condconv_keras.training.fused_batch_norm import fused_batch_norms
+
+SHAPE = (4, 3, 5, 6)  # few pixels: the variance of n pixels and of n - 1 differ
+
+
+def _network(policy="float32", shape=SHAPE, **options):
+    keras.utils.set_random_seed(1)
+    initializers = {
+        f"{name}_initializer": keras.initializers.RandomUniform(0.5, 2.0)
+        for name in ("beta", "gamma", "moving_mean", "moving_variance")
+    }
+    inputs = keras.Input(shape[1:], dtype=keras.DTypePolicy(policy).compute_dtype)
+    outputs = keras.layers.BatchNormalization(momentum=0.7, dtype=policy, **initializers, **options)(inputs)
+    return keras.Model(inputs, outputs)
+
+
+def _step(network, fused, shape=SHAPE):
+    """One step in training; returns the outputs, all gradients and the statistics, and the operations by type."""
+    rng = np.random.default_rng(2)
+    images = tf.constant(rng.normal(3, 2, shape), network.inputs[0].dtype)
+    direction = tf.constant(rng.normal(size=shape), tf.float32)
+
+    @tf.function
+    def step(images):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            if fused:
+                with fused_batch_norms(network):
+                    outputs = network(images, training=True)
+            else:
+                outputs = network(images, training=True)
+            loss = tf.reduce_sum(tf.cast(outputs, tf.float32) * direction)
+        return outputs, tape.gradient(loss, [images, *network.trainable_variables])
+
+    operations = {operation.type for operation in step.get_concrete_function(images).graph.get_operations()}
+    before = [weight.numpy() for weight in network.weights]
+    outputs, gradients = step(images)
+    network_state = [weight.numpy() for weight in network.weights]
+    for weight, value in zip(network.weights, before, strict=True):
+        weight.assign(value)
+    return [np.asarray(tf.cast(v, tf.float32)) for v in (outputs, *gradients)] + network_state, operations
+
+
+@pytest.mark.parametrize(
+    ("policy", "tolerance"), [("float32", 2e-6), ("mixed_bfloat16", 0.02), ("mixed_float16", 0.003)]
+)
+def test_the_numbers_are_those_of_keras(policy, tolerance):
+    network = _network(policy)
+    expected, unfused = _step(network, False)
+    received, fused = _step(network, True)
+    assert "FusedBatchNormV3" in fused and "FusedBatchNormV3" not in unfused
+    for one, other in zip(received, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=tolerance * np.abs(other).max())
+
+
+def test_one_pixel_has_no_variance():
+    shape = (1, 1, 1, 6)
+    network = _network(shape=shape)
+    for one, other in zip(_step(network, True, shape)[0], _step(network, False, shape)[0], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "shape"),
+    [
+        ({"axis": 1}, SHAPE),
+        ({"center": False}, SHAPE),
+        ({"scale": False}, SHAPE),
+        ({"epsilon": 1e-6}, SHAPE),
+        ({"renorm": True}, SHAPE),
+        ({"synchronized": True}, SHAPE),
+        ({}, (7, 6)),
+    ],
+)
+def test_what_cannot_be_fused_stays(options, shape):
+    _, operations = _step(_network(shape=shape, **options), True, shape)
+    assert "FusedBatchNormV3" not in operations
+
+
+def test_inference_and_frozen_layers_keep_their_statistics():
+    network = _network()
+    images = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    expected, before = network(images), network.get_weights()
+    with fused_batch_norms(network):
+        np.testing.assert_array_equal(network(images, training=False), expected)
+        network.layers[1].trainable = False
+        np.testing.assert_allclose(network(images, training=True), expected, atol=1e-6)
+    for one, other in zip(network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_layer_is_itself_again():
+    network = _network()
+    with fused_batch_norms(network):
+        assert "call" in vars(network.layers[1])
+    assert "call" not in vars(network.layers[1])
