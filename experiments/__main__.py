@@ -7,22 +7,22 @@ The table is a CSV file with the columns model, width_multiplier, num_experts, s
 `--output_dir`. The same command goes on after an interruption: finished runs are kept, one that was interrupted goes on
 from its last checkpoint. Beside the folders lie `results.csv` (a row per run, written anew after each), `summary.csv`
 (mean and standard deviation over the seeds), `accuracy.png` and `accuracy.svg`.
+
+Small networks use two cores badly: `--jobs=2` trains two runs at a time, each on cores of its own.
 """
 
 import pathlib
-import subprocess
-import sys
 
 from absl import flags
 
 from condconv_keras import cli
 from condconv_keras.errors import UserError
 from condconv_keras.files import check_writable, whole_file
-from experiments.results import draw_accuracy, finished, run_rows, setting_rows, write_results
+from experiments.results import draw_accuracy, run_rows, setting_rows, write_results
+from experiments.runner import train_missing
 from experiments.table import read_table
 
 FLAGS = flags.FLAGS
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def main(argv):
@@ -30,13 +30,7 @@ def main(argv):
     root = pathlib.Path(FLAGS.output_dir).expanduser().absolute()
     check_writable(root, "--output_dir")
     root.mkdir(parents=True, exist_ok=True)
-    failed = []
-    for number, run in enumerate(runs, start=1):
-        if finished(root / run.name) is None:
-            print(f"run {number} of {len(runs)}: {run.name}", file=sys.stderr, flush=True)
-            if not _train(run, root, argv[1:]):
-                failed.append(run.name)
-            _gather(runs, root)
+    failed = train_missing(runs, root, argv[1:], FLAGS.jobs, lambda: _gather(runs, root))
     summary = setting_rows(_gather(runs, root))
     write_results(summary, root / "summary.csv")
     figure = draw_accuracy(summary, FLAGS.metric)
@@ -44,14 +38,9 @@ def main(argv):
         with whole_file(root / f"accuracy.{kind}") as path:
             figure.savefig(path, format=kind)
     if failed:
-        raise UserError(f"{len(failed)} of {len(runs)} runs failed, their messages are above: {', '.join(failed)}")
+        place = "above" if FLAGS.jobs == 1 else f"in {str(root)!r}, NAME.log"
+        raise UserError(f"{len(failed)} of {len(runs)} runs failed, their messages are {place}: {', '.join(failed)}")
     return _report(summary)
-
-
-def _train(run, root, common):
-    """Starts or goes on with a run; returns whether it finished."""
-    command = [sys.executable, str(_ROOT / "train.py"), *run.arguments, *common, f"--model_dir={root / run.name}"]
-    return subprocess.run(command, stdout=subprocess.DEVNULL).returncode == 0
 
 
 def _gather(runs, root):
@@ -73,6 +62,9 @@ def _report(summary):
 def _define_flags():
     flags.DEFINE_string("table", None, "CSV file of the runs.", required=True)
     flags.DEFINE_string("output_dir", None, "Folder of the run folders and of the results.", required=True)
+    flags.DEFINE_integer(
+        "jobs", 1, "Runs at a time, each on its share of the cores; what they print goes to NAME.log.", lower_bound=1
+    )
     flags.DEFINE_string("metric", "top_1", "What of results.json is compared: 'top_1', of detectors 'AP'.")
 
 

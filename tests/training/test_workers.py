@@ -15,13 +15,14 @@ from tests import commands
 from tests.training.runs import history
 
 # Four steps, and short ones: training blows rounding up, and a batch rounds otherwise than its parts. In one process,
-# weights that differ by 1e-7 of themselves make losses differ by 0.1 after eight steps on batches of 32.
+# weights that differ by 1e-7 of themselves make losses differ by 0.1 after eight steps on batches of 32. These losses
+# differ by 7e-4 (one device fuses its batch normalisation), and by 0.05 with statistics of each device's own part.
 COMMAND = (
     "train.py",
     "--model=condconv_mobilenet_v1",
     "--width_multiplier=0.25",
     "--num_experts=2",
-    "--input_size=64",
+    "--input_size=32",
     "--batch_size=480",
     "--learning_rate=0.0001",
     "--clip_norm=1",
@@ -91,7 +92,7 @@ def single(tmp_path_factory):
 def assert_same_losses(rows, expected):
     assert len(rows) == len(expected) == 2
     for row, other in zip(rows, expected, strict=True):
-        assert row["loss"] == pytest.approx(other["loss"], abs=1e-3)
+        assert row["loss"] == pytest.approx(other["loss"], abs=2e-3)
         assert row["val_loss"] == pytest.approx(other["val_loss"], abs=1e-3)
 
 
