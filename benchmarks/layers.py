@@ -13,10 +13,10 @@ import csv
 import logging
 import statistics
 import sys
-import time
 
 from absl import flags
 
+from benchmarks.rounds import timed_rounds
 from condconv_keras import cli
 from condconv_keras.errors import UserError
 from condconv_keras.training.config import PRECISIONS
@@ -84,15 +84,11 @@ def build(layer, batch):
 
 
 def compiled(layer, inputs):
-    """Returns the forward and the forward + backward call of a layer on fixed inputs, traced once."""
+    """Returns the forward and the forward + backward call of a layer on fixed inputs."""
     import keras
 
     make = {"tensorflow": _tensorflow_calls, "jax": _jax_calls}[keras.backend.backend()]
-    calls = make(layer, inputs)
-    for call in calls:
-        call()
-        call()
-    return calls
+    return make(layer, inputs)
 
 
 def _tensorflow_calls(layer, inputs):
@@ -123,22 +119,14 @@ def _jax_calls(layer, inputs):
     return lambda: forward(weights, inputs), lambda: backward(weights, inputs)
 
 
-def interleaved_medians(calls, rounds):
-    """Median seconds of every call, measured in turn."""
-    times = {name: [] for name in calls}
-    repeats = {name: max(1, min(50, int(0.01 / max(_seconds(call, 1), 1e-6)))) for name, call in calls.items()}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            times[name].append(_seconds(call, repeats[name]))
+def _medians(calls, rounds):
+    times = timed_rounds(calls, rounds, seconds=0.01, wait=_wait)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def _seconds(call, repeats):
+def _wait(result):
     import keras
 
-    start = time.perf_counter()
-    for _ in range(repeats):
-        result = call()
     if keras.backend.backend() == "jax":
         import jax
 
@@ -147,7 +135,6 @@ def _seconds(call, repeats):
         import tensorflow as tf
 
         tf.test.experimental.sync_devices()
-    return (time.perf_counter() - start) / repeats
 
 
 def measure(layer, batch, rounds):
@@ -162,9 +149,7 @@ def measure(layer, batch, rounds):
     x = keras.ops.convert_to_tensor(rng.standard_normal((batch, layer[2], layer[2], layer[3])), plain.compute_dtype)
     routing = keras.ops.convert_to_tensor(rng.uniform(size=(batch, layer[7])), "float32")
     calls = {"plain": compiled(plain, (x,)), **{name: compiled(form, (x, routing)) for name, form in forms.items()}}
-    forward, backward = (
-        interleaved_medians({name: pair[direction] for name, pair in calls.items()}, rounds) for direction in (0, 1)
-    )
+    forward, backward = (_medians({name: pair[way] for name, pair in calls.items()}, rounds) for way in (0, 1))
     return [
         Row(
             layer[0],

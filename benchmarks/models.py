@@ -13,10 +13,10 @@ import io
 import logging
 import statistics
 import sys
-import time
 
 from absl import flags
 
+from benchmarks.rounds import ratio_of, timed_rounds
 from benchmarks.twins import chosen_twins, plain_name
 from condconv_keras import cli
 from condconv_keras.errors import UserError, unknown_name
@@ -102,27 +102,14 @@ def _times(pair, work, batch):
         calls = [lambda model=model: model.predict_on_batch(images) for model in pair]
     else:
         calls = [lambda model=model: model.train_on_batch(images, labels) for model in pair]
-    for call in calls:
-        call()
-        call()
-    repeats = [max(1, min(50, int(0.2 / _seconds(call, 1)))) for call in calls]
-    rounds = [[_seconds(call, n) for call, n in zip(calls, repeats, strict=True)] for _ in range(FLAGS.rounds)]
-    return zip(*rounds, strict=True)
-
-
-def _seconds(call, repeats):
-    """Seconds of one call, which returns NumPy values and so waits for the device."""
-    start = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    return (time.perf_counter() - start) / repeats
+    # What they return are NumPy values: the device has computed them.
+    times = timed_rounds(dict(enumerate(calls)), FLAGS.rounds, seconds=0.2)
+    return times[0], times[1]
 
 
 def _row(name, work, batch, madds_ratio, plain, condconv):
-    low, _, high = statistics.quantiles([b / a for a, b in zip(plain, condconv, strict=True)], n=4)
-    medians = statistics.median(plain), statistics.median(condconv)
-    milliseconds = (round(1e3 * seconds, 3) for seconds in medians)
-    ratios = (round(ratio, 3) for ratio in (medians[1] / medians[0], low, high, madds_ratio))
+    milliseconds = (round(1e3 * statistics.median(times), 3) for times in (plain, condconv))
+    ratios = (round(ratio, 3) for ratio in (*ratio_of(plain, condconv), madds_ratio))
     return Row(name, work, batch, FLAGS.precision, *milliseconds, *ratios)
 
 

@@ -9,6 +9,7 @@ import statistics
 import sys
 import time
 
+from benchmarks.rounds import ratio_of
 from condconv_keras.errors import unknown_name
 from export.modes import TFLITE_MODES
 from models import list_models, model_entry
@@ -139,7 +140,7 @@ def interleaved_times(calls, rounds):
 def compare(model, mode, form, threads, files, times):
     """The `Row` of one of the files; arguments as in `measure`, `times` as `interleaved_times` returns them."""
     plain, condconv = times[PLAIN], times[form]
-    low, _, high = statistics.quantiles([b / a for a, b in zip(plain, condconv, strict=True)], n=4)
+    ratio, low, high = ratio_of(plain, condconv)
     return Row(
         model=model,
         mode=mode,
@@ -151,7 +152,7 @@ def compare(model, mode, form, threads, files, times):
         plain_min=min(plain),
         condconv_median=statistics.median(condconv),
         condconv_min=min(condconv),
-        ratio=statistics.median(condconv) / statistics.median(plain),
+        ratio=ratio,
         ratio_low=low,
         ratio_high=high,
     )

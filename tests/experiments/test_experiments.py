@@ -22,7 +22,7 @@ def rows(path):
 def test_a_study_goes_on_with_what_is_missing(tmp_path):
     (tmp_path / "runs.csv").write_text(TABLE)
     study = tmp_path / "study"
-    command = ("-m", "experiments", f"--table={tmp_path / 'runs.csv'}", f"--output_dir={study}")
+    command = ("-m", "experiments", "--jobs=2", f"--table={tmp_path / 'runs.csv'}", f"--output_dir={study}")
     common = ("--", "--dataset=digits", "--epochs=1", "--input_size=32")
     commands.run(*command, *common)
     first = rows(study / "results.csv")
