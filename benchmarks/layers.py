@@ -22,11 +22,6 @@ from condconv_keras.errors import UserError
 from condconv_keras.training.config import PRECISIONS
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("only", "", "Run only the layers whose name contains this text.")
-flags.DEFINE_list("batch", ["1", "32"], "Batch sizes.")
-flags.DEFINE_integer("rounds", 9, "Interleaved rounds; the median is taken.", lower_bound=3)
-flags.DEFINE_enum("precision", "float32", PRECISIONS, "Precision of the layers.")
-flags.DEFINE_string("csv", None, "Also write the rows to this file.")
 
 # Name, kind, size, channels, filters, kernel, stride, experts.
 _POINTWISE = [
@@ -197,4 +192,9 @@ def main(_):
 
 
 if __name__ == "__main__":
+    flags.DEFINE_string("only", "", "Run only the layers whose name contains this text.")
+    flags.DEFINE_list("batch", ["1", "32"], "Batch sizes.")
+    flags.DEFINE_integer("rounds", 9, "Interleaved rounds; the median is taken.", lower_bound=3)
+    flags.DEFINE_enum("precision", "float32", PRECISIONS, "Precision of the layers.")
+    flags.DEFINE_string("csv", None, "Also write the rows to this file.")
     cli.run(main, backends=("tensorflow", "jax"))
