@@ -1,50 +1,56 @@
 """Times every CondConv classifier against its plain network: inference and a training step.
 
-    [KERAS_BACKEND=jax] python -m benchmarks.models [--models=condconv_mobilenet_v1] [--batch=1,32] [--csv=FILE]
+    [KERAS_BACKEND=jax] python -m benchmarks.models [--models=condconv_mobilenet_v1] [--batch=1,32] \\
+      [--work=inference,saved_model,training] [--memory] [--csv=FILE] [--figure=FILE]
 
 Prints ratios: the median time of the twin divided by that of the plain network, from interleaved rounds of one run,
-beside the ratio of their multiply-adds. Inference is Keras' `predict_on_batch`, a training step its `train_on_batch`
-with momentum SGD; images lie in the memory of the device already. Weights are random: the time does not depend on them.
+beside the ratio of their multiply-adds. `benchmarks/work.py` says what is timed; images lie in the memory of the device
+already. Weights are random: the time does not depend on them. `--memory` adds the peak memory of each, of a process of
+its own. `--figure` draws the ratio of times against the ratio of multiply-adds.
 """
 
 import collections
-import csv
-import io
 import logging
+import pathlib
 import statistics
 import sys
 
 from absl import flags
 
+from benchmarks.peak_memory import peak_megabytes
 from benchmarks.rounds import ratio_of, timed_rounds
 from benchmarks.twins import chosen_twins, plain_name
+from benchmarks.work import WORK, make_call
 from condconv_keras import cli
 from condconv_keras.errors import UserError, unknown_name
-from condconv_keras.files import write_text
+from condconv_keras.files import whole_file, write_rows
 from condconv_keras.training.config import PRECISIONS
 from models import model_entry
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("models", None, "CondConv models; default: all of them.")
 flags.DEFINE_list("batch", ["1", "32"], "Batch sizes.")
-flags.DEFINE_list("work", ["inference", "training"], "What to time: inference, training, or both.")
+flags.DEFINE_list("work", list(WORK), "What to time, some of inference, saved_model and training.")
 flags.DEFINE_integer("rounds", 11, "Interleaved rounds; the median is taken.", lower_bound=3)
 flags.DEFINE_integer("input_size", None, "Height and width of the input; default: the model's.", lower_bound=32)
 flags.DEFINE_enum("precision", "float32", PRECISIONS, "Precision of the computation.")
 flags.DEFINE_bool("jit_compile", False, "Compile with XLA, which the JAX backend always does.")
+flags.DEFINE_bool("memory", False, "Also measure the peak memory of a process that does the work.")
 flags.DEFINE_string("csv", None, "Also write the rows to this file, anew after every model.")
-
-_WORK = ("inference", "training")
+flags.DEFINE_string("figure", None, "Also draw them to this .png or .svg file.")
 
 Row = collections.namedtuple(
-    "Row", "model work batch precision plain_ms condconv_ms ratio ratio_low ratio_high madds_ratio"
+    "Row",
+    "model work batch precision plain_ms condconv_ms ratio ratio_low ratio_high madds_ratio plain_mb condconv_mb",
 )
 
 
 def main(argv):
     if len(argv) > 1:
         raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
-    models, batches = chosen_twins(FLAGS.models), _checked_batches()
+    models, batches, chosen = chosen_twins(FLAGS.models), _checked_batches(), _checked_work()
+    if FLAGS.figure and pathlib.Path(FLAGS.figure).suffix not in (".png", ".svg"):
+        raise UserError(f"--figure expects a .png or .svg file, received: {FLAGS.figure}")
     import keras
 
     # TensorFlow warns that functions are traced anew, which is on purpose.
@@ -54,79 +60,101 @@ def main(argv):
     for name in models:
         pair, madds_ratio = _build_pair(name)
         for batch in batches:
-            for work in FLAGS.work:
-                rows.append(_row(name, work, batch, madds_ratio, *_times(pair, work, batch)))
+            for work in chosen:
+                times = _times(pair, work, batch)
+                rows.append(_row(name, work, batch, madds_ratio, *times, *_peaks(name, work, batch)))
                 print(_line(rows[-1]), file=sys.__stdout__, flush=True)
         keras.backend.clear_session()
         if FLAGS.csv:
-            write_text(FLAGS.csv, _to_csv(rows))
+            write_rows(FLAGS.csv, Row._fields, [row._asdict() for row in rows])
+    if FLAGS.figure:
+        with whole_file(FLAGS.figure) as path:
+            draw(rows).savefig(path, format=pathlib.Path(FLAGS.figure).suffix[1:])
 
 
 def _checked_batches():
     if not FLAGS.batch or not all(batch.isdigit() and int(batch) for batch in FLAGS.batch):
         raise UserError(f"--batch expects batch sizes, received: {','.join(FLAGS.batch)}")
-    for work in FLAGS.work:
-        if work not in _WORK:
-            raise unknown_name("work", work, _WORK)
     return [int(batch) for batch in FLAGS.batch]
 
 
-def _build_pair(name):
-    """The plain network and its twin, compiled, and the ratio of their multiply-adds."""
-    import keras
+def _checked_work():
+    for work in FLAGS.work:
+        if work not in WORK:
+            raise unknown_name("work", work, WORK)
+    return FLAGS.work
 
+
+def _build_pair(name):
+    """The plain network and its twin, and the ratio of their multiply-adds."""
     from condconv_keras.profiling import profile
     from models import create_model
 
-    size = FLAGS.input_size or model_entry(name).input_size
-    pair = [create_model(each, input_shape=(size, size, 3)) for each in (plain_name(name), name)]
-    for model in pair:
-        model.compile(
-            keras.optimizers.SGD(1e-3, momentum=0.9),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            jit_compile=FLAGS.jit_compile or keras.backend.backend() == "jax",
-        )
+    shape = _input_shape(name)
+    pair = [create_model(each, input_shape=shape) for each in (plain_name(name), name)]
     plain, twin = (profile(model).multiply_adds for model in pair)
     return pair, twin / plain
 
 
+def _input_shape(name):
+    size = FLAGS.input_size or model_entry(name).input_size
+    return size, size, 3
+
+
 def _times(pair, work, batch):
     """The seconds of every round, of the plain network and of the twin, measured in turn."""
-    import keras
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    images = keras.ops.convert_to_tensor(rng.standard_normal((batch, *pair[0].input_shape[1:])), "float32")
-    labels = keras.ops.convert_to_tensor(rng.integers(0, 1000, batch), "int32")
-    if work == "inference":
-        calls = [lambda model=model: model.predict_on_batch(images) for model in pair]
-    else:
-        calls = [lambda model=model: model.train_on_batch(images, labels) for model in pair]
+    calls = [make_call(work, model, batch, FLAGS.jit_compile) for model in pair]
     # What they return are NumPy values: the device has computed them.
     times = timed_rounds(dict(enumerate(calls)), FLAGS.rounds, seconds=0.2)
     return times[0], times[1]
 
 
-def _row(name, work, batch, madds_ratio, plain, condconv):
+def _peaks(name, work, batch):
+    """The peak memory of the plain network and of the twin in MB, or twice None."""
+    if not FLAGS.memory:
+        return None, None
+    size = _input_shape(name)[0]
+    return [
+        peak_megabytes(each, work, batch, size, FLAGS.precision, FLAGS.jit_compile) for each in (plain_name(name), name)
+    ]
+
+
+def _row(name, work, batch, madds_ratio, plain, condconv, plain_mb, condconv_mb):
     milliseconds = (round(1e3 * statistics.median(times), 3) for times in (plain, condconv))
     ratios = (round(ratio, 3) for ratio in (*ratio_of(plain, condconv), madds_ratio))
-    return Row(name, work, batch, FLAGS.precision, *milliseconds, *ratios)
+    return Row(name, work, batch, FLAGS.precision, *milliseconds, *ratios, plain_mb, condconv_mb)
 
 
 def _line(row):
+    memory = "" if row.plain_mb is None else f"  memory {row.plain_mb} MB, {row.condconv_mb} MB"
     return (
-        f"{row.model:32} {row.work:9} b{row.batch:<4} {row.precision:15} plain {row.plain_ms:9.3f} ms  "
+        f"{row.model:32} {row.work:11} b{row.batch:<4} {row.precision:15} plain {row.plain_ms:9.3f} ms  "
         f"CondConv {row.condconv_ms:9.3f} ms  ratio {row.ratio:.2f} ({row.ratio_low:.2f}-{row.ratio_high:.2f})  "
-        f"multiply-adds {row.madds_ratio:.2f}"
+        f"multiply-adds {row.madds_ratio:.2f}{memory}"
     )
 
 
-def _to_csv(rows):
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Row._fields)
-    writer.writerows(rows)
-    return text.getvalue()
+def draw(rows):
+    """Draws the ratio of the times against that of the multiply-adds, a series for each work and batch size.
+
+    Args:
+        rows: list of `Row`.
+
+    Returns:
+        A matplotlib `Figure`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes = figure.add_subplot(xlabel="multiply-adds, CondConv to plain", ylabel="time, CondConv to plain")
+    axes.grid(alpha=0.3)
+    for work, batch in dict.fromkeys((row.work, row.batch) for row in rows):
+        points = [row for row in rows if (row.work, row.batch) == (work, batch)]
+        axes.scatter([row.madds_ratio for row in points], [row.ratio for row in points], label=f"{work}, batch {batch}")
+    end = max(row.madds_ratio for row in rows)
+    axes.plot([1, end], [1, end], color="gray", linestyle="--", label="the multiply-adds alone")
+    axes.legend(fontsize="small")
+    return figure
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ Prints ratios: the median time of ours divided by that of timm's, from interleav
 below 1 ours is faster. Both get all cores, float32 and random weights, on which the time does not depend. timm's is
 timed in both memory formats, contiguous (its default) and channels last, and compared in the faster one.
 
-Models: EfficientNet-B0 and the paper's CondConv-EfficientNet-B0 with 8 experts, at 224x224. Inference is a traced call
-of the Keras model; timm's runs in `torch.inference_mode`. A training step is what `train.py` does and, in PyTorch, the
-usual loop: forward, cross entropy, gradients, momentum SGD. Layers: `CondConv2D` and `DepthwiseCondConv2D` against
-`timm.layers.CondConv2d` on the shapes of `benchmarks.layers`; inference, and gradients of all inputs and weights.
+Models: EfficientNet-B0 and the paper's CondConv-EfficientNet-B0 with 8 experts, at 224x224. Ours are timed as in
+`benchmarks.models`; timm's inference runs in `torch.inference_mode`, its training step is the usual loop: forward,
+cross entropy, gradients, momentum SGD. Layers: `CondConv2D` and `DepthwiseCondConv2D` against `timm.layers.CondConv2d`
+on the shapes of `benchmarks.layers`; inference, and gradients of all inputs and weights.
 """
 
 import collections
@@ -22,6 +22,7 @@ from absl import flags
 
 from benchmarks.layers import LAYERS, compiled
 from benchmarks.rounds import ratio_of, timed_rounds
+from benchmarks.work import CLASSES, make_call
 from condconv_keras import cli
 from condconv_keras.errors import UserError, unknown_name
 from condconv_keras.files import write_rows
@@ -33,7 +34,6 @@ MODELS = (("efficientnet_b0", "tf_efficientnet_b0"), ("condconv_efficientnet_b0"
 _COMPARE = ("models", "layers")
 _WORK = ("inference", "training")
 _CHANNELS_LAST = "channels last"
-_CLASSES = 1000
 
 Row = collections.namedtuple("Row", "name work batch ours_ms timm_ms timm_format ratio ratio_low ratio_high")
 
@@ -79,43 +79,19 @@ def _comparisons():
 
 
 def _model_calls(ours, theirs, batch, work):
-    import numpy as np
+    from models import create_model
 
-    images = np.random.default_rng(0).standard_normal((batch, 224, 224, 3)).astype(np.float32)
-    labels = np.random.default_rng(1).integers(0, _CLASSES, batch)
     return {
-        "ours": _keras_model_call(ours, images, labels, work),
-        **{name: _timm_model_call(theirs, images, labels, work, name) for name in ("contiguous", _CHANNELS_LAST)},
+        "ours": make_call(work, create_model(ours), batch),
+        **{name: _timm_model_call(theirs, batch, work, name) for name in ("contiguous", _CHANNELS_LAST)},
     }
 
 
-def _keras_model_call(name, images, labels, work):
-    import keras
-    import tensorflow as tf
-
-    from condconv_keras.training.model import TrainingModel
-    from models import create_model
-
-    images, labels = tf.constant(images), tf.constant(labels)
-    network = create_model(name, classifier_activation=None)
-    if work == "inference":
-        predict = tf.function(lambda: network(images, training=False))
-        return lambda: predict().numpy()
-
-    def objective(labels, logits):
-        return keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True), {}
-
-    model = TrainingModel(network, objective, (), keras.optimizers.SGD(1e-3, momentum=0.9))
-    step = tf.function(model.train_step)
-    return lambda: step((images, labels))["loss"].numpy()
-
-
-def _timm_model_call(name, images, labels, work, memory_format):
+def _timm_model_call(name, batch, work, memory_format):
     import timm
     import torch
 
-    model = timm.create_model(name)
-    images, labels = _to_torch(images), torch.from_numpy(labels)
+    model, images, labels = timm.create_model(name), torch.randn(batch, 3, 224, 224), torch.randint(CLASSES, (batch,))
     if memory_format == _CHANNELS_LAST:
         model, images = model.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)
     if work == "inference":

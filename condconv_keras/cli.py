@@ -87,6 +87,8 @@ def _wants_help(argv):
 
 def _run(main, argv, backends):
     code = _code_of(main, argv, backends)
+    # Everything is said and written: another SIGTERM has nothing to interrupt.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # What an error that is gone has kept alive goes now. Left to the end of the interpreter, which cannot be
     # interrupted, a tf.data iterator would wait for its threads, and they, where a data set is made by Python, for it.
     gc.collect()

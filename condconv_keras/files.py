@@ -60,8 +60,13 @@ def check_writable(path, flag):
 
 
 def checked_new_folder(path, flag):
-    """Returns the `pathlib.Path` of a folder for `whole_folder`; raises a `UserError` if it cannot be made there."""
+    """Returns the `pathlib.Path` of a folder for `whole_folder`; raises a `UserError` if it cannot be made there.
+
+    Of a symbolic link it is the path that the link leads to.
+    """
     path = pathlib.Path(path)
+    if path.is_symlink():
+        path = path.resolve()
     check_parents(path, flag)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(f"{flag} {str(path)!r} exists and is not an empty folder; give another one")

@@ -5,8 +5,9 @@
 The table is a CSV file with the columns model, width_multiplier, num_experts, seed and flags (further flags of
 `train.py`); what follows `--` is given to every run. Each run is a `train.py` with a folder of its own in
 `--output_dir`. The same command goes on after an interruption: finished runs are kept, one that was interrupted goes on
-from its last checkpoint. Beside the folders lie `results.csv` (a row per run, written anew after each), `summary.csv`
-(mean and standard deviation over the seeds), `accuracy.png` and `accuracy.svg`.
+from its last checkpoint; one that was trained with other flags is an error. Beside the folders lie `results.csv` (a row
+per run, written anew after each), `summary.csv` (mean and standard deviation over the seeds), `accuracy.png` and
+`accuracy.svg`.
 
 Small networks use two cores badly: `--jobs=2` trains two runs at a time, each on cores of its own.
 """
@@ -27,7 +28,7 @@ FLAGS = flags.FLAGS
 
 def main(argv):
     runs = read_table(FLAGS.table)
-    root = pathlib.Path(FLAGS.output_dir).expanduser().absolute()
+    root = pathlib.Path(FLAGS.output_dir).expanduser()
     check_writable(root, "--output_dir")
     root.mkdir(parents=True, exist_ok=True)
     failed = train_missing(runs, root, argv[1:], FLAGS.jobs, lambda: _gather(runs, root))

@@ -3,10 +3,12 @@
 import contextlib
 import os
 import pathlib
+import shlex
 import subprocess
 import sys
 import time
 
+from condconv_keras.errors import UserError
 from experiments.results import finished
 
 _PROJECT = pathlib.Path(__file__).resolve().parent.parent
@@ -28,7 +30,12 @@ def train_missing(runs, root, common, jobs, after_each):
 
     Returns:
         The names of the runs that failed.
+
+    Raises:
+        UserError: a run was finished with other arguments.
     """
+    for run in runs:
+        _check_arguments(run, root, common)
     missing = [run for run in runs if finished(root / run.name) is None]
     running, failed = {}, []
     try:
@@ -54,8 +61,24 @@ def train_missing(runs, root, common, jobs, after_each):
     return failed
 
 
+def _check_arguments(run, root, common):
+    """Raises a `UserError` if the results of a run are those of other arguments: they would be compared as if not."""
+    results = finished(root / run.name)
+    if results is None:
+        return
+    _, _, *used = shlex.split(results["command"])
+    used = {argument for argument in used if not argument.startswith("--model_dir=")}
+    differing = sorted(used ^ {*run.arguments, *common})
+    if differing:
+        raise UserError(
+            f"the run {run.name} in {str(root)!r} was trained with other flags ({', '.join(differing)} of only one of "
+            "both); give another --output_dir, or remove that run"
+        )
+
+
 def _start(run, root, common, job, jobs):
-    command = [sys.executable, str(_PROJECT / "train.py"), *run.arguments, *common, f"--model_dir={root / run.name}"]
+    script = os.path.relpath(_PROJECT / "train.py")
+    command = [sys.executable, script, *run.arguments, *common, f"--model_dir={root / run.name}"]
     if jobs == 1:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL)
     with _cores(job, jobs), open(root / f"{run.name}.log", "a", encoding="utf-8") as log:

@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 
@@ -17,6 +18,25 @@ def test_a_reader_that_stops_early_is_no_error():
     process.stdout.close()
     errors = process.stderr.read()
     assert (process.wait(), errors) == (0, "")
+
+
+def test_a_second_signal_adds_no_traceback():
+    """As when Ctrl-C reaches a program and its parent, and the parent then ends it."""
+    program = """
+import gc, os, signal
+from condconv_keras import cli
+class Slow:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+def main(argv):
+    cycle = [Slow()]
+    cycle.append(cycle)
+    raise KeyboardInterrupt
+gc.disable()
+cli.run(main)
+"""
+    finished = subprocess.run([sys.executable, "-c", program], cwd=commands.ROOT, capture_output=True, text=True)
+    assert (finished.returncode, finished.stderr) == (-signal.SIGTERM, "interrupted\n")
 
 
 def test_help_shows_the_groups_of_flags_in_their_order_and_none_of_imported_modules():

@@ -1,6 +1,6 @@
 import pytest
 
-from condconv_keras.files import whole_file, whole_folder, write_text
+from condconv_keras.files import checked_new_folder, whole_file, whole_folder, write_text
 
 
 def test_write_text_replaces_a_file_and_leaves_nothing_else(tmp_path):
@@ -37,3 +37,13 @@ def test_a_folder_does_not_replace_one_with_files(tmp_path):
     with pytest.raises(OSError), whole_folder(tmp_path / "out") as partial:
         (partial / "a.txt").write_text("new")
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_folder_may_be_a_link(exists, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "out", target_is_directory=True)
+    if exists:
+        (tmp_path / "out").mkdir()
+    with whole_folder(checked_new_folder(tmp_path / "link", "--output_dir")) as partial:
+        (partial / "a.txt").write_text("whole")
+    assert (tmp_path / "link" / "a.txt").read_text() == (tmp_path / "out" / "a.txt").read_text() == "whole"

@@ -12,17 +12,19 @@ def test_a_table_of_ratios(tmp_path):
         "benchmarks.models",
         "--models=condconv_mobilenet_v1",
         "--batch=1,2",
-        "--work=inference",
+        "--work=inference,saved_model",
         "--rounds=3",
         "--input_size=32",
         f"--csv={path}",
+        f"--figure={tmp_path / 'models.svg'}",
     )
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["model"], row["work"], row["batch"]) for row in rows] == [
-        ("condconv_mobilenet_v1", "inference", batch) for batch in ("1", "2")
+        ("condconv_mobilenet_v1", work, batch) for batch in ("1", "2") for work in ("inference", "saved_model")
     ]
-    assert len(finished.stdout.splitlines()) == 2
+    assert len(finished.stdout.splitlines()) == 4
+    assert "saved_model, batch 2" in (tmp_path / "models.svg").read_text()
     for row in rows:
         assert float(row["ratio"]) == pytest.approx(float(row["condconv_ms"]) / float(row["plain_ms"]), rel=0.01)
         assert float(row["ratio_low"]) <= float(row["ratio_high"])
@@ -36,7 +38,17 @@ def test_a_table_of_ratios(tmp_path):
         (["--models=mobilenet_v1"], "unknown CondConv model 'mobilenet_v1'"),
         (["--batch=0"], "--batch expects batch sizes, received: 0"),
         (["--work=evaluation"], "unknown work 'evaluation'"),
+        (["--figure=models.jpg"], "--figure expects a .png or .svg file, received: models.jpg"),
     ],
 )
 def test_bad_flags(arguments, contains):
     commands.assert_refused("-m", "benchmarks.models", *arguments, contains=contains)
+
+
+def test_peak_memory_is_that_of_the_work():
+    """Of a training step of 64 images, at least what the activations of the first layers take more than for one."""
+    arguments = ("-m", "benchmarks.peak_memory", "--model=mobilenet_v1", "--work=training", "--input_size=64")
+    few, many = (int(commands.run(*arguments, f"--batch={batch}").stdout) for batch in (1, 64))
+    # Stem and the first block: 32x32 pixels of 32, 32 and 64 channels, convolved and normalised, in float32.
+    at_least = 63 * 2 * 4 * 32 * 32 * (32 + 32 + 64) / 1e6
+    assert many - few > at_least

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from condconv_keras.errors import UserError
 from experiments import runner
 from experiments.table import Run, Setting
 
@@ -20,7 +21,8 @@ print("epoch", options["seed"], file=sys.stderr)
 if options["seed"] == "1":
     sys.exit("error: no luck")
 cores = sorted(os.sched_getaffinity(0))
-(folder / "results.json").write_text(json.dumps({"cores": cores}))
+command = " ".join(["python", *sys.argv])
+(folder / "results.json").write_text(json.dumps({"cores": cores, "command": command}))
 """
 
 
@@ -65,9 +67,17 @@ def test_jobs_share_the_cores(runs, tmp_path):
 def test_finished_runs_stay(runs, tmp_path):
     kept = tmp_path / runs[2].name
     kept.mkdir()
-    (kept / "results.json").write_text("{}")
+    (kept / "results.json").write_text('{"command": "python train.py --wait=0 --model=mobilenet_v1 --seed=2"}')
     runner.train_missing([runs[0], runs[2]], tmp_path, ["--wait=0"], 1, lambda: None)
     assert not (kept / "started").exists() and (tmp_path / runs[0].name / "results.json").exists()
+
+
+def test_runs_that_were_trained_with_other_flags_are_not_compared(runs, tmp_path):
+    runner.train_missing(runs[2:], tmp_path, ["--wait=0"], 1, lambda: None)
+    message = r"mobilenet_v1-seed_2 .* was trained with other flags \(--wait=0, --wait=1 of only one of both\)"
+    with pytest.raises(UserError, match=message):
+        runner.train_missing(runs, tmp_path, ["--wait=1"], 1, lambda: None)
+    assert not (tmp_path / runs[0].name).exists()
 
 
 def test_what_ends_the_runner_ends_the_runs(runs, tmp_path):

@@ -1,0 +1,71 @@
+"""What is timed of a network: a call that does the work once and returns when it is done."""
+
+import tempfile
+
+CLASSES = 1000
+
+
+def make_call(work, network, batch, jit_compile=False):
+    """Returns a function without arguments that does the work on one batch of noise and returns NumPy values.
+
+    Args:
+        work: one of `WORK`.
+        network: classifier of `CLASSES` classes.
+        batch: images.
+        jit_compile: whether TensorFlow compiles inference and training with XLA; JAX always does.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((batch, *network.input_shape[1:])).astype(np.float32)
+    return WORK[work](network, images, rng.integers(0, CLASSES, batch), jit_compile)
+
+
+def _inference(network, images, labels, jit_compile):
+    """Keras's `predict_on_batch`."""
+    import keras
+
+    network.compile(jit_compile=jit_compile or keras.backend.backend() == "jax")
+    images = keras.ops.convert_to_tensor(images)
+    return lambda: network.predict_on_batch(images)
+
+
+def _saved_model(network, images, labels, jit_compile):
+    """The signature `serving_default` of the SavedModel that `python -m export` writes, loaded again."""
+    import tensorflow as tf
+
+    from condconv_keras.data.preprocessing import Preprocessing
+    from condconv_keras.model_card import ModelCard
+    from export.saved_model import write_saved_model
+
+    height, width, channels = network.input_shape[1:]
+    card = ModelCard("", [str(i) for i in range(CLASSES)], Preprocessing((height, width), channels, 127.5, 127.5))
+    with tempfile.TemporaryDirectory() as folder:
+        write_saved_model(network, card, folder)
+        loaded = tf.saved_model.load(folder)
+    signature, images = loaded.signatures["serving_default"], tf.constant(images)
+    return lambda: signature(images=images)["probabilities"].numpy()
+
+
+def _training(network, images, labels, jit_compile):
+    """The step of `train.py`, without its input, with momentum SGD; on JAX that of Keras's `train_on_batch`."""
+    import keras
+
+    optimizer = keras.optimizers.SGD(1e-3, momentum=0.9)
+    images, labels = (keras.ops.convert_to_tensor(each) for each in (images, labels))
+    if keras.backend.backend() == "jax":
+        network.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=True)
+        return lambda: network.train_on_batch(images, labels)
+    import tensorflow as tf
+
+    from condconv_keras.training.model import TrainingModel
+
+    def objective(labels, logits):
+        return keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True), {}
+
+    model = TrainingModel(network, objective, (), optimizer)
+    step = tf.function(model.train_step, jit_compile=jit_compile)
+    return lambda: step((images, labels))["loss"].numpy()
+
+
+WORK = {"inference": _inference, "saved_model": _saved_model, "training": _training}
