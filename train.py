@@ -9,6 +9,7 @@ import dataclasses
 import importlib.metadata
 import os
 import platform
+import shlex
 import sys
 
 from absl import flags
@@ -228,7 +229,7 @@ def train(config, run, dataset, strategy):
         initial = _open_initial_model(config)
         weights = config.initial_weights if initial is None else None
         config = dataclasses.replace(config, inherited=None if initial is None else initial.inherited)
-    command = f"python {' '.join(sys.argv)}"
+    command = shlex.join(["python", *sys.argv])
     model_builder, preprocessing_of = _model_builder(config, weights), _preprocessing_of(config)
     return fit.train(config, run, dataset, strategy, model_builder, preprocessing_of, command, versions(), initial)
 

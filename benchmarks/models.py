@@ -3,7 +3,7 @@
     [KERAS_BACKEND=jax] python -m benchmarks.models [--models=condconv_mobilenet_v1] [--batch=1,32] \\
       [--work=inference,saved_model,training] [--memory] [--csv=FILE] [--figure=FILE]
 
-Prints ratios: the median time of the twin divided by that of the plain network, from interleaved rounds of one run,
+Prints ratios: the time of the twin divided by that of the plain network, median of interleaved rounds of one run,
 beside the ratio of their multiply-adds. `benchmarks/work.py` says what is timed; images lie in the memory of the device
 already. Weights are random: the time does not depend on them. `--memory` adds the peak memory of each, of a process of
 its own. `--figure` draws the ratio of times against the ratio of multiply-adds.
@@ -79,9 +79,16 @@ def _checked_batches():
 
 
 def _checked_work():
+    if not FLAGS.work:
+        raise UserError(f"--work expects some of {', '.join(WORK)}, received none")
     for work in FLAGS.work:
         if work not in WORK:
             raise unknown_name("work", work, WORK)
+    if "saved_model" in FLAGS.work:
+        import keras
+
+        if keras.backend.backend() != "tensorflow" or FLAGS.precision != "float32":
+            raise UserError("saved_model is TensorFlow's and in float32; give --work=inference,training")
     return FLAGS.work
 
 

@@ -3,9 +3,9 @@
     python -m pip install -r requirements-peers.txt
     python -m benchmarks.peers [--compare=models,layers] [--batch=1,16] [--work=inference,training] [--csv=FILE]
 
-Prints ratios: the median time of ours divided by that of timm's, from interleaved rounds of one run in one process;
-below 1 ours is faster. Both get all cores, float32 and random weights, on which the time does not depend. timm's is
-timed in both memory formats, contiguous (its default) and channels last, and compared in the faster one.
+Prints ratios: our time divided by that of timm's, median of interleaved rounds of one run in one process; below 1 ours
+is faster. Both get all cores, float32 and random weights, on which the time does not depend. timm's is timed in both
+memory formats, contiguous (its default) and channels last, and compared in the faster one.
 
 Models: EfficientNet-B0 and the paper's CondConv-EfficientNet-B0 with 8 experts, at 224x224. Ours are timed as in
 `benchmarks.models`; timm's inference runs in `torch.inference_mode`, its training step is the usual loop: forward,

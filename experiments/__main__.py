@@ -19,7 +19,7 @@ from absl import flags
 from condconv_keras import cli
 from condconv_keras.errors import UserError
 from condconv_keras.files import check_writable, whole_file
-from experiments.results import draw_accuracy, run_rows, setting_rows, write_results
+from experiments.results import check_metric, draw_accuracy, run_rows, setting_rows, write_runs, write_summary
 from experiments.runner import train_missing
 from experiments.table import read_table
 
@@ -28,12 +28,13 @@ FLAGS = flags.FLAGS
 
 def main(argv):
     runs = read_table(FLAGS.table)
+    check_metric(runs, FLAGS.metric)
     root = pathlib.Path(FLAGS.output_dir).expanduser()
     check_writable(root, "--output_dir")
     root.mkdir(parents=True, exist_ok=True)
     failed = train_missing(runs, root, argv[1:], FLAGS.jobs, lambda: _gather(runs, root))
     summary = setting_rows(_gather(runs, root))
-    write_results(summary, root / "summary.csv")
+    write_summary(summary, root / "summary.csv")
     figure = draw_accuracy(summary, FLAGS.metric)
     for kind in ("png", "svg"):
         with whole_file(root / f"accuracy.{kind}") as path:
@@ -46,7 +47,7 @@ def main(argv):
 
 def _gather(runs, root):
     rows = run_rows(runs, root, FLAGS.metric)
-    write_results(rows, root / "results.csv")
+    write_runs(rows, root / "results.csv")
     return rows
 
 

@@ -2,16 +2,30 @@
 
 import dataclasses
 import functools
+import itertools
 import json
 import statistics
 
-from condconv_keras.errors import UserError
+from condconv_keras.analysis.figures import MARKERS
+from condconv_keras.detection.coco import DetectionMetrics
+from condconv_keras.errors import UserError, unknown_name
 from condconv_keras.files import write_rows
+from condconv_keras.model_card import CLASSIFICATION, DETECTION
+from models import model_entry
 
+METRICS = {CLASSIFICATION: ("top_1", "top_5", "loss"), DETECTION: DetectionMetrics.NAMES}
 _PER_RUN = ("model", "width_multiplier", "num_experts", "flags", "seed", "metric", "multiply_adds", "parameters")
 _PER_RUN += ("seconds", "command")
 _PER_SETTING = ("model", "width_multiplier", "num_experts", "flags", "runs", "mean", "deviation", "multiply_adds")
 _PER_SETTING += ("parameters", "seconds")
+
+
+def check_metric(runs, metric):
+    """Raises a `UserError` unless the results of every run will have this metric."""
+    for run in runs:
+        known = METRICS[model_entry(run.setting.model).task]
+        if metric not in known:
+            raise unknown_name(f"metric of {run.setting.model}", metric, known)
 
 
 def finished(folder):
@@ -28,23 +42,22 @@ def run_rows(runs, root, metric):
     Args:
         runs: list of `Run`.
         root: folder of the run folders.
-        metric: a fraction of `results.json`, such as `"top_1"` or `"AP"`.
+        metric: one of `METRICS`.
 
     Returns:
         A list of dicts: the columns of the table, `metric`, `multiply_adds` (of one image), `parameters`, `seconds`
-        (of training) and `command`.
+        (of training; None for a run that was interrupted, whose results have those of its last part) and `command`.
 
     Raises:
-        UserError: the results lack the metric.
+        UserError: the metric of a run is None: there was nothing to find.
     """
     multiply_adds, rows = {}, []
     for run in runs:
         results = finished(root / run.name)
         if results is None:
             continue
-        if not isinstance(results.get(metric), float):
-            numbers = ", ".join(name for name, value in results.items() if isinstance(value, float))
-            raise UserError(f"--metric is one of {numbers} for {run.name}, received: {metric!r}")
+        if results[metric] is None:
+            raise UserError(f"the run {run.name} has no {metric}: there is nothing of the kind to find")
         if run.setting not in multiply_adds:
             multiply_adds[run.setting] = _multiply_adds(root / run.name / "model.keras")
         rows.append(
@@ -54,7 +67,7 @@ def run_rows(runs, root, metric):
                 "metric": results[metric],
                 "multiply_adds": multiply_adds[run.setting],
                 "parameters": results["parameters"],
-                "seconds": results["seconds"],
+                "seconds": None if results.get("first_step") else results["seconds"],
                 "command": results["command"],
             }
         )
@@ -62,7 +75,10 @@ def run_rows(runs, root, metric):
 
 
 def setting_rows(rows):
-    """Returns a dict for each setting: `mean` and sample standard `deviation` (None of one run) over its `runs`."""
+    """Returns a dict for each setting: `mean` and sample standard `deviation` (None of one run) over its `runs`.
+
+    `seconds` is the mean over the runs that were not interrupted, or None.
+    """
     settings = {}
     for row in rows:
         key = tuple(row[name] for name in ("model", "width_multiplier", "num_experts", "flags"))
@@ -70,21 +86,27 @@ def setting_rows(rows):
     summary = []
     for group in settings.values():
         values = [row["metric"] for row in group]
+        seconds = [row["seconds"] for row in group if row["seconds"] is not None]
         summary.append(
             {
                 **{name: group[0][name] for name in _PER_SETTING if name in group[0]},
                 "runs": len(group),
                 "mean": statistics.fmean(values),
                 "deviation": statistics.stdev(values) if len(values) > 1 else None,
-                "seconds": statistics.fmean(row["seconds"] for row in group),
+                "seconds": statistics.fmean(seconds) if seconds else None,
             }
         )
     return summary
 
 
-def write_results(rows, path):
-    """Writes rows of `run_rows` or of `setting_rows` as a CSV file, anew."""
-    write_rows(path, _PER_SETTING if rows and "mean" in rows[0] else _PER_RUN, rows)
+def write_runs(rows, path):
+    """Writes rows of `run_rows` as a CSV file, anew."""
+    write_rows(path, _PER_RUN, rows)
+
+
+def write_summary(rows, path):
+    """Writes rows of `setting_rows` as a CSV file, anew."""
+    write_rows(path, _PER_SETTING, rows)
 
 
 def draw_accuracy(summary, metric):
@@ -105,13 +127,13 @@ def draw_accuracy(summary, metric):
     lines = {}
     for row in summary:
         lines.setdefault(_label(row), []).append(row)
-    for label, points in lines.items():
+    for (label, points), marker in zip(lines.items(), itertools.cycle(MARKERS)):
         points.sort(key=lambda row: row["multiply_adds"])
         axes.errorbar(
             [row["multiply_adds"] / 1e6 for row in points],
             [row["mean"] for row in points],
             yerr=[row["deviation"] or 0 for row in points],
-            marker="o",
+            marker=marker,
             capsize=3,
             label=label,
         )
@@ -128,10 +150,12 @@ def _label(row):
 @functools.cache
 def _multiply_adds(path):
     import keras
+    import tensorflow as tf
 
     from condconv_keras.model_card import load_model
     from condconv_keras.profiling import profile
 
+    tf.config.set_visible_devices([], "GPU")  # its memory is for the runs
     count = profile(load_model(path)[0]).multiply_adds
     keras.backend.clear_session()
     return count

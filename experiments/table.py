@@ -80,9 +80,13 @@ def read_table(path):
         raise UserError(f"expected the columns {', '.join(COLUMNS)} in {str(path)!r}, received: {received}")
     runs = []
     for number, row in enumerate(rows, start=1):
-        run = _run({name: (row[name] or "").strip() for name in COLUMNS}, f"row {number} of {str(path)!r}")
-        if run in runs:
-            raise UserError(f"row {number} of {str(path)!r} is row {1 + runs.index(run)} again: {run.name}")
+        place = f"row {number} of {str(path)!r}"
+        if None in row:
+            raise UserError(f"expected {len(COLUMNS)} cells in {place}, received more: {row[None]}; quote a comma")
+        run = _run({name: (row[name] or "").strip() for name in COLUMNS}, place)
+        same = [i for i, other in enumerate(runs, start=1) if other.name == run.name]
+        if same:
+            raise UserError(f"{place} has the folder of row {same[0]}: {run.name}")
         runs.append(run)
     return runs
 
@@ -97,7 +101,7 @@ def _run(row, place):
         if not re.fullmatch(pattern, row[name]):
             raise UserError(f"expected {kind} as `{name}` in {place}, received: {row[name]!r}")
     try:
-        shlex.split(row["flags"])
+        row["flags"] = shlex.join(shlex.split(row["flags"]))
     except ValueError as error:
         raise UserError(f"expected flags as on a command line in {place}, received: {row['flags']!r}") from error
     seed = row.pop("seed")

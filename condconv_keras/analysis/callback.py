@@ -7,12 +7,12 @@ from condconv_keras.analysis.gathering import presence_batches
 from condconv_keras.analysis.routing_model import RoutingModel
 from condconv_keras.analysis.statistics import RoutingStatistics
 
-IMAGES = 512  # of the held-out split that are passed through the network after an epoch
+IMAGES = 512  # of the held-out split that are passed through the network after an epoch, up to twice as many
 _BATCH = 64
 
 
 class RoutingLog(keras.callbacks.Callback):
-    """After every epoch, writes the routing weights of the first held-out images to TensorBoard.
+    """After every epoch, writes the routing weights of held-out images to TensorBoard, taken evenly over the split.
 
     Of each routing layer: `routing/LAYER`, the histogram of all its weights, and the scalars
     `routing_mean/LAYER`, `class_specificity/LAYER` and `dead_experts/LAYER`, as `LayerStatistics` defines them. They
@@ -59,12 +59,11 @@ class RoutingLog(keras.callbacks.Callback):
     def _measure(self):
         """The weights [images, experts] and the `LayerStatistics` of each layer."""
         statistics = RoutingStatistics(self._routing.layers, self.dataset.class_names)
-        gathered, images = [], 0
+        gathered = []
         split = self.dataset.evaluation_split
-        for batch, presence in presence_batches(self.task, self.dataset, split, self.preprocessing, _BATCH):
-            gathered.append(self._routing(batch))
-            statistics.add(gathered[-1], presence)
-            images += len(batch)
-            if images >= IMAGES:
-                break
+        every = max(1, self.dataset.splits[split] // IMAGES)
+        for batch, presence in presence_batches(self.task, self.dataset, split, self.preprocessing, _BATCH, every):
+            if len(batch):
+                gathered.append(self._routing(batch))
+                statistics.add(gathered[-1], presence)
         return [np.concatenate(values) for values in zip(*gathered, strict=True)], statistics.layers()

@@ -3,6 +3,7 @@
 Numbers of figures are those of the CondConv paper (arXiv 1904.04971).
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from condconv_keras.analysis.statistics import ON
 from condconv_keras.figures import READABLE_CLASSES
 
+MARKERS = "osD^vP*X<>p"  # one more than there are colours: eleven and more series differ by both
 _PANEL_COLUMNS = 4
 
 
@@ -27,9 +29,11 @@ def draw_class_means(titles, means, labels):
         axes = _expert_axes(figure.add_subplot(1, len(titles), i), values.shape[1])
         axes.set_title(short(title), parse_math=False)
         axes.set_ylabel("mean routing weight")
-        for row, label in zip(values, labels, strict=True):
-            axes.plot(np.arange(len(row)), row, marker="o", markersize=4, label=label)
-    _name_series(figure.axes[-1])
+        lines = [
+            axes.plot(np.arange(len(row)), row, marker=marker, markersize=4)[0]
+            for row, marker in zip(values, itertools.cycle(MARKERS))
+        ]
+    name_series(axes, lines, labels)
     return figure
 
 
@@ -45,11 +49,16 @@ def draw_two_classes(title, means, deviations, labels):
     axes = _expert_axes(figure.add_subplot(), means.shape[1])
     axes.set_title(short(title), parse_math=False)
     axes.set_ylabel("routing weight, mean and deviation")
-    for i, (mean, deviation, label) in enumerate(zip(means, deviations, labels, strict=True)):
+    bars = []
+    for i, (mean, deviation) in enumerate(zip(means, deviations, strict=True)):
         # Side by side, so that no bar hides another.
         places = np.arange(len(mean)) + 0.16 * (i - (len(means) - 1) / 2)
-        axes.errorbar(places, mean, yerr=deviation, fmt="o", capsize=3, label=label)
-    _name_series(axes)
+        bars.append(axes.errorbar(places, mean, yerr=deviation, fmt="o", capsize=3))
+    ends = np.concatenate([means - deviations, means + deviations])
+    ends = ends[np.isfinite(ends)]
+    # A deviation may reach beyond what a weight can be.
+    axes.set_ylim(min(-0.02, ends.min(initial=0) - 0.02), max(1.02, ends.max(initial=0) + 0.02))
+    name_series(axes, bars, labels)
     return figure
 
 
@@ -149,11 +158,11 @@ def draw_class_similarity(names, similarity):
     """The similarity of the classes' routing, in the order of the arguments.
 
     Args:
-        names: list of strings; shown up to `READABLE_CLASSES` of them.
+        names: list of strings; shown up to `READABLE_CLASSES` of them. A class of a larger figure is three pixels.
         similarity: float [classes, classes], in [-1, 1].
     """
     readable = len(names) <= READABLE_CLASSES
-    side = 3.5 + 0.3 * len(names) if readable else 9
+    side = 3.5 + 0.3 * len(names) if readable else max(9, 0.03 * len(names) / 0.75)
     figure = Figure(figsize=(side * 1.15, side), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(similarity, cmap="RdBu_r", vmin=-1, vmax=1)
@@ -181,7 +190,7 @@ def _expert_axes(axes, experts):
     return axes
 
 
-def _name_series(axes):
-    for text in axes.legend(fontsize="small").get_texts():
-        # A dollar sign in a name is one, not the start of a formula.
+def name_series(axes, handles, labels):
+    """Adds a legend with these names as they are: one may start with "_" or have dollar signs."""
+    for text in axes.legend(handles, labels, fontsize="small").get_texts():
         text.set_parse_math(False)

@@ -4,6 +4,7 @@ import numpy as np
 
 from condconv_keras.analysis.examples import ExampleImages
 from condconv_keras.analysis.statistics import RoutingStatistics
+from condconv_keras.data import InputShard
 from condconv_keras.evaluation import with_progress
 from condconv_keras.model_card import CLASSIFICATION, DETECTION
 
@@ -34,17 +35,20 @@ def gather(routing, card, dataset, split, batch_size, example_layer):
     return statistics, examples
 
 
-def presence_batches(task, dataset, split, preprocessing, batch_size):
+def presence_batches(task, dataset, split, preprocessing, batch_size, every=1):
     """Yields the images of a split and the classes in each.
 
     Args:
         task: of the data set, as of `ModelCard`.
         dataset, split, preprocessing, batch_size: as in `condconv_keras.data.evaluation_batches`.
+        every: how many images there are to one that is taken: the first, then each that many further on.
 
     Yields:
         float32 [batch, height, width, channels] in 0..255 and booleans [batch, classes].
     """
-    return _BATCHES[task](dataset, split, preprocessing, batch_size)
+    # The part of one pipeline of so many; what fills up its last batch is left out below.
+    shard = InputShard(count=every)
+    return _BATCHES[task](dataset, split, preprocessing, batch_size, shard if every > 1 else None)
 
 
 def class_presence(labels, classes):
@@ -66,18 +70,25 @@ def box_presence(truth, classes):
     return presence
 
 
-def _classifier_batches(dataset, split, preprocessing, batch_size):
+def _classifier_batches(dataset, split, preprocessing, batch_size, shard):
     from condconv_keras.data import evaluation_batches
+    from condconv_keras.data.pipeline import FILLER_LABEL
 
-    for images, labels in evaluation_batches(dataset, split, preprocessing, batch_size, scaled=False):
-        yield images, class_presence(labels, len(dataset.class_names))
+    for images, labels in evaluation_batches(dataset, split, preprocessing, batch_size, scaled=False, shard=shard):
+        presence = class_presence(labels, len(dataset.class_names))
+        yield (images, presence) if shard is None else _only(labels != FILLER_LABEL, images, presence)
 
 
-def _detector_batches(dataset, split, preprocessing, batch_size):
-    from condconv_keras.detection.batches import evaluation_detection_batches
+def _detector_batches(dataset, split, preprocessing, batch_size, shard):
+    from condconv_keras.detection.batches import FILLER_ID, evaluation_detection_batches
 
-    for images, truth in evaluation_detection_batches(dataset, split, preprocessing, batch_size):
-        yield images, box_presence(truth, len(dataset.class_names))
+    for images, truth in evaluation_detection_batches(dataset, split, preprocessing, batch_size, shard=shard):
+        presence = box_presence(truth, len(dataset.class_names))
+        yield (images, presence) if shard is None else _only(truth["image_id"] != FILLER_ID, images, presence)
+
+
+def _only(counted, *arrays):
+    return tuple(np.asarray(array)[np.asarray(counted)] for array in arrays)
 
 
 _BATCHES = {CLASSIFICATION: _classifier_batches, DETECTION: _detector_batches}

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from condconv_keras.analysis import figures
 from condconv_keras.analysis.selection import TOP, frequent_classes, specific_experts
-from condconv_keras.analysis.similarity import class_similarity
+from condconv_keras.analysis.similarity import SIMILAR_CLASSES, class_similarity
 from condconv_keras.analysis.statistics import BIN_EDGES, ON
 
 _IMAGE_NAME = 18  # characters that have room above an example image
@@ -28,7 +28,7 @@ class Picture:
 
 
 def draw_pictures(layers, class_names, examples, chosen_layers, chosen_classes):
-    """Draws everything that the statistics allow; what compares classes needs two with images.
+    """Draws everything that the statistics allow; without a class that has images some have nothing to show.
 
     Args:
         layers: sequence of `LayerStatistics`, input first.
@@ -53,7 +53,7 @@ def draw_pictures(layers, class_names, examples, chosen_layers, chosen_classes):
     ]
     if (count > 0).any():
         pictures.insert(4, _top_classes(layer, class_names, examples))
-    if (count > 0).sum() > 1:
+    if (count > 0).sum() >= SIMILAR_CLASSES:
         pictures.append(_class_similarity(layers, class_names))
     return pictures
 

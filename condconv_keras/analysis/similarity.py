@@ -2,6 +2,8 @@
 
 import numpy as np
 
+SIMILAR_CLASSES = 3  # The vectors of two, less their mean, are opposite whatever the weights are.
+
 
 def class_similarity(layers):
     """Compares classes by their mean routing weights.

@@ -21,6 +21,7 @@ class LayerStatistics:
     Attributes:
         name: of the layer.
         class_count: int64 [classes], images with the class in them.
+        classed_images: images with at least one class.
         mean, std: float64 [classes, experts], over the images of a class; NaN for a class without images.
         overall_mean, overall_std: float64 [experts], over all images, those without any class too.
         above_half: float64 [experts], the share of all images for which the expert is on (above `ON`), in [0, 1].
@@ -30,6 +31,7 @@ class LayerStatistics:
 
     name: str
     class_count: np.ndarray
+    classed_images: int
     mean: np.ndarray
     std: np.ndarray
     overall_mean: np.ndarray
@@ -72,12 +74,15 @@ class LayerStatistics:
 
     @property
     def chance_specificity(self):
-        """What `class_specificity` would be on average with labels drawn at random: (classes - 1) / (images - 1).
+        """What `class_specificity` would be on average if the images' classes were dealt out anew at random.
 
-        With few images of many classes that is not near 0. Classes without images do not count.
+        With few images of many classes that is not near 0. For C classes with images, M images with a class and N pairs
+        of both it is (C M - N) / (N (M - 1)): the mean of a class of n images varies by (M - n) / (n (M - 1)) of the
+        variance. With one class an image, (C - 1) / (M - 1).
         """
         count, _ = self._seen
-        return float((len(count) - 1) / (count.sum() - 1)) if count.sum() > 1 else 0.0
+        images, pairs = self.classed_images, count.sum()
+        return float((len(count) * images - pairs) / (pairs * (images - 1))) if images > 1 else 0.0
 
     @property
     def dead(self):
@@ -135,6 +140,7 @@ class RoutingStatistics:
         width = sum(self.experts)
         self._by_class = _Moments(len(self.class_names), width)
         self._overall = _Moments(1, width)
+        self._classed_images = 0
         self._above_half = np.zeros(width, np.int64)
         self._histogram = np.zeros((width, BINS), np.int64)
 
@@ -159,6 +165,7 @@ class RoutingStatistics:
         values = np.concatenate([np.asarray(weight, np.float64) for weight in weights], axis=1)
         images, classes = np.nonzero(presence)
         self._by_class.add(values[images], classes)
+        self._classed_images += int(presence.any(axis=1).sum())
         self._overall.add(values, np.zeros(len(values), np.int64))
         self._above_half += (values > ON).sum(axis=0)
         bins = np.clip((values * BINS).astype(np.int64), 0, BINS - 1) + BINS * np.arange(values.shape[1])
@@ -176,6 +183,7 @@ class RoutingStatistics:
             LayerStatistics(
                 name=name,
                 class_count=count,
+                classed_images=self._classed_images,
                 mean=mean[:, start:end],
                 std=std[:, start:end],
                 overall_mean=self._overall.mean[0, start:end],

@@ -5,6 +5,7 @@ import csv
 import numpy as np
 
 from condconv_keras.analysis.selection import TOP
+from condconv_keras.analysis.similarity import class_similarity
 from condconv_keras.analysis.statistics import BIN_EDGES
 
 NPZ = "routing.npz"
@@ -14,7 +15,8 @@ def write_tables(folder, layers, class_names, images):
     """Writes `routing.npz`, `layers.csv`, `routing_by_class.csv` and `top_classes.csv` into a folder.
 
     The arrays of `routing.npz`, none of which needs pickle: `layers` and `class_names` (text), `images` (int64 []),
-    `class_count` (int64 [classes]), `bin_edges` (float64 [bins + 1]); and of each layer `<name>/mean`, `<name>/std`
+    `class_count` (int64 [classes]), `bin_edges` (float64 [bins + 1]), `class_order` (int64 [n]) and `class_similarity`
+    (float64 [n, n]), as `class_similarity` returns them; and of each layer `<name>/mean`, `<name>/std`
     (float64 [classes, experts]), `<name>/overall_mean`, `<name>/overall_std`, `<name>/above_half` (float64 [experts])
     and `<name>/histogram` (int64 [experts, bins]), as in `LayerStatistics`.
 
@@ -51,12 +53,15 @@ def layer_summary(layer):
 
 def _arrays(layers, class_names, images):
     fields = ("mean", "std", "overall_mean", "overall_std", "above_half", "histogram")
+    order, similarity = class_similarity(layers)
     return {
         "layers": np.array([layer.name for layer in layers]),
         "class_names": np.array(class_names),
         "images": np.array(images, np.int64),
         "class_count": layers[0].class_count,
         "bin_edges": BIN_EDGES,
+        "class_order": order,
+        "class_similarity": similarity,
         **{f"{layer.name}/{field}": getattr(layer, field) for layer in layers for field in fields},
     }
 

@@ -40,8 +40,9 @@ def train(config, run, dataset, strategy, build_model, preprocessing_of, command
 
     Returns:
         The results, as written to `results.json`: the metrics of the held-out split, `split`, `seconds` (of training,
-        this process), `epochs`, `parameters`, `command` and `versions`. Of several workers, all return the chief's if
-        they see its run folder, the others else None.
+        this process), `first_step` (that it began with, above 0 if it went on with a run), `epochs`, `parameters`,
+        `command` and `versions`. Of several workers, all return the chief's if they see its run folder, the others else
+        None.
 
     Raises:
         UserError: the data, the batch size or the initial weights do not fit, the loss is not finite, no checkpoint is
@@ -83,6 +84,7 @@ def train(config, run, dataset, strategy, build_model, preprocessing_of, command
                 **dataset.left_out(*dataset.splits),
                 "epochs": recipe.epochs,
                 "seconds": round(seconds, 1),
+                "first_step": step,
                 "parameters": network.count_params(),
                 "command": command,
                 "versions": versions,

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from condconv_keras.analysis import figures
 
@@ -73,6 +74,29 @@ def test_a_gray_image_is_shown_in_gray_from_0_to_255():
     assert (axes.images[0].get_clim(), axes.images[0].get_cmap().name) == ((0, 255), "gray")
 
 
+@pytest.mark.parametrize("draw", ["draw_class_means", "draw_two_classes"])
+def test_names_are_shown_as_they_are(draw):
+    labels = ["_background_", "$5 bill$"]
+    arguments = {
+        "draw_class_means": (["first", "last"], 2 * [np.full((2, 3), 0.5)], labels),
+        "draw_two_classes": ("last", np.full((2, 3), 0.5), np.full((2, 3), 0.1), labels),
+    }[draw]
+    legend = getattr(figures, draw)(*arguments).axes[-1].get_legend()
+    assert _texts(legend.get_texts()) == labels
+    assert not any(text.get_parse_math() for text in legend.get_texts())
+
+
+def test_bars_that_reach_beyond_a_weight_are_shown_whole():
+    means, deviations = np.array([[0.8, 0.1], [0.5, np.nan]]), np.array([[0.4, 0.3], [0.1, np.nan]])
+    low, high = figures.draw_two_classes("last", means, deviations, ["a", "b"]).axes[0].get_ylim()
+    assert low < -0.2 < -0.15 and high > 1.2
+
+
+def test_many_lines_differ_by_colour_or_marker():
+    axes = figures.draw_class_means(["last"], [np.full((25, 3), 0.5)], [f"class {i}" for i in range(25)]).axes[0]
+    assert len({(line.get_color(), line.get_marker()) for line in axes.lines}) == 25
+
+
 def test_class_specificity_by_depth():
     (axes,) = figures.draw_class_specificity(["first", "last"], [0.1, 0.7], 0.05).axes
     values, chance = axes.lines
@@ -96,5 +120,7 @@ def test_class_similarity_names_what_can_be_read():
     np.testing.assert_array_equal(axes.images[0].get_array(), similarity)
     assert axes.images[0].get_clim() == (-1, 1)
     assert _texts(axes.get_yticklabels()) == ["cat", "x" * 27 + "..."]
-    many = figures.draw_class_similarity(["cat"] * 100, np.eye(100)).axes[0]
-    assert not _texts(many.get_yticklabels())
+    many = figures.draw_class_similarity(["cat"] * 1000, np.eye(1000))
+    many.draw_without_rendering()
+    assert not _texts(many.axes[0].get_yticklabels())
+    assert many.axes[0].get_window_extent().height >= 2 * 1000  # pixels

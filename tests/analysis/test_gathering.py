@@ -4,7 +4,7 @@ import pytest
 from condconv_keras.analysis import gathering
 from condconv_keras.data import evaluation_batches, open_dataset, open_detection_dataset
 from condconv_keras.data.preprocessing import Preprocessing
-from condconv_keras.model_card import DETECTION, ModelCard
+from condconv_keras.model_card import CLASSIFICATION, DETECTION, ModelCard
 from tests.data.detection_folders import labels_by_id, write_squares
 
 
@@ -49,6 +49,33 @@ def test_a_split_of_a_classifier(batch_size):
         np.testing.assert_allclose(layer.mean, expected, rtol=1e-6)
     best = np.where(labels == 4, stored[1][:, 1], -1).argmax()
     np.testing.assert_array_equal(examples.thumbnails[4, 1], np.round(images[best].numpy()))
+
+
+@pytest.mark.parametrize("every", [7, 200])
+def test_every_so_many_images_of_a_split(every):
+    dataset = open_dataset("digits")
+    preprocessing = Preprocessing(input_size=(8, 8), channels=1, offset=0.0, scale=1.0)
+    ((images, labels),) = evaluation_batches(dataset, "test", preprocessing, 1000, scaled=False)
+    batches = list(gathering.presence_batches(CLASSIFICATION, dataset, "test", preprocessing, 16, every))
+    np.testing.assert_array_equal(np.concatenate([batch for batch, _ in batches]), images[::every])
+    np.testing.assert_array_equal(
+        np.concatenate([presence for _, presence in batches]), np.eye(10, dtype=bool)[labels[::every]]
+    )
+
+
+def test_every_other_image_of_a_detector(tmp_path):
+    write_squares(tmp_path, train=1, val=5)
+    dataset = open_detection_dataset(tmp_path)
+    preprocessing = Preprocessing(input_size=(96, 96), channels=3, offset=0.0, scale=1.0)
+    every = [
+        [np.concatenate(arrays) for arrays in zip(*batches, strict=True)]
+        for batches in (
+            gathering.presence_batches(DETECTION, dataset, "val", preprocessing, 4, step) for step in (1, 2)
+        )
+    ]
+    for all_of_them, some in zip(*every, strict=True):
+        assert len(all_of_them) == 5
+        np.testing.assert_array_equal(some, all_of_them[::2])
 
 
 def test_a_split_of_a_detector(tmp_path):

@@ -76,6 +76,13 @@ def test_routing_npz_holds_numpys_statistics_without_pickle(folder):
             np.testing.assert_allclose(stored[f"{name}/above_half"], (weight > 0.5).mean(axis=0))
             expected = [np.histogram(column, stored["bin_edges"])[0] for column in weight.T]
             np.testing.assert_array_equal(stored[f"{name}/histogram"], expected)
+        order = stored["class_order"]
+        assert sorted(order) == [0, 1, 2]
+        side_by_side = np.concatenate(weights, axis=1).astype(np.float64)
+        means = np.array([side_by_side[presence[:, i]].mean(axis=0) for i in order])
+        vectors = means - means.mean(axis=0)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        np.testing.assert_allclose(stored["class_similarity"], vectors @ vectors.T, atol=1e-12)
 
 
 def test_the_tables(folder):
@@ -113,8 +120,8 @@ def test_the_summary(folder):
         assert entry["near_0"] == pytest.approx((weight < 0.1).mean())
         for field in ("class_specificity", "mean", "above_half", "near_0", "near_1"):
             assert float(row[field]) == pytest.approx(entry[field], abs=1e-6)
-    pairs = np.concatenate([weights[1][presence[:, i]] for i in range(3)])
-    assert summary["chance_specificity"] == pytest.approx(2 / (len(pairs) - 1))
+    pairs, images = presence.sum(), presence.any(axis=1).sum()
+    assert summary["chance_specificity"] == pytest.approx((3 * images - pairs) / (pairs * (images - 1)))
 
 
 def test_every_figure_is_there_twice_and_in_the_report(folder):

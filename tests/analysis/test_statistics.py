@@ -40,7 +40,8 @@ def _check_specificity(layer, stored, presence):
     )
     np.testing.assert_allclose(layer.class_variance, between, rtol=1e-10)
     assert layer.class_specificity == pytest.approx(between.sum() / pairs.var(axis=0).sum(), rel=1e-10)
-    assert layer.chance_specificity == pytest.approx(2 / (len(pairs) - 1))
+    assert layer.classed_images == (images := presence.any(axis=1).sum())
+    assert layer.chance_specificity == pytest.approx((3 * images - len(pairs)) / (len(pairs) * (images - 1)))
 
 
 def test_a_layer_that_knows_the_class_is_specific_and_one_that_varies_inside_is_not():
@@ -58,6 +59,21 @@ def test_labels_at_random_have_the_chance_specificity():
     rng = np.random.default_rng(0)
     layer = one_layer(rng.random((4000, 4)), rng.integers(0, 1000, 4000), range(1000))
     assert layer.class_specificity == pytest.approx(layer.chance_specificity, rel=0.1)
+    assert layer.chance_specificity == pytest.approx((len(np.unique(layer.class_count.nonzero())) - 1) / 3999)
+
+
+def test_several_classes_at_random_have_the_chance_specificity():
+    """Images of a detector: four of ten classes each, some without any."""
+    rng = np.random.default_rng(0)
+    found, chance = [], []
+    for _ in range(40):
+        presence = np.zeros((320, 10), bool)
+        for row in presence[:300]:
+            row[rng.choice(10, 4, replace=False)] = True
+        (layer,) = gathered([rng.random((320, 4))], presence, 320, [("routing", 4)], range(10)).layers()
+        found.append(layer.class_specificity)
+        chance.append(layer.chance_specificity)
+    assert np.mean(found) == pytest.approx(np.mean(chance), rel=0.1)
 
 
 def test_images_without_classes_count_in_the_overall_statistics_alone():

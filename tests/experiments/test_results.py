@@ -34,7 +34,7 @@ def test_rows(runs, tmp_path):
     assert [(row["width_multiplier"], row["seed"]) for row in rows] == list(TOP_1)
     assert [row["metric"] for row in rows] == list(TOP_1.values())
     assert [row["multiply_adds"] for row in rows] == [4e6, 4e6, 4e6, 1e6]
-    results.write_results(rows, tmp_path / "results.csv")
+    results.write_runs(rows, tmp_path / "results.csv")
     with open(tmp_path / "results.csv") as file:
         written = list(csv.DictReader(file))
     assert [float(row["metric"]) for row in written] == list(TOP_1.values())
@@ -60,6 +60,29 @@ def test_the_figure_has_a_line_of_all_widths(runs, tmp_path):
     assert container.get_label() == "mobilenet_v1"
 
 
-def test_a_metric_that_the_runs_lack(runs, tmp_path):
-    with pytest.raises(UserError, match=r"--metric is one of top_1, seconds for .* received: 'AP'"):
-        results.run_rows(runs, tmp_path, "AP")
+def test_an_interrupted_run_has_no_time(runs, tmp_path):
+    stored = json.loads((tmp_path / runs[1].name / "results.json").read_text())
+    (tmp_path / runs[1].name / "results.json").write_text(json.dumps({**stored, "seconds": 1.0, "first_step": 500}))
+    wide, _ = results.setting_rows(results.run_rows(runs, tmp_path, "top_1"))
+    assert wide["runs"] == 3 and wide["mean"] == pytest.approx(0.8)
+    assert wide["seconds"] == pytest.approx((90 + 80) / 2)
+
+
+def test_metrics_are_known_before_anything_is_trained(runs):
+    results.check_metric(runs, "top_5")
+    with pytest.raises(UserError, match="unknown metric of mobilenet_v1 'AP'"):
+        results.check_metric(runs, "AP")
+    results.check_metric([Run(Setting("ssd300_mobilenet_v1", "", "", ""), "0")], "AP50")
+
+
+def test_a_metric_of_nothing(runs, tmp_path):
+    (tmp_path / runs[0].name / "results.json").write_text(json.dumps({"AP_large": None}))
+    with pytest.raises(UserError, match="has no AP_large"):
+        results.run_rows(runs, tmp_path, "AP_large")
+
+
+def test_tables_without_rows_have_their_columns(tmp_path):
+    results.write_runs([], tmp_path / "results.csv")
+    results.write_summary([], tmp_path / "summary.csv")
+    assert "seed" in (tmp_path / "results.csv").read_text()
+    assert "deviation" in (tmp_path / "summary.csv").read_text()

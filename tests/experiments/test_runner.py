@@ -11,7 +11,7 @@ from experiments import runner
 from experiments.table import Run, Setting
 
 TRAIN = """
-import json, os, pathlib, sys, time
+import json, os, pathlib, shlex, sys, time
 options = dict(argument.removeprefix("--").split("=", 1) for argument in sys.argv[1:])
 folder = pathlib.Path(options["model_dir"])
 folder.mkdir()
@@ -21,7 +21,7 @@ print("epoch", options["seed"], file=sys.stderr)
 if options["seed"] == "1":
     sys.exit("error: no luck")
 cores = sorted(os.sched_getaffinity(0))
-command = " ".join(["python", *sys.argv])
+command = shlex.join(["python", *sys.argv])
 (folder / "results.json").write_text(json.dumps({"cores": cores, "command": command}))
 """
 
