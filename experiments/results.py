@@ -121,7 +121,7 @@ def draw_accuracy(summary, metric):
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 5), layout="constrained")
+    figure = Figure(figsize=(8, 6.5), layout="constrained")
     axes = figure.add_subplot(xlabel="multiply-adds of one image, millions", ylabel=metric, xscale="log")
     axes.grid(alpha=0.3, which="both")
     lines = {}
@@ -138,7 +138,7 @@ def draw_accuracy(summary, metric):
             label=label,
         )
     if lines:
-        axes.legend(fontsize="small")
+        figure.legend(loc="outside lower center", ncols=2, fontsize="small")
     return figure
 
 

@@ -18,9 +18,7 @@ def trained_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "digits"
     commands.run(
         "train.py",
-        "--model=condconv_mobilenet_v1",
-        "--width_multiplier=0.25",
-        "--num_experts=2",
+        *commands.TRAINED_RUN,
         "--epochs=2",
         f"--model_dir={folder}",
     )
@@ -31,7 +29,6 @@ def trained_run(tmp_path_factory):
 def exported(trained_run, tmp_path_factory):
     """The folder of the run's exports."""
     folder = tmp_path_factory.mktemp("exports") / "digits"
-    # Eight-bit activations need a network that has learnt something, which two epochs do not give.
     modes = "--quantization=none,float16,dynamic"
     commands.run("-m", "export", f"--model={trained_run}", f"--output_dir={folder}", modes)
     return folder

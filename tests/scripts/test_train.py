@@ -16,7 +16,7 @@ SMALL = ("--model=condconv_mobilenet_v1", "--width_multiplier=0.25", "--num_expe
 def test_the_run_folder(trained_run):
     config = json.loads((trained_run / "config.json").read_text())
     assert config["model"] == "condconv_mobilenet_v1"
-    assert config["model_arguments"] == {"num_experts": 2, "width_multiplier": 0.25}
+    assert config["model_arguments"] == {"num_experts": 2, "start_block": 13, "width_multiplier": 0.25}
     assert config["recipe"]["epochs"] == 2
     with open(trained_run / "history.csv") as file:
         rows = list(csv.DictReader(file))
@@ -37,7 +37,8 @@ def test_the_run_folder(trained_run):
 def test_a_complete_run_answers_at_once_and_is_not_trained_again(trained_run, tmp_path):
     model = (trained_run / "model.keras").stat().st_mtime_ns
     environment = commands.without_frameworks(tmp_path)
-    finished = commands.run("train.py", *SMALL, "--epochs=2", f"--model_dir={trained_run}", "--json", **environment)
+    command = ("train.py", *commands.TRAINED_RUN, "--epochs=2", f"--model_dir={trained_run}", "--json")
+    finished = commands.run(*command, **environment)
     assert json.loads(finished.stdout) == json.loads((trained_run / "results.json").read_text())
     assert (trained_run / "model.keras").stat().st_mtime_ns == model
 
@@ -46,7 +47,7 @@ def test_another_configuration_does_not_overwrite_a_run(trained_run, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in trained_run.rglob("*")}
     commands.assert_refused(
         "train.py",
-        *SMALL,
+        *commands.TRAINED_RUN,
         "--epochs=3",
         f"--model_dir={trained_run}",
         contains=["another configuration", "epochs"],
