@@ -17,12 +17,13 @@ import sys
 
 from absl import flags
 
+from benchmarks.checks import batch_sizes, check_names
 from benchmarks.peak_memory import peak_megabytes
 from benchmarks.rounds import ratio_of, timed_rounds
 from benchmarks.twins import chosen_twins, plain_name
 from benchmarks.work import WORK, make_call
 from condconv_keras import cli
-from condconv_keras.errors import UserError, unknown_name
+from condconv_keras.errors import UserError
 from condconv_keras.files import whole_file, write_rows
 from condconv_keras.training.config import PRECISIONS
 from models import model_entry
@@ -48,7 +49,7 @@ Row = collections.namedtuple(
 def main(argv):
     if len(argv) > 1:
         raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
-    models, batches, chosen = chosen_twins(FLAGS.models), _checked_batches(), _checked_work()
+    models, batches, chosen = chosen_twins(FLAGS.models), batch_sizes(FLAGS.batch), _checked_work()
     if FLAGS.figure and pathlib.Path(FLAGS.figure).suffix not in (".png", ".svg"):
         raise UserError(f"--figure expects a .png or .svg file, received: {FLAGS.figure}")
     import keras
@@ -72,18 +73,10 @@ def main(argv):
             draw(rows).savefig(path, format=pathlib.Path(FLAGS.figure).suffix[1:])
 
 
-def _checked_batches():
-    if not FLAGS.batch or not all(batch.isdigit() and int(batch) for batch in FLAGS.batch):
-        raise UserError(f"--batch expects batch sizes, received: {','.join(FLAGS.batch)}")
-    return [int(batch) for batch in FLAGS.batch]
-
-
 def _checked_work():
     if not FLAGS.work:
         raise UserError(f"--work expects some of {', '.join(WORK)}, received none")
-    for work in FLAGS.work:
-        if work not in WORK:
-            raise unknown_name("work", work, WORK)
+    check_names("work", FLAGS.work, WORK)
     if "saved_model" in FLAGS.work:
         import keras
 

@@ -20,11 +20,12 @@ import sys
 
 from absl import flags
 
+from benchmarks.checks import batch_sizes, check_names
 from benchmarks.layers import LAYERS, compiled
 from benchmarks.rounds import ratio_of, timed_rounds
 from benchmarks.work import CLASSES, make_call
 from condconv_keras import cli
-from condconv_keras.errors import UserError, unknown_name
+from condconv_keras.errors import UserError
 from condconv_keras.files import write_rows
 
 FLAGS = flags.FLAGS
@@ -41,7 +42,9 @@ Row = collections.namedtuple("Row", "name work batch ours_ms timm_ms timm_format
 def main(argv):
     if len(argv) > 1:
         raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
-    _check_flags()
+    check_names("compare", FLAGS.compare, _COMPARE)
+    check_names("work", FLAGS.work, _WORK)
+    batches = batch_sizes(FLAGS.batch)
     try:
         import timm  # noqa: F401
     except ImportError as error:
@@ -49,25 +52,16 @@ def main(argv):
     # TensorFlow warns that functions are traced anew, which is on purpose.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     rows = []
-    for name, work, batch, calls, seconds in _comparisons():
+    for name, work, batch, calls, seconds in _comparisons(batches):
         rows.append(_row(name, work, batch, timed_rounds(calls, FLAGS.rounds, seconds)))
         print(_line(rows[-1]), file=sys.__stdout__, flush=True)
         if FLAGS.csv:
             write_rows(FLAGS.csv, Row._fields, [row._asdict() for row in rows])
 
 
-def _check_flags():
-    for flag, known in (("compare", _COMPARE), ("work", _WORK)):
-        for value in FLAGS[flag].value:
-            if value not in known:
-                raise unknown_name(flag, value, known)
-    if not FLAGS.batch or not all(batch.isdigit() and int(batch) for batch in FLAGS.batch):
-        raise UserError(f"--batch expects batch sizes, received: {','.join(FLAGS.batch)}")
-
-
-def _comparisons():
+def _comparisons(batches):
     """Yields name, work, batch size, the calls by name, and the seconds of a round."""
-    for batch in map(int, FLAGS.batch):
+    for batch in batches:
         if "models" in FLAGS.compare:
             for ours, theirs in MODELS:
                 for work in FLAGS.work:
