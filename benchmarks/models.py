@@ -3,7 +3,7 @@
     [KERAS_BACKEND=jax] python -m benchmarks.models [--models=condconv_mobilenet_v1] [--batch=1,32] \\
       [--work=inference,saved_model,training] [--memory] [--csv=FILE] [--figure=FILE]
 
-Prints ratios: the time of the twin divided by that of the plain network, median of interleaved rounds of one run,
+Prints ratios: the median time of the twin divided by that of the plain network, from interleaved rounds of one run,
 beside the ratio of their multiply-adds. `benchmarks/work.py` says what is timed; images lie in the memory of the device
 already. Weights are random: the time does not depend on them. `--memory` adds the peak memory of each, of a process of
 its own. `--figure` draws the ratio of times against the ratio of multiply-adds.

@@ -3,7 +3,7 @@
     python -m pip install -r requirements-peers.txt
     python -m benchmarks.peers [--compare=models,layers] [--batch=1,16] [--work=inference,training] [--csv=FILE]
 
-Prints ratios: our time divided by that of timm's, median of interleaved rounds of one run in one process; below 1 ours
+Prints ratios: our median time divided by timm's, of interleaved rounds of one run in one process; below 1 ours
 is faster. Both get all cores, float32 and random weights, on which the time does not depend. timm's is timed in both
 memory formats, contiguous (its default) and channels last, and compared in the faster one.
 

@@ -33,16 +33,16 @@ def timed_rounds(calls, rounds, seconds, wait=lambda result: None):
 
 
 def ratio_of(base, other):
-    """Returns the median and the quartiles of the ratios of two calls, `other` to `base`, within a round.
+    """Returns the ratio of two calls' medians, `other` to `base`, and the quartiles of the ratios within a round.
 
     Args:
         base, other: lists of seconds of the same rounds, at least two.
 
     Returns:
-        `(median, low, high)`.
+        `(ratio, low, high)`.
     """
-    low, median, high = statistics.quantiles([b / a for a, b in zip(base, other, strict=True)], n=4)
-    return median, low, high
+    low, _, high = statistics.quantiles([b / a for a, b in zip(base, other, strict=True)], n=4)
+    return statistics.median(other) / statistics.median(base), low, high
 
 
 def _seconds(call, repeats, wait):

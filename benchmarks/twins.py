@@ -32,8 +32,8 @@ class Row:
         threads: number of threads.
         plain_bytes, condconv_bytes: sizes of the files.
         plain_median, plain_min, condconv_median, condconv_min: of the rounds.
-        ratio: CondConv to plain within a round, the median.
-        ratio_low, ratio_high: its quartiles.
+        ratio: of the medians, CondConv to plain.
+        ratio_low, ratio_high: quartiles of the ratio within a round.
     """
 
     model: str
