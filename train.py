@@ -14,7 +14,7 @@ import sys
 
 from absl import flags
 
-from condconv_keras import allocator, cli
+from condconv_keras import cli
 from condconv_keras.data import InputShard
 from condconv_keras.data.dataset import is_folder
 from condconv_keras.data.service import check_service
@@ -198,7 +198,6 @@ def _open_dataset(config, given):
 
 def _open_dataset_and_devices(config, given):
     """Opens the data set and makes the distribution strategy."""
-    allocator.tune()
     if is_folder(config.dataset, config.data_dir) and config.execution.strategy != "none":
         # Opening a folder decodes its images; devices can only be set up before TensorFlow computes anything.
         strategy = make_strategy(config.execution)

@@ -10,6 +10,7 @@ import textwrap
 
 from absl import app, flags, logging
 
+from condconv_keras import allocator
 from condconv_keras.errors import UserError, one_line
 
 _ABSL_HELP = ("helpfull", "helpxml")
@@ -102,6 +103,7 @@ def _code_of(main, argv, backends):
         if backend not in backends:
             raise UserError(f"this script runs on {' and '.join(backends)}; received: KERAS_BACKEND={backend}")
         signal.signal(signal.SIGTERM, _terminate)
+        allocator.tune()
         with contextlib.redirect_stdout(sys.stderr):
             result = main(argv)
     except UserError as error:

@@ -15,7 +15,9 @@ def detections(model, card, images):
     Returns:
         Dict of tensors, as `detect` returns it.
     """
-    outputs = model(card.preprocessing.scale_images(images), training=False)
+    from condconv_keras.fused_batch_norm import infer
+
+    outputs = infer(model, card.preprocessing.scale_images(images))
     return detect(outputs, ssd_anchors(card.preprocessing.input_size))
 
 

@@ -82,9 +82,9 @@ def _mixture_is_cheaper(spec, num_experts, batch, pixels):
     if pixels is None:
         return False
     if batch != 1:
-        return num_experts * pixels <= 64
+        return num_experts * pixels <= 32
     # One kernel is soon written; where it is small, the fewer operations win.
-    return spec.geometry.taps == 1 and num_experts * pixels <= (64 if spec.channels * spec.filters <= 2**15 else 8)
+    return spec.geometry.taps == 1 and num_experts * pixels <= (200 if spec.channels * spec.filters <= 2**15 else 8)
 
 
 def _select_kxk(spec, batch, pixels, training):
@@ -111,7 +111,7 @@ def _select_depthwise(spec, batch, pixels, training):
     if keras.backend.backend() == "tensorflow" and not _on_gpu():
         # Where one example is work enough, its loop is cheaper than moving the batch into the channels and back; and
         # for the gradient where `grouped_conv` would go through the phases of a stride.
-        large = pixels is not None and spec.geometry.taps * pixels > 1000
+        large = pixels is not None and spec.geometry.taps * pixels > 2500
         if (training and max(kernel_size) > 3 and strides != (1, 1)) or (large and not training):
             return "mapped_conv"
     return "grouped_conv"

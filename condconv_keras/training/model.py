@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
+from condconv_keras.fused_batch_norm import fused_batch_norms
 from condconv_keras.training.averaging import MovingAverage
 from condconv_keras.training.distribution import is_multi_worker
-from condconv_keras.training.fused_batch_norm import fused_batch_norms
 from condconv_keras.training.initial_weights import CLASSIFIER
 
 STOP = "stop"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from condconv_keras.training.fused_batch_norm import fused_batch_norms
+from condconv_keras.fused_batch_norm import fused_batch_norms, infer
 
 SHAPE = (4, 3, 5, 6)  # few pixels: the variance of n pixels and of n - 1 differ
 
@@ -84,14 +84,32 @@ def test_what_cannot_be_fused_stays(options, shape):
     assert "FusedBatchNormV3" not in operations
 
 
-def test_inference_and_frozen_layers_keep_their_statistics():
+@pytest.mark.parametrize(
+    ("policy", "tolerance"), [("float32", 2e-6), ("mixed_bfloat16", 0.02), ("mixed_float16", 0.003)]
+)
+@pytest.mark.parametrize("shape", [SHAPE, (0, *SHAPE[1:])])
+def test_inference_is_that_of_keras(policy, tolerance, shape):
+    network = _network(policy)
+    images = tf.cast(np.random.default_rng(0).normal(size=shape), network.inputs[0].dtype)
+    expected, before = network(images, training=False), network.get_weights()
+    function = tf.function(lambda x: infer(network, x)).get_concrete_function(images)
+    assert "FusedBatchNormV3" in {operation.type for operation in function.graph.get_operations()}
+    received = function(images)
+    assert received.dtype == expected.dtype
+    np.testing.assert_allclose(
+        tf.cast(received, tf.float32), tf.cast(expected, tf.float32), atol=tolerance * np.abs(expected).max(initial=1.0)
+    )
+    for one, other in zip(network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_frozen_layers_keep_their_statistics():
     network = _network()
     images = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
     expected, before = network(images), network.get_weights()
+    network.layers[1].trainable = False
     with fused_batch_norms(network):
-        np.testing.assert_array_equal(network(images, training=False), expected)
-        network.layers[1].trainable = False
-        np.testing.assert_allclose(network(images, training=True), expected, atol=1e-6)
+        np.testing.assert_allclose(network(images, training=True), expected, atol=1e-5)
     for one, other in zip(network.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -1,8 +1,8 @@
-"""Batch normalisation of a training step in one operation, with the numbers of Keras's layer.
+"""Batch normalisation in one operation, with the numbers of Keras's layer.
 
 On TensorFlow, Keras 3 computes the statistics, the scaling and the shift as operations of their own, each of which
 reads and writes the whole feature map. TensorFlow's FusedBatchNormV3, with its own gradient, passes over it a few times
-in all.
+in all; in inference TensorFlow makes it part of the convolution before it.
 """
 
 import contextlib
@@ -19,10 +19,10 @@ _SMALLEST_EPSILON = 1.001e-5
 
 @contextlib.contextmanager
 def fused_batch_norms(network):
-    """While open, the batch normalisations of a network that can be fused are, where they are called in training.
+    """While open, the batch normalisations of a network that can be fused are.
 
-    Those are the trainable ones of images with the channels last, with scale and shift, over one device. Statistics are
-    kept in float32; what is normalised keeps the input's precision.
+    Those are the ones of images with the channels last, with scale and shift, over one device. Statistics are kept in
+    float32; what is normalised keeps the input's precision.
 
     Args:
         network: built Keras model.
@@ -46,31 +46,48 @@ def _can_be_fused(layer):
     )
 
 
+def infer(network, images):
+    """Returns the outputs of a network in inference, its batch normalisations fused.
+
+    Args:
+        network: built Keras model.
+        images: what it takes.
+    """
+    with fused_batch_norms(network):
+        return network(images, training=False)
+
+
 def _fused(layer, call):
     @functools.wraps(call)
     def fused(inputs, training=None, mask=None):
-        if not (training and layer.trainable) or mask is not None:
+        if mask is not None:
             return call(inputs, training=training, mask=mask)
-        return _normalise(layer, inputs)
+        if training and layer.trainable:
+            return _by_statistics_of_the_batch(layer, inputs)
+        return _by_moving_statistics(layer, inputs)
 
     return fused
 
 
-def _normalise(layer, inputs):
-    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=inputs,
-        scale=layer.gamma.value,
-        offset=layer.beta.value,
-        mean=tf.zeros([0]),
-        variance=tf.zeros([0]),
-        epsilon=layer.epsilon,
-        is_training=True,
-    )
+def _by_moving_statistics(layer, inputs):
+    statistics = {"mean": layer.moving_mean.value, "variance": layer.moving_variance.value}
+    return _fused_batch_norm(layer, inputs, is_training=False, **statistics)[0]
+
+
+def _by_statistics_of_the_batch(layer, inputs):
+    nothing = tf.zeros([0])
+    outputs, mean, variance, *_ = _fused_batch_norm(layer, inputs, is_training=True, mean=nothing, variance=nothing)
     # The operation divides by one less than the number of pixels, Keras keeps the variance of the batch itself.
     pixels = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), variance.dtype)
     _follow(layer.moving_mean, mean, layer.momentum)
     _follow(layer.moving_variance, variance * (pixels - 1) / pixels, layer.momentum)
     return outputs
+
+
+def _fused_batch_norm(layer, inputs, **options):
+    return tf.raw_ops.FusedBatchNormV3(
+        x=inputs, scale=layer.gamma.value, offset=layer.beta.value, epsilon=layer.epsilon, **options
+    )
 
 
 def _follow(moving, value, momentum):
