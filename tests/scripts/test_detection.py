@@ -34,6 +34,7 @@ def run(squares, tmp_path_factory):
         "--batch_size=16",
         "--optimizer=adamw",
         "--learning_rate=0.003",
+        "--clip_norm=1",
         f"--model_dir={folder}",
     )
     return folder
@@ -56,9 +57,8 @@ def test_the_run_folder(run, results):
     stored = json.loads((run / "results.json").read_text())
     assert stored["examples"] == results["examples"] == 10
     assert stored["AP"] == pytest.approx(results["AP"], abs=1e-6)
-    # Ten images not seen in training tell little of a network that has seen 64, those 64 that it learns: 0.6, and 0.06
-    # to 0.24 of the ten; of the untrained network both are below 0.001.
-    assert results["AP50"] > 0.02
+    # Of the untrained network both are below 0.001. Ten images tell little, the 64 it has seen that it learns.
+    assert results["AP50"] > 0.1
     seen = json.loads(commands.run("eval.py", f"--model={run}", "--split=train", "--json").stdout)
     assert seen["examples"] == 64 and seen["AP50"] > 0.3
     assert (run / "curves.png").is_file()
