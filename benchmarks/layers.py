@@ -3,22 +3,24 @@
     [KERAS_BACKEND=jax] python -m benchmarks.layers [--only=1x1] [--batch=1,32] [--precision=...] [--csv=FILE]
 
 Prints ratios: the median time of a form divided by that of the plain layer, forward and forward + backward (gradients
-of input, routing weights and all variables), from interleaved rounds of one run. `*` marks the form that
-`implementation="auto"` selects, once for inference and once for training; "selected/fastest" is its distance from the
-fastest form.
+of input, routing weights and all variables), from interleaved rounds of one run. On TensorFlow a call applies the layer
+several times, as in a network (`benchmarks/applications.py`). `*` marks the form that `implementation="auto"`
+selects, once for inference and once for training; "selected/fastest" is its distance from the fastest form.
 """
 
 import collections
-import csv
 import logging
 import statistics
 import sys
 
 from absl import flags
 
+from benchmarks.applications import make_inputs, tensorflow_call
+from benchmarks.checks import batch_sizes
 from benchmarks.rounds import timed_rounds
 from condconv_keras import cli
 from condconv_keras.errors import UserError
+from condconv_keras.files import write_rows
 from condconv_keras.training.config import PRECISIONS
 
 FLAGS = flags.FLAGS
@@ -51,14 +53,20 @@ Row = collections.namedtuple(
 )
 
 
-def build(layer, batch):
-    """Returns the plain layer, the CondConv layer by form, and what `auto` selects for inference and training."""
+def build(layer, batch, implementations=None):
+    """Returns the plain layer, the CondConv layer by form, and what `auto` selects for inference and training.
+
+    Args:
+        layer: one of `LAYERS`.
+        batch: examples.
+        implementations: the forms; default: those that the layer supports.
+    """
     import keras
 
     from condconv_keras import CondConv2D, DepthwiseCondConv2D
     from condconv_keras.layers import selection
 
-    _, kind, size, channels, filters, kernel, stride, experts = layer
+    _, kind, size, _, filters, kernel, stride, experts = layer
     common = {"strides": stride, "padding": "same", "use_bias": False}
     depthwise = kind == "depthwise"
     if not depthwise:
@@ -67,41 +75,35 @@ def build(layer, batch):
     else:
         plain = keras.layers.DepthwiseConv2D(kernel, **common)
         make = lambda name: DepthwiseCondConv2D(kernel, experts, implementation=name, **common)  # noqa: E731
-    forms = {name: make(name) for name in selection.supported_forms(depthwise, 1, (stride, stride))}
-    shape = (batch, size, size, channels)
-    plain.build(shape)
+    implementations = implementations or selection.supported_forms(depthwise, 1, (stride, stride))
+    forms = {name: make(name) for name in implementations}
+    images, routing = input_shapes(layer, batch)
+    plain.build(images)
     for form in forms.values():
-        form.build(shape, (batch, experts))
-    spec = forms["mixture"].spec
+        form.build(images, routing)
+    spec = next(iter(forms.values())).spec
     pixels = spec.geometry.output_pixels(size, size)
     selected = [selection.select_form(spec, experts, batch, pixels, training) for training in (False, True)]
     return plain, forms, selected
 
 
+def input_shapes(layer, batch):
+    """Returns the shapes of a layer's images and routing weights."""
+    _, _, size, channels, _, _, _, experts = layer
+    return (batch, size, size, channels), (batch, experts)
+
+
 def compiled(layer, inputs):
-    """Returns the forward and the forward + backward call of a layer on fixed inputs."""
+    """Returns the forward and the forward + backward call of a layer on inputs as of `make_inputs`."""
     import keras
 
-    make = {"tensorflow": _tensorflow_calls, "jax": _jax_calls}[keras.backend.backend()]
-    return make(layer, inputs)
-
-
-def _tensorflow_calls(layer, inputs):
-    import tensorflow as tf
-
-    forward = tf.function(lambda *args: layer(*args))
-
-    @tf.function
-    def backward(*args):
-        with tf.GradientTape() as tape:
-            tape.watch(args)
-            outputs = layer(*args)
-        return tape.gradient(outputs, [*args, *layer.trainable_variables])
-
-    return lambda: forward(*inputs), lambda: backward(*inputs)
+    if keras.backend.backend() == "jax":
+        return _jax_calls(layer, inputs)
+    return [tensorflow_call(layer, inputs, training) for training in (False, True)]
 
 
 def _jax_calls(layer, inputs):
+    """Of one application: JAX starts a call at once."""
     import jax
 
     weights = [variable.value for variable in layer.trainable_variables]
@@ -111,6 +113,7 @@ def _jax_calls(layer, inputs):
 
     forward = jax.jit(outputs)
     backward = jax.jit(jax.grad(lambda *args: outputs(*args).sum(), argnums=(0, 1)))
+    inputs = [jax.numpy.asarray(each) for each in inputs[0]]
     return lambda: forward(weights, inputs), lambda: backward(weights, inputs)
 
 
@@ -134,16 +137,17 @@ def _wait(result):
 
 def measure(layer, batch, rounds):
     """Returns a `Row` for each form: its times are ratios to the plain layer's."""
-    import keras
-    import numpy as np
-
     plain, forms, selected = build(layer, batch)
     if batch > 1:
         del forms["single_conv"]
-    rng = np.random.default_rng(0)
-    x = keras.ops.convert_to_tensor(rng.standard_normal((batch, layer[2], layer[2], layer[3])), plain.compute_dtype)
-    routing = keras.ops.convert_to_tensor(rng.uniform(size=(batch, layer[7])), "float32")
-    calls = {"plain": compiled(plain, (x,)), **{name: compiled(form, (x, routing)) for name, form in forms.items()}}
+    import keras
+
+    precise = make_inputs(input_shapes(layer, batch))
+    inputs = [(keras.ops.convert_to_tensor(images, plain.compute_dtype), routing) for images, routing in precise]
+    calls = {
+        "plain": compiled(plain, [images[:1] for images in inputs]),
+        **{name: compiled(form, inputs) for name, form in forms.items()},
+    }
     forward, backward = (_medians({name: pair[way] for name, pair in calls.items()}, rounds) for way in (0, 1))
     return [
         Row(
@@ -171,8 +175,9 @@ def describe(rows):
 
 def main(_):
     layers = [layer for layer in LAYERS if FLAGS.only in layer[0]]
-    if not layers or not all(batch.isdigit() and int(batch) for batch in FLAGS.batch):
-        raise UserError(f"expected a part of a layer's name and batch sizes, received: {FLAGS.only}, {FLAGS.batch}")
+    if not layers:
+        raise UserError(f"--only expects a part of a layer's name, received: {FLAGS.only}")
+    batches = batch_sizes(FLAGS.batch)
     import keras
 
     keras.config.set_dtype_policy(FLAGS.precision)
@@ -180,15 +185,12 @@ def main(_):
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     rows = []
     for layer in layers:
-        for batch in map(int, FLAGS.batch):
+        for batch in batches:
             measured = measure(layer, batch, FLAGS.rounds)
             rows += measured
             print(describe(measured), file=sys.__stdout__, flush=True)
     if FLAGS.csv:
-        with open(FLAGS.csv, "w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(Row._fields)
-            writer.writerows(rows)
+        write_rows(FLAGS.csv, Row._fields, [row._asdict() for row in rows])
 
 
 if __name__ == "__main__":

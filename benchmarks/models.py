@@ -10,6 +10,7 @@ its own. `--figure` draws the ratio of times against the ratio of multiply-adds.
 """
 
 import collections
+import gc
 import logging
 import pathlib
 import statistics
@@ -65,7 +66,10 @@ def main(argv):
                 times = _times(pair, work, batch)
                 rows.append(_row(name, work, batch, madds_ratio, *times, *_peaks(name, work, batch)))
                 print(_line(rows[-1]), file=sys.__stdout__, flush=True)
+        # What the next ones need may not be there beside this one: networks and their graphs refer to each other.
+        del pair
         keras.backend.clear_session()
+        gc.collect()
         if FLAGS.csv:
             write_rows(FLAGS.csv, Row._fields, [row._asdict() for row in rows])
     if FLAGS.figure:

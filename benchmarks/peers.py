@@ -11,20 +11,20 @@ Models: EfficientNet-B0 and the paper's CondConv-EfficientNet-B0 with 8 experts,
 `benchmarks.models`; timm's inference runs in `torch.inference_mode`, its training step is the usual loop: forward,
 cross entropy, gradients, momentum SGD. Layers: `CondConv2D` and `DepthwiseCondConv2D` against `timm.layers.CondConv2d`
 on the shapes of `benchmarks.layers`; inference, and gradients of all inputs and weights. A layer is one of many in a
-network, so a call applies it 8 times, one after the other, to inputs of their own; the time of a call, which TensorFlow
-takes longer to start than PyTorch, is divided by 8.
+network, so a call applies it 8 times, one after the other, to inputs of their own, and its time is divided by 8. Beside
+them stands the plain Keras layer of the shape: what a single convolution takes in TensorFlow, without any mixing.
 """
 
 import collections
-import functools
 import logging
 import statistics
 import sys
 
 from absl import flags
 
+from benchmarks.applications import APPLICATIONS, make_inputs, tensorflow_call
 from benchmarks.checks import batch_sizes, check_names
-from benchmarks.layers import LAYERS
+from benchmarks.layers import LAYERS, build, input_shapes
 from benchmarks.rounds import ratio_of, timed_rounds
 from benchmarks.work import CLASSES, make_call
 from condconv_keras import cli
@@ -38,9 +38,8 @@ MODELS = (("efficientnet_b0", "tf_efficientnet_b0"), ("condconv_efficientnet_b0"
 _COMPARE = ("models", "layers")
 _WORK = ("inference", "training")
 _CHANNELS_LAST = "channels last"
-_APPLICATIONS = 8  # of a layer in a call
 
-Row = collections.namedtuple("Row", "name work batch ours_ms timm_ms timm_format ratio ratio_low ratio_high")
+Row = collections.namedtuple("Row", "name work batch ours_ms timm_ms timm_format ratio ratio_low ratio_high plain_ms")
 
 
 def main(argv):
@@ -73,7 +72,7 @@ def _comparisons(batches):
         if "layers" in FLAGS.compare:
             for layer in LAYERS:
                 for work in FLAGS.work:
-                    yield layer[0], work, batch, _layer_calls(layer, batch, work), 0.05, _APPLICATIONS
+                    yield layer[0], work, batch, _layer_calls(layer, batch, work), 0.05, APPLICATIONS
 
 
 def _model_calls(ours, theirs, batch, work):
@@ -109,63 +108,13 @@ def _timm_model_call(name, batch, work, memory_format):
 
 
 def _layer_calls(layer, batch, work):
-    import numpy as np
-
-    _, _, size, channels, *_, experts = layer
-    rng = np.random.default_rng(0)
-    inputs = [
-        (
-            rng.standard_normal((batch, size, size, channels)).astype(np.float32),
-            rng.uniform(size=(batch, experts)).astype(np.float32),
-        )
-        for _ in range(_APPLICATIONS)
-    ]
+    plain, forms, _ = build(layer, batch, ("auto",))
+    inputs = make_inputs(input_shapes(layer, batch))
     return {
-        "ours": _keras_layer_call(layer, inputs, work),
+        "ours": tensorflow_call(forms["auto"], inputs, work == "training"),
+        "plain": tensorflow_call(plain, [images[:1] for images in inputs], work == "training"),
         **{name: _timm_layer_call(layer, inputs, work, name) for name in ("contiguous", _CHANNELS_LAST)},
     }
-
-
-def _keras_layer_call(layer, inputs, work):
-    import tensorflow as tf
-
-    ours = _our_layer(layer, *inputs[0])
-    apply = {"inference": lambda *each: [ours(*each)], "training": functools.partial(_layer_gradients, ours)}[work]
-
-    @tf.function
-    def call(inputs):
-        results = [[]]
-        for each in inputs:
-            # One after the other: TensorFlow would work at all of them at once.
-            with tf.control_dependencies(results[-1]):
-                results.append(apply(*each))
-        # All of them: it leaves out what nobody asks for.
-        return results[1:]
-
-    inputs = [(tf.constant(images), tf.constant(routing)) for images, routing in inputs]
-    return lambda: call(inputs)
-
-
-def _our_layer(layer, images, routing):
-    from condconv_keras import CondConv2D, DepthwiseCondConv2D
-
-    _, kind, _, _, filters, kernel, stride, experts = layer
-    options = {"strides": stride, "padding": "same", "use_bias": False}
-    if kind == "depthwise":
-        ours = DepthwiseCondConv2D(kernel, experts, **options)
-    else:
-        ours = CondConv2D(filters, kernel, experts, **options)
-    ours.build(images.shape, routing.shape)
-    return ours
-
-
-def _layer_gradients(layer, images, routing):
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        tape.watch((images, routing))
-        outputs = layer(images, routing)
-    return tape.gradient(outputs, [images, routing, *layer.trainable_variables])
 
 
 def _timm_layer_call(layer, inputs, work, memory_format):
@@ -211,14 +160,17 @@ def _row(name, work, batch, seconds, applications):
     medians = {key: statistics.median(values) for key, values in seconds.items()}
     faster = min(("contiguous", _CHANNELS_LAST), key=medians.get)
     ratios = (round(ratio, 3) for ratio in ratio_of(seconds[faster], seconds["ours"]))
-    milliseconds = (round(1e3 * medians[key] / applications, 4) for key in ("ours", faster))
-    return Row(name, work, batch, *milliseconds, faster, *ratios)
+    milliseconds = {key: round(1e3 * median / applications, 4) for key, median in medians.items()}
+    return Row(
+        name, work, batch, milliseconds["ours"], milliseconds[faster], faster, *ratios, milliseconds.get("plain")
+    )
 
 
 def _line(row):
+    plain = f"  plain layer {row.plain_ms:.3f} ms" if row.plain_ms else ""
     return (
         f"{row.name:28} {row.work:9} b{row.batch:<4} ours {row.ours_ms:9.3f} ms  timm {row.timm_ms:9.3f} ms "
-        f"({row.timm_format})  ratio {row.ratio:.2f} ({row.ratio_low:.2f}-{row.ratio_high:.2f})"
+        f"({row.timm_format})  ratio {row.ratio:.2f} ({row.ratio_low:.2f}-{row.ratio_high:.2f}){plain}"
     )
 
 

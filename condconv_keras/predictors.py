@@ -177,9 +177,7 @@ def probabilities(model, card, images):
     """Computes a Keras classifier on images in 0..255: scaling, network, and the softmax if the network has none."""
     import keras
 
-    from condconv_keras.fused_batch_norm import infer
-
-    outputs = infer(model, card.preprocessing.scale_images(images))
+    outputs = model(card.preprocessing.scale_images(images), training=False)
     if getattr(model.layers[-1], "activation", None) is keras.activations.softmax:
         return outputs
     return keras.ops.softmax(keras.ops.cast(outputs, "float32"))

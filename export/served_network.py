@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
-from condconv_keras.fused_batch_norm import infer
 from condconv_keras.model_card import CLASSIFICATION, DETECTION
 from condconv_keras.predictors import probabilities
 from condconv_keras.wrapped_call import wrapped_call
@@ -53,7 +52,7 @@ def _classes(model, card, images):
 
 
 def _raw_outputs(model, card, images):
-    return {"raw_outputs": infer(model, card.preprocessing.scale_images(images))}
+    return {"raw_outputs": model(card.preprocessing.scale_images(images), training=False)}
 
 
 _ANSWERS = {CLASSIFICATION: _classes, DETECTION: _raw_outputs}

@@ -29,8 +29,6 @@ class RoutingModel:
     def __init__(self, model, preprocessing):
         import tensorflow as tf
 
-        from condconv_keras.fused_batch_norm import infer
-
         routers = _named_routers(model)
         if not routers:
             raise UserError(f"expected a model with CondConv layers, {model.name!r} is a plain one: it routes nothing")
@@ -38,7 +36,7 @@ class RoutingModel:
 
         def compute(images):
             with _recorded(routers) as calls:
-                infer(model, preprocessing.scale_images(images))
+                model(preprocessing.scale_images(images), training=False)
             layers[:] = [(name, int(weights.shape[-1])) for name, weights in calls]
             return [weights for _, weights in calls]
 

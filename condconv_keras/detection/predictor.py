@@ -15,9 +15,7 @@ def detections(model, card, images):
     Returns:
         Dict of tensors, as `detect` returns it.
     """
-    from condconv_keras.fused_batch_norm import infer
-
-    outputs = infer(model, card.preprocessing.scale_images(images))
+    outputs = model(card.preprocessing.scale_images(images), training=False)
     return detect(outputs, ssd_anchors(card.preprocessing.input_size))
 
 

@@ -3,7 +3,6 @@
 import keras
 import tensorflow as tf
 
-from condconv_keras.fused_batch_norm import fused_batch_norms
 from condconv_keras.training.averaging import MovingAverage
 from condconv_keras.training.distribution import is_multi_worker
 from condconv_keras.training.initial_weights import CLASSIFIER
@@ -77,8 +76,7 @@ class TrainingModel(keras.Model):
         images, targets = data
         replicas = self.distribute_strategy.num_replicas_in_sync
         with tf.GradientTape() as tape:
-            with fused_batch_norms(self.network):
-                outputs = self(images, training=True)
+            outputs = self(images, training=True)
             losses, means = self.objective(targets, outputs)
             loss = tf.reduce_mean(losses)
             loss += tf.add_n([tf.cast(term, loss.dtype) for term in self.losses]) if self.losses else 0.0

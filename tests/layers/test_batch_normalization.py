@@ -3,25 +3,27 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from condconv_keras.fused_batch_norm import fused_batch_norms, infer
+from condconv_keras import BatchNormalization
 
+tf = pytest.importorskip("tensorflow")  # other backends compute Keras's layer
+
+KERAS_OWN = keras.layers.BatchNormalization
 SHAPE = (4, 3, 5, 6)  # few pixels: the variance of n pixels and of n - 1 differ
 
 
-def _network(policy="float32", shape=SHAPE, **options):
+def _network(kind=BatchNormalization, policy="float32", shape=SHAPE, **options):
     keras.utils.set_random_seed(1)
     initializers = {
         f"{name}_initializer": keras.initializers.RandomUniform(0.5, 2.0)
         for name in ("beta", "gamma", "moving_mean", "moving_variance")
     }
     inputs = keras.Input(shape[1:], dtype=keras.DTypePolicy(policy).compute_dtype)
-    outputs = keras.layers.BatchNormalization(momentum=0.7, dtype=policy, **initializers, **options)(inputs)
+    outputs = kind(momentum=0.7, dtype=policy, **initializers, **options)(inputs)
     return keras.Model(inputs, outputs)
 
 
-def _step(network, fused, shape=SHAPE):
+def _step(network, shape=SHAPE):
     """One step in training; returns the outputs, all gradients and the statistics, and the operations by type."""
     rng = np.random.default_rng(2)
     images = tf.constant(rng.normal(3, 2, shape), network.inputs[0].dtype)
@@ -31,11 +33,7 @@ def _step(network, fused, shape=SHAPE):
     def step(images):
         with tf.GradientTape() as tape:
             tape.watch(images)
-            if fused:
-                with fused_batch_norms(network):
-                    outputs = network(images, training=True)
-            else:
-                outputs = network(images, training=True)
+            outputs = network(images, training=True)
             loss = tf.reduce_sum(tf.cast(outputs, tf.float32) * direction)
         return outputs, tape.gradient(loss, [images, *network.trainable_variables])
 
@@ -52,9 +50,8 @@ def _step(network, fused, shape=SHAPE):
     ("policy", "tolerance"), [("float32", 2e-6), ("mixed_bfloat16", 0.02), ("mixed_float16", 0.003)]
 )
 def test_the_numbers_are_those_of_keras(policy, tolerance):
-    network = _network(policy)
-    expected, unfused = _step(network, False)
-    received, fused = _step(network, True)
+    expected, unfused = _step(_network(KERAS_OWN, policy))
+    received, fused = _step(_network(policy=policy))
     assert "FusedBatchNormV3" in fused and "FusedBatchNormV3" not in unfused
     for one, other in zip(received, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=tolerance * np.abs(other).max())
@@ -62,8 +59,8 @@ def test_the_numbers_are_those_of_keras(policy, tolerance):
 
 def test_one_pixel_has_no_variance():
     shape = (1, 1, 1, 6)
-    network = _network(shape=shape)
-    for one, other in zip(_step(network, True, shape)[0], _step(network, False, shape)[0], strict=True):
+    received, expected = (_step(_network(kind, shape=shape), shape)[0] for kind in (BatchNormalization, KERAS_OWN))
+    for one, other in zip(received, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
@@ -76,12 +73,15 @@ def test_one_pixel_has_no_variance():
         ({"epsilon": 1e-6}, SHAPE),
         ({"renorm": True}, SHAPE),
         ({"synchronized": True}, SHAPE),
+        ({"policy": "float64"}, SHAPE),
         ({}, (7, 6)),
     ],
 )
-def test_what_cannot_be_fused_stays(options, shape):
-    _, operations = _step(_network(shape=shape, **options), True, shape)
+def test_what_cannot_be_fused_is_left_to_keras(options, shape):
+    received, operations = _step(_network(shape=shape, **options), shape)
     assert "FusedBatchNormV3" not in operations
+    for one, other in zip(received, _step(_network(KERAS_OWN, shape=shape, **options), shape)[0], strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(
@@ -89,10 +89,10 @@ def test_what_cannot_be_fused_stays(options, shape):
 )
 @pytest.mark.parametrize("shape", [SHAPE, (0, *SHAPE[1:])])
 def test_inference_is_that_of_keras(policy, tolerance, shape):
-    network = _network(policy)
+    network = _network(policy=policy)
     images = tf.cast(np.random.default_rng(0).normal(size=shape), network.inputs[0].dtype)
-    expected, before = network(images, training=False), network.get_weights()
-    function = tf.function(lambda x: infer(network, x)).get_concrete_function(images)
+    expected, before = _network(KERAS_OWN, policy)(images, training=False), network.get_weights()
+    function = tf.function(lambda x: network(x, training=False)).get_concrete_function(images)
     assert "FusedBatchNormV3" in {operation.type for operation in function.graph.get_operations()}
     received = function(images)
     assert received.dtype == expected.dtype
@@ -106,16 +106,24 @@ def test_inference_is_that_of_keras(policy, tolerance, shape):
 def test_frozen_layers_keep_their_statistics():
     network = _network()
     images = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
-    expected, before = network(images), network.get_weights()
+    expected, before = _network(KERAS_OWN)(images), network.get_weights()
     network.layers[1].trainable = False
-    with fused_batch_norms(network):
-        np.testing.assert_allclose(network(images, training=True), expected, atol=1e-6)
+    np.testing.assert_allclose(network(images, training=True), expected, atol=1e-6)
     for one, other in zip(network.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_the_layer_is_itself_again():
+def test_a_saved_layer_is_the_same(tmp_path):
     network = _network()
-    with fused_batch_norms(network):
-        assert "call" in vars(network.layers[1])
-    assert "call" not in vars(network.layers[1])
+    network.save(tmp_path / "network.keras")
+    loaded = keras.saving.load_model(tmp_path / "network.keras")
+    assert type(loaded.layers[1]) is BatchNormalization
+    images = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    np.testing.assert_array_equal(loaded(images), network(images))
+
+
+def test_a_mask_is_left_to_keras():
+    images = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    mask = np.arange(SHAPE[1] * SHAPE[2]).reshape(1, *SHAPE[1:3]).repeat(SHAPE[0], 0) % 2 == 0
+    received, expected = (kind()(images, training=True, mask=mask) for kind in (BatchNormalization, KERAS_OWN))
+    np.testing.assert_array_equal(received, expected)
