@@ -79,7 +79,9 @@ def test_a_folded_shift_that_is_left_out_is_refused(check, network, monkeypatch)
         beta.assign(before)
 
 
-@pytest.mark.parametrize("quantization", ["none", "float16", "dynamic", "int8"])
+@pytest.mark.parametrize(
+    "quantization", ["none", "int8", *(pytest.param(name, marks=pytest.mark.slow) for name in ("float16", "dynamic"))]
+)
 def test_the_kernels_of_the_first_image_for_all_are_refused(
     check, run_time_kernels, network, monkeypatch, quantization
 ):

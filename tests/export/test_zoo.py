@@ -10,8 +10,10 @@ from export.tflite import tflite_bytes
 from export.untrained import untrained_model
 from models import list_models
 
+# What has every kind of layer: squeeze and excitation, kernels of 3x3 and 5x5.
+QUICK = "condconv_mnasnet_a1"
 # A family each; what they share is exported once.
-SMALL = ["condconv_mobilenet_v2", "condconv_mnasnet_a1", "condconv_efficientnet_lite0"]
+SMALL = [QUICK, *(pytest.param(f"condconv_{n}", marks=pytest.mark.slow) for n in ("mobilenet_v2", "efficientnet_lite0"))]
 
 
 def assert_every_mode_passes(name, tmp_path, **arguments):

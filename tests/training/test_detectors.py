@@ -42,6 +42,7 @@ def whole(squares, tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_where_it_would_have_ended(squares, whole, tmp_path):
     run = tmp_path / "run"
     arguments = (f"--dataset={squares}", "--deterministic", "--checkpoint_every=1", f"--model_dir={run}")
