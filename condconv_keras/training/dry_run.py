@@ -1,4 +1,4 @@
-"""What a run would train and what it would take, without training it."""
+"""What a run would train and what it would take, without training more of it than some steps to measure."""
 
 import dataclasses
 import math
@@ -47,7 +47,7 @@ def describe_run(config: TrainConfig, dataset, build_model, preprocessing_of):
         A dict that JSON can hold: `config`; `data` (`classes`, `splits`, `skipped_images`, of a detector
         `skipped_boxes`, `image_shape`, `input_shape`, `steps_per_epoch`); `model` (`parameters`,
         `trainable_parameters`, `multiply_adds` of one image); `memory_bytes` (the fields of `TrainingMemory` and
-        `total`), `devices` and `batch_per_device`.
+        `total`), `devices` and `batch_per_device`; `speed` (the fields of `TrainingSpeed`), None for a TPU.
 
     Raises:
         UserError: the data, the batch size or the model's arguments do not fit.
@@ -55,6 +55,7 @@ def describe_run(config: TrainConfig, dataset, build_model, preprocessing_of):
     import keras
 
     from condconv_keras.profiling import profile
+    from condconv_keras.training.speed import measure_speed
 
     keras.config.set_dtype_policy(config.precision)
     recipe = config.recipe
@@ -65,6 +66,9 @@ def describe_run(config: TrainConfig, dataset, build_model, preprocessing_of):
     devices = device_count(config.execution)
     batch = InputShard(count=devices).batch_size(recipe.batch_size)
     memory = training_memory(model, recipe, batch)
+    speed = None
+    if config.execution.strategy != "tpu":
+        speed = dataclasses.asdict(measure_speed(config, dataset, model, preprocessing, batch))
     return {
         "config": dataclasses.asdict(config),
         "data": {
@@ -83,6 +87,7 @@ def describe_run(config: TrainConfig, dataset, build_model, preprocessing_of):
         "memory_bytes": {**dataclasses.asdict(memory), "total": memory.total},
         "devices": devices,
         "batch_per_device": batch,
+        "speed": speed,
     }
 
 
@@ -170,7 +175,17 @@ def summary_rows(description):
         ("multiply-adds", f"{model['multiply_adds'] / 1e6:,.1f} million for one image"),
         ("devices", f"{description['devices']}, {description['batch_per_device']} images of a batch each"),
         ("memory", f"about {_mebibytes(memory['total'])} a device: {parts}"),
+        ("speed", _shown_speed(description["speed"])),
     ]
+
+
+def _shown_speed(speed):
+    if speed is None:
+        return "not measured: it is the TPU's"
+    return (
+        f"input {speed['input_images_per_second']:,.0f} images/s, training {speed['step_images_per_second']:,.0f} "
+        f"images/s a device in steps of {speed['step_images']}, each alone; the bottleneck is {speed['bottleneck']}"
+    )
 
 
 def _shown(value):

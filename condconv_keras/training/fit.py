@@ -63,7 +63,7 @@ def train(config, run, dataset, strategy, build_model, preprocessing_of, command
         initial.put_into(network, _router_images(dataset, preprocessing, config))
     synchronise_batch_norm(network, recipe.synchronized_bn and strategy.num_replicas_in_sync > 1)
     with strategy.scope():
-        model = _training_model(network, config, task, steps, len(dataset.class_names))
+        model = make_training_model(network, config, task, steps, len(dataset.class_names))
     batch = min(_EVALUATION_BATCH, max(recipe.batch_size // strategy.num_replicas_in_sync, 1))
     validate = task.make_validator(strategy, network, card, dataset, dataset.evaluation_split, batch, repeated=True)
     start = time.monotonic()
@@ -102,7 +102,16 @@ def _router_images(dataset, preprocessing, config):
     return images
 
 
-def _training_model(network, config, task, steps, num_classes):
+def make_training_model(network, config, task, steps, num_classes):
+    """Returns the `TrainingModel` of a run, under the strategy whose scope is open.
+
+    Args:
+        network: built network; the recipe's weight decay is added to its variables.
+        config: `TrainConfig`.
+        task: its `Task`.
+        steps: steps of an epoch.
+        num_classes: classes of the data set.
+    """
     recipe = config.recipe
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     optimizer = make_optimizer(recipe, steps, replicas)

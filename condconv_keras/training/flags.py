@@ -160,5 +160,7 @@ def _define_execution(values):
 def _define_output(values):
     group = {"module_name": "Output", "flag_values": values}
     flags.DEFINE_string("model_dir", None, "Folder of the run; only --dry_run does without.", **group)
-    flags.DEFINE_bool("dry_run", False, "Print what would be trained and the memory it takes, and stop.", **group)
+    flags.DEFINE_bool(
+        "dry_run", False, "Print what would be trained, its memory and its speed on this machine, and stop.", **group
+    )
     flags.DEFINE_bool("json", False, "Print the results as one JSON object.", **group)

@@ -13,7 +13,8 @@ from models import list_models
 # What has every kind of layer: squeeze and excitation, kernels of 3x3 and 5x5.
 QUICK = "condconv_mnasnet_a1"
 # A family each; what they share is exported once.
-SMALL = [QUICK, *(pytest.param(f"condconv_{n}", marks=pytest.mark.slow) for n in ("mobilenet_v2", "efficientnet_lite0"))]
+OTHERS = ("condconv_mobilenet_v2", "condconv_efficientnet_lite0")
+SMALL = [QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
 
 
 def assert_every_mode_passes(name, tmp_path, **arguments):
