@@ -51,20 +51,19 @@ def _training(network, images, labels, jit_compile):
     """The step of `train.py`, without its input, with momentum SGD; on JAX that of Keras's `train_on_batch`."""
     import keras
 
+    optimizer = keras.optimizers.SGD(1e-3, momentum=0.9)
     images, labels = (keras.ops.convert_to_tensor(each) for each in (images, labels))
     if keras.backend.backend() == "jax":
-        optimizer = keras.optimizers.SGD(1e-3, momentum=0.9)
         network.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=True)
         return lambda: network.train_on_batch(images, labels)
     import tensorflow as tf
 
-    from condconv_keras.training.fused_optimizers import SGD
     from condconv_keras.training.model import TrainingModel
 
     def objective(labels, logits):
         return keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True), {}
 
-    model = TrainingModel(network, objective, (), SGD(1e-3, momentum=0.9))
+    model = TrainingModel(network, objective, (), optimizer)
     step = tf.function(model.train_step, jit_compile=jit_compile)
     return lambda: step((images, labels))["loss"].numpy()
 

@@ -6,9 +6,9 @@ only need a data class or an error type start at once.
 
 import importlib
 
-_LAYERS = ("BatchNormalization", "CondConv2D", "DepthwiseCondConv2D", "Routing")
+_LAYERS = ("CondConv2D", "DepthwiseCondConv2D", "Routing")
 
-__all__ = ["BatchNormalization", "CondConv2D", "DepthwiseCondConv2D", "Routing"]
+__all__ = ["CondConv2D", "DepthwiseCondConv2D", "Routing"]
 
 
 def __getattr__(name):

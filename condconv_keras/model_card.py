@@ -110,9 +110,10 @@ def load_model(path):
 
     # Registers the layers that the file may name.
     import condconv_keras.layers  # noqa: F401
+    from condconv_keras.fused_batch_norm import fuse_batch_norms
 
     try:
-        model, card = keras.saving.load_model(path, compile=False), archived_card(path)
+        model, card = fuse_batch_norms(keras.saving.load_model(path, compile=False)), archived_card(path)
     except Exception as error:
         # Keras raises what its readers raise: zip, HDF5, JSON, type and value errors.
         reason = one_line(error, 200)

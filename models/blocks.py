@@ -8,7 +8,8 @@ import dataclasses
 
 import keras
 
-from condconv_keras import BatchNormalization, CondConv2D, DepthwiseCondConv2D, Routing
+from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
+from condconv_keras.fused_batch_norm import fuse
 from models.placement import CondConvPlacement
 
 # In the place of a routing tensor: a CondConv layer is to have a router of its own.
@@ -164,7 +165,8 @@ class LayerFactory:
     def norm(self, x, *, name):
         """Batch normalisation of the layer `name`, named `<name>_bn`."""
         axis = 1 if keras.config.image_data_format() == "channels_first" else -1
-        return BatchNormalization(axis=axis, momentum=self.bn_momentum, epsilon=self.bn_epsilon, name=f"{name}_bn")(x)
+        options = {"momentum": self.bn_momentum, "epsilon": self.bn_epsilon}
+        return fuse(keras.layers.BatchNormalization(axis=axis, name=f"{name}_bn", **options))(x)
 
     def act(self, x, *, name):
         """The factory's activation, named `<name>_activation`."""

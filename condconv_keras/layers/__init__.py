@@ -1,8 +1,7 @@
 """CondConv layers for Keras 3."""
 
-from condconv_keras.layers.batch_normalization import BatchNormalization
 from condconv_keras.layers.cond_conv2d import CondConv2D
 from condconv_keras.layers.depthwise_cond_conv2d import DepthwiseCondConv2D
 from condconv_keras.layers.routing import Routing
 
-__all__ = ["BatchNormalization", "CondConv2D", "DepthwiseCondConv2D", "Routing"]
+__all__ = ["CondConv2D", "DepthwiseCondConv2D", "Routing"]

@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 from condconv_keras.data import InputShard
+from condconv_keras.errors import UserError
 from condconv_keras.training.config import TrainConfig
 
 # Connecting to a TPU is left to training. A host of v2 or v3 has four chips of two cores.
@@ -47,7 +48,8 @@ def describe_run(config: TrainConfig, dataset, build_model, preprocessing_of):
         A dict that JSON can hold: `config`; `data` (`classes`, `splits`, `skipped_images`, of a detector
         `skipped_boxes`, `image_shape`, `input_shape`, `steps_per_epoch`); `model` (`parameters`,
         `trainable_parameters`, `multiply_adds` of one image); `memory_bytes` (the fields of `TrainingMemory` and
-        `total`), `devices` and `batch_per_device`; `speed` (the fields of `TrainingSpeed`), None for a TPU.
+        `total`), `devices` and `batch_per_device`; `speed` (the fields of `TrainingSpeed`, or `not_measured`, the
+        reason).
 
     Raises:
         UserError: the data, the batch size or the model's arguments do not fit.
@@ -55,7 +57,6 @@ def describe_run(config: TrainConfig, dataset, build_model, preprocessing_of):
     import keras
 
     from condconv_keras.profiling import profile
-    from condconv_keras.training.speed import measure_speed
 
     keras.config.set_dtype_policy(config.precision)
     recipe = config.recipe
@@ -66,9 +67,6 @@ def describe_run(config: TrainConfig, dataset, build_model, preprocessing_of):
     devices = device_count(config.execution)
     batch = InputShard(count=devices).batch_size(recipe.batch_size)
     memory = training_memory(model, recipe, batch)
-    speed = None
-    if config.execution.strategy != "tpu":
-        speed = dataclasses.asdict(measure_speed(config, dataset, model, preprocessing, batch))
     return {
         "config": dataclasses.asdict(config),
         "data": {
@@ -87,8 +85,20 @@ def describe_run(config: TrainConfig, dataset, build_model, preprocessing_of):
         "memory_bytes": {**dataclasses.asdict(memory), "total": memory.total},
         "devices": devices,
         "batch_per_device": batch,
-        "speed": speed,
+        "speed": _speed(config, dataset, model, preprocessing, batch),
     }
+
+
+def _speed(config, dataset, model, preprocessing, batch):
+    from condconv_keras.training.speed import measure_speed
+
+    if config.execution.strategy == "tpu":
+        return {"not_measured": "it is the TPU's"}
+    try:
+        return dataclasses.asdict(measure_speed(config, dataset, model, preprocessing, batch))
+    except UserError as error:
+        # The rest of the description holds all the same, the memory that may be short before all.
+        return {"not_measured": str(error)}
 
 
 def device_count(execution):
@@ -180,8 +190,8 @@ def summary_rows(description):
 
 
 def _shown_speed(speed):
-    if speed is None:
-        return "not measured: it is the TPU's"
+    if "not_measured" in speed:
+        return f"not measured: {speed['not_measured']}"
     return (
         f"input {speed['input_images_per_second']:,.0f} images/s, training {speed['step_images_per_second']:,.0f} "
         f"images/s a device in steps of {speed['step_images']}, each alone; the bottleneck is {speed['bottleneck']}"

@@ -2,7 +2,7 @@
 
 import keras
 
-from condconv_keras.training import fused_optimizers
+from condconv_keras.training.fused_rmsprop import RMSprop
 from condconv_keras.training.schedules import WarmupSchedule
 
 
@@ -31,11 +31,11 @@ def make_optimizer(recipe, steps_per_epoch, replicas=1):
     schedule = make_schedule(recipe, steps_per_epoch)
     clip = {"global_clipnorm": recipe.clip_norm / replicas} if recipe.clip_norm is not None else {}
     if recipe.optimizer == "sgd":
-        return fused_optimizers.SGD(schedule, momentum=recipe.momentum, nesterov=recipe.nesterov, **clip)
+        return keras.optimizers.SGD(schedule, momentum=recipe.momentum, nesterov=recipe.nesterov, **clip)
     if recipe.optimizer == "rmsprop":
-        return fused_optimizers.RMSprop(schedule, rho=0.9, momentum=recipe.momentum, epsilon=1e-3, **clip)
+        return RMSprop(schedule, rho=0.9, momentum=recipe.momentum, epsilon=1e-3, **clip)
     if recipe.optimizer == "adamw":
-        return fused_optimizers.AdamW(schedule, weight_decay=recipe.weight_decay, **clip)
+        return keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay, **clip)
     raise ValueError(f"`optimizer` must be 'sgd', 'rmsprop' or 'adamw'. Received: optimizer={recipe.optimizer!r}")
 
 

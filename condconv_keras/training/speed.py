@@ -60,10 +60,10 @@ def measure_speed(config, dataset, network, preprocessing, batch_size):
         batch = next(batches)
         step_speed = count / _seconds(lambda: step(batch)["loss"].numpy())
     except tf.errors.OpError as error:
-        raise UserError(f"measuring a training step stopped: {op_reason(error)[:300]}") from error
+        raise UserError(op_reason(error)[:300]) from error
     devices = max(len(tf.config.list_physical_devices("GPU")), 1) if config.execution.strategy != "none" else 1
-    bottleneck = "input" if input_speed < step_speed * devices else "training"
-    return TrainingSpeed(round(input_speed, 1), round(step_speed, 1), count, bottleneck)
+    input_speed, step_speed = round(input_speed, 1), round(step_speed, 1)
+    return TrainingSpeed(input_speed, step_speed, count, "input" if input_speed < step_speed * devices else "training")
 
 
 def _training_step(config, dataset, network):

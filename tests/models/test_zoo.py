@@ -22,7 +22,13 @@ def small(name, **kwargs):
     return create_model(name, **{"input_shape": (32, 32, 3), "classes": 5, **twin, **kwargs})
 
 
-@pytest.mark.parametrize("name", MODELS)
+# The same layers as another of the family, other numbers.
+VARIANTS = ("_lite1", "_lite2", "_depth", "_4e")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name.endswith(VARIANTS) else name for name in MODELS]
+)
 def test_trains_saves_and_loads(name, tmp_path):
     rate = {} if "mobilenet_v1" in name else {"stochastic_depth_rate": 0.1}
     model = small(name, dropout_rate=0.1, **rate)

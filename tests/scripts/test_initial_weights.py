@@ -47,6 +47,7 @@ def flags(tmp_path_factory):
     return [f"--dataset={folder}", "--recipe=digits", "--input_size=32", "--batch_size=8"]
 
 
+@pytest.mark.slow
 def test_a_twin_takes_over_weights_settings_and_scaling_and_goes_on_without_the_file(plain_file, flags, tmp_path):
     run, initial = tmp_path / "run", tmp_path / "initial.keras"
     initial.write_bytes(plain_file.read_bytes())

@@ -148,8 +148,20 @@ def test_the_speed_of_a_tpu_is_not_measured():
     description = _describe(
         execution=Execution(strategy="tpu"), recipe=dataclasses.replace(CONFIG.recipe, batch_size=32)
     )
-    assert description["speed"] is None
+    assert description["speed"] == {"not_measured": "it is the TPU's"}
     assert dict(summary_rows(description))["speed"] == "not measured: it is the TPU's"
+
+
+def test_a_step_that_fails_leaves_the_rest_of_the_description(monkeypatch):
+    from condconv_keras.training.model import TrainingModel
+
+    def train_step(model, data):
+        return {"loss": tf.debugging.check_numerics(tf.math.log(-tf.ones(())), "it failed")}
+
+    monkeypatch.setattr(TrainingModel, "train_step", train_step)
+    lines = dict(summary_rows(_describe()))
+    assert lines["speed"].startswith("not measured: it failed")
+    assert lines["memory"].startswith("about ")
 
 
 def test_a_batch_that_does_not_fit_is_refused():

@@ -96,6 +96,7 @@ def assert_same_losses(rows, expected):
         assert row["val_loss"] == pytest.approx(other["val_loss"], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_two_devices(tmp_path, single):
     run = tmp_path / "run"
     arguments = ("--epochs=2", "--strategy=mirrored", "--logical_cpus=2", f"--model_dir={run}")

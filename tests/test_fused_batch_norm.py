@@ -3,16 +3,22 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from condconv_keras import BatchNormalization
-
-tf = pytest.importorskip("tensorflow")  # other backends compute Keras's layer
+from condconv_keras.fused_batch_norm import fuse
+from condconv_keras.model_card import load_model
+from models import create_model
+from tests import commands
 
 KERAS_OWN = keras.layers.BatchNormalization
 SHAPE = (4, 3, 5, 6)  # few pixels: the variance of n pixels and of n - 1 differ
 
 
-def _network(kind=BatchNormalization, policy="float32", shape=SHAPE, **options):
+def _fused(**options):
+    return fuse(keras.layers.BatchNormalization(**options))
+
+
+def _network(kind=_fused, policy="float32", shape=SHAPE, **options):
     keras.utils.set_random_seed(1)
     initializers = {
         f"{name}_initializer": keras.initializers.RandomUniform(0.5, 2.0)
@@ -59,7 +65,7 @@ def test_the_numbers_are_those_of_keras(policy, tolerance):
 
 def test_one_pixel_has_no_variance():
     shape = (1, 1, 1, 6)
-    received, expected = (_step(_network(kind, shape=shape), shape)[0] for kind in (BatchNormalization, KERAS_OWN))
+    received, expected = (_step(_network(kind, shape=shape), shape)[0] for kind in (_fused, KERAS_OWN))
     for one, other in zip(received, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
@@ -113,17 +119,25 @@ def test_frozen_layers_keep_their_statistics():
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_saved_layer_is_the_same(tmp_path):
-    network = _network()
-    network.save(tmp_path / "network.keras")
-    loaded = keras.saving.load_model(tmp_path / "network.keras")
-    assert type(loaded.layers[1]) is BatchNormalization
-    images = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
-    np.testing.assert_array_equal(loaded(images), network(images))
+def test_saved_networks_are_keras_own_and_fused_when_loaded(tmp_path):
+    network = create_model("mobilenet_v1", width_multiplier=0.25, input_shape=(32, 32, 3), classes=3)
+    images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
+    path = tmp_path / "network.keras"
+    network.save(path)
+    loaded, _ = load_model(path)
+    bare = keras.saving.load_model(path)
+    for other, fused in ((network, True), (loaded, True), (bare, False)):
+        function = tf.function(lambda x, network=other: network(x, training=False))
+        operations = {op.type for op in function.get_concrete_function(images).graph.get_operations()}
+        assert ("FusedBatchNormV3" in operations) == fused
+        np.testing.assert_allclose(other(images), network(images), atol=1e-5)
+    # Nothing of this package is needed.
+    script = f"import keras; print(len(keras.saving.load_model({str(path)!r}).layers))"
+    assert int(commands.run("-c", script).stdout) == len(network.layers)
 
 
 def test_a_mask_is_left_to_keras():
     images = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
     mask = np.arange(SHAPE[1] * SHAPE[2]).reshape(1, *SHAPE[1:3]).repeat(SHAPE[0], 0) % 2 == 0
-    received, expected = (kind()(images, training=True, mask=mask) for kind in (BatchNormalization, KERAS_OWN))
+    received, expected = (kind()(images, training=True, mask=mask) for kind in (_fused, KERAS_OWN))
     np.testing.assert_array_equal(received, expected)
