@@ -1,5 +1,7 @@
 """The seed of every test, and one small trained run and its exports, shared by the tests of the commands."""
 
+import fcntl
+
 import keras
 import pytest
 
@@ -13,22 +15,32 @@ def _seed():
 
 
 @pytest.fixture(scope="session")
-def trained_run(tmp_path_factory):
-    """The folder of a short CondConv run on digits."""
-    folder = tmp_path_factory.mktemp("runs") / "digits"
-    commands.run(
-        "train.py",
-        *commands.TRAINED_RUN,
-        "--epochs=2",
-        f"--model_dir={folder}",
-    )
-    return folder
+def made_once(tmp_path_factory, worker_id):
+    """A function of a name and of what makes a folder that returns the folder, one for all processes of the tests."""
+    base = tmp_path_factory.getbasetemp()
+    base = base if worker_id == "master" else base.parent
+
+    def get(name, make):
+        folder, done = base / name, base / f"{name}.done"
+        with open(base / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                make(folder)
+                done.touch()
+        return folder
+
+    return get
 
 
 @pytest.fixture(scope="session")
-def exported(trained_run, tmp_path_factory):
+def trained_run(made_once):
+    """The folder of a short CondConv run on digits."""
+    command = ("train.py", *commands.TRAINED_RUN, "--epochs=2")
+    return made_once("digits", lambda folder: commands.run(*command, f"--model_dir={folder}"))
+
+
+@pytest.fixture(scope="session")
+def exported(trained_run, made_once):
     """The folder of the run's exports."""
-    folder = tmp_path_factory.mktemp("exports") / "digits"
-    modes = "--quantization=none,float16,dynamic"
-    commands.run("-m", "export", f"--model={trained_run}", f"--output_dir={folder}", modes)
-    return folder
+    command = ("-m", "export", f"--model={trained_run}", "--quantization=none,float16,dynamic")
+    return made_once("digits_exports", lambda folder: commands.run(*command, f"--output_dir={folder}"))

@@ -47,6 +47,7 @@ def test_bad_flags(arguments, contains):
     commands.assert_refused("-m", "benchmarks.models", *arguments, contains=contains)
 
 
+@pytest.mark.slow
 def test_peak_memory_is_that_of_the_work():
     """Of a training step of 64 images, at least what the activations of the first layers take more than for one."""
     arguments = ("-m", "benchmarks.peak_memory", "--model=mobilenet_v1", "--work=training", "--input_size=64")

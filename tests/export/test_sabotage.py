@@ -42,6 +42,7 @@ def run_time_kernels(monkeypatch):
     monkeypatch.setattr(mobile_layers, "_MIXTURE_PIXELS", dict.fromkeys(mobile_layers._MIXTURE_PIXELS, 0))
 
 
+@pytest.mark.slow
 def test_int8_kernels_without_a_symmetric_range_are_refused(check, run_time_kernels, monkeypatch):
     assert check("int8").snr_db >= 20
     # As a stock conversion has it: the range of a run-time kernel is not symmetric, its zero point not 0.
@@ -80,7 +81,7 @@ def test_a_folded_shift_that_is_left_out_is_refused(check, network, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    "quantization", ["none", "int8", *(pytest.param(name, marks=pytest.mark.slow) for name in ("float16", "dynamic"))]
+    "quantization", ["none", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("float16", "dynamic", "int8"))]
 )
 def test_the_kernels_of_the_first_image_for_all_are_refused(
     check, run_time_kernels, network, monkeypatch, quantization
