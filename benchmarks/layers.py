@@ -137,11 +137,11 @@ def _wait(result):
 
 def measure(layer, batch, rounds):
     """Returns a `Row` for each form: its times are ratios to the plain layer's."""
+    import keras
+
     plain, forms, selected = build(layer, batch)
     if batch > 1:
         del forms["single_conv"]
-    import keras
-
     precise = make_inputs(input_shapes(layer, batch))
     inputs = [(keras.ops.convert_to_tensor(images, plain.compute_dtype), routing) for images, routing in precise]
     calls = {

@@ -38,9 +38,10 @@ def fuse(layer):
     Args:
         layer: `keras.layers.BatchNormalization`.
     """
-    call = functools.partial(type(layer).call, layer)
+    # The method of the class: a layer that is fused already is not fused again.
+    call = type(layer).call.__get__(layer)
 
-    @functools.wraps(type(layer).call.__get__(layer))
+    @functools.wraps(call)
     def fused(inputs, training=None, mask=None):
         if mask is not None or not _can_be_fused(layer, inputs):
             return call(inputs, training=training, mask=mask)

@@ -50,13 +50,11 @@ def measure_speed(config, dataset, network, preprocessing, batch_size):
     from condconv_keras.training.tasks import get_task
 
     print("measuring the input and the training step", file=sys.stderr, flush=True)
-    count, position = min(batch_size, _MOST_IMAGES), InputPosition(config.seed)
-    batches = iter(
-        get_task(config.task).training_batches(dataset, preprocessing, count, config.recipe, position, ONE_PIPELINE)
-    )
+    task, count, position = get_task(config.task), min(batch_size, _MOST_IMAGES), InputPosition(config.seed)
+    batches = iter(task.training_batches(dataset, preprocessing, count, config.recipe, position, ONE_PIPELINE))
     try:
         input_speed = count / _seconds(lambda: next(batches))
-        step = _training_step(config, dataset, network)
+        step = _training_step(config, task, dataset, network)
         batch = next(batches)
         step_speed = count / _seconds(lambda: step(batch)["loss"].numpy())
     except tf.errors.OpError as error:
@@ -66,14 +64,13 @@ def measure_speed(config, dataset, network, preprocessing, batch_size):
     return TrainingSpeed(input_speed, step_speed, count, "input" if input_speed < step_speed * devices else "training")
 
 
-def _training_step(config, dataset, network):
+def _training_step(config, task, dataset, network):
     import tensorflow as tf
 
     from condconv_keras.training.fit import make_training_model
-    from condconv_keras.training.tasks import get_task
 
     steps = config.steps_per_epoch(dataset)
-    model = make_training_model(network, config, get_task(config.task), steps, len(dataset.class_names))
+    model = make_training_model(network, config, task, steps, len(dataset.class_names))
     return tf.function(model.train_step, jit_compile=config.execution.jit_compile)
 
 
