@@ -1,6 +1,6 @@
 """Checks of the flags that several benchmarks have."""
 
-from condconv_keras.errors import UserError, unknown_name
+from condconv_keras.utils.errors import UserError, unknown_name
 
 
 def batch_sizes(values):

@@ -15,8 +15,8 @@ import time
 
 from absl import flags
 
-from condconv_keras import cli
-from condconv_keras.errors import UserError
+from condconv_keras.commands import cli
+from condconv_keras.utils.errors import UserError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("images", 256, "Files to read in each round.", lower_bound=16)
@@ -59,8 +59,8 @@ def pipelines(paths, input_size):
     import tensorflow as tf
 
     from condconv_keras.data import AugmentationOptions, Preprocessing
-    from condconv_keras.data.augmentation import make_augmentation
-    from condconv_keras.data.decoding import DecodedImage, EncodedImage
+    from condconv_keras.data.augment.augmentation import make_augmentation
+    from condconv_keras.data.input.decoding import DecodedImage, EncodedImage
 
     preprocessing = Preprocessing((input_size, input_size), 3, 127.0, 128.0)
     crop = make_augmentation(AugmentationOptions("inception"), preprocessing)

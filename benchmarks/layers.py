@@ -18,10 +18,10 @@ from absl import flags
 from benchmarks.applications import make_inputs, tensorflow_call
 from benchmarks.checks import batch_sizes
 from benchmarks.rounds import timed_rounds
-from condconv_keras import cli
-from condconv_keras.errors import UserError
-from condconv_keras.files import write_rows
+from condconv_keras.commands import cli
 from condconv_keras.training.config import PRECISIONS
+from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.files import write_rows
 
 FLAGS = flags.FLAGS
 
@@ -64,7 +64,7 @@ def build(layer, batch, implementations=None):
     import keras
 
     from condconv_keras import CondConv2D, DepthwiseCondConv2D
-    from condconv_keras.layers import selection
+    from condconv_keras.layers.forms import selection
 
     _, kind, size, _, filters, kernel, stride, experts = layer
     common = {"strides": stride, "padding": "same", "use_bias": False}

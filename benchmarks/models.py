@@ -23,11 +23,11 @@ from benchmarks.peak_memory import peak_megabytes
 from benchmarks.rounds import ratio_of, timed_rounds
 from benchmarks.twins import chosen_twins, plain_name
 from benchmarks.work import WORK, make_call
-from condconv_keras import cli
-from condconv_keras.errors import UserError
-from condconv_keras.files import whole_file, write_rows
+from condconv_keras.commands import cli
+from condconv_keras.models import model_entry
 from condconv_keras.training.config import PRECISIONS
-from models import model_entry
+from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.files import whole_file, write_rows
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("models", None, "CondConv models; default: all of them.")
@@ -91,8 +91,8 @@ def _checked_work():
 
 def _build_pair(name):
     """The plain network and its twin, and the ratio of their multiply-adds."""
+    from condconv_keras.models import create_model
     from condconv_keras.profiling import profile
-    from models import create_model
 
     shape = _input_shape(name)
     pair = [create_model(each, input_shape=shape) for each in (plain_name(name), name)]

@@ -14,10 +14,10 @@ import sys
 from absl import flags
 
 from benchmarks.work import WORK, make_call
-from condconv_keras import cli
-from condconv_keras.errors import UserError, one_line
+from condconv_keras.commands import cli
+from condconv_keras.models import model_entry
 from condconv_keras.training.config import PRECISIONS
-from models import model_entry
+from condconv_keras.utils.errors import UserError, one_line
 
 _CALLS = 3
 _STATUS = pathlib.Path("/proc/self/status")
@@ -53,7 +53,7 @@ def main(argv):
     size = flags.FLAGS.input_size or model_entry(flags.FLAGS.model).input_size
     import keras
 
-    from models import create_model
+    from condconv_keras.models import create_model
 
     keras.config.set_dtype_policy(flags.FLAGS.precision)
     network = create_model(flags.FLAGS.model, input_shape=(size, size, 3))

@@ -27,9 +27,9 @@ from benchmarks.checks import batch_sizes, check_names
 from benchmarks.layers import LAYERS, build, input_shapes
 from benchmarks.rounds import ratio_of, timed_rounds
 from benchmarks.work import CLASSES, make_call
-from condconv_keras import cli
-from condconv_keras.errors import UserError
-from condconv_keras.files import write_rows
+from condconv_keras.commands import cli
+from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.files import write_rows
 
 FLAGS = flags.FLAGS
 
@@ -76,7 +76,7 @@ def _comparisons(batches):
 
 
 def _model_calls(ours, theirs, batch, work):
-    from models import create_model
+    from condconv_keras.models import create_model
 
     return {
         "ours": make_call(work, create_model(ours), batch),

@@ -23,11 +23,11 @@ import tempfile
 from absl import flags
 
 from benchmarks.twins import PLAIN, RUN_TIME, STATIC, chosen_twins, measure, plain_name, table, to_csv, write_files
-from condconv_keras import cli
-from condconv_keras.errors import UserError, unknown_name
-from condconv_keras.files import check_parents, check_writable, write_text
-from export.modes import TFLITE_MODES
-from export.source import UNTRAINED, Source
+from condconv_keras.commands import cli
+from condconv_keras.export.modes import TFLITE_MODES
+from condconv_keras.export.source import UNTRAINED, Source
+from condconv_keras.utils.errors import UserError, unknown_name
+from condconv_keras.utils.files import check_parents, check_writable, write_text
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("models", None, "CondConv models; each is compared with its plain network. Default: all of them.")

@@ -10,9 +10,9 @@ import sys
 import time
 
 from benchmarks.rounds import ratio_of
-from condconv_keras.errors import unknown_name
-from export.modes import TFLITE_MODES
-from models import list_models, model_entry
+from condconv_keras.export.modes import TFLITE_MODES
+from condconv_keras.models import list_models, model_entry
+from condconv_keras.utils.errors import unknown_name
 
 RUN_TIME, STATIC = "run time", "static"
 PLAIN = "plain"
@@ -75,15 +75,15 @@ def write_files(folder, source, forms, mode):
 
     Args:
         folder: path.
-        source: its `export.source.Source`.
+        source: its `condconv_keras.export.source.Source`.
         forms: those of `PLAIN`, `RUN_TIME` and `STATIC` to write.
         mode: name of the mode.
 
     Returns:
         A dict of form to the path of a file.
     """
-    from export import representative
-    from export.tflite import tflite_bytes
+    from condconv_keras.export import representative
+    from condconv_keras.export.tflite import tflite_bytes
 
     model, card = source.load()
     images = None

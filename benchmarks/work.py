@@ -34,9 +34,9 @@ def _saved_model(network, images, labels, jit_compile):
     """The signature `serving_default` of the SavedModel that `python -m export` writes, loaded again."""
     import tensorflow as tf
 
-    from condconv_keras.data.preprocessing import Preprocessing
-    from condconv_keras.model_card import ModelCard
-    from export.saved_model import write_saved_model
+    from condconv_keras.export.saved_model import write_saved_model
+    from condconv_keras.facts.model_card import ModelCard
+    from condconv_keras.facts.preprocessing import Preprocessing
 
     height, width, channels = network.input_shape[1:]
     card = ModelCard("", [str(i) for i in range(CLASSES)], Preprocessing((height, width), channels, 127.5, 127.5))

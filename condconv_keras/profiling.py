@@ -22,7 +22,7 @@ import math
 import keras
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
-from condconv_keras.wrapped_call import wrapped_call
+from condconv_keras.utils.keras_graph import wrapped_call
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

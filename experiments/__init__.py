@@ -1,1 +1,1 @@
-"""Tables of training runs: what is missing of them is run, what is there is gathered; `python -m experiments`."""
+"""Tables of runs under the name that a checkout has for them; the library is `condconv_keras`."""

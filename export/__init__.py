@@ -1,1 +1,1 @@
-"""Export of classifiers and detectors to SavedModel and TFLite, checked numerically: `python -m export --help`."""
+"""The exporter under the name that a checkout has for it; the library is `condconv_keras`."""

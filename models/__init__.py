@@ -1,10 +1,6 @@
-"""The model zoo: plain and CondConv networks by name.
+"""The model zoo under the name that a checkout has for it; the library is `condconv_keras`."""
 
-Importing this package, listing names and reading entries import no Keras backend.
-"""
-
-from models.entry import ModelEntry
-from models.placement import CondConvPlacement
-from models.registry import create_model, list_models, model_entry
+from condconv_keras.models import CondConvPlacement, ModelEntry, list_models, model_entry
+from condconv_keras.pretrained import create_model
 
 __all__ = ["CondConvPlacement", "ModelEntry", "create_model", "list_models", "model_entry"]

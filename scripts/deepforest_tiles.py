@@ -17,11 +17,11 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from condconv_keras import cli
-from condconv_keras.data.image_files import EXTENSIONS
-from condconv_keras.data.voc_folder import read_annotation
-from condconv_keras.errors import UserError
-from condconv_keras.files import check_parents, whole_folder
+from condconv_keras.commands import cli
+from condconv_keras.data.sources.image_files import EXTENSIONS
+from condconv_keras.data.sources.voc_folder import read_annotation
+from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.files import check_parents, whole_folder
 
 TILE = 300  # pixels
 MIN_LEFT = 0.25  # of a box's area inside a tile; a box that is cut over four tiles stays in one of them at least

@@ -13,13 +13,13 @@ import platform
 
 from absl import flags
 
-from condconv_keras import cli
-from condconv_keras.errors import UserError
-from condconv_keras.files import check_parents, check_writable, write_text
-from condconv_keras.model_card import FILE_NAME
+from condconv_keras.commands import cli
+from condconv_keras.export.modes import SAVED_MODEL, TFLITE_MODES
+from condconv_keras.facts.model_card import FILE_NAME
 from condconv_keras.training.config import VALIDATION_FRACTION
 from condconv_keras.training.run_folder import RunFolder
-from export.modes import SAVED_MODEL, TFLITE_MODES
+from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.files import check_parents, check_writable, write_text
 from scripts.commands import call
 
 MODES = {"SavedModel": SAVED_MODEL, **{f"TFLite {name}": mode for name, mode in TFLITE_MODES.items()}}

@@ -18,9 +18,9 @@ import zlib
 import numpy as np
 from absl import flags
 
-from condconv_keras import cli
-from condconv_keras.errors import UserError
-from condconv_keras.files import check_parents
+from condconv_keras.commands import cli
+from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.files import check_parents
 
 NAME = "fashion_mnist"
 VERSION = "3.0.1"  # of TFDS's own builder, which downloads the same images

@@ -11,7 +11,7 @@ import pathlib
 import sys
 import tempfile
 
-from export.modes import SAVED_MODEL, TFLITE_MODES
+from condconv_keras.export.modes import SAVED_MODEL, TFLITE_MODES
 from scripts.commands import call
 
 MODEL = "efficientnet_lite0"
@@ -45,10 +45,10 @@ def write_twin(plain, path):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras
 
-    from condconv_keras.model_card import load_model, save_model
+    from condconv_keras.export.representative import Photographs, prepared
+    from condconv_keras.facts.model_card import load_model, save_model
+    from condconv_keras.models import create_model
     from condconv_keras.weights.warm_start import warm_start
-    from export.representative import Photographs, prepared
-    from models import create_model
 
     keras.utils.set_random_seed(0)
     model, card = load_model(plain)

@@ -5,7 +5,7 @@ import fcntl
 import keras
 import pytest
 
-from tests import commands
+from tests import processes
 
 
 @pytest.fixture(autouse=True)
@@ -35,12 +35,12 @@ def made_once(tmp_path_factory, worker_id):
 @pytest.fixture(scope="session")
 def trained_run(made_once):
     """The folder of a short CondConv run on digits."""
-    command = ("train.py", *commands.TRAINED_RUN, "--epochs=2")
-    return made_once("digits", lambda folder: commands.run(*command, f"--model_dir={folder}"))
+    command = ("train.py", *processes.TRAINED_RUN, "--epochs=2")
+    return made_once("digits", lambda folder: processes.run(*command, f"--model_dir={folder}"))
 
 
 @pytest.fixture(scope="session")
 def exported(trained_run, made_once):
     """The folder of the run's exports."""
     command = ("-m", "export", f"--model={trained_run}", "--quantization=none,float16,dynamic")
-    return made_once("digits_exports", lambda folder: commands.run(*command, f"--output_dir={folder}"))
+    return made_once("digits_exports", lambda folder: processes.run(*command, f"--output_dir={folder}"))

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from condconv_keras.fused_batch_norm import fuse
-from condconv_keras.model_card import load_model
-from models import create_model
-from tests import commands
+from condconv_keras.facts.model_card import load_model
+from condconv_keras.layers.fused_batch_norm import fuse
+from condconv_keras.models import create_model
+from tests import processes
 
 KERAS_OWN = keras.layers.BatchNormalization
 SHAPE = (4, 3, 5, 6)  # few pixels: the variance of n pixels and of n - 1 differ
@@ -133,7 +133,7 @@ def test_saved_networks_are_keras_own_and_fused_when_loaded(tmp_path):
         np.testing.assert_allclose(other(images), network(images), atol=1e-5)
     # Nothing of this package is needed.
     script = f"import keras; print(len(keras.saving.load_model({str(path)!r}).layers))"
-    assert int(commands.run("-c", script).stdout) == len(network.layers)
+    assert int(processes.run("-c", script).stdout) == len(network.layers)
 
 
 def test_a_mask_is_left_to_keras():

@@ -4,8 +4,8 @@ import pytest
 from keras import layers
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
+from condconv_keras.models import create_model
 from condconv_keras.profiling import profile
-from models import create_model
 
 
 def counts(model, input_shape=None):

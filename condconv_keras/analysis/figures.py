@@ -9,8 +9,8 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
-from condconv_keras.analysis.statistics import ON
-from condconv_keras.figures import READABLE_CLASSES
+from condconv_keras.routing_statistics.statistics import ON
+from condconv_keras.utils.figures import READABLE_CLASSES
 
 MARKERS = "osD^vP*X<>p"  # one more than there are colours: eleven and more series differ by both
 _PANEL_COLUMNS = 4

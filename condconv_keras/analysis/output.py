@@ -3,10 +3,10 @@
 import dataclasses
 import json
 
-from condconv_keras.analysis.examples import ExampleImages
-from condconv_keras.analysis.statistics import LayerStatistics
 from condconv_keras.analysis.tables import layer_summary, write_tables
-from condconv_keras.files import whole_folder
+from condconv_keras.routing_statistics.examples import ExampleImages
+from condconv_keras.routing_statistics.statistics import LayerStatistics
+from condconv_keras.utils.files import whole_folder
 
 _DPI = 100
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from condconv_keras.analysis import figures
 from condconv_keras.analysis.selection import TOP, frequent_classes, specific_experts
 from condconv_keras.analysis.similarity import SIMILAR_CLASSES, class_similarity
-from condconv_keras.analysis.statistics import BIN_EDGES, ON
+from condconv_keras.routing_statistics.statistics import BIN_EDGES, ON
 
 _IMAGE_NAME = 18  # characters that have room above an example image
 

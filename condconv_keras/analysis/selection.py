@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from condconv_keras.errors import unknown_name
+from condconv_keras.utils.errors import unknown_name
 
 CLASSES = 4  # of figure 3 of the paper
 EXPERTS = 4  # with example images, as in the paper

@@ -6,7 +6,7 @@ import numpy as np
 
 from condconv_keras.analysis.selection import TOP
 from condconv_keras.analysis.similarity import class_similarity
-from condconv_keras.analysis.statistics import BIN_EDGES
+from condconv_keras.routing_statistics.statistics import BIN_EDGES
 
 NPZ = "routing.npz"
 

@@ -10,16 +10,16 @@ Nothing here imports TensorFlow before a data set is read, so that a script can 
 import importlib
 
 _HOME = {
-    "AugmentationOptions": "augmentation",
-    "DetectionDataset": "detection_dataset",
-    "ImageDataset": "dataset",
-    "InputShard": "shard",
-    "Preprocessing": "preprocessing",
-    "evaluation_batches": "pipeline",
-    "open_dataset": "dataset",
-    "open_detection_dataset": "detection_dataset",
-    "steps_per_epoch": "streams",
-    "training_batches": "pipeline",
+    "AugmentationOptions": "condconv_keras.data.augment.augmentation",
+    "DetectionDataset": "condconv_keras.data.detection_dataset",
+    "ImageDataset": "condconv_keras.data.dataset",
+    "InputShard": "condconv_keras.data.input.shard",
+    "Preprocessing": "condconv_keras.facts.preprocessing",
+    "evaluation_batches": "condconv_keras.data.input.pipeline",
+    "open_dataset": "condconv_keras.data.dataset",
+    "open_detection_dataset": "condconv_keras.data.detection_dataset",
+    "steps_per_epoch": "condconv_keras.data.input.streams",
+    "training_batches": "condconv_keras.data.input.pipeline",
 }
 
 __all__ = [
@@ -38,7 +38,7 @@ __all__ = [
 
 def __getattr__(name):
     if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+        return getattr(importlib.import_module(_HOME[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

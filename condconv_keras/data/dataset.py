@@ -6,8 +6,8 @@ import pathlib
 import re
 from collections.abc import Callable
 
-from condconv_keras.data.decoding import DecodedImage, EncodedImage
-from condconv_keras.errors import UserError
+from condconv_keras.data.input.decoding import DecodedImage, EncodedImage
+from condconv_keras.utils.errors import UserError
 
 TRAIN_SPLIT = "train"
 EVALUATION_SPLITS = ("validation", "val", "test")  # in order of preference
@@ -121,17 +121,17 @@ def open_dataset(name, data_dir=None, validation_fraction=0.2, skip_bad_images=F
     check_validation_fraction(validation_fraction)
     name = os.fspath(name)
     if name == "digits":
-        from condconv_keras.data.digits import open_digits
+        from condconv_keras.data.sources.digits import open_digits
 
         return open_digits()
     if is_folder(name, data_dir):
-        from condconv_keras.data.folder import open_folder
+        from condconv_keras.data.sources.image_folder import open_folder
 
         return open_folder(name, validation_fraction, skip_bad_images)
     if name == "digit_scenes":
         raise UserError("expected images with labels, such as 'digits'; 'digit_scenes' has boxes: it is for detectors")
     check_no_path(name)
-    from condconv_keras.data.tfds_source import open_tfds
+    from condconv_keras.data.sources.tfds_source import open_tfds
 
     return open_tfds(name, data_dir, validation_fraction, download)
 

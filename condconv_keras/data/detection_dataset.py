@@ -4,7 +4,7 @@ import dataclasses
 import os
 
 from condconv_keras.data.dataset import ImageDataset, check_no_path, check_validation_fraction, is_folder
-from condconv_keras.errors import UserError
+from condconv_keras.utils.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class DetectionDataset(ImageDataset):
       has one that is finite and not negative, else the box's.
     - `image_id`: int64 `[]`, another for every image of a split.
 
-    `condconv_keras.data.clean_boxes` says which boxes are left out.
+    `condconv_keras.data.sources.clean_boxes` says which boxes are left out.
 
     Attributes:
         category_ids: tuple of ints, the COCO id of each class, for results in COCO's format.
@@ -45,8 +45,8 @@ def open_detection_dataset(name, data_dir=None, validation_fraction=0.2, skip_ba
 
     Args:
         name: `"digit_scenes"` (embedded), a TFDS name (`"coco/2017"`, `"voc/2007"`), or a folder with COCO or Pascal
-            VOC annotations (`condconv_keras.data.coco_folder` and `voc_folder` say in which layouts). What is prepared
-            in `data_dir` comes before a folder, a folder before TFDS's registry.
+            VOC annotations (`condconv_keras.data.sources.coco_folder` and `voc_folder` say in which layouts). What is
+            prepared in `data_dir` comes before a folder, a folder before TFDS's registry.
         data_dir: the folder of prepared TFDS data sets, TFDS's own default if None.
         validation_fraction: the part of the images that is held out where the source has a training part only.
         skip_bad_images: whether a folder's missing and undecodable images are logged, counted and left out instead of
@@ -62,16 +62,16 @@ def open_detection_dataset(name, data_dir=None, validation_fraction=0.2, skip_ba
     check_validation_fraction(validation_fraction)
     name = os.fspath(name)
     if name == "digit_scenes":
-        from condconv_keras.data.digit_scenes import open_digit_scenes
+        from condconv_keras.data.sources.digit_scenes import open_digit_scenes
 
         return open_digit_scenes()
     if is_folder(name, data_dir):
-        from condconv_keras.data.annotated_folder import open_annotated_folder
+        from condconv_keras.data.sources.annotated_folder import open_annotated_folder
 
         return open_annotated_folder(name, validation_fraction, skip_bad_images)
     if name == "digits":
         raise UserError("expected images with boxes, such as 'digit_scenes'; 'digits' has labels, for classifiers")
     check_no_path(name)
-    from condconv_keras.data.tfds_detection import open_tfds_detection
+    from condconv_keras.data.sources.tfds_detection import open_tfds_detection
 
     return open_tfds_detection(name, data_dir, validation_fraction, download)

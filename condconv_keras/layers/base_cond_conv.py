@@ -5,10 +5,10 @@ import math
 import keras
 from keras import activations, constraints, initializers, ops, regularizers
 
-from condconv_keras.layers import selection
 from condconv_keras.layers.expert_bank import PerExpertConstraint, PerExpertInitializer, PerExpertRegularizer
-from condconv_keras.layers.forms import ConvSpec
-from condconv_keras.layers.geometry import ConvGeometry
+from condconv_keras.layers.forms import selection
+from condconv_keras.layers.forms.geometry import ConvGeometry
+from condconv_keras.layers.forms.portable import ConvSpec
 from condconv_keras.layers.routing import (
     Routing,
     routing_dtype,

@@ -3,7 +3,7 @@
 import keras
 
 from condconv_keras.layers.base_cond_conv import BaseCondConv2D
-from condconv_keras.layers.forms import ConvSpec
+from condconv_keras.layers.forms.portable import ConvSpec
 from condconv_keras.layers.routing import standardize_count
 
 

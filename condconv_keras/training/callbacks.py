@@ -6,9 +6,9 @@ import sys
 
 import keras
 
-from condconv_keras.figures import training_curves
-from condconv_keras.files import write_rows
 from condconv_keras.training.model import STOP
+from condconv_keras.utils.figures import training_curves
+from condconv_keras.utils.files import write_rows
 
 
 class Diverged(ArithmeticError):

@@ -10,8 +10,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from condconv_keras.errors import UserError, one_line
-from condconv_keras.files import whole_file
+from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.files import whole_file
 
 KEPT = 2
 _NAME = re.compile(r"step_(\d{10})\.safetensors")

@@ -4,11 +4,11 @@ import dataclasses
 import json
 
 from condconv_keras.data import steps_per_epoch
-from condconv_keras.errors import UserError
-from condconv_keras.model_card import CLASSIFICATION
+from condconv_keras.facts.model_card import CLASSIFICATION
+from condconv_keras.tasks.task import get_task
 from condconv_keras.training.flag_rules import check_data_flags, check_validation_fraction
 from condconv_keras.training.recipes import Recipe
-from condconv_keras.training.tasks import get_task
+from condconv_keras.utils.errors import UserError
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # Part of the data that is held out where it has no split of its own.

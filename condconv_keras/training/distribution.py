@@ -3,7 +3,7 @@
 import json
 import os
 
-from condconv_keras.errors import UserError, one_line
+from condconv_keras.utils.errors import UserError, one_line
 
 
 def make_strategy(execution):

@@ -4,8 +4,8 @@ import dataclasses
 import math
 
 from condconv_keras.data import InputShard
-from condconv_keras.errors import UserError
 from condconv_keras.training.config import TrainConfig
+from condconv_keras.utils.errors import UserError
 
 # Connecting to a TPU is left to training. A host of v2 or v3 has four chips of two cores.
 _TPU_CORES = 8

@@ -7,18 +7,18 @@ import keras
 import tensorflow as tf
 
 from condconv_keras.data import InputShard
-from condconv_keras.data.streams import ONE_PIPELINE, InputPosition
-from condconv_keras.errors import UserError, op_reason
-from condconv_keras.files import write_text
-from condconv_keras.model_card import save_model
-from condconv_keras.predictors import compute_in_float32
+from condconv_keras.data.input.streams import ONE_PIPELINE, InputPosition
+from condconv_keras.facts.model_card import save_model
+from condconv_keras.stored.predictor import compute_in_float32
+from condconv_keras.tasks.task import get_task
 from condconv_keras.training.callbacks import Diverged
 from condconv_keras.training.distribution import is_chief, is_multi_worker, synchronise_batch_norm, wait_for_all
 from condconv_keras.training.loop import TrainingLoop
 from condconv_keras.training.model import TrainingModel
 from condconv_keras.training.optimization import apply_weight_decay, make_optimizer
-from condconv_keras.training.tasks import get_task
 from condconv_keras.training.termination import Termination
+from condconv_keras.utils.errors import UserError, op_reason
+from condconv_keras.utils.files import write_text
 
 _ROUTER_IMAGES = 64
 _EVALUATION_BATCH = 256

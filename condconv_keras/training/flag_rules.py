@@ -2,11 +2,11 @@
 
 import os
 
-from condconv_keras.data.augmentation import SPATIAL
-from condconv_keras.data.box_augmentation import AUGMENTATIONS as BOX_AUGMENTATIONS
+from condconv_keras.data.augment.augmentation import SPATIAL
+from condconv_keras.data.augment.box_augmentation import AUGMENTATIONS as BOX_AUGMENTATIONS
 from condconv_keras.data.dataset import EMBEDDED, EVALUATION_SPLITS, TRAIN_SPLIT, is_folder
-from condconv_keras.errors import UserError
-from condconv_keras.model_card import DETECTION
+from condconv_keras.facts.model_card import DETECTION
+from condconv_keras.utils.errors import UserError
 
 
 def check_flags(given, config, lacking):

@@ -5,8 +5,8 @@ import sys
 
 import keras
 
-from condconv_keras.errors import UserError
-from condconv_keras.model_card import load_model
+from condconv_keras.facts.model_card import load_model
+from condconv_keras.utils.errors import UserError
 from condconv_keras.weights.warm_start import warm_start
 
 CLASSIFIER = ("classifier", "classifier_routing")

@@ -6,12 +6,12 @@ import math
 
 import keras
 
-from condconv_keras.data.streams import InputPosition
+from condconv_keras.data.input.streams import InputPosition
+from condconv_keras.tasks.task import get_task
 from condconv_keras.training import checkpoints
 from condconv_keras.training.callbacks import Diverged, Epochs, Printed, Steps, read_history
 from condconv_keras.training.distribution import distributed_batches, is_chief, on_any_worker
 from condconv_keras.training.optimization import make_schedule
-from condconv_keras.training.tasks import get_task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +150,7 @@ class TrainingLoop:
         return Epochs(self._run, self._task, self._validated, schedule, self._writes)
 
     def _routing_log(self):
-        from condconv_keras.analysis.callback import RoutingLog
+        from condconv_keras.training.routing_log import RoutingLog
 
         folder = self._run.tensorboard / "routing"
         return RoutingLog(self._model.network, self._config.task, self._preprocessing, self._dataset, folder)

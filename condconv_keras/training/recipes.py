@@ -4,10 +4,10 @@ import dataclasses
 import math
 import re
 
-from condconv_keras.data.augmentation import AugmentationOptions
-from condconv_keras.data.box_augmentation import AUGMENTATIONS as BOX_AUGMENTATIONS
-from condconv_keras.errors import unknown_name
-from condconv_keras.model_card import CLASSIFICATION, DETECTION
+from condconv_keras.data.augment.augmentation import AugmentationOptions
+from condconv_keras.data.augment.box_augmentation import AUGMENTATIONS as BOX_AUGMENTATIONS
+from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
+from condconv_keras.utils.errors import unknown_name
 
 OPTIMIZERS = ("sgd", "rmsprop", "adamw")
 SCHEDULES = ("cosine", "exponential", "staircase")
@@ -35,7 +35,7 @@ class Recipe:
         stochastic_depth_rate: probability of dropping the last residual block in training, in [0, 1).
         augmentation, policy, policy_layers, policy_magnitude, random_erasing, mixup_alpha, cutmix_alpha: of the
             training images, as in `condconv_keras.data.AugmentationOptions`; of a detector's the augmentation alone, as
-            in `condconv_keras.data.box_augmentation`.
+            in `condconv_keras.data.augment.box_augmentation`.
         ema_decay: of the moving average of weights and batch normalisation statistics that is evaluated and exported
             in place of the last weights, in [0, 1); 0 for none. See `condconv_keras.training.averaging`.
         clip_norm: positive, the largest global norm of the gradients, which longer ones are scaled to, or None.

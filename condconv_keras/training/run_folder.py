@@ -3,10 +3,10 @@
 import json
 import pathlib
 
-from condconv_keras.errors import UserError
-from condconv_keras.files import check_parents, is_partial, remove_partials, write_text
 from condconv_keras.training.checkpoints import Checkpoints
 from condconv_keras.training.config import TrainConfig
+from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.files import check_parents, is_partial, remove_partials, write_text
 
 
 class RunFolder:

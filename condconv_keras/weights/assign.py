@@ -5,8 +5,8 @@ import collections
 import numpy as np
 from keras import backend
 
-from condconv_keras.errors import UserError
 from condconv_keras.layers import Routing
+from condconv_keras.utils.errors import UserError
 
 _SHOWN = 10
 

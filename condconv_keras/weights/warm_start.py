@@ -20,9 +20,9 @@ import functools
 import keras
 import numpy as np
 
-from condconv_keras.errors import UserError
 from condconv_keras.layers import Routing
 from condconv_keras.layers.base_cond_conv import BaseCondConv2D
+from condconv_keras.utils.errors import UserError
 from condconv_keras.weights.assign import assign_weights
 from condconv_keras.weights.source import WeightSource
 

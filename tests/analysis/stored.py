@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from condconv_keras.analysis.statistics import RoutingStatistics
+from condconv_keras.routing_statistics.statistics import RoutingStatistics
 
 LAYERS = (("block_1_routing", 3), ("block_2_routing", 5))
 CLASSES = ("cat", "dog", "eel", "fox")

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from condconv_keras.analysis import pictures
-from condconv_keras.analysis.examples import ExampleImages
 from condconv_keras.analysis.output import Analysis, write_analysis
+from condconv_keras.routing_statistics.examples import ExampleImages
 from tests.analysis.stored import CLASSES, IMAGES, LAYERS, gathered, stored_weights
 
 NAMES = ("<cat> & $dog$", *CLASSES[1:])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from condconv_keras.analysis import selection
-from condconv_keras.errors import UserError
+from condconv_keras.utils.errors import UserError
 from tests.analysis.stored import one_layer
 
 LAYERS = ["block_6_routing", "block_7_routing", "block_8_routing", "block_9_routing", "classifier_routing"]

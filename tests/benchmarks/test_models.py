@@ -2,12 +2,12 @@ import csv
 
 import pytest
 
-from tests import commands
+from tests import processes
 
 
 def test_a_table_of_ratios(tmp_path):
     path = tmp_path / "models.csv"
-    finished = commands.run(
+    finished = processes.run(
         "-m",
         "benchmarks.models",
         "--models=condconv_mobilenet_v1",
@@ -44,14 +44,14 @@ def test_a_table_of_ratios(tmp_path):
     ],
 )
 def test_bad_flags(arguments, contains):
-    commands.assert_refused("-m", "benchmarks.models", *arguments, contains=contains)
+    processes.assert_refused("-m", "benchmarks.models", *arguments, contains=contains)
 
 
 @pytest.mark.slow
 def test_peak_memory_is_that_of_the_work():
     """Of a training step of 64 images, at least what the activations of the first layers take more than for one."""
     arguments = ("-m", "benchmarks.peak_memory", "--model=mobilenet_v1", "--work=training", "--input_size=64")
-    few, many = (int(commands.run(*arguments, f"--batch={batch}").stdout) for batch in (1, 64))
+    few, many = (int(processes.run(*arguments, f"--batch={batch}").stdout) for batch in (1, 64))
     # Stem and the first block: 32x32 pixels of 32, 32 and 64 channels, convolved and normalised, in float32.
     at_least = 63 * 2 * 4 * 32 * 32 * (32 + 32 + 64) / 1e6
     assert many - few > at_least

@@ -2,7 +2,7 @@ import csv
 
 import pytest
 
-from tests import commands
+from tests import processes
 
 
 @pytest.mark.parametrize(
@@ -14,13 +14,13 @@ from tests import commands
     ],
 )
 def test_bad_flags(arguments, contains, tmp_path):
-    environment = commands.without_frameworks(tmp_path)
-    commands.assert_refused("-m", "benchmarks.peers", *arguments, contains=contains, **environment)
+    environment = processes.without_frameworks(tmp_path)
+    processes.assert_refused("-m", "benchmarks.peers", *arguments, contains=contains, **environment)
 
 
 def test_timm_is_an_extra(tmp_path):
     (tmp_path / "timm.py").write_text("raise ImportError")
-    commands.assert_refused(
+    processes.assert_refused(
         "-m", "benchmarks.peers", contains="pip install -r requirements-peers.txt", PYTHONPATH=str(tmp_path)
     )
 
@@ -32,7 +32,7 @@ def test_the_work_is_the_same(tmp_path):
     import timm
 
     from benchmarks import peers
-    from models import create_model
+    from condconv_keras.models import create_model
 
     for ours, theirs in peers.MODELS:
         network = create_model(ours)
@@ -53,7 +53,7 @@ def test_the_work_is_the_same(tmp_path):
 def test_a_table_of_ratios(tmp_path):
     pytest.importorskip("timm")
     path = tmp_path / "peers.csv"
-    commands.run("-m", "benchmarks.peers", "--compare=models", "--batch=1", "--rounds=3", f"--csv={path}")
+    processes.run("-m", "benchmarks.peers", "--compare=models", "--batch=1", "--rounds=3", f"--csv={path}")
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["name"], row["work"]) for row in rows] == [

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from benchmarks import twins
-from condconv_keras.litert import LiteRTModel
-from export.source import UNTRAINED, Source
-from models import list_models
-from tests import commands
+from condconv_keras.export.source import UNTRAINED, Source
+from condconv_keras.models import list_models
+from condconv_keras.stored.litert import LiteRTModel
+from tests import processes
 
 
 def row(**changes):
@@ -120,13 +120,13 @@ def test_files_are_written_and_measured(tmp_path):
     ],
 )
 def test_bad_flags_are_refused_at_once(tmp_path, flag, named):
-    environment = commands.without_frameworks(tmp_path)
-    commands.assert_refused("-m", "benchmarks.tflite", flag, contains=named, **environment)
+    environment = processes.without_frameworks(tmp_path)
+    processes.assert_refused("-m", "benchmarks.tflite", flag, contains=named, **environment)
 
 
 @pytest.mark.slow
 def test_the_command_writes_tables_and_keeps_the_files(tmp_path):
-    finished = commands.run(
+    finished = processes.run(
         "-m",
         "benchmarks.tflite",
         "--models=condconv_mobilenet_v1",

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from condconv_keras.data import open_dataset
-from condconv_keras.errors import UserError
+from condconv_keras.utils.errors import UserError
 
 HEAVY = ("tensorflow", "keras", "tensorflow_datasets", "sklearn")
 

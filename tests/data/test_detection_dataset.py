@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from condconv_keras.data import open_dataset, open_detection_dataset
-from condconv_keras.errors import UserError
+from condconv_keras.utils.errors import UserError
 from tests.data.detection_folders import save_image, write_voc
 
 

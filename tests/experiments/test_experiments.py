@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from tests import commands
+from tests import processes
 
 TABLE = """model,width_multiplier,num_experts,seed,flags
 mobilenet_v1,0.25,,0,
@@ -24,14 +24,14 @@ def test_a_study_goes_on_with_what_is_missing(tmp_path):
     study = tmp_path / "study"
     command = ("-m", "experiments", "--jobs=2", f"--table={tmp_path / 'runs.csv'}", f"--output_dir={study}")
     common = ("--", "--dataset=digits", "--epochs=1", "--input_size=32")
-    commands.run(*command, *common)
+    processes.run(*command, *common)
     first = rows(study / "results.csv")
     assert len(first) == 3
     results = study / "mobilenet_v1-width_0.25-seed_1" / "results.json"
     kept = study / "mobilenet_v1-width_0.25-seed_0" / "results.json"
     results.unlink()
     before = kept.stat().st_mtime_ns
-    finished = commands.run(*command, *common)
+    finished = processes.run(*command, *common)
     assert "run 2 of 3" in finished.stderr and "run 1 of 3" not in finished.stderr
     assert kept.stat().st_mtime_ns == before
     again = rows(study / "results.csv")
@@ -48,7 +48,7 @@ def test_a_study_goes_on_with_what_is_missing(tmp_path):
 def test_a_run_that_fails_is_named(tmp_path):
     (tmp_path / "runs.csv").write_text("model,width_multiplier,num_experts,seed,flags\nmobilenet_v1,,,0,--epochs=-1\n")
     command = ("-m", "experiments", f"--table={tmp_path / 'runs.csv'}", f"--output_dir={tmp_path / 'study'}")
-    finished = commands.run(*command, check=False)
+    finished = processes.run(*command, check=False)
     assert finished.returncode == 2
     assert "error: 1 of 1 runs failed, their messages are above: mobilenet_v1-epochs_1-seed_0" in finished.stderr
     assert "`epochs` must be" in finished.stderr
@@ -56,6 +56,6 @@ def test_a_run_that_fails_is_named(tmp_path):
 
 def test_a_table_that_is_missing(tmp_path):
     arguments = ("--table=/nowhere.csv", f"--output_dir={tmp_path / 'study'}")
-    environment = commands.without_frameworks(tmp_path)
-    commands.assert_refused("-m", "experiments", *arguments, contains="/nowhere.csv", **environment)
+    environment = processes.without_frameworks(tmp_path)
+    processes.assert_refused("-m", "experiments", *arguments, contains="/nowhere.csv", **environment)
     assert not (tmp_path / "study").exists()

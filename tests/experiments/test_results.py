@@ -4,9 +4,9 @@ import json
 import numpy as np
 import pytest
 
-from condconv_keras.errors import UserError
-from experiments import results
-from experiments.table import Run, Setting
+from condconv_keras.experiments import results
+from condconv_keras.experiments.table import Run, Setting
+from condconv_keras.utils.errors import UserError
 
 MULTIPLY_ADDS = {"0.25": 1e6, "0.5": 4e6}
 TOP_1 = {("0.5", "0"): 0.9, ("0.5", "1"): 0.7, ("0.5", "2"): 0.8, ("0.25", "0"): 0.5}

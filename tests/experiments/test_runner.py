@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from condconv_keras.errors import UserError
-from experiments import runner
-from experiments.table import Run, Setting
+from condconv_keras.experiments import runner
+from condconv_keras.experiments.table import Run, Setting
+from condconv_keras.utils.errors import UserError
 
 TRAIN = """
 import json, os, pathlib, shlex, sys, time

@@ -1,7 +1,7 @@
 import pytest
 
-from condconv_keras.errors import UserError
-from experiments.table import read_table
+from condconv_keras.experiments.table import read_table
+from condconv_keras.utils.errors import UserError
 
 HEADER = "model,width_multiplier,num_experts,seed,flags\n"
 

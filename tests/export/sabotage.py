@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
-from export import mobile_layers
-from export.mobile_network import conditional_layers
-from export.representative import check_images
+from condconv_keras.export import mobile_layers
+from condconv_keras.export.mobile_network import conditional_layers
+from condconv_keras.export.representative import check_images
 
 
 def mix_kernels_of_first_image(model, card, photographs, monkeypatch):

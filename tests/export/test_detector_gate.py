@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 
 from condconv_keras.data import open_detection_dataset
-from condconv_keras.detection import detect, ssd_anchors
-from condconv_keras.errors import UserError
-from condconv_keras.model_card import ModelCard
-from export import detection_answers, detection_postprocessing, mobile_layers
-from export.detection_answers import detection_faults
-from export.gate import Gate
-from export.manifest import write_cards
-from export.modes import SAVED_MODEL, TFLITE_MODES
-from export.representative import check_images, prepared
-from export.saved_model import write_saved_model
-from export.tflite import tflite_bytes
+from condconv_keras.export import detection_answers, detection_postprocessing, mobile_layers
+from condconv_keras.export.detection_answers import detection_faults
+from condconv_keras.export.gate import Gate
+from condconv_keras.export.manifest import write_cards
+from condconv_keras.export.modes import SAVED_MODEL, TFLITE_MODES
+from condconv_keras.export.representative import check_images, prepared
+from condconv_keras.export.saved_model import write_saved_model
+from condconv_keras.export.tflite import tflite_bytes
+from condconv_keras.facts.anchors import ssd_anchors
+from condconv_keras.facts.model_card import ModelCard
+from condconv_keras.tasks.detection import detect
+from condconv_keras.utils.errors import UserError
 from tests.export.detectors import CATEGORIES, CLASSES, PHOTOGRAPHS, write_findable
 from tests.export.sabotage import mix_kernels_of_first_image
 

@@ -6,18 +6,18 @@ import json
 import numpy as np
 import pytest
 
+from condconv_keras.commands import export as command
 from condconv_keras.data import open_detection_dataset
-from condconv_keras.data.decoding import read_image
-from condconv_keras.detection.predictor import keras_predict
-from condconv_keras.errors import UserError
-from condconv_keras.model_card import save_model
-from condconv_keras.predictors import model_task, open_predictor
-from condconv_keras.training.tasks import get_task
-from export import __main__ as command
-from export.manifest import write_cards
-from export.representative import DatasetImages
-from export.source import Source
-from tests import commands
+from condconv_keras.data.input.decoding import read_image
+from condconv_keras.export.manifest import write_cards
+from condconv_keras.export.representative import DatasetImages
+from condconv_keras.export.source import Source
+from condconv_keras.facts.model_card import save_model
+from condconv_keras.stored.predictor import model_task, open_predictor
+from condconv_keras.tasks.detection.predictor import keras_predict
+from condconv_keras.tasks.task import get_task
+from condconv_keras.utils.errors import UserError
+from tests import processes
 from tests.export.detectors import CATEGORIES, CLASSES, small_detector, write_findable
 from tests.export.test_main import parsed  # noqa: F401 - a fixture
 
@@ -53,7 +53,7 @@ def detector(tmp_path_factory):
 @pytest.fixture(scope="module")
 def exported(detector, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exports") / "detector"
-    finished = commands.run(
+    finished = processes.run(
         "-m", "export", f"--model={detector.path}", f"--output_dir={folder}", f"--dataset={detector.data}",
         "--quantization=none,float16",
     )  # fmt: skip
@@ -110,11 +110,11 @@ def test_an_exported_file_predicts_as_keras_does(detector, exported, name):
 def test_eval_and_predict(detector, exported, tmp_path):
     for name in ("saved_model", "model.tflite"):
         arguments = (f"--model={exported / name}", f"--dataset={detector.data}", "--json")
-        assert json.loads(commands.run("eval.py", *arguments).stdout)["AP"] == pytest.approx(detector.AP, abs=1e-4)
+        assert json.loads(processes.run("eval.py", *arguments).stdout)["AP"] == pytest.approx(detector.AP, abs=1e-4)
     found = {}
     for path in (detector.path, exported / "model.tflite"):
         arguments = (f"--model={path}", "--min_score=0.02", "--json", detector.data / "val")
-        found[path] = json.loads(commands.run("predict.py", *arguments).stdout)["predictions"]
+        found[path] = json.loads(processes.run("predict.py", *arguments).stdout)["predictions"]
     mine, theirs = found.values()
     assert len(theirs) == 16
     assert sum(len(prediction["boxes"]) for prediction in theirs) > 20
@@ -149,7 +149,7 @@ def test_an_untrained_detector(export, tmp_path):
 
 
 def test_a_lower_average_precision_leaves_nothing(export, detector, tmp_path, monkeypatch):
-    from export import detection_answers
+    from condconv_keras.export import detection_answers
 
     monkeypatch.setattr(detection_answers, "_part", lambda dataset, split, examples: dataset)
     monkeypatch.setattr(detection_answers, "MAX_AP_LOSS", -1.0)
@@ -170,7 +170,7 @@ def test_int8_is_calibrated_on_training_images(detector):
 
 
 def test_a_flag_of_detectors(parsed):  # noqa: F811
-    from export.flags import check_uses, chosen_modes
+    from condconv_keras.commands.export_flags import check_uses, chosen_modes
 
     for source, arguments, contains in (
         (Source("mobilenet_v1", "untrained"), [], "--raw_outputs is for detectors"),

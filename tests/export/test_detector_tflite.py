@@ -9,11 +9,16 @@ from ai_edge_litert.interpreter import Interpreter
 from flatbuffers import flexbuffers
 from tensorflow.lite.tools import flatbuffer_utils
 
-from condconv_keras.detection import ssd_anchors
-from condconv_keras.detection.predictor import keras_predict
-from export.detection import TASK
-from export.detection_postprocessing import OPERATOR, centre_anchors, with_postprocessing, without_postprocessing
-from export.tflite import tflite_bytes
+from condconv_keras.export.detection import TASK
+from condconv_keras.export.detection_postprocessing import (
+    OPERATOR,
+    centre_anchors,
+    with_postprocessing,
+    without_postprocessing,
+)
+from condconv_keras.export.tflite import tflite_bytes
+from condconv_keras.facts.anchors import ssd_anchors
+from condconv_keras.tasks.detection.predictor import keras_predict
 
 MODES = ["none", "float16", "dynamic", "int8"]
 

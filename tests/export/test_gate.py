@@ -7,15 +7,15 @@ import pytest
 
 from condconv_keras import CondConv2D, Routing
 from condconv_keras.data import Preprocessing, open_dataset
-from condconv_keras.errors import UserError
-from condconv_keras.model_card import ModelCard
-from condconv_keras.predictors import keras_predict
-from export import gate
-from export.gate import EQUAL_DB, Gate, centred_log_probabilities, compare, failures
-from export.manifest import write_cards
-from export.modes import SAVED_MODEL, TFLITE_MODES
-from export.representative import DatasetImages, check_images
-from export.saved_model import write_saved_model
+from condconv_keras.export import gate
+from condconv_keras.export.gate import EQUAL_DB, Gate, centred_log_probabilities, compare, failures
+from condconv_keras.export.manifest import write_cards
+from condconv_keras.export.modes import SAVED_MODEL, TFLITE_MODES
+from condconv_keras.export.representative import DatasetImages, check_images
+from condconv_keras.export.saved_model import write_saved_model
+from condconv_keras.facts.model_card import ModelCard
+from condconv_keras.stored.predictor import keras_predict
+from condconv_keras.utils.errors import UserError
 
 PREPROCESSING = Preprocessing((8, 8), 1, 127.5, 127.5)
 CARD = ModelCard("small", tuple("0123456789"), PREPROCESSING)

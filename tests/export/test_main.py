@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from absl import flags
 
+from condconv_keras.commands import export as command
+from condconv_keras.commands.export_flags import check_uses, chosen_modes, define_flags
 from condconv_keras.data import Preprocessing
-from condconv_keras.errors import UserError
-from condconv_keras.model_card import ModelCard, load_model, save_model
-from condconv_keras.predictors import open_predictor
-from export import __main__ as command
-from export import gate, saved_model, tflite
-from export.flags import check_uses, chosen_modes, define_flags
-from export.source import Source, open_source
-from models import create_model
-from tests import commands
+from condconv_keras.export import gate, saved_model, tflite
+from condconv_keras.export.source import Source, open_source
+from condconv_keras.facts.model_card import ModelCard, load_model, save_model
+from condconv_keras.models import create_model
+from condconv_keras.stored.predictor import open_predictor
+from condconv_keras.utils.errors import UserError
+from tests import processes
 from tests.images import write_digit_folder
 
 
@@ -145,8 +145,8 @@ def test_what_a_name_means(trained_run, saved, tmp_path, monkeypatch):
 def test_wrong_flags_are_one_line_at_once(saved, tmp_path, arguments, contains):
     (tmp_path / "empty").mkdir()
     arguments = [argument.format(empty=tmp_path / "empty", saved=saved) for argument in arguments]
-    without = commands.without_frameworks(tmp_path)
-    commands.assert_refused("-m", "export", f"--output_dir={tmp_path}/out", *arguments, contains=contains, **without)
+    without = processes.without_frameworks(tmp_path)
+    processes.assert_refused("-m", "export", f"--output_dir={tmp_path}/out", *arguments, contains=contains, **without)
     assert not (tmp_path / "out").exists()
 
 
@@ -255,7 +255,7 @@ def test_class_names_that_a_list_cannot_hold_are_refused_at_once(export, saved, 
 
 def test_a_terminated_export_leaves_nothing(saved, tmp_path):
     command = [sys.executable, "-m", "export", f"--model={saved}", f"--output_dir={tmp_path / 'out'}"]
-    with subprocess.Popen(command, cwd=commands.ROOT, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=processes.ROOT, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
             if line.startswith("writing"):
                 process.send_signal(signal.SIGTERM)

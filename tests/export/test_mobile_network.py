@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
-from condconv_keras.errors import UserError
+from condconv_keras.export import mobile_layers
+from condconv_keras.export.mobile_layers import MobileCondConv
+from condconv_keras.export.mobile_network import mobile_network, multiply_adds, round_keeping_sums
+from condconv_keras.models import create_model
 from condconv_keras.profiling import profile
-from export import mobile_layers
-from export.mobile_layers import MobileCondConv
-from export.mobile_network import mobile_network, multiply_adds, round_keeping_sums
-from models import create_model
+from condconv_keras.utils.errors import UserError
 from tests.models.randomise import randomise
 
 _RNG = np.random.default_rng(0)

@@ -5,8 +5,15 @@ import numpy as np
 import pytest
 
 from condconv_keras.data import Preprocessing, open_dataset
-from condconv_keras.errors import UserError
-from export.representative import DatasetImages, FolderImages, Photographs, check_images, folder_images, prepared
+from condconv_keras.export.representative import (
+    DatasetImages,
+    FolderImages,
+    Photographs,
+    check_images,
+    folder_images,
+    prepared,
+)
+from condconv_keras.utils.errors import UserError
 from tests.images import truncate, write_digit_folder
 
 GRAY = Preprocessing((8, 8), 1, 127.5, 127.5)

@@ -2,14 +2,14 @@
 
 import pytest
 
-from condconv_keras.errors import UserError
-from export import mobile_layers
-from export.gate import Gate
-from export.manifest import write_cards
-from export.modes import TFLITE_MODES
-from export.representative import Photographs, check_images, prepared
-from export.tflite import tflite_bytes
-from export.untrained import untrained_model
+from condconv_keras.export import mobile_layers
+from condconv_keras.export.gate import Gate
+from condconv_keras.export.manifest import write_cards
+from condconv_keras.export.modes import TFLITE_MODES
+from condconv_keras.export.representative import Photographs, check_images, prepared
+from condconv_keras.export.tflite import tflite_bytes
+from condconv_keras.export.untrained import untrained_model
+from condconv_keras.utils.errors import UserError
 from tests.export.sabotage import mix_kernels_of_first_image
 
 

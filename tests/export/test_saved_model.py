@@ -16,12 +16,12 @@ from PIL import Image
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
 from condconv_keras.data import Preprocessing
-from condconv_keras.data.decoding import read_image
-from condconv_keras.errors import UserError
-from condconv_keras.model_card import ModelCard
-from condconv_keras.predictors import keras_predict
-from export.saved_model import write_saved_model
-from models import create_model
+from condconv_keras.data.input.decoding import read_image
+from condconv_keras.export.saved_model import write_saved_model
+from condconv_keras.facts.model_card import ModelCard
+from condconv_keras.models import create_model
+from condconv_keras.stored.predictor import keras_predict
+from condconv_keras.utils.errors import UserError
 
 CLASSES = tuple(f"class {i} é" for i in range(10))
 RGB = Preprocessing((32, 40), 3, (120.0, 110.0, 100.0), 60.0, crop_fraction=0.875)

@@ -10,11 +10,11 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from tensorflow.lite.tools import flatbuffer_utils
 
-from condconv_keras.errors import UserError
-from condconv_keras.predictors import keras_predict
-from export.representative import Photographs, prepared
-from export.tflite import tflite_bytes
-from export.untrained import untrained_model
+from condconv_keras.export.representative import Photographs, prepared
+from condconv_keras.export.tflite import tflite_bytes
+from condconv_keras.export.untrained import untrained_model
+from condconv_keras.stored.predictor import keras_predict
+from condconv_keras.utils.errors import UserError
 
 MODES = ["none", "float16", "dynamic", "int8"]
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from export.gate import Gate
-from export.manifest import write_cards
-from export.modes import TFLITE_MODES
-from export.representative import Photographs, check_images, prepared
-from export.tflite import tflite_bytes
-from export.untrained import untrained_model
-from models import list_models
+from condconv_keras.export.gate import Gate
+from condconv_keras.export.manifest import write_cards
+from condconv_keras.export.modes import TFLITE_MODES
+from condconv_keras.export.representative import Photographs, check_images, prepared
+from condconv_keras.export.tflite import tflite_bytes
+from condconv_keras.export.untrained import untrained_model
+from condconv_keras.models import list_models
 
 # What has every kind of layer: squeeze and excitation, kernels of 3x3 and 5x5.
 QUICK = "condconv_mnasnet_a1"

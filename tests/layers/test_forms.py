@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from condconv_keras.layers import selection
+from condconv_keras.layers.forms import selection
 from tests.layers.backends import (
     BACKEND,
     compiled_outputs_and_gradients,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from condconv_keras import CondConv2D, Routing
-from condconv_keras.layers import selection
+from condconv_keras.layers.forms import selection
 from tests import oracle
 from tests.layers.backends import float64_policy, outputs_and_gradients
 from tests.layers.cases import CONV_CASES, DEPTHWISE_CASES, Case, assert_agrees, build_layer, random_arrays, set_experts

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from condconv_keras import CondConv2D
-from condconv_keras.layers import selection
+from condconv_keras.layers.forms import selection
 from tests.layers.backends import BACKEND
 from tests.layers.cases import CONV_CASES, DEPTHWISE_CASES, build_layer
 from tests.layers.test_forms import AUTO_CASES

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from condconv_keras.layers import selection
+from condconv_keras.layers.forms import selection
 from tests import oracle
 from tests.layers.backends import outputs_and_gradients
 from tests.layers.cases import Case, build_layer, set_experts

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from condconv_keras.fused_batch_norm import fuse_batch_norms
-from models import create_model
+from condconv_keras.layers.fused_batch_norm import fuse_batch_norms
+from condconv_keras.models import create_model
 
 pytestmark = pytest.mark.backends
 

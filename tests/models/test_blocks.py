@@ -1,9 +1,9 @@
 import keras
 import numpy as np
 
-from models import create_model
-from models.blocks import LayerFactory, conv_initializer
-from models.placement import CondConvPlacement
+from condconv_keras.models import create_model
+from condconv_keras.models.blocks import LayerFactory, conv_initializer
+from condconv_keras.models.placement import CondConvPlacement
 
 
 def factory(placement=None):

@@ -1,7 +1,7 @@
 import pytest
 
-from models import create_model
-from models.cards import registered_card
+from condconv_keras.models import create_model
+from condconv_keras.models.cards import registered_card
 
 SMALL = {"width_multiplier": 0.25, "classes": 4}
 

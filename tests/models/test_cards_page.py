@@ -2,12 +2,12 @@ import re
 
 import pytest
 
-from models import list_models, model_entry
-from models.__main__ import main
-from models.cards_page import page
-from models.published_weights import PUBLISHED_WEIGHTS
-from models.table import Row
-from tests import commands
+from condconv_keras.commands.models import main
+from condconv_keras.models import list_models, model_entry
+from condconv_keras.models.cards_page import page
+from condconv_keras.models.published_weights import PUBLISHED_WEIGHTS
+from condconv_keras.models.table import Row
+from tests import processes
 
 
 def rows(name):
@@ -60,7 +60,7 @@ def test_every_model_has_a_card_that_says_what_is_known():
 def test_page_in_the_documentation_is_up_to_date():
     """But for the counts, which take a minute to make."""
     counted = re.compile(r"^(- Parameters|- Multiply-adds|- Published|- Input|\|).*$", re.MULTILINE)
-    written = (commands.ROOT / "docs/models.md").read_text()
+    written = (processes.ROOT / "docs/models.md").read_text()
     assert counted.sub("", page_of(list_models())) == counted.sub("", written)
 
 

@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from condconv_keras.errors import UserError
-from models import create_model
+from condconv_keras.models import create_model
+from condconv_keras.utils.errors import UserError
 
 
 def tiny(name="condconv_mobilenet_v1", **kwargs):

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from condconv_keras.errors import UserError
-from models.published_weights import PUBLISHED_WEIGHTS, published_weights
-from models.registry import list_models, model_entry
+from condconv_keras.models.published_weights import PUBLISHED_WEIGHTS, published_weights
+from condconv_keras.models.registry import list_models, model_entry
+from condconv_keras.utils.errors import UserError
 
 
 @pytest.mark.parametrize("name", PUBLISHED_WEIGHTS)
@@ -54,5 +54,7 @@ def test_says_what_is_published_instead(name, arguments, message):
 
 
 def test_the_facts_need_no_keras():
-    code = "import sys, models.published_weights; print(sorted({'keras', 'tensorflow'} & set(sys.modules)))"
+    code = (
+        "import sys, condconv_keras.models.published_weights; print(sorted({'keras', 'tensorflow'} & set(sys.modules)))"
+    )
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"

@@ -4,10 +4,10 @@ import sys
 
 import pytest
 
-from condconv_keras.errors import UserError
+from condconv_keras.models import CondConvPlacement, create_model, list_models, model_entry
+from condconv_keras.models.entry import PaperFigures
 from condconv_keras.training.recipes import RECIPES
-from models import CondConvPlacement, create_model, list_models, model_entry
-from models.entry import PaperFigures
+from condconv_keras.utils.errors import UserError
 
 
 def test_names_by_pattern():
@@ -128,7 +128,7 @@ def test_group_sizes_are_those_of_the_networks(monkeypatch):
     def of(options, *, group_sizes, **_):
         raise Asked(*group_sizes)
 
-    monkeypatch.setattr("models.blocks.LayerFactory.of", of)
+    monkeypatch.setattr("condconv_keras.models.blocks.LayerFactory.of", of)
     for name in list_models():
         with pytest.raises(Asked) as asked:
             create_model(name)

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
-from condconv_keras.fused_batch_norm import fuse_batch_norms
+from condconv_keras.layers.fused_batch_norm import fuse_batch_norms
+from condconv_keras.models import create_model, list_models, model_entry
+from condconv_keras.models.settings import weight_settings
 from condconv_keras.profiling import profile
-from models import create_model, list_models, model_entry
-from models.settings import weight_settings
 from tests.models.randomise import images, randomise
 
 MODELS = list_models(task="classification")
@@ -81,7 +81,7 @@ MULTIPLY_ADDS = {
 @pytest.fixture
 def zeros(monkeypatch):
     """Counts do not depend on the values, and zeros are made faster."""
-    monkeypatch.setattr("models.blocks.conv_initializer", keras.initializers.Zeros)
+    monkeypatch.setattr("condconv_keras.models.blocks.conv_initializer", keras.initializers.Zeros)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from condconv_keras.data import open_detection_dataset
-from condconv_keras.errors import UserError
+from condconv_keras.utils.errors import UserError
 from scripts.deepforest_tiles import TRAIN_PHOTOGRAPH, cut_boxes, cut_photograph
-from tests import commands
+from tests import processes
 from tests.data.detection_folders import labels_by_id, save_image, write_voc
 
 
@@ -37,8 +37,10 @@ def source(tmp_path):
 
 
 def test_tiles(source, tmp_path):
-    output, without = tmp_path / "trees", commands.without_frameworks(tmp_path)
-    finished = commands.run("-m", "scripts.deepforest_tiles", f"--source={source}", f"--output_dir={output}", **without)
+    output, without = tmp_path / "trees", processes.without_frameworks(tmp_path)
+    finished = processes.run(
+        "-m", "scripts.deepforest_tiles", f"--source={source}", f"--output_dir={output}", **without
+    )
     assert "train: 2 boxes, 4 tiles with 3 boxes" in finished.stdout
     assert "validation: 1 boxes, 1 tiles with 1 boxes" in finished.stdout
     dataset = open_detection_dataset(str(output))
@@ -63,14 +65,14 @@ def test_tiles(source, tmp_path):
 
 
 def test_a_folder_without_the_photographs_or_one_that_exists(source, tmp_path):
-    without = commands.without_frameworks(tmp_path)
+    without = processes.without_frameworks(tmp_path)
     script = ("-m", "scripts.deepforest_tiles", f"--output_dir={tmp_path / 'trees'}")
-    commands.assert_refused(
+    processes.assert_refused(
         *script, f"--source={tmp_path}", contains=[f"expected {TRAIN_PHOTOGRAPH}.xml", "received: none"], **without
     )
     assert not (tmp_path / "trees").exists()
     (tmp_path / "trees").mkdir()
-    commands.assert_refused(*script, f"--source={source}", contains="exists already", **without)
+    processes.assert_refused(*script, f"--source={source}", contains="exists already", **without)
 
 
 def test_a_photograph_without_its_image(source):

@@ -5,11 +5,11 @@ import pathlib
 
 import pytest
 
-from condconv_keras.errors import UserError
+from condconv_keras.export.modes import SAVED_MODEL, TFLITE_MODES
 from condconv_keras.training.run_folder import RunFolder
-from export.modes import SAVED_MODEL, TFLITE_MODES
+from condconv_keras.utils.errors import UserError
 from scripts import export_results
-from tests import commands
+from tests import processes
 from tests.training.configs import CONFIG
 
 FILES = [mode.file_name for mode in (SAVED_MODEL, *TFLITE_MODES.values())]
@@ -114,7 +114,7 @@ def test_a_run_that_is_not_complete(run, called, tmp_path):
 
 def test_no_run(tmp_path):
     script = ("-m", "scripts.export_results", f"--output_dir={tmp_path / 'out'}")
-    without = commands.without_frameworks(tmp_path)
-    commands.assert_refused(*script, contains="expected run folders after the flags", **without)
-    commands.assert_refused(*script, tmp_path, contains=["expected run folders", str(tmp_path)], **without)
+    without = processes.without_frameworks(tmp_path)
+    processes.assert_refused(*script, contains="expected run folders after the flags", **without)
+    processes.assert_refused(*script, tmp_path, contains=["expected run folders", str(tmp_path)], **without)
     assert not (tmp_path / "out").exists()

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from condconv_keras.data import open_dataset
-from condconv_keras.errors import UserError
+from condconv_keras.utils.errors import UserError
 from scripts import fashion_mnist
-from tests import commands
+from tests import processes
 
 COUNTS = {"train": 30, "t10k": 12}
 
@@ -55,9 +55,9 @@ def test_the_data_set_can_be_opened(source, tmp_path):
 
 
 def test_a_missing_package_or_an_existing_data_set(source, tmp_path):
-    without = commands.without_frameworks(tmp_path)
+    without = processes.without_frameworks(tmp_path)
     script = ("-m", "scripts.fashion_mnist", f"--output_dir={tmp_path / 'data'}")
-    commands.assert_refused(
+    processes.assert_refused(
         *script,
         f"--source={tmp_path}",
         contains=["apt-get install dataset-fashion-mnist", "--source", "train-images-idx3-ubyte.gz"],
@@ -67,13 +67,13 @@ def test_a_missing_package_or_an_existing_data_set(source, tmp_path):
     kept = tmp_path / "data" / "fashion_mnist" / "notes.txt"
     kept.parent.mkdir(parents=True)
     kept.write_text("mine")
-    commands.assert_refused(*script, f"--source={source}", contains="holds a fashion_mnist already", **without)
+    processes.assert_refused(*script, f"--source={source}", contains="holds a fashion_mnist already", **without)
     assert kept.read_text() == "mine"
 
 
 def test_validation_images_are_the_last_training_images(source, tmp_path):
     command = (f"--source={source}", f"--output_dir={tmp_path / 'data'}")
-    answer = commands.run("-m", "scripts.fashion_mnist", *command, "--validation_images=7")
+    answer = processes.run("-m", "scripts.fashion_mnist", *command, "--validation_images=7")
     assert "23 train, 7 validation images" in answer.stdout
     dataset = open_dataset("fashion_mnist", data_dir=tmp_path / "data")
     assert dataset.splits == {"train": 23, "validation": 7}

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from condconv_keras.fused_batch_norm import fuse
-from condconv_keras.training.classification import TASK
+from condconv_keras.layers.fused_batch_norm import fuse
+from condconv_keras.tasks.classification.task import TASK
 from condconv_keras.training.model import TrainingModel
 from condconv_keras.training.optimization import apply_weight_decay, make_optimizer
 from condconv_keras.training.recipes import get_recipe

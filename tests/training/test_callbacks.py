@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from condconv_keras.evaluation import evaluate
+from condconv_keras.tasks.classification.metrics import evaluate
+from condconv_keras.tasks.classification.task import TASK
 from condconv_keras.training.callbacks import Diverged, Epochs, Steps, read_history
-from condconv_keras.training.classification import TASK
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.training.termination import Termination
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import safetensors
 
-from condconv_keras.errors import UserError
 from condconv_keras.training import checkpoints
 from condconv_keras.training.checkpoints import Checkpoints, NotFinite
+from condconv_keras.utils.errors import UserError
 from tests.training import networks
 
 

@@ -3,9 +3,9 @@ import json
 
 import pytest
 
-from condconv_keras.errors import UserError
 from condconv_keras.training.config import Execution, TrainConfig
 from condconv_keras.training.recipes import get_recipe
+from condconv_keras.utils.errors import UserError
 from tests.training import configs
 
 CONFIG = dataclasses.replace(

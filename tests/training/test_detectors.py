@@ -9,8 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from condconv_keras.model_card import load_model
-from tests import commands
+from condconv_keras.facts.model_card import load_model
+from tests import processes
 from tests.data.detection_folders import write_squares
 from tests.training.runs import history, newest_step
 
@@ -38,7 +38,7 @@ def squares(tmp_path_factory):
 def whole(squares, tmp_path_factory):
     """The folder of an undisturbed run; order, crops, flips and colours are random."""
     run = tmp_path_factory.mktemp("whole") / "run"
-    commands.run(*COMMAND, f"--dataset={squares}", "--deterministic", f"--model_dir={run}")
+    processes.run(*COMMAND, f"--dataset={squares}", "--deterministic", f"--model_dir={run}")
     return run
 
 
@@ -47,14 +47,14 @@ def test_a_killed_run_ends_where_it_would_have_ended(squares, whole, tmp_path):
     run = tmp_path / "run"
     arguments = (f"--dataset={squares}", "--deterministic", "--checkpoint_every=1", f"--model_dir={run}")
     process = subprocess.Popen(
-        [sys.executable, *COMMAND, *arguments], cwd=commands.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, *COMMAND, *arguments], cwd=processes.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     while newest_step(run) < STEPS_PER_EPOCH + 1 and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert newest_step(run) > STEPS_PER_EPOCH and not (run / "results.json").exists()
-    commands.run(*COMMAND, *arguments)
+    processes.run(*COMMAND, *arguments)
     assert (run / "history.csv").read_text() == (whole / "history.csv").read_text()
     networks = [load_model(folder / "model.keras")[0] for folder in (whole, run)]
     for expected, actual in zip(*(network.get_weights() for network in networks), strict=True):
@@ -65,7 +65,7 @@ def test_a_killed_run_ends_where_it_would_have_ended(squares, whole, tmp_path):
 def test_two_devices(squares, whole, tmp_path):
     run = tmp_path / "run"
     arguments = (f"--dataset={squares}", "--strategy=mirrored", "--logical_cpus=2", f"--model_dir={run}")
-    commands.run(*COMMAND, *arguments)
+    processes.run(*COMMAND, *arguments)
     for row, expected in zip(history(run), history(whole), strict=True):
         # The losses of a batch are divided by its matched anchors, those of a device's part by its own.
         assert row["loss"] == pytest.approx(expected["loss"], rel=0.02)
@@ -75,7 +75,7 @@ def test_two_devices(squares, whole, tmp_path):
 @pytest.mark.slow
 def test_half_precision(squares, whole, tmp_path):
     run = tmp_path / "run"
-    commands.run(*COMMAND, f"--dataset={squares}", "--precision=mixed_bfloat16", f"--model_dir={run}")
+    processes.run(*COMMAND, f"--dataset={squares}", "--precision=mixed_bfloat16", f"--model_dir={run}")
     for row, expected in zip(history(run), history(whole), strict=True):
         assert row["loss"] == pytest.approx(expected["loss"], rel=0.05)
         assert row["loss"] != expected["loss"]
@@ -83,7 +83,7 @@ def test_half_precision(squares, whole, tmp_path):
 
 def test_a_dry_run(squares, tmp_path):
     run = tmp_path / "run"
-    finished = commands.run(*COMMAND, f"--dataset={squares}", "--dry_run", f"--model_dir={run}")
+    finished = processes.run(*COMMAND, f"--dataset={squares}", "--dry_run", f"--model_dir={run}")
     shown = dict(line.split(maxsplit=1) for line in finished.stdout.splitlines() if "  " in line)
     assert shown["task"] == "detection"
     assert shown["classes"] == "2"
@@ -97,7 +97,7 @@ def test_a_signal_ends_a_run_whose_images_python_makes(tmp_path):
     run = tmp_path / "run"
     arguments = ("--dataset=digit_scenes", "--checkpoint_every=1", f"--model_dir={run}")
     process = subprocess.Popen(
-        [sys.executable, *COMMAND, *arguments], cwd=commands.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, *COMMAND, *arguments], cwd=processes.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     while newest_step(run) < 2 and process.poll() is None:
         time.sleep(0.1)

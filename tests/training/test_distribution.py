@@ -1,9 +1,9 @@
 import pytest
 import tensorflow as tf
 
-from condconv_keras.errors import UserError
 from condconv_keras.training.config import Execution
 from condconv_keras.training.distribution import distributed_batches, is_chief, make_strategy, synchronise_batch_norm
+from condconv_keras.utils.errors import UserError
 from tests.training import networks
 
 

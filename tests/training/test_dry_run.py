@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from condconv_keras import CondConv2D
 from condconv_keras.data import Preprocessing, open_dataset
-from condconv_keras.errors import UserError
 from condconv_keras.training.config import Execution, TrainConfig
 from condconv_keras.training.dry_run import describe_run, device_count, summary_rows, training_memory
 from condconv_keras.training.recipes import get_recipe
+from condconv_keras.utils.errors import UserError
 
 CONFIG = TrainConfig(
     model="tiny",
@@ -119,7 +119,7 @@ def test_a_description():
 @pytest.mark.parametrize("slow", ["input", "training"])
 def test_the_bottleneck_is_what_is_slow(monkeypatch, slow):
     """Either is made to take 50 ms more for 10 images: 200 images a second at most."""
-    from condconv_keras.data import pipeline
+    from condconv_keras.data.input import pipeline
     from condconv_keras.training.model import TrainingModel
 
     def late(value):

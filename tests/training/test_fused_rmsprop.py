@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from condconv_keras.training.fused_rmsprop import RMSprop
-from tests import commands
+from tests import processes
 
 KERAS_OWN = keras.optimizers.RMSprop
 SCHEDULE = keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
@@ -114,4 +114,4 @@ print("equal")
 
 def test_replicas_of_a_mirrored_variable_are_updated_alike():
     """In a process of its own: the CPU is split before TensorFlow starts."""
-    assert commands.run("-c", MIRRORED).stdout.split() == ["equal"]
+    assert processes.run("-c", MIRRORED).stdout.split() == ["equal"]

@@ -3,12 +3,12 @@ import numpy as np
 import pytest
 
 from condconv_keras.data import Preprocessing
-from condconv_keras.errors import UserError
-from condconv_keras.model_card import ModelCard, save_model
+from condconv_keras.facts.model_card import ModelCard, save_model
+from condconv_keras.models import create_model
+from condconv_keras.models.cards import registered_card
+from condconv_keras.models.settings import weight_settings
 from condconv_keras.training.initial_weights import open_initial_model
-from models import create_model
-from models.cards import registered_card
-from models.settings import weight_settings
+from condconv_keras.utils.errors import UserError
 from tests.models.randomise import images, randomise
 
 SMALL = {"width_multiplier": 0.25, "input_shape": (32, 32, 3), "classes": 4}

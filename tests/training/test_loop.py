@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from condconv_keras.data import Preprocessing, open_dataset
-from condconv_keras.evaluation import evaluate
+from condconv_keras.tasks.classification.metrics import evaluate
 from condconv_keras.training.callbacks import read_history
 from condconv_keras.training.checkpoints import state_of
 from condconv_keras.training.config import Execution, TrainConfig

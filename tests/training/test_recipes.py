@@ -3,9 +3,9 @@ import math
 
 import pytest
 
-from condconv_keras.data.augmentation import AugmentationOptions
-from condconv_keras.errors import UserError
+from condconv_keras.data.augment.augmentation import AugmentationOptions
 from condconv_keras.training.recipes import RECIPES, default_recipe_name, get_recipe
+from condconv_keras.utils.errors import UserError
 
 # Independent of the code: the published values, as the project's specification lists them.
 EFFICIENTNET = {

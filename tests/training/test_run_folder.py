@@ -2,9 +2,9 @@ import dataclasses
 
 import pytest
 
-from condconv_keras.errors import UserError
 from condconv_keras.training.config import TrainConfig
 from condconv_keras.training.run_folder import RunFolder
+from condconv_keras.utils.errors import UserError
 from tests.training.configs import CONFIG
 
 

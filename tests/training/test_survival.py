@@ -9,8 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from condconv_keras.model_card import load_model
-from tests import commands
+from condconv_keras.facts.model_card import load_model
+from tests import processes
 from tests.training.runs import newest_step
 
 TRIES = 10
@@ -44,7 +44,7 @@ def weights(run):
 def kill_after(step, seconds, run):
     """Starts the run and kills it this long after it has stored the state of a step or of a later one."""
     command = [sys.executable, *COMMAND, f"--model_dir={run}"]
-    process = subprocess.Popen(command, cwd=commands.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=processes.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while newest_step(run) < step and process.poll() is None:
         time.sleep(0.01)
     time.sleep(seconds)
@@ -54,7 +54,7 @@ def kill_after(step, seconds, run):
 
 @pytest.mark.slow
 def test_ten_kills(tmp_path):
-    commands.run(*COMMAND, f"--model_dir={tmp_path / 'whole'}")
+    processes.run(*COMMAND, f"--model_dir={tmp_path / 'whole'}")
     expected = weights(tmp_path / "whole")
     moments = random.Random(0)
     resumed = 0
@@ -62,7 +62,7 @@ def test_ten_kills(tmp_path):
         run = tmp_path / f"killed_{attempt}"
         kill_after(moments.randrange(STEPS), moments.uniform(0, 0.3), run)
         resumed += newest_step(run) > 0 and not (run / "results.json").is_file()
-        commands.run(*COMMAND, f"--model_dir={run}")
+        processes.run(*COMMAND, f"--model_dir={run}")
         for a, b in zip(expected, weights(run), strict=True):
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
         history = [(tmp_path / name / "history.csv").read_text() for name in ("whole", run.name)]

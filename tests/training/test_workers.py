@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from tests import commands
+from tests import processes
 from tests.training.runs import history
 
 # Four steps, and short ones: training blows rounding up, and a batch rounds otherwise than its parts. In one process,
@@ -63,7 +63,7 @@ def start_workers(*arguments, of_worker=lambda index: ()):
         processes.append(
             subprocess.Popen(
                 [sys.executable, *of_worker(index), *arguments],
-                cwd=commands.ROOT,
+                cwd=processes.ROOT,
                 env={**os.environ, "TF_CONFIG": config},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -85,7 +85,7 @@ def finish(processes):
 def single(tmp_path_factory):
     """The history of the run in one process on one device."""
     run = tmp_path_factory.mktemp("single") / "run"
-    commands.run(*COMMAND, "--epochs=2", f"--model_dir={run}")
+    processes.run(*COMMAND, "--epochs=2", f"--model_dir={run}")
     return history(run)
 
 
@@ -100,11 +100,11 @@ def assert_same_losses(rows, expected):
 def test_two_devices(tmp_path, single):
     run = tmp_path / "run"
     arguments = ("--epochs=2", "--strategy=mirrored", "--logical_cpus=2", f"--model_dir={run}")
-    commands.run(*COMMAND, *arguments)
+    processes.run(*COMMAND, *arguments)
     assert_same_losses(history(run), single)
     assert json.loads((run / "results.json").read_text())["examples"] == 360
     arguments = ("--strategy=mirrored", "--logical_cpus=2", "--batch_size=50", "--json")
-    evaluated = json.loads(commands.run("eval.py", f"--model={run}", *arguments).stdout)
+    evaluated = json.loads(processes.run("eval.py", f"--model={run}", *arguments).stdout)
     assert evaluated["examples"] == 360
     assert evaluated["loss"] == pytest.approx(single[-1]["val_loss"], abs=1e-3)
 

@@ -3,8 +3,8 @@
 import functools
 import pathlib
 
+from condconv_keras.models import create_model, model_entry
 from condconv_keras.weights import import_weights
-from models import create_model, model_entry
 from tests.fixtures.timm import make_weights
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures" / "timm"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from condconv_keras import CondConv2D, Routing
-from condconv_keras.errors import UserError
+from condconv_keras.utils.errors import UserError
 from condconv_keras.weights import WeightSource
 from condconv_keras.weights.assign import assign_weights, check_experts
 

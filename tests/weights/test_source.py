@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from condconv_keras.errors import UserError
+from condconv_keras.utils.errors import UserError
 from condconv_keras.weights import open_source
 
 
@@ -55,7 +55,7 @@ def test_a_name_does_not_matter(tmp_path):
 @pytest.mark.parametrize("kind", ["folder", "index", "prefix", "archive"])
 def test_tensorflow_checkpoints(tmp_path, monkeypatch, kind):
     module = types.SimpleNamespace(open_tf_checkpoint=lambda path: ("checkpoint", path))
-    monkeypatch.setitem(sys.modules, "condconv_keras.weights.tf_checkpoint", module)
+    monkeypatch.setitem(sys.modules, "condconv_keras.weights.readers.tf_checkpoint", module)
     (tmp_path / "model.ckpt.index").touch()
     (tmp_path / "model.tar.gz").write_bytes(b"\x1f\x8b\x08\x00")
     name = {"folder": "", "index": "model.ckpt.index", "prefix": "model.ckpt", "archive": "model.tar.gz"}[kind]

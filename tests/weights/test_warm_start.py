@@ -6,10 +6,10 @@ import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
 from condconv_keras.data import AugmentationOptions, Preprocessing, open_dataset, training_batches
-from condconv_keras.errors import UserError
+from condconv_keras.models import create_model
 from condconv_keras.training.initial_weights import layers_to_skip
+from condconv_keras.utils.errors import UserError
 from condconv_keras.weights.warm_start import warm_start
-from models import create_model
 from tests.models.randomise import images, randomise
 
 # The families, as small as each allows.

@@ -1,0 +1,115 @@
+"""Shows what the experts of a CondConv model learn: `python analyze.py --model=runs/digits --output_dir=routing`.
+
+--model is a run folder or a `.keras` file; with --weights=imagenet it is the name of a registered model, whose
+published weights are downloaded once. Every image of the split passes through the network once.
+
+Written are `report.html` with all figures and the main numbers, `figures/` (PNG and SVG), the statistics as
+`routing.npz` and CSV, and `analysis.json`. docs/analysis.md says what each number means.
+"""
+
+import os
+
+from absl import flags
+
+from condconv_keras.commands import cli
+from condconv_keras.models.cards import registered_card
+from condconv_keras.pretrained import model_file
+from condconv_keras.stored.predictor import model_kind, model_task, open_predictor
+from condconv_keras.training.config import open_run_dataset
+from condconv_keras.training.run_folder import RunFolder
+from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.files import checked_new_folder
+
+FLAGS = flags.FLAGS
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
+    output = checked_new_folder(FLAGS.output_dir, "--output_dir")
+    path = _model_path()
+    config = RunFolder(path).read_config() if model_kind(path) == "run" else None
+    dataset = open_run_dataset(config, FLAGS.dataset, FLAGS.data_dir, None, False, model_task(path))
+    split = FLAGS.split or dataset.evaluation_split
+    dataset.check_split(split)
+    analysis = _analyze(path, dataset, split)
+
+    from condconv_keras.analysis.output import write_analysis
+
+    write_analysis(output, analysis)
+    summary = analysis.summary()
+    return cli.to_json(summary) if FLAGS.json else cli.table(_rows(summary, output))
+
+
+def _model_path():
+    """The path of the model; raises a `UserError` unless a model with layers lies there."""
+    path = model_file(FLAGS.model, FLAGS.weights)
+    if model_kind(path) not in ("run", "keras"):
+        raise UserError(f"expected a run folder or a .keras file, {os.fspath(path)!r} is an export: it has no layers")
+    return path
+
+
+def _analyze(path, dataset, split):
+    from condconv_keras.analysis.output import Analysis
+    from condconv_keras.analysis.selection import choose_classes, choose_layers
+    from condconv_keras.routing_statistics.gathering import gather
+    from condconv_keras.routing_statistics.routing_model import RoutingModel
+
+    chosen_classes = choose_classes(dataset.class_names, FLAGS.classes or ())
+    predictor = open_predictor(path, registered_card)
+    predictor.card.check_classes(dataset)
+    routing = RoutingModel(predictor.model, predictor.card.preprocessing)
+    chosen_layers = choose_layers([name for name, _ in routing.layers], FLAGS.layers or ())
+    statistics, examples = gather(routing, predictor.card, dataset, split, FLAGS.batch_size, chosen_layers[-1])
+    return Analysis(
+        model=os.fspath(FLAGS.model),
+        dataset=dataset.name,
+        split=split,
+        images=statistics.images,
+        layers=statistics.layers(),
+        class_names=dataset.class_names,
+        examples=examples,
+        chosen_layers=chosen_layers,
+        chosen_classes=chosen_classes,
+    )
+
+
+def _rows(summary, output):
+    return [
+        ("model", summary["model"]),
+        ("data set", f"{summary['dataset']}, {summary['examples']} examples of {summary['split']}"),
+        ("report", output / "report.html"),
+        *((layer["layer"], _layer_text(layer)) for layer in summary["layers"]),
+    ]
+
+
+def _layer_text(layer):
+    return (
+        f"class-specificity {layer['class_specificity']:.4f}, mean weight {layer['mean']:.4f}, "
+        f"dead {len(layer['dead'])}, always on {len(layer['always_on'])} of {layer['experts']} experts"
+    )
+
+
+def _define_flags():
+    flags.DEFINE_string("model", None, "Run folder or .keras file.", required=True)
+    flags.DEFINE_string("weights", None, "'imagenet' for the published weights of a registered model.")
+    flags.DEFINE_string("dataset", None, "A data set, as of train.py; default: the run's.")
+    flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS data sets; default: the run's.")
+    flags.DEFINE_string("split", None, "Split of the data set; default: its held-out one.")
+    flags.DEFINE_integer("batch_size", 64, "Images at a time; does not change the result.", lower_bound=1)
+    flags.DEFINE_list(
+        "layers", None, "Routing layers to show; the last is shown in detail. Default: first, middle, last."
+    )
+    flags.DEFINE_list("classes", None, "Names of the classes to compare; default: the four with most images.")
+    flags.DEFINE_string("output_dir", None, "Folder to write, a new one.", required=True)
+    flags.DEFINE_bool("json", False, "Print analysis.json instead of a table.")
+
+
+def run():
+    """Runs the command."""
+    _define_flags()
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    run()

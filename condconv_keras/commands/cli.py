@@ -1,0 +1,157 @@
+"""What the scripts share: start-up, errors as one line, and output."""
+
+import contextlib
+import gc
+import json
+import os
+import signal
+import sys
+import textwrap
+
+from absl import app, flags, logging
+
+from condconv_keras.utils import allocator
+from condconv_keras.utils.errors import UserError, one_line
+
+_ABSL_HELP = ("helpfull", "helpxml")
+_HELP_WIDTH = 120
+_HELP_COLUMN = 28
+
+
+def run(main, backends=("tensorflow",)):
+    """Runs a script's `main(argv)` with absl flags.
+
+    A wrong flag, a `UserError`, Ctrl-C and SIGTERM end the process with one line on standard error and exit code 2, 2,
+    130 and 143, after what was written in part is removed.
+    While `main` runs, everything printed goes to standard error, so that standard output holds the result alone:
+    `main` returns it as text or None, alone or with the exit code.
+
+    Args:
+        main: function of the command line's words that are no flags, the script's name first.
+        backends: the Keras backends that the script runs on.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    module = main.__module__
+    app.run(lambda argv: _run(main, argv, backends), flags_parser=lambda argv: _parse_flags(argv, module))
+
+
+def _parse_flags(argv, module):
+    if _wants_help(argv):
+        return _print_help(argv, module)
+    try:
+        remaining = flags.FLAGS(argv)
+    except flags.Error as error:
+        sys.exit(_failed(one_line(error)))
+    if flags.FLAGS["verbosity"].using_default_value:
+        # absl's own default shows what TensorFlow and TFDS do step by step.
+        flags.FLAGS.verbosity = logging.WARNING
+    return remaining
+
+
+def _print_help(argv, module):
+    """Prints the program's own flags by group, or with --helpfull and --helpxml absl's help; ends with a success."""
+    if not any(argument.lstrip("-").startswith(_ABSL_HELP) for argument in argv):
+        print(help_text(sys.modules[module].__doc__ or "", flags.FLAGS, module))
+        sys.exit(0)
+    try:
+        return app.parse_flags_with_usage(argv)
+    except SystemExit:
+        sys.exit(0)
+
+
+def help_text(description, values, module):
+    """Returns a program's help: its description, then its flags, a group after another as they were defined.
+
+    Args:
+        description: text.
+        values: `absl.flags.FlagValues`. A group is what was defined with a `module_name=` that is its title; flags
+            without one are the program's and have the title "Flags". Those of imported modules are left out.
+        module: name of the program's module.
+    """
+    # absl calls the module that was started by its path.
+    own = (module, sys.argv[0])
+    groups = {n: defined for n, defined in values.flags_by_module_dict().items() if n in own or n not in sys.modules}
+    parts = [description.strip()]
+    for name, defined in groups.items():
+        title = "Flags" if name in own else name
+        parts.append("\n".join([f"{title}:", *map(_flag_help, defined)]))
+    return "\n\n".join(parts)
+
+
+def _flag_help(flag):
+    default = "" if flag.default is None or flag.boolean else f" (default: {flag.default})"
+    name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}"
+    text = textwrap.wrap(f"{flag.help}{default}", _HELP_WIDTH - _HELP_COLUMN)
+    return f"  {name:<{_HELP_COLUMN - 3}} " + ("\n" + " " * _HELP_COLUMN).join(text)
+
+
+def _wants_help(argv):
+    names = (argument.split("=")[0] for argument in argv if argument.startswith("-"))
+    return any(name.lstrip("-") in ("help", "helpshort", *_ABSL_HELP) for name in names)
+
+
+def _run(main, argv, backends):
+    code = _code_of(main, argv, backends)
+    # Everything is said and written: another SIGTERM has nothing to interrupt.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # What an error that is gone has kept alive goes now. Left to the end of the interpreter, which cannot be
+    # interrupted, a tf.data iterator would wait for its threads, and they, where a data set is made by Python, for it.
+    gc.collect()
+    sys.exit(code)
+
+
+def _code_of(main, argv, backends):
+    """Runs `main`, prints its result or what went wrong, and returns the exit code."""
+    try:
+        backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+        if backend not in backends:
+            raise UserError(f"this script runs on {' and '.join(backends)}; received: KERAS_BACKEND={backend}")
+        signal.signal(signal.SIGTERM, _terminate)
+        allocator.tune()
+        with contextlib.redirect_stdout(sys.stderr):
+            result = main(argv)
+    except UserError as error:
+        return _failed(str(error))
+    except OSError as error:
+        # A full disk, a folder without the right to write: the message of the system says what and where.
+        return _failed(one_line(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except SystemExit as ended:
+        return ended.code
+    text, code = result if isinstance(result, tuple) else (result, 0)
+    if text is not None:
+        _print(text)
+    return code
+
+
+def _terminate(number, frame):
+    print("terminated (SIGTERM)", file=sys.stderr)
+    sys.exit(128 + number)
+
+
+def _print(text):
+    """Prints the result. A reader that has seen enough of it, as `head`, is no error."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Python would complain once more when it flushes standard output at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _failed(message):
+    """Prints an error; returns its exit code."""
+    print(f"error: {message}", file=sys.stderr)
+    return UserError.EXIT_CODE
+
+
+def table(rows):
+    """Returns (name, value) pairs as aligned lines."""
+    width = max(len(str(name)) for name, _ in rows)
+    return "\n".join(f"{name!s:<{width}}  {value}" for name, value in rows)
+
+
+def to_json(result):
+    """Returns a result as one JSON object."""
+    return json.dumps(result, indent=2)

@@ -1,0 +1,187 @@
+"""Exports a classifier or detector: `python -m export --model=runs/digits --output_dir=exported`.
+
+--model is a run folder, a `.keras` file, or the name of a registered model: with --weights=imagenet its published
+weights are downloaded once, without it has random ones and the files show their size and latency. Written are
+`saved_model/` (any batch size), for each --quantization a `.tflite` file (a batch of one), and `labels.txt` and
+`model.json`, which says how to feed the files and read their answers. With --raw_outputs a detector's `.tflite` files
+leave non-maximum suppression out, and `anchors.json` lies beside them.
+
+Every file is loaded and compared with the Keras model on real images; with a labelled data set at hand, the run's or
+--dataset, by its accuracy too. If one differs, nothing is written.
+"""
+
+import pathlib
+import sys
+
+from absl import flags
+
+from condconv_keras.commands import cli
+from condconv_keras.commands.export_flags import MODEL_ARGUMENTS, check_uses, chosen_modes, define_flags
+from condconv_keras.data.dataset import is_folder
+from condconv_keras.export import representative
+from condconv_keras.export.manifest import export_facts, file_facts, write_cards
+from condconv_keras.export.modes import SAVED_MODEL, TFLITE_MODES
+from condconv_keras.export.source import open_source
+from condconv_keras.export.tasks import export_task
+from condconv_keras.tasks.task import get_task
+from condconv_keras.training.config import VALIDATION_FRACTION, open_run_dataset
+from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.files import checked_new_folder, whole_folder
+
+FLAGS = flags.FLAGS
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
+    modes = chosen_modes(FLAGS)
+    output = checked_new_folder(FLAGS.output_dir, "--output_dir")
+    arguments = {name: FLAGS[name].value for name in MODEL_ARGUMENTS if FLAGS[name].value is not None}
+    source = open_source(FLAGS.model, FLAGS.weights, arguments, FLAGS.input_size, FLAGS.seed)
+    check_uses(FLAGS, modes, source)
+    dataset = _open_dataset(source)
+    calibration, checked = _image_sources(source, dataset)
+    if not source.is_trained:
+        _warn(f"{source.name} has random weights: its files show size and latency, their answers mean nothing")
+    model, card = source.load()
+    _ = card.labels  # or its error, before the work
+    if source.is_trained and dataset is not None:
+        card.check_classes(dataset)
+    if source.is_trained and dataset is None:
+        _warn("the files are not compared by their accuracy: for a model in use give --dataset")
+    results = {"model": FLAGS.model, "output_dir": str(output)}
+    if FLAGS.static_kernels:
+        results["multiply_adds"] = _multiply_adds(model, card.preprocessing)
+
+    from condconv_keras.export.gate import Gate
+
+    images = representative.check_images(checked, card.preprocessing)
+    gate = Gate(model, card, images, dataset, FLAGS.gate_examples, source.is_trained)
+    calibration_images = None
+    if TFLITE_MODES["int8"] in modes:
+        calibration_images = _calibration_images(calibration, card)
+    texts = []
+    with whole_folder(output) as folder:
+        results["files"] = []
+        for mode in modes:
+            facts, text = _export(folder, mode, model, card, gate, calibration_images, source.is_trained)
+            results["files"].append(facts)
+            texts.append(text)
+        facts = {"static_kernels": FLAGS.static_kernels, **export_facts(card, source, results["files"])}
+        write_cards(folder, card, facts)
+        if modes != [SAVED_MODEL]:
+            export_task(card.task).write_beside(folder, card, FLAGS.raw_outputs)
+    return cli.to_json(results) if FLAGS.json else _summary(results, texts)
+
+
+def _open_dataset(source):
+    """The data set whose held-out images check the files, or None."""
+    if source.config is None and FLAGS.dataset is None:
+        return None
+    return open_run_dataset(
+        source.config, FLAGS.dataset, FLAGS.data_dir, FLAGS.validation_fraction, FLAGS.skip_bad_images, source.task
+    )
+
+
+def _image_sources(source, dataset):
+    """Where the images to calibrate on, and those to check on, come from."""
+    given = None if FLAGS.representative_data is None else _open_representative(source, dataset)
+    if dataset is not None:
+        own = representative.DatasetImages(dataset)
+    else:
+        own = given or representative.Photographs(source.is_trained)
+    return given or own, own
+
+
+def _open_representative(source, dataset):
+    name = FLAGS.representative_data
+    data_dir = FLAGS.data_dir or (source.config and source.config.data_dir)
+    if is_folder(name, data_dir):
+        return representative.folder_images(name, dataset)
+    if dataset is not None and name == dataset.name:
+        return representative.DatasetImages(dataset)
+    return representative.DatasetImages(get_task(source.task).open_dataset(name, data_dir, VALIDATION_FRACTION))
+
+
+def _calibration_images(calibration, card):
+    if isinstance(calibration, representative.Photographs):
+        _warn("int8 is calibrated on two photographs: for a model in use give --representative_data")
+    images = representative.prepared(calibration.calibration(), card.preprocessing)
+    print(f"calibrating int8 on {len(images)} images", file=sys.stderr)
+    return images
+
+
+def _multiply_adds(model, preprocessing):
+    """Multiply-adds of an image with kernels that are mixed at run time, and with static ones."""
+    from condconv_keras.export.mobile_network import multiply_adds
+
+    run_time, static = (
+        multiply_adds(model, preprocessing.input_shape, static_kernels=static) for static in (False, True)
+    )
+    if run_time == static:
+        raise UserError("--static_kernels is for CondConv models, this one is plain")
+    return {"run_time_kernels": run_time, "static_kernels": static, "ratio": round(static / run_time, 3)}
+
+
+def _export(folder, mode, model, card, gate, calibration_images, is_trained):
+    """Writes one file and lets it pass the gate; returns what is to be known of it, as a dict and as text."""
+    path = folder / mode.file_name
+    print(f"writing {path.name}", file=sys.stderr)
+    if mode is SAVED_MODEL:
+        from condconv_keras.export.saved_model import write_saved_model
+
+        write_saved_model(model, card, path)
+    else:
+        from condconv_keras.export.tflite import tflite_bytes
+
+        images = calibration_images if mode.name == "int8" else None
+        options = {"raw_outputs": True} if FLAGS.raw_outputs else {}
+        path.write_bytes(
+            tflite_bytes(model, card, mode.name, images, FLAGS.static_kernels, FLAGS.int8_input, **options)
+        )
+    write_cards(folder, card)
+    print(f"checking {path.name}", file=sys.stderr)
+    try:
+        comparison, accuracy = gate.check(path, mode)
+    except UserError as error:
+        raise UserError(f"{error}{_hint(mode, calibration_images, is_trained)}") from error
+    facts = {**file_facts(path, mode), **export_task(card.task).file_facts(mode, card, FLAGS.raw_outputs)}
+    found = [figures for figures in (comparison, accuracy) if figures is not None]
+    for figures in found:
+        facts |= figures.to_dict()
+    return facts, ", ".join([f"{facts['bytes'] / 1e6:.2f} MB", *(figures.text for figures in found)])
+
+
+def _hint(mode, calibration_images, is_trained):
+    """What to try where a file in a mode was refused."""
+    if mode.min_snr_db is None:
+        return ""
+    if not is_trained:
+        return "; random weights may be too sensitive to rounding: try another --seed, or fewer --quantization modes"
+    if mode.name == "int8":
+        return f"; int8 was calibrated on {len(calibration_images)} images: are they like the model's data?"
+    return ""
+
+
+def _warn(text):
+    print(f"warning: {text}", file=sys.stderr)
+
+
+def _summary(results, texts):
+    paths = [pathlib.Path(results["output_dir"], file["file"]) for file in results["files"]]
+    rows = list(zip(paths, texts, strict=True))
+    if "multiply_adds" in results:
+        counts = results["multiply_adds"]
+        text = f"{counts['static_kernels'] / 1e6:.1f} million multiply-adds, {counts['ratio']} times those of "
+        rows.append(("static kernels", f"{text}run-time kernels ({counts['run_time_kernels'] / 1e6:.1f} million)"))
+    return cli.table(rows)
+
+
+def run():
+    """Runs the command."""
+    define_flags(FLAGS)
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,331 @@
+"""Trains a model: `python train.py --model=condconv_mobilenet_v1 --dataset=digits --model_dir=runs/digits`.
+
+Everything about the run is written to --model_dir: `config.json`, `model.keras`, `history.csv`, `curves.png`,
+`tensorboard/`, `checkpoints/` and `results.json`. The same command goes on with a run that was interrupted.
+docs/training.md explains the recipes, several devices and machines, precision and resuming.
+"""
+
+import dataclasses
+import importlib.metadata
+import os
+import platform
+import shlex
+import sys
+
+from absl import flags
+
+from condconv_keras.commands import cli
+from condconv_keras.commands.train_flags import NONE, RECIPE_FLAGS, define_flags
+from condconv_keras.data import InputShard
+from condconv_keras.data.dataset import is_folder
+from condconv_keras.data.input.service import check_service
+from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION, check_archive
+from condconv_keras.models import create_model, model_entry
+from condconv_keras.models.registry import PLACEMENT_FIELDS
+from condconv_keras.pretrained import IMAGENET, starting_file
+from condconv_keras.tasks.task import get_task
+from condconv_keras.training.config import VALIDATION_FRACTION, Execution, TrainConfig
+from condconv_keras.training.distribution import check_workers, make_strategy
+from condconv_keras.training.flag_rules import check_flags, check_validation_fraction
+from condconv_keras.training.recipes import default_recipe_name, get_recipe
+from condconv_keras.training.run_folder import RunFolder
+from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.files import check_writable
+
+FLAGS = flags.FLAGS
+
+_EMBEDDED = {CLASSIFICATION: "digits", DETECTION: "digit_scenes"}
+_MODEL_ARGUMENTS = (*PLACEMENT_FIELDS, "width_multiplier")
+_SSD = "ssd300_mobilenet_v1"
+_CLASSIFIERS = {"mobilenet_v1", "mobilenet_v2", "mnasnet_a1", "efficientnet", "efficientnet_lite", "resnet50"}
+_INVERTED_RESIDUALS = {"mobilenet_v2", "mnasnet_a1", "efficientnet", "efficientnet_lite"}
+# Flags that not every family has a use for: the builders (`ModelEntry.builder`) that take them, what the others say.
+# A test compares this with the builders themselves, which cannot be asked before Keras is imported.
+_FAMILY_FLAGS = {
+    "width_multiplier": (
+        {"mobilenet_v1", "mobilenet_v2", "mnasnet_a1", "efficientnet_lite", _SSD},
+        "is not for --model={}, whose width is fixed",
+    ),
+    "stochastic_depth_rate": (
+        _INVERTED_RESIDUALS | {"resnet50"},
+        "is not for --model={}, which has no residual blocks",
+    ),
+    "condconv_head": (_INVERTED_RESIDUALS, "is not for --model={}, which has no convolution after its blocks"),
+    "condconv_shortcut": ({"resnet50"}, "is not for --model={}, which has no projection shortcuts"),
+    "condconv_classifier": (_CLASSIFIERS, "is not for --model={}, which has no classifier"),
+    "condconv_heads": ({_SSD}, "is not for --model={}, which is no detector"),
+}
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
+    config, given = config_from_flags(FLAGS)
+    check_workers(config.execution)
+    InputShard(replicas=config.execution.logical_cpus or 1).batch_size(config.recipe.batch_size)
+    run = None if FLAGS.model_dir is None else RunFolder(FLAGS.model_dir)
+    if run is not None:
+        run.check(config)
+    elif not FLAGS.dry_run:
+        raise UserError("--model_dir is needed: the folder of the run")
+    if FLAGS.dry_run:
+        _check_initial_weights(config.initial_weights)
+        return describe(config, _open_dataset(config, given))
+    results = run.read_results()
+    if results is None:
+        check_writable(run.path, "--model_dir")
+        if not run.has_checkpoint():
+            _check_initial_weights(config.initial_weights)
+        if config.execution.data_service is not None:
+            check_service(config.execution.data_service)
+        results = train(config, run, *_open_dataset_and_devices(config, given))
+    else:
+        print(f"{run.path} is complete; these are its results", file=sys.stderr)
+    if results is None:  # of a worker that does not see the chief's run folder
+        return None
+    return cli.to_json(results) if FLAGS.json else summary(config, run, results)
+
+
+def config_from_flags(values):
+    """Returns the configuration that flags ask for.
+
+    Args:
+        values: `absl.flags.FlagValues` with the flags of `condconv_keras.commands.train_flags`, parsed.
+
+    Returns:
+        A `TrainConfig`, and the set of the names of the flags that have another value than their default.
+
+    Raises:
+        UserError: a name or a combination that does not exist, a value out of range, or a flag that would be ignored.
+    """
+    entry = model_entry(values.model)
+    _check_placement(entry, values)
+    given = {name for name in values if values[name].value != values[name].default}
+    dataset = values.dataset or _EMBEDDED[entry.task]
+    recipe_name = values.recipe or default_recipe_name(dataset, entry.recipe, entry.task)
+    config = TrainConfig(
+        model=entry.name,
+        model_arguments={name: values[name].value for name in _MODEL_ARGUMENTS if values[name].value is not None},
+        dataset=_absolute(dataset) if is_folder(dataset, values.data_dir) else dataset,
+        data_dir=_absolute(values.data_dir),
+        validation_fraction=VALIDATION_FRACTION if values.validation_fraction is None else values.validation_fraction,
+        skip_bad_images=values.skip_bad_images,
+        recipe_name=recipe_name,
+        recipe=_recipe(recipe_name, entry, values),
+        precision=values.precision,
+        seed=values.seed,
+        initial_weights=_initial_weights(values),
+        execution=Execution(**{field.name: values[field.name].value for field in dataclasses.fields(Execution)}),
+        task=entry.task,
+    )
+    check_flags(given, config, _lacking(entry))
+    return config, given
+
+
+def _recipe(name, entry, values):
+    """The recipe of this name with the flags applied; the learning rate follows the batch size."""
+    recipe = get_recipe(name)
+    changes = {field: values[field].value for field in RECIPE_FLAGS if values[field].value is not None}
+    if changes.get("policy") == NONE:
+        changes["policy"] = None
+    changes.setdefault("input_size", recipe.input_size or entry.input_size)
+    try:
+        changed = dataclasses.replace(recipe, **changes)
+    except ValueError as error:
+        raise UserError(one_line(error)) from error
+    if "learning_rate" in changes:
+        return changed
+    return dataclasses.replace(changed, learning_rate=recipe.learning_rate * changed.batch_size / recipe.batch_size)
+
+
+def _lacking(entry):
+    """The flags that a model has no use for, with the reason."""
+    family = entry.builder.partition(":")[2]
+    lacking = {
+        name: reason.format(entry.name) for name, (families, reason) in _FAMILY_FLAGS.items() if family not in families
+    }
+    if entry.placement is None:
+        lacking |= dict.fromkeys(
+            (*PLACEMENT_FIELDS, "log_routing"), f"is for condconv_ models, --model={entry.name} has no experts"
+        )
+    return lacking
+
+
+def _check_placement(entry, values):
+    """Raises a `UserError` for CondConv layers that start behind the network's end."""
+    changes = {name: values[name].value for name in ("start_block", "start_group") if values[name].value is not None}
+    if entry.placement is not None and len(changes) == 1:
+        try:
+            entry.placement.replace(**changes).first_block(entry.group_sizes)
+        except ValueError as error:
+            raise UserError(one_line(error)) from error
+
+
+def _initial_weights(values):
+    """Where the weights start, a path or `"imagenet"`, or None."""
+    if values.weights is None:
+        return _absolute(values.initial_weights)
+    if values.initial_weights is not None:
+        raise UserError("--weights and --initial_weights exclude each other")
+    if values.weights != IMAGENET:
+        raise UserError(f"--weights is {IMAGENET!r}; --initial_weights takes a file. Received: {values.weights!r}")
+    return IMAGENET
+
+
+def _check_initial_weights(path):
+    if path in (None, IMAGENET):
+        return
+    if not path.endswith((".keras", ".weights.h5")):
+        raise UserError(f"--initial_weights is a .keras or .weights.h5 file. Received: {path!r}")
+    if not os.path.isfile(path):
+        raise UserError(f"--initial_weights is an existing file. Received: {path!r}")
+    if path.endswith(".keras"):
+        check_archive(path)
+
+
+def _open_dataset(config, given):
+    dataset = get_task(config.task).open_dataset(
+        config.dataset,
+        config.data_dir,
+        config.validation_fraction,
+        config.skip_bad_images,
+        download=not FLAGS.dry_run,
+    )
+    check_validation_fraction(given, dataset)
+    config.steps_per_epoch(dataset)
+    return dataset
+
+
+def _open_dataset_and_devices(config, given):
+    """Opens the data set and makes the distribution strategy."""
+    if is_folder(config.dataset, config.data_dir) and config.execution.strategy != "none":
+        # Opening a folder decodes its images; devices can only be set up before TensorFlow computes anything.
+        strategy = make_strategy(config.execution)
+        return _open_dataset(config, given), strategy
+    # TensorFlow is not imported yet: a wrong name is answered at once.
+    dataset = _open_dataset(config, given)
+    return dataset, make_strategy(config.execution)
+
+
+def _absolute(path):
+    """A path that means the same from every folder, since the run outlives this process."""
+    return None if path is None else os.path.abspath(os.path.expanduser(path))
+
+
+def train(config, run, dataset, strategy):
+    """Runs the configuration; see `condconv_keras.training.fit.train`."""
+    from condconv_keras.training import fit
+
+    recipe = config.recipe
+    if recipe.warmup_epochs >= recipe.epochs:
+        print(f"the warm-up of {recipe.warmup_epochs:g} epochs does not end in {recipe.epochs}", file=sys.stderr)
+    initial = None
+    if run.has_checkpoint():
+        # The checkpoint holds the weights; the file that they started from may be gone.
+        config = dataclasses.replace(config, inherited=run.read_config().inherited)
+        weights = None
+    else:
+        initial = _open_initial_model(config)
+        weights = config.initial_weights if initial is None else None
+        config = dataclasses.replace(config, inherited=None if initial is None else initial.inherited)
+    command = shlex.join(["python", *_program(), *sys.argv[1:]])
+    model_builder, preprocessing_of = _model_builder(config, weights), _preprocessing_of(config)
+    return fit.train(config, run, dataset, strategy, model_builder, preprocessing_of, command, versions(), initial)
+
+
+def _program():
+    """The words by which this process was asked to run this command."""
+    module = sys.modules["__main__"].__spec__
+    return [sys.argv[0]] if module is None else ["-m", module.name.removesuffix(".__main__")]
+
+
+def describe(config, dataset):
+    """Returns what `--dry_run` prints; nothing is written or downloaded."""
+    from condconv_keras.training.dry_run import describe_run, summary_rows
+
+    if config.initial_weights == IMAGENET:
+        # Of the published weights, which are not opened, the channels are known.
+        inherited = {"model_arguments": {}, "preprocessing": {"channels": model_entry(config.model).channels}}
+        config = dataclasses.replace(config, inherited=inherited)
+    else:
+        initial = _open_initial_model(config)
+        config = dataclasses.replace(config, inherited=None if initial is None else initial.inherited)
+    description = describe_run(config, dataset, _model_builder(config), _preprocessing_of(config))
+    return cli.to_json(description) if FLAGS.json else cli.table(summary_rows(description))
+
+
+def _preprocessing_of(config):
+    """A function of the data's channels that returns the `Preprocessing` of a run."""
+    recipe, inherited = config.recipe, (config.inherited or {}).get("preprocessing", {})
+
+    def preprocessing_of(channels):
+        size = (recipe.input_size, recipe.input_size)
+        fields = {"input_size": size, "channels": channels, "crop_fraction": recipe.crop_fraction}
+        return model_entry(config.model).preprocessing(**{**fields, **inherited})
+
+    return preprocessing_of
+
+
+def _model_builder(config, weights=None):
+    """A function of the input's shape and the number of classes that builds the model of a run."""
+    recipe, inherited = config.recipe, (config.inherited or {}).get("model_arguments", {})
+    arguments = {**config.model_arguments, **inherited}
+    if config.task == CLASSIFICATION:
+        arguments["dropout_rate"] = recipe.dropout_rate
+    if recipe.bn_momentum is not None:
+        arguments["bn_momentum"] = recipe.bn_momentum
+    if recipe.stochastic_depth_rate:
+        arguments["stochastic_depth_rate"] = recipe.stochastic_depth_rate
+
+    def build_model(input_shape, classes):
+        try:
+            return create_model(config.model, input_shape=input_shape, classes=classes, weights=weights, **arguments)
+        except (ValueError, TypeError) as error:
+            raise UserError(one_line(error)) from error
+
+    return build_model
+
+
+def _open_initial_model(config):
+    """The trained model that a new run starts from; None where there is none, or weights without a model."""
+    path = config.initial_weights
+    if path is None or path.endswith(".weights.h5"):
+        return None
+    from condconv_keras.models.cards import registered_card
+    from condconv_keras.models.settings import weight_settings
+    from condconv_keras.training.initial_weights import open_initial_model
+
+    if path == IMAGENET:
+        path = str(starting_file(config.model, config.model_arguments))
+        print(f"starting from {path}", file=sys.stderr)
+    return open_initial_model(path, registered_card, weight_settings)
+
+
+def versions():
+    """Returns the versions that a result depends on."""
+    packages = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
+
+
+def summary(config, run, results):
+    """Returns the results as the lines that a person reads."""
+    return cli.table(
+        [
+            ("model", config.model),
+            ("data set", f"{config.dataset}, {results['examples']} examples of {results['split']}"),
+            *get_task(config.task).summary_rows(results),
+            ("parameters", f"{results['parameters']:,}"),
+            ("training", f"{results['epochs']} epochs, {results['seconds']} s"),
+            ("run folder", run.path),
+        ]
+    )
+
+
+def run():
+    """Runs the command."""
+    define_flags(FLAGS)
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,166 @@
+"""The flags of a training run, in the groups that `--help` shows."""
+
+from absl import flags
+
+from condconv_keras.data.augment.augmentation import POLICIES
+from condconv_keras.training.config import PRECISIONS, STRATEGIES, VALIDATION_FRACTION
+from condconv_keras.training.recipes import OPTIMIZERS, RECIPES, SCHEDULES
+
+# The word for a field of the recipe that is None.
+NONE = "none"
+
+# Fields of `Recipe`, whose ranges the recipe itself checks: what kind of flag, and its help.
+RECIPE_FLAGS = {
+    "epochs": ("integer", "Epochs to train."),
+    "batch_size": ("integer", "Images of one step on all devices together; scales the recipe's learning rate."),
+    "input_size": ("integer", "Height and width of the input in pixels."),
+    "optimizer": (OPTIMIZERS, "Optimizer."),
+    "learning_rate": ("float", "Peak learning rate, taken as it is."),
+    "momentum": ("float", "Momentum of SGD and RMSProp."),
+    "nesterov": ("bool", "Whether the momentum of SGD is Nesterov's."),
+    "schedule": (SCHEDULES, "Learning rate after the warm-up."),
+    "decay_rate": ("float", "Factor of the learning rate every --decay_epochs, for exponential and staircase."),
+    "decay_epochs": ("float", "Epochs between two factors of --decay_rate."),
+    "warmup_epochs": ("float", "Epochs of linear warm-up."),
+    "warmup_start": ("float", "Where the warm-up starts, as a part of the peak learning rate."),
+    "weight_decay": ("float", "Weight decay of everything but batch normalisation."),
+    "clip_norm": ("float", "Largest global norm of the gradients."),
+    "label_smoothing": ("float", "Part of the label that is spread over all classes."),
+    "dropout_rate": ("float", "Part of the classifier's input that is dropped."),
+    "stochastic_depth_rate": ("float", "Probability of dropping the last residual block; earlier ones less."),
+    "ema_decay": ("float", "Moving average of the weights that is evaluated and exported; 0 for none."),
+    "freeze_epochs": ("integer", "Epochs at the start that train the classifier alone."),
+    "bn_momentum": ("float", "Momentum of batch normalisation's statistics."),
+    "synchronized_bn": ("bool", "Whether the devices share batch normalisation's statistics."),
+    "augmentation": ("string", "Of training images: none, pad_crop, inception; of a detector none, ssd, ssd_no_flip."),
+    "policy": ((NONE, *POLICIES), "Learned augmentation policy: AutoAugment v0 or RandAugment."),
+    "policy_layers": ("integer", "Transforms of one image by RandAugment."),
+    "policy_magnitude": ("float", "Strength of RandAugment's transforms."),
+    "random_erasing": ("float", "Probability of erasing a random box of an image."),
+    "mixup_alpha": ("float", "Mixup: alpha of the Beta distribution; 0 for none."),
+    "cutmix_alpha": ("float", "CutMix: alpha of the Beta distribution; 0 for none."),
+    "crop_fraction": ("float", "Centre crop of evaluation images, as a fraction of the shorter side."),
+}
+_RECIPE_GROUP = "Recipe (default: what the recipe says)"
+_DEFINE = {
+    "bool": flags.DEFINE_bool,
+    "float": flags.DEFINE_float,
+    "integer": flags.DEFINE_integer,
+    "string": flags.DEFINE_string,
+}
+
+
+def define_flags(values):
+    """Defines the flags of a training run.
+
+    Args:
+        values: `absl.flags.FlagValues` that they are added to.
+    """
+    _define_model(values)
+    _define_data(values)
+    _define_recipe(values)
+    _define_execution(values)
+    _define_output(values)
+
+
+def _define_model(values):
+    group = {"module_name": "Model", "flag_values": values}
+    flags.DEFINE_string("model", None, "Name of the model; `python -m models` lists them.", required=True, **group)
+    flags.DEFINE_float("width_multiplier", None, "Scales the channels of every layer.", 0.01, 16.0, **group)
+    flags.DEFINE_integer("num_experts", None, "Experts of every CondConv layer.", lower_bound=1, **group)
+    flags.DEFINE_integer("start_block", None, "First CondConv block.", lower_bound=1, **group)
+    flags.DEFINE_integer(
+        "start_group", None, "First CondConv group of blocks, in place of --start_block.", lower_bound=1, **group
+    )
+    flags.DEFINE_bool("condconv_head", None, "Whether the convolution after the blocks is a CondConv layer.", **group)
+    flags.DEFINE_bool(
+        "condconv_shortcut", None, "Whether projection shortcuts of CondConv blocks are CondConv layers.", **group
+    )
+    flags.DEFINE_bool("condconv_classifier", None, "Whether the classifier is a CondConv layer.", **group)
+    flags.DEFINE_bool("condconv_heads", None, "Whether a detector's predictors are CondConv layers.", **group)
+    flags.DEFINE_enum(
+        "routing_per", None, ("block", "layer", "network"), "What has a router of its own; the paper: a block.", **group
+    )
+    flags.DEFINE_enum(
+        "routing_activation", None, ("sigmoid", "softmax"), "Of the routing weights; the paper: sigmoid.", **group
+    )
+    flags.DEFINE_string(
+        "initial_weights",
+        None,
+        "A trained model to start from: .keras, of this model or its plain twin, or .weights.h5, of this model.",
+        **group,
+    )
+    flags.DEFINE_string(
+        "weights",
+        None,
+        "'imagenet' to start from the published weights of the model or, if it has none, its plain twin.",
+        **group,
+    )
+
+
+def _define_data(values):
+    group = {"module_name": "Data", "flag_values": values}
+    flags.DEFINE_string(
+        "dataset",
+        None,
+        "'digits', a TFDS name, or a folder of images by class; for a detector 'digit_scenes', a TFDS name, or a "
+        "folder with COCO or Pascal VOC annotations. Default: the embedded one.",
+        **group,
+    )
+    flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS data sets.", **group)
+    flags.DEFINE_float(
+        "validation_fraction",
+        None,
+        f"Held-out part of data without a split of its own; default: {VALIDATION_FRACTION}.",
+        0.0,
+        1.0,
+        **group,
+    )
+    flags.DEFINE_bool(
+        "skip_bad_images", False, "Leave out a folder's images that cannot be decoded instead of stopping.", **group
+    )
+
+
+def _define_recipe(values):
+    group = {"module_name": _RECIPE_GROUP, "flag_values": values}
+    flags.DEFINE_string(
+        "recipe",
+        None,
+        f"One of {', '.join(RECIPES)}; default: the data set's, for ImageNet the model's, else small.",
+        **group,
+    )
+    for name, (kind, text) in RECIPE_FLAGS.items():
+        if isinstance(kind, tuple):
+            flags.DEFINE_enum(name, None, kind, text, **group)
+        else:
+            _DEFINE[kind](name, None, text, **group)
+
+
+def _define_execution(values):
+    group = {"module_name": "Execution", "flag_values": values}
+    flags.DEFINE_enum("strategy", "none", STRATEGIES, "How the work is spread over devices and machines.", **group)
+    flags.DEFINE_string("tpu", None, "Name or address of the TPU; default: this machine's own.", **group)
+    flags.DEFINE_integer(
+        "logical_cpus", None, "Devices that the CPU is split into, to try `mirrored` on.", lower_bound=1, **group
+    )
+    flags.DEFINE_string(
+        "data_service", None, "Address of a tf.data service that prepares training batches: grpc://host:port.", **group
+    )
+    flags.DEFINE_enum("precision", "float32", PRECISIONS, "Precision of the computation.", **group)
+    flags.DEFINE_bool("jit_compile", False, "Compile the training step with XLA; on a CPU that is slower.", **group)
+    flags.DEFINE_integer("steps_per_execution", 1, "Training steps in one call.", lower_bound=1, **group)
+    flags.DEFINE_integer(
+        "checkpoint_every", None, "Steps between checkpoints, besides that of every epoch.", lower_bound=1, **group
+    )
+    flags.DEFINE_bool("log_routing", False, "Log the experts' routing weights to TensorBoard every epoch.", **group)
+    flags.DEFINE_bool("deterministic", False, "Compute the same numbers in every run, at the price of speed.", **group)
+    flags.DEFINE_integer("seed", 0, "Seed of initial weights, order and augmentation.", 0, 2**32 - 1, **group)
+
+
+def _define_output(values):
+    group = {"module_name": "Output", "flag_values": values}
+    flags.DEFINE_string("model_dir", None, "Folder of the run; only --dry_run does without.", **group)
+    flags.DEFINE_bool(
+        "dry_run", False, "Print what would be trained, its memory and its speed on this machine, and stop.", **group
+    )
+    flags.DEFINE_bool("json", False, "Print the results as one JSON object.", **group)

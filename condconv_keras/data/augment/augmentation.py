@@ -1,0 +1,148 @@
+"""Random transforms of one training image, each a pure function of the image and its seed.
+
+A spatial transform takes `(image, seed, preprocessing)`: a `DecodedImage` or `EncodedImage` of values in 0..255 and any
+size, an integer seed of shape [2], and the model's `Preprocessing`. It returns float32 `[height, width, channels]` in
+0..255, the model's input short of scaling.
+"""
+
+import dataclasses
+import math
+
+from condconv_keras.data.augment.box_augmentation import AUGMENTATIONS as BOX_AUGMENTATIONS
+from condconv_keras.utils.errors import UserError, unknown_name
+
+PAD_FRACTION = 8  # pads by 1/8 of the size, as the usual 4 pixels at 32x32
+AREA_RANGE = (0.08, 1.0)
+ASPECT_RATIO_RANGE = (3 / 4, 4 / 3)
+POLICIES = ("autoaugment", "randaugment")
+MAX_MAGNITUDE = 10.0  # of AutoAugment's and RandAugment's operations
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentationOptions:
+    """How training images are changed at random.
+
+    Attributes:
+        augmentation: `"none"`, `"pad_crop"` (shifts by up to an eighth of the size) or `"inception"` (a random area,
+            resized, flipped half of the time). A detector's are those of `box_augmentation`, which are names here only.
+        policy: None, `"autoaugment"` (its policy v0) or `"randaugment"`, as in `condconv_keras.data.augment.policies`.
+        policy_layers: RandAugment's operations per image, at least 1.
+        policy_magnitude: RandAugment's magnitude, in [0, 10].
+        random_erasing: probability that a rectangle of an image is replaced by noise, in [0, 1].
+        mixup_alpha, cutmix_alpha: parameter of the Beta distribution of the weight of the first of two images that
+            are blended or of which one is pasted into the other; 0 for neither. With both, each batch has an even
+            chance of one or the other. See `condconv_keras.data.augment.mixing`.
+
+    Raises:
+        UserError: if a name is unknown or a number is out of range.
+    """
+
+    augmentation: str = "none"
+    policy: str | None = None
+    policy_layers: int = 2
+    policy_magnitude: float = 10.0
+    random_erasing: float = 0.0
+    mixup_alpha: float = 0.0
+    cutmix_alpha: float = 0.0
+
+    def __post_init__(self):
+        names = {*SPATIAL, *BOX_AUGMENTATIONS}
+        if self.augmentation not in names:
+            raise unknown_name("augmentation", self.augmentation, names)
+        if self.policy is not None and self.policy not in POLICIES:
+            raise unknown_name("augmentation policy", self.policy, POLICIES)
+        self._check("policy_layers", self.policy_layers >= 1, "at least 1")
+        self._check("policy_magnitude", 0 <= self.policy_magnitude <= MAX_MAGNITUDE, f"in [0, {MAX_MAGNITUDE:g}]")
+        self._check("random_erasing", 0 <= self.random_erasing <= 1, "in [0, 1]")
+        self._check("mixup_alpha", 0 <= self.mixup_alpha < math.inf, "at least 0")
+        self._check("cutmix_alpha", 0 <= self.cutmix_alpha < math.inf, "at least 0")
+
+    def _check(self, name, valid, expected):
+        if not valid:
+            raise UserError(f"expected {name} {expected}, received: {getattr(self, name)!r}")
+
+    @property
+    def mixes(self):
+        """Whether examples are mixed with each other: labels are then probabilities."""
+        return self.mixup_alpha > 0 or self.cutmix_alpha > 0
+
+
+def make_augmentation(options, preprocessing):
+    """Returns the function that turns a training image into the model's input.
+
+    Args:
+        options: `AugmentationOptions`.
+        preprocessing: the model's `Preprocessing`.
+
+    Returns:
+        A function of a `DecodedImage` or `EncodedImage` and an integer seed of shape [2] that returns float32
+        `[height, width, channels]`, scaled. The seed alone decides.
+    """
+    import tensorflow as tf
+
+    from condconv_keras.data.augment.erasing import erase_rectangle
+    from condconv_keras.data.augment.policies import make_policy
+
+    spatial = get_spatial(options.augmentation)
+    policy = make_policy(options)
+
+    def augment(image, seed):
+        image = spatial(image, seed, preprocessing)
+        if policy is not None:
+            image = policy(image, tf.random.fold_in(seed, 0))
+        image = preprocessing.scale_images(image)
+        if options.random_erasing:
+            image = erase_rectangle(image, options.random_erasing, tf.random.fold_in(seed, 1))
+        return image
+
+    return augment
+
+
+def get_spatial(name):
+    """Returns the spatial transform of this name, one of `SPATIAL`."""
+    return SPATIAL[name]
+
+
+def _none(image, seed, preprocessing):
+    del seed
+    return preprocessing.evaluation_image(image.whole())
+
+
+def _pad_crop(image, seed, preprocessing):
+    """Resizes, pads by reflection and crops back at a random place: for small images that must not be flipped."""
+    import tensorflow as tf
+
+    height, width = preprocessing.input_size
+    vertical, horizontal = height // PAD_FRACTION, width // PAD_FRACTION
+    image = preprocessing.evaluation_image(image.whole())
+    padded = tf.pad(image, [[vertical, vertical], [horizontal, horizontal], [0, 0]], mode="REFLECT")
+    return tf.image.stateless_random_crop(padded, (height, width, preprocessing.channels), seed)
+
+
+def _inception(image, seed, preprocessing):
+    """Crops a random area at a random aspect ratio, resizes it and flips it half of the time.
+
+    An image for which ten tries find no such crop is used whole. Source: Szegedy et al. 2015, section 6, with the
+    ranges of EfficientNet's `preprocessing.py`.
+    """
+    import tensorflow as tf
+
+    crop_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
+
+    def sample(shape):
+        begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+            shape,
+            bounding_boxes=tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),
+            seed=crop_seed,
+            min_object_covered=0.0,
+            area_range=AREA_RANGE,
+            aspect_ratio_range=ASPECT_RATIO_RANGE,
+            max_attempts=10,
+        )
+        return tf.concat([begin[:2], size[:2]], axis=0)
+
+    image = preprocessing.resize(preprocessing.convert_channels(image.window(sample)))
+    return tf.image.stateless_random_flip_left_right(image, flip_seed)
+
+
+SPATIAL = {"none": _none, "pad_crop": _pad_crop, "inception": _inception}

@@ -1,0 +1,1 @@
+"""Streams of batches: decoding, sharding, the tf.data service."""

@@ -1,0 +1,1 @@
+"""Where images and their labels or boxes come from."""

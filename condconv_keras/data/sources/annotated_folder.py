@@ -1,0 +1,164 @@
+"""A folder of images with annotation files of boxes: what the COCO and the Pascal VOC layout share."""
+
+import collections
+import dataclasses
+import os
+import pathlib
+
+import numpy as np
+from absl import logging
+
+from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT, slice_records
+from condconv_keras.data.detection_dataset import DetectionDataset
+from condconv_keras.data.sources import coco_folder, voc_folder
+from condconv_keras.data.sources.clean_boxes import Boxes, clean_boxes
+from condconv_keras.data.sources.image_checks import CHANNELS, common_size, decoded_sizes, read_file
+from condconv_keras.utils.errors import UserError
+
+SPLIT_SEED = 0
+
+
+def open_annotated_folder(root, validation_fraction, skip_bad_images):
+    """Opens a folder with COCO or Pascal VOC annotations, decoding every image once to find bad ones.
+
+    Args:
+        root: the folder, in a layout of `condconv_keras.data.sources.coco_folder` or `voc_folder`.
+        validation_fraction: the part of the images of `train` that is held out as `validation` when there is no split
+            to evaluate on, in (0, 1).
+        skip_bad_images: whether images that are missing, undecodable or not of the size that their annotation states
+            are logged and left out instead of refused.
+
+    Returns:
+        A `DetectionDataset`; its images are RGB. Images without boxes are kept.
+
+    Raises:
+        UserError: if there are no annotations, one cannot be read, an image is bad, or no box is left.
+    """
+    name, root = root, pathlib.Path(root).expanduser()
+    folder = coco_folder.read_folder(root) or voc_folder.read_folder(root)
+    if folder is None:
+        raise UserError(
+            f"expected COCO annotations (annotations/instances_train.json, train/instances.json or instances.json) or "
+            f"Pascal VOC annotations (Annotations/*.xml, train/*.xml or *.xml) in {str(root)!r}, found neither"
+        )
+    splits, held_out = _hold_out(folder.splits, validation_fraction, root)
+    good, sizes = _check_images(splits, skip_bad_images)
+    skipped_boxes = {split: collections.Counter(folder.skipped_boxes.get(split)) for split in splits}
+    labels = {split: _Labels.of(images, sizes, skipped_boxes[split]) for split, images in good.items()}
+    _warn_of_skipped(root, skipped_boxes)
+    if not any(len(of_split.flat.classes) for of_split in labels.values()):
+        raise UserError(f"expected boxes in the annotations of {str(root)!r}, no image has one that can be used")
+    return DetectionDataset(
+        name=name,
+        class_names=folder.class_names,
+        category_ids=folder.category_ids,
+        image_shape=(*common_size([sizes[image.path] for images in good.values() for image in images]), CHANNELS),
+        splits={split: len(images) for split, images in good.items()},
+        held_out=held_out,
+        skipped={split: len(images) - len(good[split]) for split, images in splits.items()},
+        skipped_boxes={split: dict(counts) for split, counts in skipped_boxes.items()},
+        decoded_sizes={
+            split: sum(int(np.prod(sizes[image.path])) * CHANNELS for image in images) for split, images in good.items()
+        },
+        read_records=lambda split, shuffle_seed: labels[split].records(shuffle_seed),
+        encoded_record=read_file,
+        seed_permutes_all=True,
+    )
+
+
+def _hold_out(splits, fraction, root):
+    """Returns the splits, with a part of `train` as `validation` if there is none, and whether that was done."""
+    if any(split in splits for split in EVALUATION_SPLITS):
+        return splits, False
+    images = splits[TRAIN_SPLIT]
+    if len(images) < 2:
+        raise UserError(f"{str(root)!r} has a single image: two are needed for a training and a validation part")
+    count = min(max(round(fraction * len(images)), 1), len(images) - 1)
+    held_out = set(np.random.default_rng(SPLIT_SEED).permutation(len(images))[:count])
+    return splits | {
+        TRAIN_SPLIT: [image for index, image in enumerate(images) if index not in held_out],
+        EVALUATION_SPLITS[0]: [image for index, image in enumerate(images) if index in held_out],
+    }, True
+
+
+def _check_images(splits, skip_bad_images):
+    """Returns, per split, the list of good images, and a dict of path to the (height, width) of every good image."""
+    images = [image for split in splits.values() for image in split]
+    missing = {image.path for image in images if not os.path.isfile(image.path)}
+    if missing and not skip_bad_images:
+        first = next(image for image in images if image.path in missing)
+        raise UserError(
+            f"{first.source!r} names the image {first.path!r}, which is missing; missing images: {len(missing)} of "
+            f"{len(images)}. Leave them out with --skip_bad_images"
+        )
+    for path in sorted(missing):
+        logging.warning("Skipping %s: it is missing", path)
+    paths = {image.path: None for image in images if image.path not in missing}
+    sizes = decoded_sizes(list(paths), skip_bad_images)
+    good = {
+        split: [image for image in of_split if image.path in sizes and _fits(image, sizes[image.path], skip_bad_images)]
+        for split, of_split in splits.items()
+    }
+    for split, of_split in good.items():
+        if not of_split:
+            raise UserError(f"no readable image is left in {split} of {images[0].source!r}")
+    return good, sizes
+
+
+def _fits(image, size, skip_bad_images):
+    """Whether the annotation is of an image of this size; where it is not its boxes are of another image."""
+    if image.size is None or tuple(image.size) == tuple(size):
+        return True
+    stated, received = (f"{width:g}x{height:g}" for height, width in (image.size, size))
+    message = f"{image.source!r} is for an image of {stated} pixels, {image.path!r} has {received}"
+    if not skip_bad_images:
+        raise UserError(f"{message}. Leave such images out with --skip_bad_images")
+    logging.warning("Skipping %s: %s", image.path, message)
+    return False
+
+
+def _warn_of_skipped(root, skipped_boxes):
+    for split, counts in skipped_boxes.items():
+        if counts:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+            logging.warning("Boxes left out of %s of %s: %s", split, root, reasons)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Labels:
+    """The labels of a split in flat arrays: those of an image are `boxes[begin:end]`."""
+
+    paths: list
+    image_ids: np.ndarray
+    row_splits: np.ndarray
+    flat: Boxes
+
+    @classmethod
+    def of(cls, images, sizes, skipped_boxes):
+        """Cleans the boxes of a split's images and adds the numbers of those left out to a `Counter`."""
+        cleaned = []
+        for image in images:
+            boxes, reasons = clean_boxes(image.boxes, sizes[image.path])
+            skipped_boxes.update(reasons)
+            cleaned.append(boxes)
+        fields = [field.name for field in dataclasses.fields(Boxes)]
+        return cls(
+            [image.path for image in images],
+            np.array([image.image_id for image in images], np.int64),
+            np.cumsum([0, *(len(boxes.classes) for boxes in cleaned)]),
+            Boxes(*(np.concatenate([getattr(boxes, field) for boxes in cleaned]) for field in fields)),
+        )
+
+    def records(self, shuffle_seed):
+        """Returns a `tf.data.Dataset` of `(path, label)`."""
+        flat = dataclasses.asdict(self.flat)
+
+        def label(record, image_id):
+            path, begin, end = record
+            return path, {field: flat[field][begin:end] for field in flat} | {"image_id": image_id}
+
+        import tensorflow as tf
+
+        flat = {field: tf.constant(values) for field, values in flat.items()}
+        records = slice_records((self.paths, self.row_splits[:-1], self.row_splits[1:]), self.image_ids, shuffle_seed)
+        return records.map(label)

@@ -1,0 +1,177 @@
+"""A folder of images with annotations in COCO's instances format.
+
+Layouts, in which `SPLIT` is `train`, `validation`, `val`, `test` or another name:
+
+- `annotations/instances_SPLIT.json`, of COCO itself: `SPLIT` may end in a year (`instances_train2017.json`), which the
+  split's name leaves out. Each image is looked for in `images/SPLIT/`, `SPLIT/`, `images/` and the folder itself.
+- `SPLIT/instances.json` with the images beside it or in `SPLIT/images/`.
+- `instances.json` with the images beside it or in `images/`: all of them are `train`.
+"""
+
+import collections
+import json
+import re
+
+import numpy as np
+
+from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT
+from condconv_keras.data.sources.annotated_image import AnnotatedFolder, AnnotatedImage
+from condconv_keras.data.sources.clean_boxes import Boxes
+from condconv_keras.utils.errors import UserError, one_line
+
+NO_IMAGE = "of an image that is not listed"
+
+
+def read_folder(root):
+    """Reads the annotations of a folder.
+
+    An annotation of a category that the file does not list has the class -1; one without `area` the area NaN.
+
+    Args:
+        root: `pathlib.Path` of the folder.
+
+    Returns:
+        An `AnnotatedFolder`, its classes in the order of the category ids; None if the folder has no such file.
+
+    Raises:
+        UserError: a file is not in COCO's format, the categories of two files differ, or the files are neither
+            for training nor for evaluation.
+    """
+    files = _find_files(root)
+    if not files:
+        return None
+    if TRAIN_SPLIT not in files and not any(split in files for split in EVALUATION_SPLITS):
+        raise UserError(
+            f"expected annotations of {TRAIN_SPLIT}, {', '.join(EVALUATION_SPLITS)} in {str(root)!r}, "
+            f"received: {', '.join(files)}"
+        )
+    contents = {split: _read_json(path) for split, (path, _) in files.items()}
+    categories = _common_categories({files[split][0]: content for split, content in contents.items()})
+    splits, skipped_boxes = {}, {}
+    for split, (path, image_folders) in files.items():
+        splits[split], skipped_boxes[split] = _images(path, contents[split], image_folders, list(categories))
+    return AnnotatedFolder(tuple(categories.values()), tuple(categories), splits, skipped_boxes)
+
+
+def _find_files(root):
+    """Returns a dict of split name to the path of its annotations and the folders where its images may lie."""
+    files = {}
+    for path in sorted(root.glob("annotations/instances_*.json")):
+        name = path.stem.removeprefix("instances_")
+        split = re.sub(r"(?<=.)\d{4}$", "", name)
+        if split in files:
+            raise UserError(f"expected one file of {split} annotations, received: {files[split][0].name}, {path.name}")
+        files[split] = path, [root / "images" / name, root / name, root / "images", root]
+    for split in (TRAIN_SPLIT, *EVALUATION_SPLITS):
+        path = root / split / "instances.json"
+        if not files.get(split) and path.is_file():
+            files[split] = path, [path.parent, path.parent / "images"]
+    if not files and (root / "instances.json").is_file():
+        files[TRAIN_SPLIT] = root / "instances.json", [root, root / "images"]
+    return files
+
+
+def _read_json(path):
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"expected a JSON file, {str(path)!r} is none ({one_line(error)})") from error
+    keys = ("images", "annotations", "categories")
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in keys):
+        raise UserError(f"expected the lists {', '.join(keys)} of COCO's instances format in {str(path)!r}")
+    return content
+
+
+def _common_categories(contents):
+    """Returns a dict of category id to name, in the order of the ids, which all files have to share."""
+    first, categories = None, {}
+    for path, content in contents.items():
+        entries = [_fields(path, "categories", entry, {"id": int, "name": str}) for entry in content["categories"]]
+        received = dict(sorted((entry["id"], entry["name"]) for entry in entries))
+        if len(received) < max(len(entries), 1):
+            raise UserError(f"expected categories with different ids in {str(path)!r}, received: {len(entries)}")
+        if first is not None and received != categories:
+            raise UserError(f"the categories of {str(first)!r} and {str(path)!r} differ")
+        first, categories = path, received
+    return categories
+
+
+def _images(path, content, image_folders, category_ids):
+    """Returns the list of `AnnotatedImage` of one file, and a dict of the reason why boxes are left out to a count."""
+    images = [_fields(path, "images", entry, {"id": int, "file_name": str}) for entry in content["images"]]
+    if not images:
+        raise UserError(f"expected images in {str(path)!r}, it lists none")
+    annotations = {}
+    for image in images:
+        if not 0 <= image["id"] < 2**63:
+            raise UserError(f"expected image ids from 0 to 2**63 - 1 in {str(path)!r}, received: {image['id']}")
+        if image["id"] in annotations:
+            raise UserError(f"expected images with different ids in {str(path)!r}, {image['id']} is there twice")
+        annotations[image["id"]] = []
+    skipped = collections.Counter()
+    required = {"image_id": int, "category_id": int, "bbox": list}
+    for entry in content["annotations"]:
+        annotation = _fields(path, "annotations", entry, required)
+        if annotation["image_id"] in annotations:
+            annotations[annotation["image_id"]].append(annotation)
+        else:
+            skipped[NO_IMAGE] += 1
+    labels = {category_id: label for label, category_id in enumerate(category_ids)}
+    annotated = [
+        AnnotatedImage(
+            path=_find_image(image_folders, image["file_name"]),
+            source=str(path),
+            image_id=image["id"],
+            size=_size(path, image),
+            boxes=_boxes(path, annotations[image["id"]], labels),
+        )
+        for image in images
+    ]
+    return annotated, dict(skipped)
+
+
+def _size(path, image):
+    """The (height, width) that an image's entry states, or None."""
+    size = image.get("height"), image.get("width")
+    if not all(size):
+        return None
+    if not all(isinstance(side, int | float) for side in size):
+        raise UserError(f"expected height and width as numbers in {str(path)!r}, received: {one_line(image, 100)}")
+    return size
+
+
+def _fields(path, list_name, entry, required):
+    """Returns an entry of one of the file's lists; raises a `UserError` if a field is missing or of another type."""
+    for name, kind in required.items():
+        if not isinstance(entry, dict) or not isinstance(entry.get(name), kind):
+            raise UserError(
+                f"expected {name} ({kind.__name__}) in every entry of {list_name} in {str(path)!r}, "
+                f"received: {one_line(entry, 100)}"
+            )
+    return entry
+
+
+def _find_image(folders, name):
+    """Returns the path of the first file that exists, or else of the one that was expected first."""
+    paths = [folder / name for folder in folders]
+    return str(next((path for path in paths if path.is_file()), paths[0]))
+
+
+def _boxes(path, annotations, labels):
+    try:
+        corners = np.array([annotation["bbox"] for annotation in annotations], np.float64).reshape(len(annotations), 4)
+        area = np.array([annotation.get("area", np.nan) for annotation in annotations], np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(
+            f"expected bbox as four numbers and area as one in {str(path)!r}, received: {one_line(annotations, 200)}"
+        ) from error
+    crowds = [annotation.get("iscrowd") or 0 for annotation in annotations]
+    if not all(crowd in (0, 1) for crowd in crowds):
+        raise UserError(f"expected iscrowd as 0 or 1 in {str(path)!r}, received: {one_line(annotations, 200)}")
+    x, y, width, height = corners.T
+    return Boxes(
+        boxes=np.stack([y, x, y + height, x + width], axis=1),
+        classes=np.array([labels.get(annotation["category_id"], -1) for annotation in annotations], np.int32),
+        is_crowd=np.array(crowds, bool),
+        area=area,
+    )

@@ -1,0 +1,157 @@
+"""A folder of images by class: `root/train/<class>/*` beside `root/validation/<class>/*`, or `root/<class>/*`."""
+
+import dataclasses
+import itertools
+import pathlib
+
+import numpy as np
+
+from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT, ImageDataset, slice_records
+from condconv_keras.data.sources.image_checks import CHANNELS, common_size, decoded_sizes, read_file
+from condconv_keras.data.sources.image_files import EXTENSIONS, image_paths
+from condconv_keras.facts.imagenet import readable
+from condconv_keras.utils.errors import UserError
+
+SPLIT_SEED = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Image:
+    path: str
+    label: int
+
+
+def open_folder(root, validation_fraction, skip_bad_images):
+    """Opens a folder of images by class, decoding every file once to find bad ones before training does.
+
+    A class is a sub-folder; its images may lie deeper. Classes are sorted by name. Hidden files and folders, and files
+    with other extensions than JPEG, PNG, BMP and GIF, are ignored. Images are delivered as RGB.
+
+    Args:
+        root: the folder. With `root/train` and at least one of `root/validation`, `root/val` and `root/test`, those
+            are the splits; otherwise every sub-folder is a class, split into `train` and `validation`.
+        validation_fraction: the part of each class that is held out when the folder has no splits, in (0, 1).
+        skip_bad_images: whether undecodable images are logged and left out instead of refused.
+
+    Returns:
+        An `ImageDataset`.
+
+    Raises:
+        UserError: if classes are missing, empty or differ between splits, or for undecodable images.
+    """
+    folder = pathlib.Path(root).expanduser()
+    class_names, splits, held_out = _find_splits(folder, validation_fraction)
+    decoded, skipped = _check_images(splits, skip_bad_images)
+    for split, sizes in decoded.items():
+        _check_every_class_has_images(folder, split, sizes, class_names)
+    height, width = common_size([size for sizes in decoded.values() for size in sizes.values()])
+    paths_and_labels = {
+        split: ([image.path for image in sizes], np.array([image.label for image in sizes], np.int32))
+        for split, sizes in decoded.items()
+    }
+    return ImageDataset(
+        name=root,
+        class_names=readable(class_names),
+        image_shape=(height, width, CHANNELS),
+        splits={split: len(sizes) for split, sizes in decoded.items()},
+        held_out=held_out,
+        skipped=skipped,
+        decoded_sizes={split: sum(h * w for h, w in sizes.values()) * CHANNELS for split, sizes in decoded.items()},
+        read_records=lambda split, shuffle_seed: slice_records(*paths_and_labels[split], shuffle_seed),
+        encoded_record=read_file,
+        seed_permutes_all=True,
+    )
+
+
+def _find_splits(folder, validation_fraction):
+    """Returns the class names, a dict of split name to its list of `_Image`, and whether one was held out here."""
+    evaluation = [split for split in EVALUATION_SPLITS if (folder / split).is_dir()]
+    if (folder / TRAIN_SPLIT).is_dir():
+        names = [TRAIN_SPLIT, *evaluation]
+    else:  # images to evaluate on only, or none: a class may be called "test"
+        names = [split for split in evaluation if _sub_folders(folder / split)]
+    if evaluation and names:
+        class_names = _class_names(folder / names[0])
+        for split in names[1:]:
+            _check_same_classes(folder, names[0], split, class_names)
+        return class_names, {name: _list_images(folder / name, class_names) for name in names}, False
+    if (folder / TRAIN_SPLIT).is_dir() and _sub_folders(folder / TRAIN_SPLIT):
+        raise UserError(
+            f"expected {' or '.join(EVALUATION_SPLITS)} beside train in {str(folder)!r}; "
+            f"to hold out a part of train, give {str(folder / TRAIN_SPLIT)!r} as the data set"
+        )
+    class_names = _class_names(folder)
+    return class_names, _hold_out(_list_images(folder, class_names), class_names, validation_fraction), True
+
+
+def _sub_folders(folder):
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _class_names(folder):
+    names = tuple(_sub_folders(folder))
+    if not names:
+        raise UserError(f"expected one folder of images per class in {str(folder)!r}, found no folder")
+    return names
+
+
+def _check_same_classes(folder, first, split, class_names):
+    names = _class_names(folder / split)
+    only_first = sorted(set(class_names) - set(names))
+    only_split = sorted(set(names) - set(class_names))
+    if only_first or only_split:
+        differences = [
+            f"only in {where}: {_some(classes)}"
+            for where, classes in ((first, only_first), (split, only_split))
+            if classes
+        ]
+        raise UserError(f"the classes of {first} and {split} in {str(folder)!r} differ: {'; '.join(differences)}")
+
+
+def _some(names, limit=5):
+    """Joins names for a message, the first few of a long list."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def _list_images(folder, class_names):
+    """Returns the `_Image`s of a split, sorted by class and path; raises a `UserError` for an empty class."""
+    images = []
+    for label, name in enumerate(class_names):
+        paths = sorted(image_paths(folder / name))
+        if not paths:
+            raise UserError(f"no image ({', '.join(EXTENSIONS)}) in the class folder {str(folder / name)!r}")
+        images += [_Image(path, label) for path in paths]
+    return images
+
+
+def _hold_out(images, class_names, fraction):
+    """Splits every class by itself, so that a class's split depends on its own files only."""
+    splits = {TRAIN_SPLIT: [], EVALUATION_SPLITS[0]: []}
+    for label, of_class in itertools.groupby(images, key=lambda image: image.label):
+        of_class = list(of_class)
+        if len(of_class) < 2:
+            raise UserError(
+                f"class {class_names[label]!r} has a single image: two are needed for a training and a validation part"
+            )
+        held_out_count = min(max(round(fraction * len(of_class)), 1), len(of_class) - 1)
+        held_out = set(np.random.default_rng(SPLIT_SEED).permutation(len(of_class))[:held_out_count])
+        for index, image in enumerate(of_class):
+            splits[EVALUATION_SPLITS[0] if index in held_out else TRAIN_SPLIT].append(image)
+    return splits
+
+
+def _check_images(splits, skip_bad_images):
+    """Decodes every image and returns, per split, a dict of good `_Image` to (height, width), and the count of bad."""
+    sizes = decoded_sizes([image.path for split in splits.values() for image in split], skip_bad_images)
+    decoded = {
+        name: {image: sizes[image.path] for image in split if image.path in sizes} for name, split in splits.items()
+    }
+    return decoded, {name: len(split) - len(decoded[name]) for name, split in splits.items()}
+
+
+def _check_every_class_has_images(folder, split, images, class_names):
+    missing = set(range(len(class_names))) - {image.label for image in images}
+    if missing:
+        names = [class_names[label] for label in sorted(missing)]
+        raise UserError(f"no readable image is left in {split} of {str(folder)!r} for: {_some(names)}")

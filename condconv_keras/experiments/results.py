@@ -1,0 +1,161 @@
+"""What finished runs gave: a row per run, a row per setting, and the figure."""
+
+import dataclasses
+import functools
+import itertools
+import json
+import statistics
+
+from condconv_keras.analysis.figures import MARKERS
+from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
+from condconv_keras.models import model_entry
+from condconv_keras.tasks.detection.coco import DetectionMetrics
+from condconv_keras.utils.errors import UserError, unknown_name
+from condconv_keras.utils.files import write_rows
+
+METRICS = {CLASSIFICATION: ("top_1", "top_5", "loss"), DETECTION: DetectionMetrics.NAMES}
+_PER_RUN = ("model", "width_multiplier", "num_experts", "flags", "seed", "metric", "multiply_adds", "parameters")
+_PER_RUN += ("seconds", "command")
+_PER_SETTING = ("model", "width_multiplier", "num_experts", "flags", "runs", "mean", "deviation", "multiply_adds")
+_PER_SETTING += ("parameters", "seconds")
+
+
+def check_metric(runs, metric):
+    """Raises a `UserError` unless the results of every run will have this metric."""
+    for run in runs:
+        known = METRICS[model_entry(run.setting.model).task]
+        if metric not in known:
+            raise unknown_name(f"metric of {run.setting.model}", metric, known)
+
+
+def finished(folder):
+    """The `results.json` of a run folder as a dict, or None while the run is not finished."""
+    try:
+        return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def run_rows(runs, root, metric):
+    """Returns a dict for each finished run.
+
+    Args:
+        runs: list of `Run`.
+        root: folder of the run folders.
+        metric: one of `METRICS`.
+
+    Returns:
+        A list of dicts: the columns of the table, `metric`, `multiply_adds` (of one image), `parameters`, `seconds`
+        (of training; None for a run that was interrupted, whose results have those of its last part) and `command`.
+
+    Raises:
+        UserError: the metric of a run is None: there was nothing to find.
+    """
+    multiply_adds, rows = {}, []
+    for run in runs:
+        results = finished(root / run.name)
+        if results is None:
+            continue
+        if results[metric] is None:
+            raise UserError(f"the run {run.name} has no {metric}: there is nothing of the kind to find")
+        if run.setting not in multiply_adds:
+            multiply_adds[run.setting] = _multiply_adds(root / run.name / "model.keras")
+        rows.append(
+            {
+                **dataclasses.asdict(run.setting),
+                "seed": run.seed,
+                "metric": results[metric],
+                "multiply_adds": multiply_adds[run.setting],
+                "parameters": results["parameters"],
+                "seconds": None if results.get("first_step") else results["seconds"],
+                "command": results["command"],
+            }
+        )
+    return rows
+
+
+def setting_rows(rows):
+    """Returns a dict for each setting: `mean` and sample standard `deviation` (None of one run) over its `runs`.
+
+    `seconds` is the mean over the runs that were not interrupted, or None.
+    """
+    settings = {}
+    for row in rows:
+        key = tuple(row[name] for name in ("model", "width_multiplier", "num_experts", "flags"))
+        settings.setdefault(key, []).append(row)
+    summary = []
+    for group in settings.values():
+        values = [row["metric"] for row in group]
+        seconds = [row["seconds"] for row in group if row["seconds"] is not None]
+        summary.append(
+            {
+                **{name: group[0][name] for name in _PER_SETTING if name in group[0]},
+                "runs": len(group),
+                "mean": statistics.fmean(values),
+                "deviation": statistics.stdev(values) if len(values) > 1 else None,
+                "seconds": statistics.fmean(seconds) if seconds else None,
+            }
+        )
+    return summary
+
+
+def write_runs(rows, path):
+    """Writes rows of `run_rows` as a CSV file, anew."""
+    write_rows(path, _PER_RUN, rows)
+
+
+def write_summary(rows, path):
+    """Writes rows of `setting_rows` as a CSV file, anew."""
+    write_rows(path, _PER_SETTING, rows)
+
+
+def draw_accuracy(summary, metric):
+    """Draws the mean of a metric against the multiply-adds, with one standard deviation up and down.
+
+    Args:
+        summary: rows of `setting_rows`. Settings that differ in their width alone are one line.
+        metric: its name.
+
+    Returns:
+        A matplotlib `Figure`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 6.5), layout="constrained")
+    axes = figure.add_subplot(xlabel="multiply-adds of one image, millions", ylabel=metric, xscale="log")
+    axes.grid(alpha=0.3, which="both")
+    lines = {}
+    for row in summary:
+        lines.setdefault(_label(row), []).append(row)
+    for (label, points), marker in zip(lines.items(), itertools.cycle(MARKERS)):
+        points.sort(key=lambda row: row["multiply_adds"])
+        axes.errorbar(
+            [row["multiply_adds"] / 1e6 for row in points],
+            [row["mean"] for row in points],
+            yerr=[row["deviation"] or 0 for row in points],
+            marker=marker,
+            capsize=3,
+            label=label,
+        )
+    if lines:
+        figure.legend(loc="outside lower center", ncols=2, fontsize="small")
+    return figure
+
+
+def _label(row):
+    experts = f", {row['num_experts']} experts" if row["num_experts"] else ""
+    return f"{row['model']}{experts} {row['flags']}".strip()
+
+
+@functools.cache
+def _multiply_adds(path):
+    import keras
+    import tensorflow as tf
+
+    from condconv_keras.facts.model_card import load_model
+    from condconv_keras.profiling import profile
+
+    tf.config.set_visible_devices([], "GPU")  # its memory is for the runs
+    count = profile(load_model(path)[0]).multiply_adds
+    keras.backend.clear_session()
+    return count

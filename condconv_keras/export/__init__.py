@@ -1,0 +1,1 @@
+"""Export of classifiers and detectors to SavedModel and TFLite, checked numerically: `python -m export --help`."""

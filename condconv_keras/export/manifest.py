@@ -1,0 +1,109 @@
+"""`model.json`: the model card, and what a program on a phone or a server has to know of the files beside it."""
+
+import hashlib
+import importlib.metadata
+import json
+import pathlib
+import platform
+import tomllib
+
+from condconv_keras.export.modes import SAVED_MODEL
+from condconv_keras.export.tasks import export_task
+from condconv_keras.facts.model_card import FILE_NAME
+from condconv_keras.utils.files import file_hash
+
+LABELS = "labels.txt"
+_EXTRA = "assets.extra"
+_PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")
+
+
+def write_cards(folder, card, facts=None):
+    """Writes `model.json` and `labels.txt` where the readers of the folder's files look for them.
+
+    Args:
+        folder: with a SavedModel, `.tflite` files, or both.
+        card: `ModelCard`.
+        facts: dict of what stands beside the card's fields in `model.json`.
+    """
+    text = json.dumps({**json.loads(card.to_json()), **(facts or {})}, indent=2) + "\n"
+    places = [folder]
+    if (folder / SAVED_MODEL.file_name).is_dir():
+        places.append(folder / SAVED_MODEL.file_name / _EXTRA)
+    for place in places:
+        place.mkdir(exist_ok=True)
+        (place / FILE_NAME).write_text(text, encoding="utf-8")
+        (place / LABELS).write_text(card.labels, encoding="utf-8")
+
+
+def export_facts(card, source, files):
+    """Returns what `model.json` says of an export besides the card.
+
+    Args:
+        card: `ModelCard`.
+        source: `condconv_keras.export.source.Source`.
+        files: list of dicts as `file_facts` returns them, with the figures of the gate.
+    """
+    return {
+        "source": source.to_dict(),
+        "input": {
+            "name": "images",
+            "shape": list(card.preprocessing.input_shape),
+            "range": [0, 255],
+            "scaled_inside": True,
+        },
+        **export_task(card.task).facts(card),
+        "files": files,
+        "versions": _versions(),
+    }
+
+
+def file_facts(path, mode):
+    """Returns name, quantization, input tensor, size and SHA-256 of an exported file or folder.
+
+    `"input"` has the shape of a batch, null for any size, and the type. An integer there has `"scale"` and
+    `"zero_point"`: pixel = (integer - zero point) * scale.
+    """
+    return {
+        "file": path.name,
+        "quantization": None if mode is SAVED_MODEL else mode.name,
+        "input": _input(path, mode),
+        "bytes": sum(file.stat().st_size for file in _files(path)),
+        "sha256": sha256(path),
+    }
+
+
+def sha256(path):
+    """Returns the SHA-256 of a file; of a SavedModel, what its own folder prints for
+
+        find . -type f -not -path './assets.extra/*' | LC_ALL=C sort | xargs sha256sum | sha256sum
+
+    without `assets.extra`, which TensorFlow does not read and where this hash itself is written.
+    """
+    if path.is_file():
+        return file_hash(path)
+    names = sorted(f"./{file.relative_to(path).as_posix()}" for file in _files(path))
+    return hashlib.sha256("".join(f"{file_hash(path / name)}  {name}\n" for name in names).encode()).hexdigest()
+
+
+def _input(path, mode):
+    if mode is SAVED_MODEL:
+        return {"dtype": "float32", "batch": None}
+    from condconv_keras.stored.litert import LiteRTFile
+
+    tensor = LiteRTFile(path).input
+    facts = {"dtype": tensor.dtype.name, "batch": 1}
+    return {**facts, **({"scale": tensor.scale, "zero_point": tensor.zero_point} if tensor.scale else {})}
+
+
+def _versions():
+    project = pathlib.Path(__file__).resolve().parent.parent / "pyproject.toml"
+    own = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]
+    packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"condconv-keras": own, "python": platform.python_version(), **packages}
+
+
+def _files(path):
+    """What counts of an exported file or folder."""
+    if path.is_file():
+        return [path]
+    return [file for file in path.rglob("*") if file.is_file() and _EXTRA not in file.parts]

@@ -1,0 +1,185 @@
+"""The network that LiteRT runs: a Keras model with its CondConv layers in the form for a phone (`mobile_layers`)."""
+
+import keras
+import numpy as np
+
+from condconv_keras import CondConv2D, DepthwiseCondConv2D
+from condconv_keras.export.mobile_layers import Bank, MobileCondConv, uses_static_kernels
+from condconv_keras.profiling import profile
+from condconv_keras.utils.errors import UserError
+
+# Activations that may move in front of a reshape: those of each element alone.
+_ELEMENTWISE = ("linear", "relu", "relu6", "silu", "sigmoid", "tanh", "hard_silu", "hard_sigmoid")
+
+
+def mobile_network(model, image_shape, quantization="none", static_kernels=False, images=None):
+    """Makes the network that is converted.
+
+    Args:
+        model: built functional or sequential Keras model of one channels_last input, alone or in a list or dict.
+        image_shape: (height, width, channels) of the image that the network takes.
+        quantization: name of the mode.
+        static_kernels: whether CondConv layers use static kernels only.
+        images: scaled images [count, height, width, channels] that int8 is calibrated on; needed for it if the model
+            has CondConv layers.
+
+    Returns:
+        A functional Keras model of a batch of one that computes the outputs of `model`, of a classifier its logits
+        before any softmax.
+
+    Raises:
+        UserError: a CondConv layer lies inside another layer, where int8 cannot treat it.
+    """
+    model = keras.Model(model.inputs[0], model.outputs[0] if len(model.outputs) == 1 else model.output)
+    if quantization == "int8":
+        _check_nested(model)
+    layers = conditional_layers(model)
+    followers = {name: _followers(model, layer) for name, layer in layers.items()}
+    banks = {name: Bank.of(layer, followers[name][0]) for name, layer in layers.items()}
+    limits = {}
+    if quantization == "int8" and not static_kernels:
+        banks = {name: bank.with_even_channels() for name, bank in banks.items()}
+        limits = {name: banks[name].largest_weight(r) for name, r in _routing_weights(model, layers, images).items()}
+    absorbed = {layer.name for pair in followers.values() for layer in pair if layer is not None}
+
+    def clone(layer):
+        if layer.name in layers:
+            activation = followers[layer.name][1]
+            return MobileCondConv(
+                banks[layer.name],
+                _exportable(layer.activation if activation is None else activation.activation),
+                layer.router,
+                quantization,
+                static_kernels,
+                limits.get(layer.name),
+                name=layer.name,
+            )
+        if layer.name in absorbed:
+            return keras.layers.Identity(name=layer.name)
+        config = layer.get_config()
+        if static_kernels and "implementation" in config:
+            config["implementation"] = "mixture"
+        return layer.__class__.from_config(config)
+
+    image = keras.Input(batch_shape=(1, *image_shape))
+    network = keras.models.clone_model(model, image, clone, _call_without_mask)
+    for layer in network.layers:
+        if hasattr(layer, "activation"):
+            layer.activation = _exportable(layer.activation)
+        if layer.name not in layers and layer.weights:
+            weights = model.get_layer(layer.name).get_weights()
+            if quantization in ("dynamic", "int8") and isinstance(layer, keras.layers.DepthwiseConv2D):
+                weights[0] = round_keeping_sums(weights[0])
+            layer.set_weights(weights)
+    if getattr(network.layers[-1], "activation", None) is keras.activations.softmax:
+        network.layers[-1].activation = keras.activations.linear
+    return network
+
+
+def conditional_layers(model):
+    """The CondConv layers of a model that have a form for a phone, by name: channels_last, without groups."""
+    return {
+        layer.name: layer
+        for layer in model.layers
+        if isinstance(layer, (CondConv2D, DepthwiseCondConv2D))
+        and layer.data_format == "channels_last"
+        and layer.groups == 1
+        and len(layer._inbound_nodes) == 1
+    }
+
+
+def multiply_adds(model, image_shape, static_kernels):
+    """Multiply-adds of an image in the float32 network: every layer in the form that `mobile_layers` gives it.
+
+    A layer that mixes its kernel costs its convolution and n for every weight, one with static kernels n convolutions.
+    """
+    total = 0
+    for row in profile(model, image_shape).layers:
+        total += row.multiply_adds
+        if row.mixing:
+            layer = model.get_layer(row.name)
+            pixels = row.output_shape[1] * row.output_shape[2]
+            if uses_static_kernels(layer.spec, layer.num_experts, pixels, "none", static_kernels):
+                total += (layer.num_experts - 1) * row.convolution - row.mixing
+    return total
+
+
+def round_keeping_sums(kernel):
+    """Rounds depthwise kernels [kh, kw, channels, multiplier] to the 8 bits of their channel, keeping their sums.
+
+    Neighbouring pixels are alike: what a channel's rounding errors add to its outputs is about their sum times the mean
+    of its inputs. Where the errors, each at most 1/2, would add up to more than 1/2, the values nearest to the next
+    integer are rounded the other way. The converter rounds the result to itself.
+    """
+    taps = kernel.reshape(-1, kernel.shape[-2] * kernel.shape[-1])
+    scale = np.maximum(np.abs(taps).max(axis=0), np.finfo(np.float32).tiny) / 127
+    exact = taps / scale
+    rounded = np.round(exact)
+    missing = np.round((exact - rounded).sum(axis=0))
+    direction = np.sign(missing)
+    # How far each value lies in the direction that is missing; those at the end of the range stay.
+    room = np.where(np.abs(rounded + direction) <= 127, (exact - rounded) * direction, -np.inf)
+    rank = room.argsort(axis=0)[::-1].argsort(axis=0)
+    rounded += direction * (rank < np.abs(missing))
+    return (rounded * scale).astype(kernel.dtype).reshape(kernel.shape)
+
+
+def _check_nested(model):
+    for layer in model._flatten_layers(include_self=False):
+        if isinstance(layer, (CondConv2D, DepthwiseCondConv2D)) and layer not in model.layers:
+            raise UserError(f"int8 expects CondConv layers that no other layer contains, received: {layer.name!r}")
+
+
+def _exportable(activation):
+    """The activation without a gradient of its own: TensorFlow never frees a graph with `tf.nn.silu`.
+
+    Its registry of gradients keeps the graph, and all the weights in it.
+    """
+    return _silu if activation is keras.activations.silu else activation
+
+
+def _silu(x):
+    return x * keras.ops.sigmoid(x)
+
+
+def _call_without_mask(layer, *args, **kwargs):
+    kwargs.pop("mask", None)
+    return layer(*args, **kwargs)
+
+
+def _followers(model, layer):
+    """The batch normalisation and the activation that alone read a CondConv layer's output, each or None."""
+    if layer.activation is not keras.activations.linear:
+        return None, None
+    normalisation = _only_reader(model, layer)
+    if not isinstance(normalisation, keras.layers.BatchNormalization) or normalisation.axis not in (-1, 3):
+        return None, None
+    activation = _only_reader(model, normalisation)
+    if not isinstance(activation, keras.layers.Activation) or activation.activation.__name__ not in _ELEMENTWISE:
+        activation = None
+    return normalisation, activation
+
+
+def _only_reader(model, layer):
+    """The layer that reads the output of `layer`, or None if several do or the model returns it."""
+    output = layer._inbound_nodes[0].output_tensors[0]
+    if any(output is tensor for tensor in model.outputs):
+        return None
+    readers = [
+        operation
+        for operation in model.operations
+        for node in operation._inbound_nodes
+        if any(tensor is output for tensor in node.input_tensors)
+    ]
+    return readers[0] if len(readers) == 1 and len(readers[0]._inbound_nodes) == 1 else None
+
+
+def _routing_weights(model, layers, images):
+    """The routing weights of each CondConv layer for the images, float32 [count, n], by the layer's name."""
+    if not layers:
+        return {}
+    inputs = {name: layer._inbound_nodes[0].input_tensors for name, layer in layers.items()}
+    routed = {
+        name: tensors[1] if len(tensors) > 1 else layers[name].router(tensors[0]) for name, tensors in inputs.items()
+    }
+    return keras.Model(model.inputs, routed).predict(images, batch_size=8, verbose=0)

@@ -1,0 +1,150 @@
+"""Real images: those that int8 quantisation is calibrated on, and others that the exported files are checked on."""
+
+import dataclasses
+import os
+import pathlib
+
+import numpy as np
+
+from condconv_keras.data.dataset import TRAIN_SPLIT, ImageDataset
+from condconv_keras.data.sources.image_files import find_images
+from condconv_keras.utils.errors import UserError
+
+CALIBRATION_IMAGES = 128
+CHECK_IMAGES = 16
+MIN_CHECK_IMAGES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetImages:
+    """The images of a data set: calibration uses its training split, the check a held-out one."""
+
+    dataset: ImageDataset
+
+    def calibration(self):
+        """Yields the images; raises a `UserError` if the data set has no training split."""
+        if TRAIN_SPLIT not in self.dataset.splits:
+            raise UserError(
+                f"calibration needs training images, data set {self.dataset.name!r} has the splits "
+                f"{', '.join(self.dataset.splits)}: give --representative_data"
+            )
+        return self._some(TRAIN_SPLIT, CALIBRATION_IMAGES)
+
+    def check(self):
+        """Yields held-out images, and training images after them for a check that needs more."""
+        yield from self._some(self.dataset.evaluation_split, CHECK_IMAGES)
+        if TRAIN_SPLIT in self.dataset.splits:
+            yield from self._some(TRAIN_SPLIT, CHECK_IMAGES)
+
+    def _some(self, split, count):
+        # The files of a folder are sorted by class: their order is permuted, the same way every time.
+        return (image for image, _ in self.dataset.examples(split, shuffle_files_seed=0).take(count))
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderImages:
+    """Image files: calibration uses up to 128, evenly spaced in their sorted order, the check others if it can."""
+
+    paths: list[pathlib.Path]
+
+    def calibration(self):
+        """Yields the images; raises a `UserError` for a file that cannot be decoded."""
+        return map(_read, self._calibration_paths())
+
+    def check(self):
+        """Yields images that calibration has not seen, if there are enough of them; errors as in `calibration`."""
+        used = set(self._calibration_paths())
+        others = [path for path in self.paths if path not in used]
+        return map(_read, _evenly_spaced(others if len(others) >= MIN_CHECK_IMAGES else self.paths, CHECK_IMAGES))
+
+    def _calibration_paths(self):
+        return _evenly_spaced(self.paths, CALIBRATION_IMAGES)
+
+
+class Photographs:
+    """Windows of the two photographs that scikit-learn ships, for models without data.
+
+    Args:
+        trained: whether the model is. A random network may answer a few of many windows fiftyfold, and the ranges of
+            int8 would be those windows': it is calibrated on the windows that `condconv_keras.export.untrained` sets
+            its scales by.
+    """
+
+    def __init__(self, trained=True):
+        self._grid = {"rows": 8, "columns": 8} if trained else {}
+
+    def calibration(self):
+        """Yields the images."""
+        return photographs(**self._grid)
+
+    def check(self):
+        """Yields other images: the photographs are mirrored."""
+        return (window[:, ::-1] for window in photographs())
+
+
+def folder_images(folder, dataset=None):
+    """The images below a folder, whatever its sub-folders mean, without those that a data set holds out.
+
+    Args:
+        folder: path; where it has a folder `train`, that is searched alone.
+        dataset: `ImageDataset` that the accuracy is measured on, or None.
+
+    Raises:
+        UserError: there is no image, or none that is not held out.
+    """
+    folder = pathlib.Path(folder).expanduser()
+    held_out = _held_out_files(dataset)
+    found = find_images([folder / TRAIN_SPLIT if (folder / TRAIN_SPLIT).is_dir() else folder])
+    paths = [path for path in found if os.path.realpath(path) not in held_out]
+    if not paths:
+        raise UserError(f"every image in {str(folder)!r} is held out to measure the accuracy: give other images")
+    return FolderImages(paths)
+
+
+def prepared(images, preprocessing):
+    """Returns images ready for the model but for the scaling, float32 [count, height, width, channels] in 0..255."""
+    return np.stack([preprocessing.evaluation_image(image) for image in images])
+
+
+def check_images(source, preprocessing):
+    """Returns 8 to 16 images that differ, as in `prepared`: those of a source first, photographs where they are few."""
+    found = {}
+    for place in (source, Photographs()):
+        for image in place.check():
+            image = np.asarray(preprocessing.evaluation_image(image))
+            found.setdefault(image.tobytes(), image)
+            if len(found) == CHECK_IMAGES:
+                return np.stack(list(found.values()))
+        if len(found) >= MIN_CHECK_IMAGES:
+            break
+    return np.stack(list(found.values()))
+
+
+def photographs(rows=2, columns=4):
+    """Yields rows x columns square windows of each of scikit-learn's two photographs, uint8 [213, 213, 3]."""
+    from sklearn.datasets import load_sample_images
+
+    for photograph in load_sample_images().images:
+        side = photograph.shape[0] // 2
+        for top in np.linspace(0, photograph.shape[0] - side, rows).astype(int):
+            for left in np.linspace(0, photograph.shape[1] - side, columns).astype(int):
+                yield photograph[top : top + side, left : left + side]
+
+
+def _held_out_files(dataset):
+    """The real paths of a data set's image files outside its training split; empty for data of another kind."""
+    if dataset is None or not os.path.isdir(os.path.expanduser(dataset.name)):
+        return set()
+    splits = [split for split in dataset.splits if split != TRAIN_SPLIT]
+    records = [record for split in splits for record, _ in dataset.records(split).as_numpy_iterator()]
+    return {os.path.realpath(record.decode()) for record in records if isinstance(record, bytes)}
+
+
+def _evenly_spaced(values, count):
+    return [values[i] for i in np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int)]
+
+
+def _read(path):
+    from condconv_keras.data.input.decoding import read_image
+
+    return read_image(path)

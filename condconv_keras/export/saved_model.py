@@ -1,0 +1,66 @@
+"""Writes a model as a SavedModel that needs nothing but TensorFlow."""
+
+import contextlib
+import io
+import pathlib
+import tempfile
+
+from condconv_keras.export.tasks import export_task
+
+
+def write_saved_model(model, card, path):
+    """Writes a classifier or detector as a SavedModel: decoding, scaling and what follows the network are inside.
+
+    The batch has any size. What a detector's signatures return is in `condconv_keras.export.detection_serving`. Those
+    of a classifier, `images` being [batch, height, width, channels] in 0..255, resized to the model's input:
+
+    - `serving_default` and `serve` take float32 `images` and return `probabilities`, float32 [batch, classes], and
+      `class_ids`, int64 [batch], the most probable class of each image.
+    - `serve_uint8` takes uint8 `images` and returns the same.
+    - `serve_bytes` takes `image_bytes`, string [batch], the content of JPEG or PNG files of any sizes, prepares them as
+      evaluation does (channels, crop, resize) and returns the same and `class_names`, string [batch]. If files cannot
+      be decoded, the error is an InvalidArgumentError that names their positions in the batch.
+    - `features` takes float32 `images` and returns `features`, float32 [batch, D], what the classifying layer is given.
+      Left out for a model that does not end in a dense or 1x1 layer of pooled features.
+    - `routing` takes float32 `images` and returns float32 [batch, num_experts] for every router, under the name of the
+      `Routing` layer, or of the CondConv layer that has a router of its own. Left out for a plain model.
+
+    NumPy arrays and the inputs of `saved_model_cli` are converted to a signature's dtype, TensorFlow tensors must have
+    it. Every signature is also a function of the loaded object, `loaded.serve(images)`, and an endpoint of
+    `keras.layers.TFSMLayer`; there, `serving_default` takes float32 and uint8 tensors alike, at the cost of a new trace
+    for every new batch size. `assets/labels.txt` has the class names, one a line.
+
+    Args:
+        model: functional or sequential Keras model that computes in float32.
+        card: its `ModelCard`.
+        path: folder to write.
+
+    Raises:
+        UserError: as `ModelCard.labels`.
+    """
+    import keras
+
+    with tempfile.TemporaryDirectory() as folder:
+        class_names = _class_names(card, pathlib.Path(folder) / "labels.txt")
+        archive = keras.export.ExportArchive()
+        # The model itself is not tracked: Keras would save its variables twice.
+        archive.track(class_names)
+        for name, function in export_task(card.task).endpoints(model, card, class_names).items():
+            archive.add_endpoint(name, function)
+        with contextlib.redirect_stdout(io.StringIO()):
+            archive.write_out(str(path), verbose=False)
+
+
+def _class_names(card, path):
+    """The table from class ids to names; it reads `path`, which is written here and becomes an asset when saved."""
+    import tensorflow as tf
+
+    path.write_text(card.labels, encoding="utf-8")
+    lines = tf.lookup.TextFileInitializer(
+        str(path),
+        key_dtype=tf.int64,
+        key_index=tf.lookup.TextFileIndex.LINE_NUMBER,
+        value_dtype=tf.string,
+        value_index=tf.lookup.TextFileIndex.WHOLE_LINE,
+    )
+    return tf.lookup.StaticHashTable(lines, default_value="")

@@ -1,0 +1,1 @@
+"""What is known of models, tasks and published weights, as data."""

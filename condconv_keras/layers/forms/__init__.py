@@ -1,0 +1,1 @@
+"""How one CondConv layer is computed: equal forms, and the selection of the fastest."""

@@ -1,0 +1,135 @@
+"""Which form of per-example convolution a layer uses: the names, what each supports, and the measured choice."""
+
+import keras
+
+from condconv_keras.layers.forms import portable
+
+_ANY = ("mixture", "mapped_conv", "grouped_conv", "vectorized_map", "single_conv")
+CONV_FORMS = (*_ANY, "batched_matmul", "mixture_matmul")
+DEPTHWISE_FORMS = (*_ANY, "shifted_taps")
+
+
+def implementations(depthwise):
+    """The names that the layer argument `implementation` takes."""
+    return ("auto", *(DEPTHWISE_FORMS if depthwise else CONV_FORMS))
+
+
+def check_implementation(implementation, depthwise, groups, strides):
+    """Raises ValueError when the form is unknown or cannot compute the layer on the running Keras backend."""
+    if implementation not in implementations(depthwise):
+        raise ValueError(
+            f"`implementation` must be one of {implementations(depthwise)}. Received: implementation={implementation!r}"
+        )
+    reason = _unsupported(implementation, depthwise, groups, strides)
+    if reason:
+        raise ValueError(f"The form `implementation` {implementation!r} {reason}")
+
+
+def _unsupported(implementation, depthwise, groups, strides):
+    """Why the running Keras backend or the layer's shape rules a form out, or None."""
+    backend = keras.backend.backend()
+    if implementation == "mapped_conv" and backend != "tensorflow":
+        return f"needs the TensorFlow backend of Keras. Received: backend={backend!r}"
+    elif implementation == "vectorized_map" and backend == "torch":
+        return f"does not run on PyTorch, whose vmap lacks operations. Received: backend={backend!r}"
+    elif implementation == "mixture_matmul" and groups > 1:
+        return f"has no groups. Received: groups={groups}"
+    elif implementation == "grouped_conv" and depthwise and strides[0] != strides[1]:
+        return f"has no asymmetric strides. Received: strides={strides}"
+    return None
+
+
+def supported_forms(depthwise, groups, strides):
+    """The names of the forms that can compute a layer on the running Keras backend."""
+    names = DEPTHWISE_FORMS if depthwise else CONV_FORMS
+    return [name for name in names if not _unsupported(name, depthwise, groups, strides)]
+
+
+def get_form(name):
+    """The function of a form; see `portable.py` for its arguments."""
+    if keras.backend.backend() == "tensorflow" and name in ("mapped_conv", "grouped_conv"):
+        from condconv_keras.layers.forms import tensorflow_forms
+
+        return getattr(tensorflow_forms, name)
+    return getattr(portable, name)
+
+
+def select_form(spec, num_experts, batch, pixels, training=False):
+    """Names the fastest form for a layer on the running Keras backend and device.
+
+    The rules are measurements: `python -m benchmarks.layers` prints every form beside the one selected here.
+
+    Args:
+        spec: `ConvSpec`.
+        num_experts: number of experts.
+        batch: batch size, or None when unknown.
+        pixels: output height times width, or None when unknown.
+        training: whether a gradient will follow.
+    """
+    if spec.depthwise:
+        return _select_depthwise(spec, batch, pixels, training)
+    if spec.groups > 1:
+        return "batched_matmul"
+    if _mixture_is_cheaper(spec, num_experts, batch, pixels):
+        return "mixture_matmul"
+    if spec.geometry.taps == 1:
+        # TensorFlow makes batch normalisation and activation part of a convolution, not of a matrix product.
+        fuses = keras.backend.backend() == "tensorflow" and not _on_gpu()
+        return "single_conv" if batch == 1 and fuses and not training else "batched_matmul"
+    return _select_kxk(spec, batch, pixels, training)
+
+
+def _mixture_is_cheaper(spec, num_experts, batch, pixels):
+    """Whether n times the multiply-adds cost less than writing and reading one kernel per example."""
+    if pixels is None:
+        return False
+    if batch != 1:
+        return num_experts * pixels <= 32
+    # One kernel is soon written; where it is small, the fewer operations win.
+    return spec.geometry.taps == 1 and num_experts * pixels <= (200 if spec.channels * spec.filters <= 2**15 else 8)
+
+
+def _select_kxk(spec, batch, pixels, training):
+    gather_is_cheap = pixels is not None and pixels <= 64 and spec.geometry.strides == (1, 1)
+    if _on_xla_cpu() or (gather_is_cheap and (training or batch == 1)):
+        return "batched_matmul"
+    if batch == 1:
+        return "single_conv"
+    if keras.backend.backend() == "tensorflow":
+        return "grouped_conv" if _on_gpu() else "mapped_conv"
+    return "batched_matmul"
+
+
+def _select_depthwise(spec, batch, pixels, training):
+    strides, kernel_size = spec.geometry.strides, spec.geometry.kernel_size
+    # A convolution of zero folded channels is an error in TensorFlow.
+    if strides[0] != strides[1] or batch == 0:
+        return "shifted_taps"
+    if _on_xla_cpu():
+        # XLA's CPU backend has no fast depthwise convolution; it fuses the shifted products.
+        return "shifted_taps"
+    if batch == 1:
+        return "grouped_conv" if training and strides == (1, 1) else "single_conv"
+    if keras.backend.backend() == "tensorflow" and not _on_gpu():
+        # Where one example is work enough, its loop is cheaper than moving the batch into the channels and back; and
+        # for the gradient where `grouped_conv` would go through the phases of a stride.
+        large = pixels is not None and spec.geometry.taps * pixels > 2500
+        if (training and max(kernel_size) > 3 and strides != (1, 1)) or (large and not training):
+            return "mapped_conv"
+    return "grouped_conv"
+
+
+def _on_xla_cpu():
+    return keras.backend.backend() == "jax" and not _on_gpu()
+
+
+def _on_gpu():
+    if keras.backend.backend() == "tensorflow":
+        from condconv_keras.layers.forms import tensorflow_forms
+
+        return tensorflow_forms.device() == "gpu"
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.cuda.is_available()
+    return any(device.startswith("gpu") for device in keras.distribution.list_devices())

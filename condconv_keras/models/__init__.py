@@ -1,0 +1,10 @@
+"""The model zoo: plain and CondConv networks by name.
+
+Importing this package, listing names and reading entries import no Keras backend.
+"""
+
+from condconv_keras.models.entry import ModelEntry
+from condconv_keras.models.placement import CondConvPlacement
+from condconv_keras.models.registry import create_model, list_models, model_entry
+
+__all__ = ["CondConvPlacement", "ModelEntry", "create_model", "list_models", "model_entry"]

@@ -1,0 +1,140 @@
+"""docs/models.md: one card per registered model."""
+
+import itertools
+
+from condconv_keras.facts.model_card import DETECTION
+from condconv_keras.models.published_weights import PUBLISHED_WEIGHTS
+from condconv_keras.models.registry import model_entry
+
+_HEAD = """# Models
+
+Written by `python -m models --markdown`; edit the registry (`models/entries.py`, `models/published_weights.py`), not
+this page.
+
+Parameters and multiply-adds are counted on the model as it is built here, for one image of the given size:
+parameters with batch normalisation's gamma and beta, without its moving statistics. The published figures are those of
+the CondConv paper or of its authors' release, at n = 8 experts unless the card says otherwise. Accuracies are as their
+publishers report them: ImageNet and COCO are not available where this project is developed, so we have measured none.
+mAP is the mean average precision on 8,000 images of COCO 2014; detectors are published at several widths (width
+multipliers).
+
+An image is resized so that its centre crop of the given fraction has the input's size (1 takes the whole image), and
+scaled to `(x - offset) / scale` for pixels x in 0..255. Published weights may ask for another scaling, padding or input
+size; an import sets them and stores them in the file.
+"""
+
+
+def page(rows):
+    """Returns the page of the models.
+
+    Args:
+        rows: `condconv_keras.models.table.Row`s, those of a model one after the other.
+    """
+    index = [
+        "| model | parameters | multiply-adds | published multiply-adds | published accuracy |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        cells = (f"{row.parameters:,}", f"{row.multiply_adds:.1f} M", _millions(row), _accuracy(row))
+        index.append(f"| [`{row.model}`](#{row.model}){_width(row, ', width ')} | {' | '.join(cells)} |")
+    models = itertools.groupby(rows, key=lambda row: row.model)
+    return "\n".join([_HEAD, "\n".join(index), *(_card(model_entry(name), list(of_name)) for name, of_name in models)])
+
+
+def _card(entry, rows):
+    lines = [
+        "",
+        f"## {entry.name}",
+        "",
+        f"{entry.summary}. Reference: <{entry.reference}>.",
+        "",
+        *(line for row in rows for line in _counts(row)),
+        f"- Input: {rows[0].input}, crop fraction {entry.crop_fraction}, {entry.interpolation}, offset "
+        f"{entry.input_offset:g}, scale {entry.input_scale:g}",
+    ]
+    if entry.placement:
+        lines.append(f"- CondConv: {_placement(entry)}")
+    published = PUBLISHED_WEIGHTS.get(entry.name, ())
+    lines += [f"- Weights: {_weights(weights, i, published)}" for i, weights in enumerate(published)]
+    if not published:
+        lines.append(f"- Weights: none are published{_start(entry)}")
+    return "\n".join([*lines, f"- Recipe: `{_command(entry)}`"])
+
+
+def _counts(row):
+    """The lines of the card that a row has, of a model with several of them with their width."""
+    parts = {name: getattr(row, name) for name in ("convolution", "mixing", "routing", "elementwise")}
+    cost = f"{row.multiply_adds:.2f} M ({', '.join(f'{name} {value:.2f}' for name, value in parts.items() if value)})"
+    figures = "no figures of the CondConv paper"
+    if row.difference is not None:
+        figures = f"{row.paper_multiply_adds:g} M multiply-adds, {_accuracy(row)}; our count differs by "
+        figures += f"{row.difference:+.2f} %"
+    width = _width(row, " at width ")
+    return (
+        f"- Parameters{width}: {row.parameters:,}, of which batch normalisation {row.batch_norm:,}",
+        f"- Multiply-adds{width}: {cost}",
+        f"- Published{width}: {figures}",
+    )
+
+
+def _start(entry):
+    """Whose published weights training can start a model from that has none of its own."""
+    source = entry.backbone or entry.name.removeprefix("condconv_")
+    return f"; `train.py --weights=imagenet` starts it from those of `{source}`" if source in PUBLISHED_WEIGHTS else ""
+
+
+def _command(entry):
+    dataset = "imagenet2012"
+    if entry.task == DETECTION:
+        dataset = "coco/2014 --weights=imagenet"
+    return (
+        f"python train.py --model={entry.name} --dataset={dataset} --data_dir=DIR --recipe={entry.recipe} "
+        f"--model_dir=runs/{entry.name}"
+    )
+
+
+def _placement(entry):
+    placement = entry.placement
+    start = f"group {placement.start_group}" if placement.start_block is None else f"block {placement.start_block}"
+    parts = [f"{placement.num_experts} experts from {start} on"]
+    for field, words in (
+        ("head", "head convolution"),
+        ("shortcut", "projection shortcuts"),
+        ("classifier", "classifier"),
+        ("heads", "predictors"),
+    ):
+        if getattr(placement, f"condconv_{field}"):
+            parts.append(words)
+    if entry.task == DETECTION:
+        parts.append("extra feature layers")
+    return ", ".join(parts)
+
+
+def _weights(weights, place, published):
+    """What is known of the file at a place of a model's published files, and how one comes by it."""
+    accuracy = "accuracy not known"
+    if weights.top_1 is not None:
+        size = f" at {weights.top_1_input_size}" if weights.top_1_input_size else ""
+        accuracy = f"{weights.top_1} % top-1{size}"
+    # `weights="imagenet"` takes the first file that fits the arguments.
+    if any(earlier.arguments == weights.arguments for earlier in published[:place]):
+        how = "to be fetched by hand and imported"
+    else:
+        arguments = "".join(f", {key}={value}" for key, value in weights.arguments.items() if place > 0)
+        how = f'`weights="imagenet"{arguments}`'
+    return f"{how}: [{weights.origin}]({weights.url}), {accuracy}, licence {weights.licence or 'not stated'}"
+
+
+def _millions(row):
+    return "-" if row.paper_multiply_adds is None else f"{row.paper_multiply_adds:g} M"
+
+
+def _accuracy(row):
+    if row.paper_map is not None:
+        return f"{row.paper_map:.1f} % mAP"
+    return "-" if row.paper_top_1 is None else f"{row.paper_top_1:.1f} % top-1"
+
+
+def _width(row, words):
+    """The width of a row after these words, or nothing where the model has no other row."""
+    return f"{words}{row.width:g}" if len(model_entry(row.model).paper) > 1 else ""

@@ -1,0 +1,44 @@
+"""MnasNet-A1 and its CondConv twin."""
+
+from condconv_keras.models.blocks import round_channels
+from condconv_keras.models.inverted_residual import Architecture, Group, inverted_residual_network
+from condconv_keras.models.options import check_width
+
+# Repeats, kernel, strides, expansion, filters, squeeze-and-excitation (`mnasnet_a1`, mnasnet_models.py in
+# tensorflow/tpu; arXiv 1807.11626, figure 7).
+_GROUPS = (
+    Group(1, 3, 1, 1, 16),
+    Group(2, 3, 2, 6, 24),
+    Group(3, 5, 2, 3, 40, 0.25),
+    Group(4, 3, 2, 6, 80),
+    Group(2, 3, 1, 6, 112, 0.25),
+    Group(3, 5, 2, 6, 160, 0.25),
+    Group(1, 3, 1, 6, 320),
+)
+_STEM_FILTERS = 32
+_HEAD_FILTERS = 1280
+
+
+def mnasnet_a1(options, *, width_multiplier=1.0, stochastic_depth_rate=0.0):
+    """MnasNet-A1, plain or with CondConv layers: 16 blocks in 7 groups and a head of 1280 channels.
+
+    Args:
+        options, stochastic_depth_rate: as in `condconv_keras.models.inverted_residual.inverted_residual_network`.
+        width_multiplier: positive float, scales the channels of stem and blocks to multiples of 8; the head stays.
+
+    Returns:
+        A functional Keras model.
+
+    Raises:
+        ValueError: a value out of range.
+
+    Reference: [MnasNet](https://arxiv.org/abs/1807.11626)
+    """
+    check_width(width_multiplier)
+    architecture = Architecture(
+        groups=tuple(g._replace(filters=round_channels(g.filters, width_multiplier)) for g in _GROUPS),
+        stem_filters=round_channels(_STEM_FILTERS, width_multiplier),
+        head_filters=_HEAD_FILTERS,
+        activation="relu",
+    )
+    return inverted_residual_network(options, architecture, stochastic_depth_rate=stochastic_depth_rate)

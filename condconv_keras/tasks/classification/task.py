@@ -1,0 +1,93 @@
+"""Classification: one label an image, cross entropy, top-1 and top-5."""
+
+import types
+
+from condconv_keras.data import open_dataset
+from condconv_keras.facts.model_card import ModelCard
+from condconv_keras.tasks.classification import metrics as evaluation
+from condconv_keras.tasks.task import Task
+
+_SUMMARY = {"top-1": "top_1", "top-5": "top_5", "loss": "loss"}
+
+
+class _Classification(Task):
+    step_means = ("accuracy",)
+    validation = types.MappingProxyType({"val_loss": "loss", "val_accuracy": "top_1", "val_top_5": "top_5"})
+
+    def open_dataset(self, *arguments, **options):
+        return open_dataset(*arguments, **options)
+
+    def make_card(self, model, dataset, preprocessing):
+        return ModelCard(model, dataset.class_names, preprocessing)
+
+    def training_batches(self, dataset, preprocessing, batch_size, recipe, position, shard, data_service=None):
+        from condconv_keras.data.input.pipeline import NO_AUGMENTATION, training_batches
+
+        return training_batches(
+            dataset,
+            dataset.train_split,
+            preprocessing,
+            batch_size,
+            NO_AUGMENTATION if recipe is None else recipe.augmentation_options,
+            position.seed,
+            position.first_epoch,
+            position.first_step,
+            shard,
+            data_service,
+        )
+
+    def make_objective(self, recipe, num_classes):
+        from condconv_keras.training.optimization import make_loss
+
+        loss = make_loss(recipe, num_classes)
+        return lambda labels, logits: (loss(labels, logits), {"accuracy": _correct(labels, logits)})
+
+    def make_validator(self, strategy, model, card, dataset, split, batch_size, repeated=False):
+        from condconv_keras.data import evaluation_batches
+        from condconv_keras.stored.predictor import probabilities
+        from condconv_keras.training.validation import Validator
+
+        def make_batches(shard):
+            return evaluation_batches(
+                dataset, split, card.preprocessing, batch_size, scaled=False, repeated=repeated, shard=shard
+            )
+
+        return Validator(
+            strategy,
+            predict=lambda images: probabilities(model, card, images),
+            make_batches=make_batches,
+            examples=dataset.splits[split],
+            count=lambda labels: int((labels >= 0).sum()),
+            measure=lambda answers: evaluation.evaluate(lambda answer: answer, answers),
+        )
+
+    def evaluate(self, predict, card, dataset, split, batch_size, with_progress=False):
+        from condconv_keras.data import evaluation_batches
+
+        batches = evaluation_batches(dataset, split, card.preprocessing, batch_size, scaled=False)
+        if with_progress:
+            batches = evaluation.with_progress(batches, dataset.splits[split])
+        return evaluation.evaluate(predict, batches)
+
+    def summary_rows(self, results):
+        return [(name, f"{results[key]:.4f}") for name, key in _SUMMARY.items()]
+
+    def fits(self, model, num_classes):
+        return len(model.outputs) == 1 and model.output_shape == (None, num_classes)
+
+    def keras_predict(self, model, card):
+        from condconv_keras.stored.predictor import keras_predict
+
+        return keras_predict(model, card)
+
+
+def _correct(labels, logits):
+    """Whether each example's highest logit is its label's, its most likely label's for a mixed example."""
+    import tensorflow as tf
+
+    if labels.shape.rank == 2:
+        labels = tf.argmax(labels, axis=-1)
+    return tf.cast(tf.cast(tf.argmax(logits, axis=-1), labels.dtype) == labels, tf.float32)
+
+
+TASK = _Classification()

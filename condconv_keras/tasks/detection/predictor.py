@@ -1,0 +1,28 @@
+"""A Keras detector as a function of images."""
+
+from condconv_keras.facts.anchors import ssd_anchors
+from condconv_keras.tasks.detection.postprocessing import detect
+
+
+def detections(model, card, images):
+    """Detects objects in images.
+
+    Args:
+        model: Keras detector, whose outputs are those that `detect` takes.
+        card: its `ModelCard`.
+        images: float32 [batch, height, width, channels] in 0..255, resized to the model's input.
+
+    Returns:
+        Dict of tensors, as `detect` returns it.
+    """
+    outputs = model(card.preprocessing.scale_images(images), training=False)
+    return detect(outputs, ssd_anchors(card.preprocessing.input_size))
+
+
+def keras_predict(model, card):
+    """Returns `detections` of a model as a function of images that returns NumPy arrays."""
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec((None, *card.preprocessing.input_shape), tf.float32)]
+    function = tf.function(lambda images: detections(model, card, images), input_signature=signature)
+    return lambda images: {name: value.numpy() for name, value in function(images).items()}

@@ -1,0 +1,83 @@
+"""What training and evaluation need to know of a kind of model: its data, its objective, its metrics."""
+
+import abc
+import importlib
+import types
+from collections.abc import Mapping
+
+from condconv_keras.facts.model_card import TASKS
+
+
+class Task(abc.ABC):
+    """One kind of model.
+
+    Attributes:
+        step_means: names of what a training step reports besides the loss, means over an epoch.
+        validation: dict of a column of a run's history to the attribute of the held-out metrics that it shows.
+    """
+
+    step_means: tuple[str, ...] = ()
+    validation: Mapping[str, str] = types.MappingProxyType({})
+
+    @abc.abstractmethod
+    def open_dataset(self, name, data_dir=None, validation_fraction=0.2, skip_bad_images=False, download=True):
+        """Opens a data set of the task, as `condconv_keras.data.open_dataset` does."""
+
+    @abc.abstractmethod
+    def make_card(self, model, dataset, preprocessing):
+        """Returns the `ModelCard` of a model, by its registry name, that is trained on a data set."""
+
+    @abc.abstractmethod
+    def training_batches(self, dataset, preprocessing, batch_size, recipe, position, shard, data_service=None):
+        """Returns endless `(images, targets)` of the training split.
+
+        Args:
+            dataset: the task's data set.
+            preprocessing: `Preprocessing`.
+            batch_size: int.
+            recipe: `Recipe`, whose augmentation is used, or None for none.
+            position: `condconv_keras.data.input.streams.InputPosition`.
+            shard, data_service: as in `condconv_keras.data.training_batches`.
+        """
+
+    @abc.abstractmethod
+    def make_objective(self, recipe, num_classes):
+        """Returns the function of a batch's targets and the network's outputs that training minimises.
+
+        It returns the loss of each example, float [batch], and a dict of `step_means` to values whose mean is meant.
+        """
+
+    @abc.abstractmethod
+    def make_validator(self, strategy, model, card, dataset, split, batch_size, repeated=False):
+        """Returns the `condconv_keras.training.validation.Validator` of a model on a split."""
+
+    @abc.abstractmethod
+    def evaluate(self, predict, card, dataset, split, batch_size, with_progress=False):
+        """Returns the metrics of a model on a split; each has `to_dict()`.
+
+        Args:
+            predict: function of float32 images [batch, height, width, channels] in 0..255 that returns the task's
+                predictions as NumPy arrays.
+            card: the model's `ModelCard`.
+            dataset, split, batch_size: as in `condconv_keras.data.evaluation_batches`.
+            with_progress: whether to show a progress bar on a terminal.
+        """
+
+    @abc.abstractmethod
+    def summary_rows(self, results):
+        """Returns the main ones of the metrics' `to_dict()` as (name, text) pairs that a person reads."""
+
+    @abc.abstractmethod
+    def fits(self, model, num_classes):
+        """Whether a Keras model has the outputs of the task and of this number of classes."""
+
+    @abc.abstractmethod
+    def keras_predict(self, model, card):
+        """Returns the `predict` function of a Keras model for `evaluate`."""
+
+
+def get_task(name):
+    """Returns the `Task` of this name, one of `TASKS`: the `TASK` of the module `condconv_keras.tasks.<name>.task`."""
+    if name not in TASKS:
+        raise ValueError(f"`name` must be one of {TASKS}. Received: {name!r}")
+    return importlib.import_module(f"condconv_keras.tasks.{name}.task").TASK

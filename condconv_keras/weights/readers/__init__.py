@@ -1,0 +1,1 @@
+"""Published weights of other code bases, a file per format."""

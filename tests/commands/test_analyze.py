@@ -1,0 +1,100 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from condconv_keras.data import evaluation_batches, open_dataset
+from condconv_keras.facts.model_card import ModelCard, load_model, save_model
+from condconv_keras.models import create_model, model_entry
+from tests import processes
+from tests.models.randomise import randomise
+from tests.training.configs import CONFIG
+
+SIDE = 32
+
+
+def _save(name, path, classes=10, class_names=None, **arguments):
+    model = create_model(name, input_shape=(SIDE, SIDE, 1), width_multiplier=0.25, classes=classes, **arguments)
+    randomise(model)
+    preprocessing = model_entry(name).preprocessing(input_size=(SIDE, SIDE), channels=1)
+    save_model(model, ModelCard(name, class_names or tuple(map(str, range(classes))), preprocessing), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run folder with a model of random weights."""
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    folder.mkdir()
+    (folder / "config.json").write_text(CONFIG.to_json())
+    _save("condconv_mobilenet_v1", folder / "model.keras", num_experts=2, start_block=12)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return _save("mobilenet_v1", tmp_path_factory.mktemp("plain") / "plain.keras")
+
+
+def test_a_run_folder(run, tmp_path):
+    output = tmp_path / "out"
+    flags = ("--layers=block_13_routing", "--classes=7,1", "--batch_size=100", "--json")
+    finished = processes.run("analyze.py", f"--model={run}", f"--output_dir={output}", *flags)
+    summary = json.loads(finished.stdout)
+    assert summary == json.loads((output / "analysis.json").read_text())
+    assert (summary["dataset"], summary["split"], summary["examples"]) == ("digits", "test", 360)
+    names = ["block_12_routing", "block_13_routing", "classifier_routing"]
+    assert [layer["layer"] for layer in summary["layers"]] == names
+    assert (output / "report.html").is_file() and (output / "figures/class_means.svg").is_file()
+
+    model, card = load_model(run / "model.keras")
+    network = keras.Model(model.input, [model.get_layer(name).output for name in names])
+    ((images, labels),) = evaluation_batches(open_dataset("digits"), "test", card.preprocessing, 1000)
+    labels = labels.numpy()
+    with np.load(output / "routing.npz", allow_pickle=False) as stored:
+        for name, weights in zip(names, network.predict(images, verbose=0), strict=True):
+            for i in range(10):
+                expected = weights[labels == i].astype(np.float64)
+                np.testing.assert_allclose(stored[f"{name}/mean"][i], expected.mean(axis=0), atol=1e-5)
+                np.testing.assert_allclose(stored[f"{name}/std"][i], expected.std(axis=0), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "contains"),
+    [
+        (["--model={plain}", "--dataset=digits"], "expected a model with CondConv layers"),
+        (["--model={run}", "--layers=block_99_routing"], "unknown layer 'block_99_routing'. Did you mean"),
+        (["--model={run}", "--classes=eleven"], "unknown class 'eleven'"),
+        (["--model={three}", "--dataset=digits"], "the model has 3 classes, the data set 'digits' has 10"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(run, plain, tmp_path, arguments, contains):
+    three = tmp_path / "three.keras"
+    if "--model={three}" in arguments:
+        _save("condconv_mobilenet_v1", three, classes=3, num_experts=2, start_block=13)
+    arguments = [argument.format(run=run, plain=plain, three=three) for argument in arguments]
+    processes.assert_refused("analyze.py", *arguments, f"--output_dir={tmp_path / 'out'}", contains=contains)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "contains"),
+    [
+        (["--model=/nowhere", "--output_dir={tmp}/out"], "nothing lies at '/nowhere'"),
+        (["--model={tmp}/x.tflite", "--output_dir={tmp}/out"], "x.tflite' is an export: it has no layers"),
+        (["--model={tmp}/saved_model", "--output_dir={tmp}/out"], "saved_model' is an export"),
+        (["--model={plain}", "--output_dir={tmp}/out"], "--dataset is needed"),
+        (["--model={run}", "--output_dir={run}"], "is not an empty folder"),
+        (["--model={run}", "--output_dir={tmp}/x.tflite/y"], "is a file"),
+        (["--model={run}", "--output_dir={tmp}/out", "word"], "expected flags only, received: word"),
+        (["--model={run}"], "--output_dir"),
+    ],
+)
+def test_wrong_input_is_one_line_at_once(run, plain, tmp_path, arguments, contains):
+    (tmp_path / "x.tflite").write_text("")
+    (tmp_path / "saved_model").mkdir()
+    (tmp_path / "saved_model/saved_model.pb").write_text("")
+    arguments = [argument.format(run=run, plain=plain, tmp=tmp_path) for argument in arguments]
+    processes.assert_refused("analyze.py", *arguments, contains=contains, **processes.without_frameworks(tmp_path))
+    assert not (tmp_path / "out").exists()

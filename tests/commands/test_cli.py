@@ -1,0 +1,75 @@
+import signal
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+
+from condconv_keras.commands import cli
+from tests import processes
+
+
+def test_a_reader_that_stops_early_is_no_error():
+    program = "from condconv_keras import cli; cli.run(lambda argv: 'line\\n' * 200_000)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=processes.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "line\n"
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert (process.wait(), errors) == (0, "")
+
+
+def test_a_second_signal_adds_no_traceback():
+    """As when Ctrl-C reaches a program and its parent, and the parent then ends it."""
+    program = """
+import gc, os, signal
+from condconv_keras import cli
+class Slow:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+def main(argv):
+    cycle = [Slow()]
+    cycle.append(cycle)
+    raise KeyboardInterrupt
+gc.disable()
+cli.run(main)
+"""
+    finished = subprocess.run([sys.executable, "-c", program], cwd=processes.ROOT, capture_output=True, text=True)
+    assert (finished.returncode, finished.stderr) == (-signal.SIGTERM, "interrupted\n")
+
+
+def test_help_shows_the_groups_of_flags_in_their_order_and_none_of_imported_modules():
+    values = flags.FlagValues()
+    flags.DEFINE_string("second", None, "Comes second.", flag_values=values, module_name="Zebra")
+    flags.DEFINE_integer("first", 7, "Comes first.", flag_values=values, module_name="Zebra")
+    flags.DEFINE_bool("switch", False, "word " * 30, flag_values=values, module_name="Ape")
+    flags.DEFINE_string("hidden", None, "Of a library.", flag_values=values, module_name="json")
+    flags.DEFINE_enum("kind", "a", ["a", "b"], "One or the other.", flag_values=values, module_name=sys.argv[0])
+    lines = cli.help_text("What it does.\n\nMore.\n", values).splitlines()
+    assert lines[:6] == [
+        "What it does.",
+        "",
+        "More.",
+        "",
+        "Zebra:",
+        "  --second                  Comes second.",
+    ]
+    assert lines[6] == "  --first                   Comes first. (default: 7)"
+    assert lines[8] == "Ape:"
+    assert lines[9].startswith("  --[no]switch              word word")
+    assert lines[10].startswith(" " * 28 + "word")
+    assert max(map(len, lines)) <= 120
+    assert lines[-2:] == ["Flags:", "  --kind                    <a|b>: One or the other. (default: a)"]
+    assert "--hidden" not in "\n".join(lines)
+
+
+@pytest.mark.parametrize("flag", ["--help", "-helpshort", "--helpfull", "--helpxml"])
+def test_help_is_a_success(flag):
+    finished = processes.run("predict.py", flag)
+    assert "top_k" in finished.stdout
+    assert finished.stderr == ""
+
+
+def test_a_file_may_be_called_help(tmp_path):
+    processes.assert_refused("predict.py", "--model=x", "help", contains="nothing lies at 'help'")

@@ -1,0 +1,283 @@
+import csv
+import dataclasses
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support, top_k_accuracy_score
+
+from condconv_keras.data import evaluation_batches, open_dataset
+from condconv_keras.facts.model_card import load_model, save_model
+from condconv_keras.stored.predictor import open_predictor
+from tests import processes
+from tests.images import write_digit_folder
+
+
+@pytest.fixture(scope="module")
+def renamed(trained_run, tmp_path_factory):
+    """The run's model with other names for its classes."""
+    model, card = load_model(trained_run / "model.keras")
+    path = tmp_path_factory.mktemp("renamed") / "m.keras"
+    names = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    save_model(model, dataclasses.replace(card, class_names=names), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def stored(trained_run, exported, renamed):
+    return {
+        "run": trained_run,
+        "keras": trained_run / "model.keras",
+        "savedmodel": exported / "saved_model",
+        "tflite": exported / "model.tflite",
+        "renamed": renamed,
+    }
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Held-out digits as PNG files."""
+    folder = tmp_path_factory.mktemp("images")
+    dataset = open_dataset("digits")
+    for i, (image, _) in enumerate(dataset.examples("test").take(5)):
+        Image.fromarray(image.numpy()[..., 0]).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["run", "keras", "savedmodel", "tflite"])
+def test_eval_equals_scikit_learn_for_every_stored_form(stored, tmp_path, kind):
+    flags = [] if kind == "run" else ["--dataset=digits"]
+    names = ("per_class.csv", "confusion.csv", "confusion.png", "results.csv")
+    flags += [f"--{name.replace('.', '_')}={tmp_path / name}" for name in names]
+    results = json.loads(processes.run("eval.py", f"--model={stored[kind]}", "--json", *flags).stdout)
+    predictor = open_predictor(stored["run"])
+    dataset = open_dataset("digits")
+    batches = list(evaluation_batches(dataset, "test", predictor.card.preprocessing, 100, scaled=False))
+    labels = np.concatenate([labels for _, labels in batches])
+    probabilities = np.concatenate([predictor.predict(x) for x, _ in batches]).astype(np.float64)
+    probabilities /= probabilities.sum(-1, keepdims=True)
+    assert results["examples"] == 360
+    assert results["top_1"] == pytest.approx(top_k_accuracy_score(labels, probabilities, k=1), abs=1.5 / 360)
+    assert results["top_5"] == pytest.approx(top_k_accuracy_score(labels, probabilities, k=5), abs=1.5 / 360)
+    assert results["loss"] == pytest.approx(log_loss(labels, probabilities), rel=1e-4)
+    assert results["not_finite"] == 0
+    _check_files(tmp_path, results, labels, probabilities.argmax(axis=1))
+    with open(tmp_path / "results.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["model"] == str(stored[kind])
+    assert float(row["top1"]) == pytest.approx(100 * results["top_1"], abs=1e-3)
+    assert float(row["top5_err"]) == pytest.approx(100 - 100 * results["top_5"], abs=1e-3)
+    parameters = sum(np.size(weight) for weight in load_model(stored["keras"])[0].trainable_weights)
+    assert row["param_count"] == (f"{parameters / 1e6:.2f}" if kind in ("run", "keras") else "")
+    assert (row["img_size"], row["crop_pct"], row["interpolation"]) == ("64", "1.000", "bicubic")
+
+
+def _check_files(folder, results, labels, predicted):
+    """Checks the confusion matrix against scikit-learn's, to one image, and the other files against the matrix."""
+    header, *rows = csv.reader((folder / "confusion.csv").read_text().splitlines())
+    assert header[1:] == [row[0] for row in rows] == list("0123456789")
+    matrix = np.array([row[1:] for row in rows], int)
+    assert np.abs(matrix - confusion_matrix(labels, predicted)).sum() <= 2
+    truth, answers = (places.repeat(matrix.ravel()) for places in np.indices(matrix.shape).reshape(2, -1))
+    macro = precision_recall_fscore_support(truth, answers, average="macro", zero_division=0)[:3]
+    assert [results[f"{name}_macro"] for name in ("precision", "recall", "f1")] == pytest.approx(macro)
+    per_class = precision_recall_fscore_support(truth, answers, zero_division=0)
+    rows = list(csv.DictReader((folder / "per_class.csv").read_text().splitlines()))
+    assert [(row["class"], row["name"]) for row in rows] == [(str(i), str(i)) for i in range(10)]
+    for name, values in zip(("precision", "recall", "f1", "support"), per_class, strict=True):
+        assert [float(row[name]) for row in rows] == pytest.approx(values, abs=1e-6)
+    with Image.open(folder / "confusion.png") as image:
+        image.load()
+
+
+@pytest.fixture(scope="module")
+def averaged(trained_run, tmp_path_factory):
+    """The run as one with averaged weights: its last ones are `model_raw.keras`, the average is another model."""
+    folder = tmp_path_factory.mktemp("averaged") / "run"
+    shutil.copytree(trained_run, folder)
+    (folder / "model.keras").rename(folder / "model_raw.keras")
+    model, card = load_model(folder / "model_raw.keras")
+    model.set_weights([0.5 * weight for weight in model.get_weights()])
+    save_model(model, card, folder / "model.keras")
+    return folder
+
+
+def test_a_run_has_raw_weights_beside_the_averaged_ones(stored, averaged):
+    images = np.random.default_rng(0).uniform(0, 255, (4, *_input_size(stored), 1)).astype(np.float32)
+    expected = open_predictor(stored["run"]).predict(images)
+    np.testing.assert_array_equal(open_predictor(averaged, raw=True).predict(images), expected)
+    assert np.abs(open_predictor(averaged).predict(images) - expected).max() > 0.01
+
+
+def test_eval_of_the_training_split_with_raw_weights(averaged):
+    flags = ("--split=train", "--raw_weights", "--json")
+    results = json.loads(processes.run("eval.py", f"--model={averaged}", *flags).stdout)
+    assert (results["examples"], results["model"]) == (1437, str(averaged / "model_raw.keras"))
+
+
+def test_predict_gives_the_same_classes_for_every_stored_form(stored, images):
+    answers = {}
+    for kind in ("run", "keras", "savedmodel", "tflite"):
+        path = stored[kind]
+        finished = processes.run("predict.py", f"--model={path}", "--top_k=3", "--json", images)
+        answers[kind] = json.loads(finished.stdout)["predictions"]
+    dataset = open_dataset("digits")
+    predictor = open_predictor(stored["run"])
+    expected = predictor.predict(
+        np.stack([predictor.card.preprocessing.evaluation_image(x) for x, _ in dataset.examples("test").take(5)])
+    )
+    for predictions in answers.values():
+        assert len(predictions) == 5
+        for prediction, probabilities in zip(predictions, expected, strict=True):
+            order = np.argsort(-probabilities, kind="stable")[:3]
+            assert [c["name"] for c in prediction["classes"]] == [str(i) for i in order]
+            np.testing.assert_allclose(
+                [c["probability"] for c in prediction["classes"]], probabilities[order], atol=1e-5
+            )
+
+
+def test_eval_refuses_classes_of_another_meaning(stored, tmp_path):
+    write_digit_folder(tmp_path / "images", per_class=2, classes=range(10))
+    processes.assert_refused(
+        "eval.py", f"--model={stored['renamed']}", f"--dataset={tmp_path / 'images'}", contains="'zero' for the model"
+    )
+
+
+def test_eval_of_a_folder_with_a_test_split_alone(stored, tmp_path):
+    paths = write_digit_folder(tmp_path / "images/test", per_class=2, classes=range(10))
+    finished = processes.run("eval.py", f"--model={stored['tflite']}", f"--dataset={tmp_path / 'images'}", "--json")
+    assert json.loads(finished.stdout)["examples"] == len(paths)
+
+
+def test_predict_answers_for_every_path_it_was_given(stored, images):
+    image = images / "0.png"
+    finished = processes.run("predict.py", f"--model={stored['tflite']}", "--top_k=1", "--csv", image, image)
+    _, first, second = finished.stdout.splitlines()
+    assert first == second
+
+
+def test_predict_formats(stored, images):
+    text = processes.run("predict.py", f"--model={stored['tflite']}", "--top_k=2", images / "0.png").stdout
+    assert "0.png" in text
+    rows = list(
+        csv.DictReader(
+            io.StringIO(
+                processes.run("predict.py", f"--model={stored['tflite']}", "--top_k=20", "--csv", images).stdout
+            )
+        )
+    )
+    assert len(rows) == 50  # ten classes for each of five images
+    assert sum(float(row["probability"]) for row in rows[:10]) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_file_that_is_no_image_is_named_and_the_others_are_classified(stored, images, tmp_path):
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("no image")
+    finished = processes.run("predict.py", f"--model={stored['tflite']}", "--json", bad, images / "0.png", check=False)
+    assert finished.returncode == 1
+    assert len(json.loads(finished.stdout)["predictions"]) == 1
+    assert [line for line in finished.stderr.splitlines() if str(bad) in line and line.startswith("error: ")]
+    assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "contains"),
+    [
+        (["eval.py", "--model=/nowhere"], "nothing lies at '/nowhere'"),
+        (["eval.py", "--model={text}"], "is none of them"),
+        (["eval.py", "--model={tflite}"], "--dataset is needed"),
+        (["eval.py", "--model={run}", "--raw_weights"], "does not average"),
+        (["eval.py", "--model={keras}", "--raw_weights"], "only a run folder"),
+        (
+            ["eval.py", "--model=mobilenet_v1", "--weights=imagenet", "--raw_weights"],
+            "--raw_weights is for run folders",
+        ),
+        (
+            ["eval.py", "--model={run}", "--per_class_csv={tmp}/x.keras"],
+            "--per_class_csv takes a file that ends in .csv",
+        ),
+        (["eval.py", "--model={run}", "--confusion_png={text}/x.png"], "is a file"),
+        (["eval.py", "--model={run}", "--confusion_csv={tmp}/folder.csv"], "--confusion_csv takes a file"),
+        (["eval.py", "--model={run}", "--per_class_csv={tmp}/x.csv", "--confusion_csv={tmp}/x.csv"], "the same file"),
+        (["eval.py", "--model={run}", "--results_csv={tmp}/other.csv"], "expected a file with the columns model,"),
+        (["predict.py", "--model={run}"], "received none"),
+        (["predict.py", "--model={run}", "/nowhere.png"], "/nowhere.png"),
+        (["predict.py", "--model={run}", "{tmp}/empty"], "has no image"),
+        (["predict.py", "--model={run}", "--json", "--csv", "{text}"], "exclude each other"),
+        (["predict.py", "--model={run}", "--top_k=0", "{text}"], "--top_k=0"),
+        (["-m", "export", "--model={tflite}", "--output_dir={tmp}/out"], "is a tflite export"),
+        (["-m", "export", "--model={run}", "--output_dir={tmp}/out", "--formats=onnx"], "unknown format 'onnx'"),
+        (["-m", "export", "--model={run}", "--output_dir={run}"], "is not an empty folder"),
+        (["-m", "export", "--model={run}", "--output_dir={text}/x"], "is a file"),
+        (["-m", "export", "--model={run}", "--output_dir={tmp}/out", "--formats="], "at least one of"),
+        (["-m", "export", "--model={corrupt}", "--output_dir={tmp}/out"], "expected a model saved as .keras"),
+        (["eval.py", "--model={corrupt}", "--dataset=digits"], "expected a model saved as .keras"),
+        (["predict.py", "--model={corrupt}", "{corrupt}"], "expected a model saved as .keras"),
+        (["predict.py", "--model={exported}", "{text}"], "give one of them: "),
+        (["-m", "models", "--cvs"], "--cvs"),
+        (["-m", "benchmarks.layers", "--batch=abc"], "abc"),
+    ],
+)
+def test_wrong_input_is_one_line_at_once(stored, tmp_path, arguments, contains):
+    (tmp_path / "text.txt").write_text("hello")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "corrupt.keras").write_bytes(stored["keras"].read_bytes()[:1000])
+    names = {**stored, "tmp": tmp_path, "text": tmp_path / "text.txt", "corrupt": tmp_path / "corrupt.keras"}
+    names["exported"] = stored["tflite"].parent
+    arguments = [argument.format(**names) for argument in arguments]
+    processes.assert_refused(*arguments, contains=contains, **processes.without_frameworks(tmp_path))
+    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.glob("x.*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "contains"),
+    [
+        (["eval.py", "--model={run}", "--split=tset"], "train, test"),
+        (["predict.py", "--model={run}", "{corrupt}"], "expected an image"),
+    ],
+)
+def test_damaged_files_are_one_line(stored, tmp_path, arguments, contains):
+    (tmp_path / "corrupt.keras").write_bytes(stored["keras"].read_bytes()[:1000])
+    names = {**stored, "tmp": tmp_path, "corrupt": tmp_path / "corrupt.keras"}
+    processes.assert_refused(*(argument.format(**names) for argument in arguments), contains=contains)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_exported_folder(exported):
+    names = {path.name for path in exported.iterdir()}
+    assert names >= {"labels.txt", "model.json", "model.tflite", "saved_model"}
+    assert names - {"labels.txt", "model.json", "saved_model"} == {path.name for path in exported.glob("*.tflite")}
+    assert (exported / "labels.txt").read_text().split() == list("0123456789")
+    assert (exported / "saved_model/assets.extra/labels.txt").read_text() == (exported / "labels.txt").read_text()
+
+
+def test_every_exported_file_gives_the_classes_of_the_run(stored, exported):
+    run = open_predictor(stored["run"])
+    batches = evaluation_batches(open_dataset("digits"), "test", run.card.preprocessing, 100, scaled=False)
+    images, _ = next(iter(batches))
+    expected = run.predict(images)
+    for path in (exported / "saved_model", *exported.glob("*.tflite")):
+        received = open_predictor(path).predict(images.numpy())
+        exact = path.name in ("saved_model", "model.tflite")
+        np.testing.assert_allclose(received, expected, atol=1e-4 if exact else 0.2, err_msg=path.name)
+        same = (received.argmax(-1) == expected.argmax(-1)).mean()
+        assert same >= (1 if exact else 0.95), path.name
+
+
+def test_the_saved_model_takes_any_batch(stored):
+    predict = open_predictor(stored["savedmodel"]).predict
+    images = np.random.default_rng(0).uniform(0, 255, (17, *_input_size(stored), 1)).astype(np.float32)
+    together = predict(images)
+    assert together.shape == (17, 10)
+    for start, stop in ((0, 1), (1, 3), (3, 17)):
+        np.testing.assert_allclose(predict(images[start:stop]), together[start:stop], atol=1e-5)
+
+
+def _input_size(stored):
+    return open_predictor(stored["savedmodel"]).card.preprocessing.input_size

@@ -1,0 +1,191 @@
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests import processes
+from tests.images import truncate, write_digit_folder
+
+SMALL = ("--model=condconv_mobilenet_v1", "--width_multiplier=0.25", "--num_experts=2")
+
+
+def test_the_run_folder(trained_run):
+    config = json.loads((trained_run / "config.json").read_text())
+    assert config["model"] == "condconv_mobilenet_v1"
+    assert config["model_arguments"] == {"num_experts": 2, "start_block": 13, "width_multiplier": 0.25}
+    assert config["recipe"]["epochs"] == 2
+    with open(trained_run / "history.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert list(rows[0]) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_top_5", "learning_rate"]
+    results = json.loads((trained_run / "results.json").read_text())
+    assert results["examples"] == 360
+    assert 0 <= results["top_1"] <= results["top_5"] <= 1
+    # Keras' own count of the last epoch, on the same held-out images.
+    assert results["top_1"] == pytest.approx(float(rows[-1]["val_accuracy"]), abs=1.5 / 360)
+    assert results["command"].startswith("python train.py --model=condconv_mobilenet_v1")
+    assert {"python", "tensorflow", "keras"} <= set(results["versions"])
+    assert list((trained_run / "tensorboard").rglob("*tfevents*"))
+    assert (trained_run / "model.keras").is_file()
+    assert (trained_run / "curves.png").is_file()
+
+
+def test_a_complete_run_answers_at_once_and_is_not_trained_again(trained_run, tmp_path):
+    model = (trained_run / "model.keras").stat().st_mtime_ns
+    environment = processes.without_frameworks(tmp_path)
+    command = ("train.py", *processes.TRAINED_RUN, "--epochs=2", f"--model_dir={trained_run}", "--json")
+    finished = processes.run(*command, **environment)
+    assert json.loads(finished.stdout) == json.loads((trained_run / "results.json").read_text())
+    assert (trained_run / "model.keras").stat().st_mtime_ns == model
+
+
+def test_another_configuration_does_not_overwrite_a_run(trained_run, tmp_path):
+    before = {path: path.stat().st_mtime_ns for path in trained_run.rglob("*")}
+    processes.assert_refused(
+        "train.py",
+        *processes.TRAINED_RUN,
+        "--epochs=3",
+        f"--model_dir={trained_run}",
+        contains=["another configuration", "epochs"],
+        **processes.without_frameworks(tmp_path),
+    )
+    assert {path: path.stat().st_mtime_ns for path in trained_run.rglob("*")} == before
+
+
+def _complete_epochs(run, steps_per_epoch=44):
+    """Of a run on digits, what its newest checkpoint holds."""
+    steps = [int(path.stem.removeprefix("step_")) for path in run.glob("checkpoints/step_*.safetensors")]
+    return max(steps, default=0) // steps_per_epoch
+
+
+def test_the_same_command_goes_on_after_a_kill(tmp_path):
+    run = tmp_path / "run"
+    command = ["train.py", *SMALL, "--epochs=4", f"--model_dir={run}"]
+    process = subprocess.Popen(
+        [sys.executable, *command], cwd=processes.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 240
+    while _complete_epochs(run) < 2:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (run / "results.json").exists()
+    done = _complete_epochs(run)
+    finished = processes.run(*command)
+    assert f"Epoch {done + 1}/4" in finished.stderr
+    assert "Epoch 1/4" not in finished.stderr
+    with open(run / "history.csv") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2", "3"]
+    assert json.loads((run / "results.json").read_text())["examples"] == 360
+
+
+@pytest.mark.slow
+def test_imagenet_as_tfds_decodes_it(tmp_path):
+    """TFDS's mock of imagenet2012: its real features and their JPEG decoding, on random images."""
+    arguments = ["--dataset=imagenet2012", f"--data_dir={tmp_path / 'data'}", "--json"]
+    run = tmp_path / "run"
+    train_arguments = ["--model=condconv_efficientnet_b0", "--num_experts=2", "--input_size=32", f"--model_dir={run}"]
+    results = _run_with_mocked_data("train.py", *arguments, *train_arguments, "--epochs=1", "--batch_size=4")
+    config = json.loads((run / "config.json").read_text())
+    assert (config["recipe_name"], config["recipe"]["ema_decay"]) == ("efficientnet_condconv", 0.9999)
+    assert results["examples"] == 8
+    evaluated = _run_with_mocked_data("eval.py", f"--model={run}", *arguments)
+    assert evaluated["examples"] == 8
+    assert evaluated["loss"] == pytest.approx(results["loss"], rel=1e-4)
+
+
+def _run_with_mocked_data(script, *arguments):
+    """Runs a script with 8 mocked examples in every split; returns what it prints as JSON."""
+    program = (
+        "import runpy, sys\n"
+        "import tensorflow_datasets as tfds\n"
+        "del sys.argv[0]\n"
+        "with tfds.testing.mock_data(num_examples=8):\n"
+        "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    return json.loads(processes.run("-c", program, script, *arguments).stdout)
+
+
+def test_a_folder_of_images(tmp_path):
+    paths = write_digit_folder(tmp_path / "images")
+    truncate(paths[1])
+    command = ["train.py", *SMALL, f"--dataset={tmp_path / 'images'}", "--recipe=digits", "--input_size=32"]
+    command += ["--epochs=1", "--batch_size=8", "--validation_fraction=0.25", f"--model_dir={tmp_path / 'run'}"]
+    processes.assert_refused(*command, contains=[str(paths[1]), "--skip_bad_images"])
+    assert not (tmp_path / "run").exists()
+    finished = processes.run(*command, "--skip_bad_images", "--json")
+    results = json.loads(finished.stdout)
+    assert results["examples"] == 9
+    assert results["skipped_images"] == 1
+    assert paths[1].name in finished.stderr
+    # The run says which data it was trained on; evaluation and prediction follow it.
+    evaluated = json.loads(processes.run("eval.py", f"--model={tmp_path / 'run'}", "--json").stdout)
+    assert evaluated["examples"] == 9
+    assert evaluated["top_1"] == pytest.approx(results["top_1"])
+    predicted = processes.run("predict.py", f"--model={tmp_path / 'run'}", "--csv", paths[0], paths[5], check=False)
+    assert predicted.returncode == 0
+    assert "digit_" in predicted.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "contains"),
+    [
+        (["--model=condconv_mobilnet_v1"], "Did you mean 'condconv_mobilenet_v1'"),
+        (["--modle=x"], "Did you mean: model"),
+        (["--dataset=digit"], "'digits'"),
+        (["--dataset=fashion_mnits"], "'fashion_mnist'"),
+        (["--dataset=/nowhere"], "/nowhere"),
+        (["--recipe=digit"], "'digits'"),
+        (["--epochs=0"], "`epochs` must be an integer of at least 1"),
+        (["--epochs=many"], "--epochs=many"),
+        (["--precision=float64"], "float32"),
+        (["--input_size=16"], "`input_size` must be an integer of at least 32"),
+        (["--seed=5000000000"], "--seed=5000000000"),
+        (["--width_multiplier=inf"], "--width_multiplier=inf"),
+        (["--skip_bad_images"], "--skip_bad_images is for a folder"),
+        (["--data_service=host:1"], "grpc://host:port"),
+        (["stray"], "stray"),
+    ],
+)
+def test_wrong_input_is_one_line_at_once(tmp_path, flags, contains):
+    arguments = [*SMALL, f"--model_dir={tmp_path / 'run'}", *flags]
+    processes.assert_refused("train.py", *arguments, contains=contains, **processes.without_frameworks(tmp_path))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "contains"),
+    [
+        (["--start_block=20"], "start_block"),
+        (["--batch_size=5000"], "1437"),
+        (["--initial_weights=/nowhere.keras"], "/nowhere.keras"),
+    ],
+)
+def test_what_does_not_fit_the_model_or_the_data_is_one_line(tmp_path, flags, contains):
+    processes.assert_refused("train.py", *SMALL, f"--model_dir={tmp_path / 'run'}", *flags, contains=contains)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_below_a_file_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    environment = processes.without_frameworks(tmp_path)
+    processes.assert_refused(
+        "train.py", *SMALL, f"--model_dir={tmp_path / 'file/run'}", contains="is a file", **environment
+    )
+
+
+def test_another_backend_is_refused(tmp_path):
+    processes.assert_refused(
+        "train.py", *SMALL, f"--model_dir={tmp_path / 'run'}", contains="KERAS_BACKEND=jax", KERAS_BACKEND="jax"
+    )
+
+
+def test_help_needs_no_framework(tmp_path):
+    finished = processes.run("train.py", "--help", check=False, **processes.without_frameworks(tmp_path))
+    assert "--num_experts" in finished.stdout

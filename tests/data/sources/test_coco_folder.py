@@ -1,0 +1,277 @@
+import numpy as np
+import pytest
+from absl import logging
+
+from condconv_keras.data import open_detection_dataset
+from condconv_keras.utils.errors import UserError
+from tests.data.detection_folders import coco_box, coco_image, labels_by_id, save_image, write_coco
+
+
+def _write_splits(root, json_path="annotations/instances_{}.json", image_path="images/{}/{}.png"):
+    """Writes two images for each split: one with two boxes, one without; returns the pixels by split and id."""
+    pixels = {}
+    for split, ids in (("train", (1, 2)), ("val", (3, 4))):
+        for image_id in ids:
+            pixels[split, image_id] = save_image(root / image_path.format(split, image_id), seed=image_id)
+        boxes = [coco_box(ids[0], [4, 5, 8, 10], area=33.5), coco_box(ids[0], [0, 0, 40, 20], 7, iscrowd=1)]
+        write_coco(root / json_path.format(split), [coco_image(i) for i in ids], boxes)
+    return pixels
+
+
+def _one_image(root, annotations, **fields):
+    """Writes a training image with these annotations and a validation image without any, and opens the folder."""
+    for split, image_id in (("train", 1), ("val", 2)):
+        save_image(root / split / f"{image_id}.png")
+        boxes = annotations if split == "train" else []
+        write_coco(root / split / "instances.json", [coco_image(image_id, **fields)], boxes)
+    return open_detection_dataset(str(root))
+
+
+@pytest.mark.parametrize(
+    ("json_path", "image_path"),
+    [
+        ("annotations/instances_{}.json", "images/{}/{}.png"),
+        ("annotations/instances_{}.json", "{}/{}.png"),
+        ("annotations/instances_{}.json", "images/{1}.png"),
+        ("annotations/instances_{}.json", "{1}.png"),
+        ("annotations/instances_{}2017.json", "{}2017/{}.png"),
+        ("{}/instances.json", "{}/{}.png"),
+        ("{}/instances.json", "{}/images/{}.png"),
+    ],
+)
+def test_layouts(json_path, image_path, tmp_path):
+    pixels = _write_splits(tmp_path, json_path, image_path)
+    dataset = open_detection_dataset(str(tmp_path))
+    assert dataset.name == str(tmp_path)
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.category_ids == (3, 7)
+    assert dataset.image_shape == (20, 40, 3)
+    assert dataset.splits == {"train": 2, "val": 2}
+    assert (dataset.held_out, dataset.evaluation_split) == (False, "val")
+    assert dataset.skipped == {"train": 0, "val": 0}
+    assert dataset.skipped_boxes == {"train": {}, "val": {}}
+    assert dataset.decoded_bytes("train") == 2 * 20 * 40 * 3
+    for split, ids in (("train", (1, 2)), ("val", (3, 4))):
+        examples = labels_by_id(dataset, split)
+        assert tuple(examples) == ids
+        for image_id, (image, _) in examples.items():
+            np.testing.assert_array_equal(image, pixels[split, image_id])
+        label = examples[ids[0]][1]
+        np.testing.assert_allclose(label["boxes"], [[5 / 20, 4 / 40, 15 / 20, 12 / 40], [0, 0, 1, 1]], rtol=1e-6)
+        assert label["classes"].tolist() == [0, 1]
+        assert label["is_crowd"].tolist() == [False, True]
+        assert label["area"].tolist() == [33.5, 800]
+        empty = examples[ids[1]][1]
+        assert (empty["boxes"].shape, empty["classes"].shape) == ((0, 4), (0,))
+        dtypes = {name: values.dtype for name, values in empty.items()}
+        assert dtypes == {
+            "boxes": np.float32,
+            "classes": np.int32,
+            "is_crowd": bool,
+            "area": np.float32,
+            "image_id": np.int64,
+        }
+
+
+@pytest.mark.parametrize("images", ["", "images/"])
+def test_a_single_file_is_split_by_images(images, tmp_path):
+    for image_id in range(10):
+        save_image(tmp_path / f"{images}{image_id}.png", seed=image_id)
+    boxes = [coco_box(image_id, [image_id, 0, 1, 1]) for image_id in range(10)]
+    write_coco(tmp_path / "instances.json", [coco_image(image_id) for image_id in range(10)], boxes)
+    first, again = (open_detection_dataset(str(tmp_path), validation_fraction=0.3) for _ in range(2))
+    assert first.splits == {"train": 7, "validation": 3}
+    assert first.held_out
+    seen = []
+    for split in first.splits:
+        examples = labels_by_id(first, split)
+        assert list(examples) == list(labels_by_id(again, split))
+        seen += examples
+        for image_id, (_, label) in examples.items():
+            np.testing.assert_allclose(label["boxes"], [[0, image_id / 40, 1 / 20, (image_id + 1) / 40]], rtol=1e-6)
+    assert sorted(seen) == list(range(10))
+
+
+def test_a_seed_permutes_the_images_with_their_boxes(tmp_path):
+    for image_id in range(8):
+        save_image(tmp_path / "train" / f"{image_id}.png", seed=image_id)
+    save_image(tmp_path / "test" / "0.png")
+    boxes = [coco_box(image_id, [i, 0, 1, 1 + image_id]) for image_id in range(8) for i in range(image_id)]
+    write_coco(tmp_path / "train" / "instances.json", [coco_image(i) for i in range(8)], boxes)
+    write_coco(tmp_path / "test" / "instances.json", [coco_image(0)], [])
+    dataset = open_detection_dataset(str(tmp_path))
+    orders = []
+    for seed in (None, 1, 1, 2):
+        labels = [label for _, label in dataset.records("train", seed).as_numpy_iterator()]
+        orders.append([int(label["image_id"]) for label in labels])
+        assert all(len(label["boxes"]) == label["image_id"] for label in labels)
+        assert all(np.allclose(label["boxes"][:, 2] * 20, 1 + label["image_id"]) for label in labels)
+    assert orders[0] == list(range(8)) and sorted(orders[1]) == list(range(8))
+    assert orders[1] == orders[2] and orders[1] != orders[3] and orders[0] != orders[1]
+
+
+def test_bad_boxes_are_counted_by_reason(tmp_path, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(logging, "warning", lambda message, *values: warnings.append(message % values))
+    boxes = [
+        coco_box(1, [-10, -10, 20, 20]),  # clipped
+        coco_box(1, [50, 0, 5, 5]),
+        coco_box(1, [5, 5, 0, 5]),
+        coco_box(1, [5, 5, -3, 5]),
+        coco_box(1, [float("nan"), 0, 5, 5]),
+        coco_box(1, [0, 0, float("inf"), 5]),
+        coco_box(1, [0, 0, 5, 5], category_id=99),
+        coco_box(77, [0, 0, 5, 5]),
+    ]
+    dataset = _one_image(tmp_path, boxes)
+    assert dataset.skipped_boxes["train"] == {
+        "outside the image": 1,
+        "no area": 2,
+        "not finite": 2,
+        "unknown class": 1,
+        "of an image that is not listed": 1,
+    }
+    assert dataset.skipped_boxes["val"] == {}
+    assert dataset.left_out("train", "val") == {"skipped_images": 0, "skipped_boxes": 7}
+    assert dataset.left_out("val") == {"skipped_images": 0, "skipped_boxes": 0}
+    np.testing.assert_allclose(labels_by_id(dataset, "train")[1][1]["boxes"], [[0, 0, 10 / 20, 10 / 40]])
+    (warning,) = warnings
+    assert "train" in warning and "2 no area" in warning
+
+
+def test_missing_images(tmp_path):
+    _write_splits(tmp_path)
+    missing = tmp_path / "images" / "train" / "1.png"
+    missing.unlink()
+    with pytest.raises(UserError) as error:
+        open_detection_dataset(str(tmp_path))
+    assert str(error.value) == (
+        f"'{tmp_path}/annotations/instances_train.json' names the image '{missing}', which is missing; missing images: "
+        "1 of 4. Leave them out with --skip_bad_images"
+    )
+    dataset = open_detection_dataset(str(tmp_path), skip_bad_images=True)
+    assert dataset.splits == {"train": 1, "val": 2}
+    assert dataset.skipped == {"train": 1, "val": 0}
+    assert list(labels_by_id(dataset, "train")) == [2]
+
+
+def test_a_corrupt_image(tmp_path):
+    _write_splits(tmp_path)
+    bad = tmp_path / "images" / "val" / "3.png"
+    bad.write_bytes(bad.read_bytes()[:200])
+    with pytest.raises(UserError, match=rf"cannot decode '{bad}' .*; bad images: 1 of 4\. .*--skip_bad_images"):
+        open_detection_dataset(str(tmp_path))
+    dataset = open_detection_dataset(str(tmp_path), skip_bad_images=True)
+    assert dataset.skipped == {"train": 0, "val": 1}
+    assert list(labels_by_id(dataset, "val")) == [4]
+
+
+def test_an_image_of_another_size(tmp_path):
+    _write_splits(tmp_path)
+    other = tmp_path / "images" / "val" / "4.png"
+    save_image(other, 10, 20)
+    with pytest.raises(UserError, match=rf"is for an image of 40x20 pixels, '{other}' has 20x10.*--skip_bad_images"):
+        open_detection_dataset(str(tmp_path))
+    assert open_detection_dataset(str(tmp_path), skip_bad_images=True).skipped == {"train": 0, "val": 1}
+
+
+def test_a_size_need_not_be_stated(tmp_path):
+    dataset = _one_image(tmp_path, [coco_box(1, [4, 5, 8, 10])], height=None, width=None)
+    np.testing.assert_allclose(labels_by_id(dataset, "train")[1][1]["boxes"], [[0.25, 0.1, 0.75, 0.3]], rtol=1e-6)
+
+
+def test_no_good_image_is_left(tmp_path):
+    _write_splits(tmp_path)
+    for path in (tmp_path / "images" / "val").iterdir():
+        path.write_bytes(b"no image")
+    with pytest.raises(UserError, match="no readable image is left in val"):
+        open_detection_dataset(str(tmp_path), skip_bad_images=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "expected a JSON file"),
+        ("[]", "expected the lists images, annotations, categories"),
+        ('{"images": [], "categories": []}', "expected the lists images, annotations, categories"),
+        ('{"images": [], "annotations": [], "categories": []}', "expected categories with different ids"),
+        ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', r"expected name \(str\) in every entry"),
+        ("[" * 100_000, "expected a JSON file"),
+    ],
+)
+def test_a_file_in_another_format(content, message, tmp_path):
+    (tmp_path / "instances.json").write_text(content)
+    with pytest.raises(UserError, match=message) as error:
+        open_detection_dataset(str(tmp_path))
+    assert repr(str(tmp_path / "instances.json")) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "message"),
+    [
+        (coco_box(1, [0, 0, 5]), "expected bbox as four numbers"),
+        (coco_box(1, [0, 0, 5, "x"]), "expected bbox as four numbers"),
+        (coco_box(1, [0, 0, 5, 5], area="large"), "expected bbox as four numbers and area as one"),
+        (coco_box(1, [0, 0, 5, 10**400]), "expected bbox as four numbers"),
+        (coco_box(1, [0, 0, 5, 5], area=10**400), "expected bbox as four numbers and area as one"),
+        (coco_box(1, [0, 0, 5, 5], iscrowd="0"), "expected iscrowd as 0 or 1"),
+        ({"image_id": 1, "category_id": 3}, r"expected bbox \(list\) in every entry of annotations"),
+        ({"image_id": "1", "category_id": 3, "bbox": []}, r"expected image_id \(int\)"),
+        ("box", r"expected image_id \(int\) in every entry of annotations .* received: box"),
+    ],
+)
+def test_a_bad_annotation_is_one_line(annotation, message, tmp_path):
+    with pytest.raises(UserError, match=message) as error:
+        _one_image(tmp_path, [annotation])
+    assert "\n" not in str(error.value)
+
+
+def test_images_with_the_same_id(tmp_path):
+    write_coco(tmp_path / "instances.json", [coco_image(1), coco_image(1)], [])
+    with pytest.raises(UserError, match=r"expected images with different ids in .*, 1 is there twice"):
+        open_detection_dataset(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (coco_image(-1), "expected image ids from 0 to .* received: -1"),
+        (coco_image(2**70), "expected image ids from 0 to"),
+        ({**coco_image(1), "height": "20"}, "expected height and width as numbers"),
+        ({**coco_image(1), "height": [20]}, "expected height and width as numbers"),
+    ],
+)
+def test_a_bad_image_is_one_line(image, message, tmp_path):
+    write_coco(tmp_path / "instances.json", [image, coco_image(5)], [])
+    with pytest.raises(UserError, match=message) as error:
+        open_detection_dataset(str(tmp_path))
+    assert "\n" not in str(error.value)
+
+
+def test_no_box_at_all(tmp_path):
+    for name in ("1.png", "2.png"):
+        save_image(tmp_path / name)
+    boxes = [coco_box(1, [90, 0, 5, 5]), coco_box(2, [0, 0, 0, 5])]
+    write_coco(tmp_path / "instances.json", [coco_image(1), coco_image(2)], boxes)
+    with pytest.raises(UserError, match=r"expected boxes in the annotations of .* no image has one that can be used"):
+        open_detection_dataset(str(tmp_path))
+
+
+def test_different_categories(tmp_path):
+    _write_splits(tmp_path)
+    write_coco(tmp_path / "annotations" / "instances_val.json", [coco_image(3)], [], [{"id": 3, "name": "cow"}])
+    with pytest.raises(UserError, match=r"the categories of '.*_train\.json' and '.*_val\.json' differ"):
+        open_detection_dataset(str(tmp_path))
+
+
+def test_splits_of_other_names(tmp_path):
+    write_coco(tmp_path / "annotations" / "instances_mine.json", [coco_image(1)], [])
+    with pytest.raises(UserError, match=r"expected annotations of train, validation, val, test .* received: mine"):
+        open_detection_dataset(str(tmp_path))
+
+
+def test_two_years_of_a_split(tmp_path):
+    for year in ("2014", "2017"):
+        write_coco(tmp_path / "annotations" / f"instances_train{year}.json", [coco_image(1)], [])
+    with pytest.raises(UserError, match=r"one file of train .* instances_train2014\.json, instances_train2017\.json"):
+        open_detection_dataset(str(tmp_path))

@@ -1,0 +1,241 @@
+"""Real image files, written by PIL."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from absl import logging
+from PIL import Image
+
+from condconv_keras.data import Preprocessing, evaluation_batches, open_dataset, training_batches
+from condconv_keras.utils.errors import UserError
+
+
+def _noise(seed, *shape):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def _save(path, array, **kwargs):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path, **kwargs)
+
+
+def _jpeg(array):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def _write_splits(root, splits=("train", "validation"), classes=("cat", "dog"), count=3):
+    for s, split in enumerate(splits):
+        for c, name in enumerate(classes):
+            for i in range(count):
+                _save(root / split / name / f"{i}.png", _noise(100 * s + 10 * c + i, 5, 7, 3))
+    return root
+
+
+def _examples(dataset, split):
+    return list(dataset.examples(split).as_numpy_iterator())
+
+
+def _contents(examples):
+    return sorted((image.tobytes(), int(label)) for image, label in examples)
+
+
+def test_train_and_validation_folders(tmp_path):
+    dataset = open_dataset(str(_write_splits(tmp_path)))
+    assert dataset.name == str(tmp_path)
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.image_shape == (5, 7, 3)
+    assert dataset.splits == {"train": 6, "validation": 6}
+    assert not dataset.held_out
+    assert dataset.skipped == {"train": 0, "validation": 0}
+    assert dataset.decoded_bytes("train") == 6 * 5 * 7 * 3
+    for s, split in enumerate(("train", "validation")):
+        examples = _examples(dataset, split)
+        assert [int(label) for _, label in examples] == [0, 0, 0, 1, 1, 1]
+        for (image, label), i in zip(examples, [0, 1, 2] * 2, strict=True):
+            np.testing.assert_array_equal(image, _noise(100 * s + 10 * label + i, 5, 7, 3))
+
+
+@pytest.mark.parametrize(
+    ("splits", "expected"),
+    [(("train", "val"), "val"), (("train", "test"), "test"), (("test", "train", "validation"), "validation")],
+)
+def test_the_evaluation_split(splits, expected, tmp_path):
+    dataset = open_dataset(str(_write_splits(tmp_path, splits)))
+    assert dataset.evaluation_split == expected
+    assert set(dataset.splits) == set(splits)
+
+
+def test_every_format_and_colour_mode_is_delivered_as_rgb(tmp_path):
+    rgb, gray, alpha = _noise(1, 9, 6, 3), _noise(2, 4, 4), _noise(3, 8, 5, 1)
+    palette = Image.fromarray(rgb).convert("P")
+    frames = [Image.fromarray(np.full((6, 6, 3), value, np.uint8)) for value in (0, 255)]
+    folder = tmp_path / "train" / "all"
+    _save(folder / "1.png", rgb)
+    _save(folder / "2.png", gray)
+    _save(folder / "3.PNG", np.concatenate([_noise(4, 8, 5, 3), alpha], axis=-1))
+    _save(folder / "4.bmp", rgb)
+    palette.save(folder / "5.png")
+    frames[0].save(folder / "6.gif", save_all=True, append_images=frames[1:])
+    _save(folder / "7.JPEG", np.full((16, 24, 3), (200, 100, 50), np.uint8), quality=95)
+    _save(folder / "8.jpg", np.full((16, 8), 90, np.uint8), quality=95)
+    _save(tmp_path / "val" / "all" / "1.png", rgb)
+    dataset = open_dataset(str(tmp_path))
+    assert dataset.image_shape == (None, None, 3)
+    images = [image for image, _ in _examples(dataset, "train")]
+    exact = [rgb, np.repeat(gray[..., None], 3, axis=-1), _noise(4, 8, 5, 3), rgb, np.asarray(palette.convert("RGB"))]
+    for image, expected in zip(images, [*exact, np.zeros((6, 6, 3))], strict=False):
+        np.testing.assert_array_equal(image, expected)
+    np.testing.assert_allclose(images[6], np.broadcast_to([200, 100, 50], (16, 24, 3)), atol=2)
+    np.testing.assert_allclose(images[7], np.full((16, 8, 3), 90), atol=2)
+    assert dataset.decoded_bytes("train") == sum(image.size for image in images)
+
+
+def test_png_values_through_both_pipelines(tmp_path):
+    dataset = open_dataset(str(_write_splits(tmp_path)))
+    preprocessing = Preprocessing((5, 7), 3, 100.0, 50.0)
+    expected = np.stack([_noise(100 + 10 * c + i, 5, 7, 3) for c in range(2) for i in range(3)])
+    ((images, labels),) = evaluation_batches(dataset, "validation", preprocessing, 6).as_numpy_iterator()
+    np.testing.assert_allclose(images, (expected.astype(np.float32) - 100) / 50, rtol=1e-6)
+    np.testing.assert_array_equal(labels, [0, 0, 0, 1, 1, 1])
+    images, labels = next(training_batches(dataset, "validation", preprocessing, 6).as_numpy_iterator())
+    pixels = np.round(images * 50 + 100).astype(np.uint8)
+    assert _contents(zip(pixels, labels, strict=True)) == _contents(zip(expected, [0, 0, 0, 1, 1, 1], strict=True))
+
+
+def test_hidden_and_other_files_are_ignored_and_nested_ones_found(tmp_path):
+    root = _write_splits(tmp_path)
+    _save(root / "train" / "cat" / "more" / "9.png", _noise(9, 5, 7, 3))
+    _save(root / "train" / "cat" / ".thumbnails" / "9.png", _noise(9, 5, 7, 3))
+    _save(root / "train" / ".cache" / "9.png", _noise(9, 5, 7, 3))
+    (root / "train" / "cat" / "._0.png").write_bytes(b"resource fork")
+    (root / "train" / "cat" / "labels.txt").write_text("cat")
+    dataset = open_dataset(str(root))
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.splits == {"train": 7, "validation": 6}
+
+
+def _write_classes(root, counts):
+    for c, (name, count) in enumerate(counts.items()):
+        for i in range(count):
+            _save(root / name / f"{i:02}.png", _noise(1000 * c + i, 3, 3, 3))
+    return root
+
+
+def test_one_folder_is_split_by_class(tmp_path):
+    counts = {"ant": 10, "bee": 25, "cow": 2}
+    root = str(_write_classes(tmp_path, counts))
+    dataset, again = open_dataset(root), open_dataset(tmp_path)
+    train, validation = _examples(dataset, "train"), _examples(dataset, "validation")
+    assert dataset.splits == {"train": 8 + 20 + 1, "validation": 2 + 5 + 1}
+    assert dataset.held_out
+    np.testing.assert_array_equal(np.bincount([label for _, label in validation]), [2, 5, 1])
+    expected = [(_noise(1000 * c + i, 3, 3, 3), c) for c, n in enumerate(counts.values()) for i in range(n)]
+    assert _contents(train + validation) == _contents(expected)
+    for split in dataset.splits:
+        assert [image.tobytes() for image, _ in _examples(dataset, split)] == [
+            image.tobytes() for image, _ in _examples(again, split)
+        ]
+    assert open_dataset(root, validation_fraction=0.4).splits == {"train": 6 + 15 + 1, "validation": 4 + 10 + 1}
+
+
+def test_the_split_of_a_class_does_not_depend_on_other_classes(tmp_path):
+    held_out = []
+    for counts in ({"bee": 10}, {"ant": 5, "bee": 10}):
+        dataset = open_dataset(str(_write_classes(tmp_path / str(len(counts)), counts)))
+        bee = len(counts) - 1
+        numbers = {_noise(1000 * bee + i, 3, 3, 3).tobytes(): i for i in range(10)}
+        held_out.append({numbers[image.tobytes()] for image, label in _examples(dataset, "validation") if label == bee})
+    assert held_out[0] == held_out[1] and len(held_out[0]) == 2
+
+
+BAD_FILES = {
+    "half.jpg": _jpeg(_noise(0, 64, 64, 3))[:2000],
+    "end.jpg": _jpeg(_noise(0, 64, 64, 3))[:-100],
+    "empty.jpg": b"",
+    "text.jpg": b"this is no image\n",
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_is_refused_or_skipped(name, tmp_path, monkeypatch):
+    root = _write_splits(tmp_path)
+    (root / "train" / "dog" / name).write_bytes(BAD_FILES[name])
+    (root / "validation" / "dog" / name).write_bytes(BAD_FILES[name])
+    with pytest.raises(UserError) as error:
+        open_dataset(str(root))
+    message = str(error.value)
+    assert repr(str(root / "train" / "dog" / name)) in message
+    assert "bad images: 2 of 14" in message
+    assert "--skip_bad_images" in message
+    reason = {"empty.jpg": "Input is empty", "text.jpg": "Unknown image file format"}.get(name, "Invalid JPEG data")
+    assert reason in message
+    assert "\n" not in message and "{{" not in message and "Op:" not in message
+    warnings = []
+    monkeypatch.setattr(logging, "warning", lambda text, *args: warnings.append(text % args))
+    dataset = open_dataset(str(root), skip_bad_images=True)
+    assert dataset.splits == {"train": 6, "validation": 6}
+    assert dataset.skipped == {"train": 1, "validation": 1}
+    assert len(warnings) == 2 and str(root / "train" / "dog" / name) in warnings[0] and reason in warnings[0]
+    assert len(_examples(dataset, "train")) == 6
+
+
+def test_a_class_of_bad_files_only(tmp_path):
+    root = _write_splits(tmp_path, count=1)
+    (root / "validation" / "dog" / "0.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"no readable image is left in validation of .* for: dog"):
+        open_dataset(str(root), skip_bad_images=True)
+
+
+def test_different_classes(tmp_path):
+    root = _write_splits(tmp_path)
+    (root / "train" / "dog").rename(root / "train" / "wolf")
+    with pytest.raises(UserError, match="differ: only in train: wolf; only in validation: dog"):
+        open_dataset(str(root))
+
+
+def test_an_empty_class(tmp_path):
+    root = _write_splits(tmp_path)
+    (root / "train" / "cow").mkdir()
+    (root / "validation" / "cow").mkdir()
+    with pytest.raises(UserError, match=f"no image .* in the class folder '{root / 'train' / 'cow'}'"):
+        open_dataset(str(root))
+
+
+def test_no_classes(tmp_path):
+    _save(tmp_path / "1.png", _noise(0, 3, 3, 3))
+    with pytest.raises(UserError, match=f"one folder of images per class in '{tmp_path}'"):
+        open_dataset(str(tmp_path))
+
+
+def test_train_without_an_evaluation_folder(tmp_path):
+    root = _write_splits(tmp_path, splits=("train",))
+    with pytest.raises(UserError, match=f"validation or val or test beside train .* give '{root / 'train'}'"):
+        open_dataset(str(root))
+
+
+def test_a_class_of_one_image_cannot_be_split(tmp_path):
+    with pytest.raises(UserError, match="class 'bee' has a single image"):
+        open_dataset(str(_write_classes(tmp_path, {"ant": 3, "bee": 1})))
+
+
+def test_a_folder_imports_no_tfds(tmp_path):
+    root = _write_splits(tmp_path)
+    code = f"""
+import sys
+from condconv_keras.data import open_dataset
+open_dataset({str(root)!r}, data_dir={str(tmp_path)!r})
+assert "tensorflow_datasets" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_progress_goes_to_standard_error(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("condconv_keras.data.sources.image_checks.PROGRESS_FROM", 5)
+    open_dataset(str(_write_splits(tmp_path)))
+    captured = capsys.readouterr()
+    assert captured.out == "" and "Checking images: 100%" in captured.err

@@ -1,0 +1,22 @@
+import types
+
+import pytest
+
+from condconv_keras.utils.errors import op_reason
+
+STACK = 'Graph execution error:\n\nDetected at node Op defined at (most recent call last):\n  File "a.py", line 8\n\n'
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("{{function_node __wrapped__Op}} Input is empty. [Op:DecodeImage] name: ", "Input is empty"),
+        (f"{STACK}Unknown format.\n\t [[{{{{node Op}}}}]] [Op:__inference_f_6]", "Unknown format"),
+        (
+            "{{function_node x}} Aborted by: tasks are unhealthy: \n/job:worker\nThey crashed",
+            "Aborted by: tasks are unhealthy: /job:worker They crashed",
+        ),
+    ],
+)
+def test_the_reason_of_an_op_error_is_one_line(message, reason):
+    assert op_reason(types.SimpleNamespace(message=message)) == reason
