@@ -12,7 +12,6 @@ import os
 from absl import flags
 
 from condconv_keras.commands import cli
-from condconv_keras.models.cards import registered_card
 from condconv_keras.pretrained import model_file
 from condconv_keras.stored.predictor import model_kind, model_task, open_predictor
 from condconv_keras.training.config import open_run_dataset
@@ -56,7 +55,7 @@ def _analyze(path, dataset, split):
     from condconv_keras.routing_statistics.routing_model import RoutingModel
 
     chosen_classes = choose_classes(dataset.class_names, FLAGS.classes or ())
-    predictor = open_predictor(path, registered_card)
+    predictor = open_predictor(path)
     predictor.card.check_classes(dataset)
     routing = RoutingModel(predictor.model, predictor.card.preprocessing)
     chosen_layers = choose_layers([name for name, _ in routing.layers], FLAGS.layers or ())

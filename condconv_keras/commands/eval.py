@@ -15,15 +15,15 @@ from absl import flags
 
 from condconv_keras.commands import cli, reports
 from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
-from condconv_keras.models.cards import registered_card
 from condconv_keras.pretrained import model_file
 from condconv_keras.stored.predictor import model_kind, model_task, open_predictor
 from condconv_keras.tasks.detection import DetectionMetrics
-from condconv_keras.tasks.task import get_task
+from condconv_keras.tasks.table import get_task
 from condconv_keras.training.config import STRATEGIES, Execution, open_run_dataset
 from condconv_keras.training.distribution import is_chief, make_strategy
 from condconv_keras.training.flag_rules import check_device_flags
 from condconv_keras.training.run_folder import RunFolder
+from condconv_keras.training.validation import Validator
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import check_parents, check_writable
 
@@ -42,7 +42,7 @@ def main(argv):
     _check_task_flags(task_name)
     dataset, split = _open_split(path, task_name)
     with contextlib.nullcontext() if strategy is None else strategy.scope():
-        predictor = open_predictor(path, registered_card, FLAGS.raw_weights)
+        predictor = open_predictor(path, FLAGS.raw_weights)
     predictor.card.check_classes(dataset)
     metrics = _evaluate(get_task(task_name), predictor, dataset, split, strategy)
     if strategy is not None and not is_chief(strategy):
@@ -130,7 +130,8 @@ def _make_strategy(path):
 
 def _evaluate(task, predictor, dataset, split, strategy):
     if strategy is not None:
-        return task.make_validator(strategy, predictor.model, predictor.card, dataset, split, FLAGS.batch_size)()
+        validation = task.make_validation(predictor.model, predictor.card, dataset, split, FLAGS.batch_size)
+        return Validator(strategy, validation)()
     return task.evaluate(predictor.predict, predictor.card, dataset, split, FLAGS.batch_size, with_progress=True)
 
 

@@ -32,6 +32,8 @@ from condconv_keras.utils.files import check_writable, whole_file
 
 FLAGS = flags.FLAGS
 
+_TRAIN = ("-m", "condconv_keras.commands.train")
+
 
 def main(argv):
     runs = read_table(FLAGS.table)
@@ -39,7 +41,7 @@ def main(argv):
     root = pathlib.Path(FLAGS.output_dir).expanduser()
     check_writable(root, "--output_dir")
     root.mkdir(parents=True, exist_ok=True)
-    failed = train_missing(runs, root, argv[1:], FLAGS.jobs, lambda: _gather(runs, root))
+    failed = train_missing(_TRAIN, runs, root, argv[1:], FLAGS.jobs, lambda: _gather(runs, root))
     summary = setting_rows(_gather(runs, root))
     write_summary(summary, root / "summary.csv")
     figure = draw_accuracy(summary, FLAGS.metric)

@@ -23,7 +23,7 @@ from condconv_keras.export.manifest import export_facts, file_facts, write_cards
 from condconv_keras.export.modes import SAVED_MODEL, TFLITE_MODES
 from condconv_keras.export.source import open_source
 from condconv_keras.export.tasks import export_task
-from condconv_keras.tasks.task import get_task
+from condconv_keras.tasks.table import get_task
 from condconv_keras.training.config import VALIDATION_FRACTION, open_run_dataset
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import checked_new_folder, whole_folder

@@ -18,7 +18,6 @@ from absl import flags
 from condconv_keras.commands import cli
 from condconv_keras.data.sources.image_files import find_images
 from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
-from condconv_keras.models.cards import registered_card
 from condconv_keras.pretrained import model_file
 from condconv_keras.stored.predictor import model_kind, model_task, open_predictor
 from condconv_keras.utils.errors import UserError
@@ -40,7 +39,7 @@ def main(argv):
     model_kind(path)
     task = model_task(path)
     _check_task_flags(task, paths)
-    predictor = open_predictor(path, registered_card)
+    predictor = open_predictor(path)
     errors = []
     predict, formats = _TASKS[task]
     predictions = predict(predictor, _answers(predictor, paths, errors))

@@ -23,7 +23,7 @@ from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION, check_arc
 from condconv_keras.models import create_model, model_entry
 from condconv_keras.models.registry import PLACEMENT_FIELDS
 from condconv_keras.pretrained import IMAGENET, starting_file
-from condconv_keras.tasks.task import get_task
+from condconv_keras.tasks.table import get_task
 from condconv_keras.training.config import VALIDATION_FRACTION, Execution, TrainConfig
 from condconv_keras.training.distribution import check_workers, make_strategy
 from condconv_keras.training.flag_rules import check_flags, check_validation_fraction

@@ -13,13 +13,14 @@ from condconv_keras.utils.errors import UserError
 _POLL_SECONDS = 0.5
 
 
-def train_missing(runs, root, common, jobs, after_each):
-    """Trains the runs without results through `train.py`; one that was interrupted goes on.
+def train_missing(program, runs, root, common, jobs, after_each):
+    """Trains the runs without results, each in a process of its own; one that was interrupted goes on.
 
     With several jobs each is kept to its share of the cores that this process may use, where the system can do that.
     What ends this function early ends the runs in progress, too.
 
     Args:
+        program: arguments of Python that start a training run, before its flags.
         runs: list of `Run`.
         root: folder of the run folders.
         common: arguments that every run gets.
@@ -42,7 +43,7 @@ def train_missing(runs, root, common, jobs, after_each):
                 if missing and job not in running:
                     run = missing.pop(0)
                     print(f"run {1 + runs.index(run)} of {len(runs)}: {run.name}", file=sys.stderr, flush=True)
-                    running[job] = run, _start(run, root, common, job, jobs)
+                    running[job] = run, _start(program, run, root, common, job, jobs)
             ended = [job for job, (_, process) in running.items() if process.poll() is not None]
             for job in ended:
                 run, process = running.pop(job)
@@ -74,8 +75,8 @@ def _check_arguments(run, root, common):
         )
 
 
-def _start(run, root, common, job, jobs):
-    command = [sys.executable, "-m", "condconv_keras.commands.train", *run.arguments, *common]
+def _start(program, run, root, common, job, jobs):
+    command = [sys.executable, *program, *run.arguments, *common]
     command.append(f"--model_dir={root / run.name}")
     if jobs == 1:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL)

@@ -29,7 +29,7 @@ from condconv_keras.stored.predictor import load_saved_model, open_predictor
 from condconv_keras.tasks.detection import decode_boxes, detect, iou
 from condconv_keras.tasks.detection.postprocessing import IOU_THRESHOLD, MAX_DETECTIONS, SCORE_THRESHOLD
 from condconv_keras.tasks.detection.predictor import keras_predict
-from condconv_keras.tasks.task import get_task
+from condconv_keras.tasks.table import get_task
 
 # Boxes (fractions of the image) and scores of one network, computed in two ways in float32, differ by less.
 _TOLERANCE = 1e-4

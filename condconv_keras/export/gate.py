@@ -15,8 +15,10 @@ from condconv_keras.export.figures import EQUAL_DB as EQUAL_DB
 from condconv_keras.export.figures import decibels, ratio
 from condconv_keras.export.modes import LEAST_ROUNDED_SNR_DB, MAX_TOP_1_LOSS, ROUNDING_MARGIN_DB, SAVED_MODEL
 from condconv_keras.export.tasks import Answers, export_task
-from condconv_keras.stored.predictor import keras_predict, open_predictor
-from condconv_keras.tasks.classification.metrics import evaluate, with_progress
+from condconv_keras.stored.predictor import open_predictor
+from condconv_keras.tasks.classification.metrics import evaluate
+from condconv_keras.tasks.classification.prediction import keras_predict
+from condconv_keras.tasks.progress import with_progress
 from condconv_keras.utils.errors import UserError
 
 SMALLEST_PROBABILITY = 1e-30

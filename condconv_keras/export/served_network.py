@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
 from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
-from condconv_keras.stored.predictor import probabilities
+from condconv_keras.tasks.classification.prediction import probabilities
 from condconv_keras.utils.keras_graph import wrapped_call
 
 

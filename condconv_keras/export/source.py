@@ -5,7 +5,6 @@ import pathlib
 from collections.abc import Mapping
 
 from condconv_keras.models import list_models, model_entry
-from condconv_keras.models.cards import registered_card
 from condconv_keras.pretrained import IMAGENET, pretrained_file, published_for
 from condconv_keras.stored.predictor import load_carded, model_kind, model_task
 from condconv_keras.training.config import TrainConfig
@@ -55,7 +54,7 @@ class Source:
         """Returns the Keras model and its `ModelCard`; raises a `UserError` if the file or an argument is bad."""
         if self.is_trained:
             path = self._file()
-            model, card = load_carded(path, registered_card)
+            model, card = load_carded(path)
             if card.task != self.task:
                 raise UserError(f"expected a model with a card, {str(path)!r} has none and is one for {card.task}")
             return model, card

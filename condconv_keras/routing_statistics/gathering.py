@@ -6,7 +6,7 @@ from condconv_keras.data import InputShard
 from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
 from condconv_keras.routing_statistics.examples import ExampleImages
 from condconv_keras.routing_statistics.statistics import RoutingStatistics
-from condconv_keras.tasks.classification.metrics import with_progress
+from condconv_keras.tasks.progress import with_progress
 
 
 def gather(routing, card, dataset, split, batch_size, example_layer):

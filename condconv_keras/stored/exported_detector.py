@@ -3,7 +3,7 @@
 import numpy as np
 
 from condconv_keras.facts.anchors import ssd_anchors
-from condconv_keras.stored.litert import LiteRTFile
+from condconv_keras.stored.litert import LiteRTFile, check_shapes
 from condconv_keras.tasks.detection.postprocessing import MAX_DETECTIONS, detect
 
 DETECTIONS = ("boxes", "classes", "scores", "count")
@@ -40,8 +40,6 @@ def tflite_detector(path, card, num_threads=None):
     Raises:
         UserError: LiteRT cannot load it, or it is no detector or not that of the card.
     """
-    from condconv_keras.stored.predictor import check_shapes
-
     model = LiteRTDetector(path, num_threads)
     anchors = ssd_anchors(card.preprocessing.input_size)
     images = (1, *card.preprocessing.input_shape)

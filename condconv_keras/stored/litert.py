@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from condconv_keras.facts.model_card import FILE_NAME
 from condconv_keras.utils.errors import UserError, one_line
 
 SIGNATURE = "serving_default"
@@ -117,6 +118,15 @@ class LiteRTModel(LiteRTFile):
     def predict(self, images):
         """Returns float32 probabilities [count, classes]; arguments and errors as of `run`."""
         return self.run(images)[OUTPUT]
+
+
+def check_shapes(path, received, expected):
+    """Raises a `UserError` unless a `.tflite` file has the input's and the output's shape that its card expects."""
+    if received != expected:
+        raise UserError(
+            f"{str(path)!r} takes {received[0]} and returns {received[1]}, the {FILE_NAME} beside it is of a file that "
+            f"takes {expected[0]} and returns {expected[1]}"
+        )
 
 
 def _tensor(details):

@@ -18,9 +18,13 @@ from condconv_keras.facts.model_card import (
     archived_card,
     check_archive,
 )
-from condconv_keras.tasks.task import get_task
+from condconv_keras.models.cards import registered_card
+from condconv_keras.stored import exported_detector
+from condconv_keras.stored.litert import LiteRTModel, check_shapes
+from condconv_keras.tasks.table import get_task
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.lazy import tensorflow as tf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,12 +111,11 @@ def _check_raw(path, kind):
     check_archive(run.raw_model)
 
 
-def open_predictor(path, card_of=None, raw=False, num_threads=None):
+def open_predictor(path, raw=False, num_threads=None):
     """Loads the classifier or detector at a path.
 
     Args:
         path: run folder, `.keras` file, SavedModel or `.tflite` file.
-        card_of: function of a Keras model that returns its `ModelCard` or None, for `.keras` files without a card.
         raw: whether to load the last weights of a run instead of their moving average.
         num_threads: of a `.tflite` file's interpreter, or None for LiteRT's choice.
 
@@ -129,7 +132,7 @@ def open_predictor(path, card_of=None, raw=False, num_threads=None):
         return Predictor(card, kind, _TFLITE_PREDICT[card.task](path, card, num_threads))
     if kind == "run":
         path = RunFolder(path).raw_model if raw else RunFolder(path).model
-    model, card = load_carded(path, card_of)
+    model, card = load_carded(path)
     predict = get_task(card.task).keras_predict(model, card)
     return Predictor(card, "keras", predict, model)
 
@@ -146,7 +149,7 @@ def model_task(path):
     return _read_card(path / "assets.extra" / FILE_NAME if kind == "savedmodel" else path.parent / FILE_NAME).task
 
 
-def load_carded(path, card_of=None):
+def load_carded(path):
     """Loads a `.keras` model with the outputs of its card's task and classes, which computes in float32, and the card.
 
     Arguments and errors as in `open_predictor`.
@@ -154,12 +157,12 @@ def load_carded(path, card_of=None):
     from condconv_keras.facts.model_card import load_model
 
     model, card = load_model(path)
-    if card is None and card_of is not None:
-        card = card_of(model)
+    if card is None:
+        card = registered_card(model)
     if card is None:
         raise UserError(
             f"{str(path)!r} does not say which classes and which preprocessing its model has; save it with "
-            "condconv_keras.facts.model_card.save_model"
+            "condconv_keras.model_card.save_model"
         )
     if not get_task(card.task).fits(model, len(card.class_names)):
         raise UserError(
@@ -180,34 +183,11 @@ def compute_in_float32(model):
             layer.dtype_policy = "float32"
 
 
-def probabilities(model, card, images):
-    """Computes a Keras classifier on images in 0..255: scaling, network, and the softmax if the network has none."""
-    import keras
-
-    outputs = model(card.preprocessing.scale_images(images), training=False)
-    if getattr(model.layers[-1], "activation", None) is keras.activations.softmax:
-        return outputs
-    return keras.ops.softmax(keras.ops.cast(outputs, "float32"))
-
-
-def keras_predict(model, card):
-    """Returns the `predict` function of a Keras classifier."""
-    import tensorflow as tf
-
-    shape = (None, *card.preprocessing.input_shape)
-    function = tf.function(
-        lambda images: probabilities(model, card, images), input_signature=[tf.TensorSpec(shape, tf.float32)]
-    )
-    return lambda images: function(images).numpy()
-
-
 def load_saved_model(path):
     """Loads an exported SavedModel; raises a `UserError` if it is none.
 
     The object owns the variables: a signature alone does not keep them alive.
     """
-    import tensorflow as tf
-
     try:
         loaded = tf.saved_model.load(path)
         _ = loaded.signatures["serving_default"]
@@ -218,16 +198,12 @@ def load_saved_model(path):
 
 def _saved_classifier(loaded):
     def predict(images):
-        import tensorflow as tf
-
         return loaded.signatures["serving_default"](images=tf.convert_to_tensor(images))["probabilities"].numpy()
 
     return predict
 
 
 def _tflite_classifier(path, card, num_threads):
-    from condconv_keras.stored.litert import LiteRTModel
-
     model = LiteRTModel(path, num_threads)
     check_shapes(
         path,
@@ -237,29 +213,8 @@ def _tflite_classifier(path, card, num_threads):
     return model.predict
 
 
-def check_shapes(path, received, expected):
-    """Raises a `UserError` unless a `.tflite` file has the input's and the output's shape that its card expects."""
-    if received != expected:
-        raise UserError(
-            f"{str(path)!r} takes {received[0]} and returns {received[1]}, the {FILE_NAME} beside it is of a file that "
-            f"takes {expected[0]} and returns {expected[1]}"
-        )
-
-
-def _saved_detector(loaded):
-    from condconv_keras.stored.exported_detector import saved_detector
-
-    return saved_detector(loaded)
-
-
-def _tflite_detector(path, card, num_threads):
-    from condconv_keras.stored.exported_detector import tflite_detector
-
-    return tflite_detector(path, card, num_threads)
-
-
-_SAVED_MODEL_PREDICT = {CLASSIFICATION: _saved_classifier, DETECTION: _saved_detector}
-_TFLITE_PREDICT = {CLASSIFICATION: _tflite_classifier, DETECTION: _tflite_detector}
+_SAVED_MODEL_PREDICT = {CLASSIFICATION: _saved_classifier, DETECTION: exported_detector.saved_detector}
+_TFLITE_PREDICT = {CLASSIFICATION: _tflite_classifier, DETECTION: exported_detector.tflite_detector}
 
 
 def _read_card(path):

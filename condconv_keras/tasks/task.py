@@ -1,11 +1,29 @@
 """What training and evaluation need to know of a kind of model: its data, its objective, its metrics."""
 
 import abc
-import importlib
+import dataclasses
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from condconv_keras.facts.model_card import TASKS
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Validation:
+    """How a model is evaluated on a split by replicas that each see a part of it.
+
+    Attributes:
+        predict: function of a batch of images that returns a tensor or a dict of tensors, [batch, ...].
+        make_batches: function of an `InputShard` that returns the pipeline's batches, fillers among them.
+        examples: number of examples of the split.
+        count: function of a batch's labels, NumPy arrays, that returns how many of them are no fillers.
+        measure: function of an iterable of (predictions, labels), NumPy arrays of the batches of all replicas, fillers
+            among them, that returns the metrics.
+    """
+
+    predict: Callable
+    make_batches: Callable
+    examples: int
+    count: Callable
+    measure: Callable
 
 
 class Task(abc.ABC):
@@ -48,8 +66,15 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def make_validator(self, strategy, model, card, dataset, split, batch_size, repeated=False):
-        """Returns the `condconv_keras.training.validation.Validator` of a model on a split."""
+    def make_validation(self, model, card, dataset, split, batch_size, repeated=False):
+        """Returns the `Validation` of a Keras model on a split.
+
+        Args:
+            model: Keras model.
+            card: its `ModelCard`.
+            dataset, split, batch_size: as in `condconv_keras.data.evaluation_batches`; the size of one replica's batch.
+            repeated: whether the batches can be gone through again and again, without reading the data anew.
+        """
 
     @abc.abstractmethod
     def evaluate(self, predict, card, dataset, split, batch_size, with_progress=False):
@@ -74,10 +99,3 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def keras_predict(self, model, card):
         """Returns the `predict` function of a Keras model for `evaluate`."""
-
-
-def get_task(name):
-    """Returns the `Task` of this name, one of `TASKS`: the `TASK` of the module `condconv_keras.tasks.<name>.task`."""
-    if name not in TASKS:
-        raise ValueError(f"`name` must be one of {TASKS}. Received: {name!r}")
-    return importlib.import_module(f"condconv_keras.tasks.{name}.task").TASK

@@ -5,7 +5,7 @@ import json
 
 from condconv_keras.data import steps_per_epoch
 from condconv_keras.facts.model_card import CLASSIFICATION
-from condconv_keras.tasks.task import get_task
+from condconv_keras.tasks.table import get_task
 from condconv_keras.training.flag_rules import check_data_flags, check_validation_fraction
 from condconv_keras.training.recipes import Recipe
 from condconv_keras.utils.errors import UserError

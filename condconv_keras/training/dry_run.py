@@ -147,7 +147,7 @@ def _activation_bytes(model):
     """Bytes of one image's activations."""
     import keras
 
-    from condconv_keras import CondConv2D, DepthwiseCondConv2D
+    from condconv_keras.layers import CondConv2D, DepthwiseCondConv2D
 
     outputs = [x for operation in model.operations for x in keras.tree.flatten(operation.output)]
     layers = [layer for layer in model.layers if isinstance(layer, CondConv2D | DepthwiseCondConv2D)]

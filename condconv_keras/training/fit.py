@@ -10,13 +10,14 @@ from condconv_keras.data import InputShard
 from condconv_keras.data.input.streams import ONE_PIPELINE, InputPosition
 from condconv_keras.facts.model_card import save_model
 from condconv_keras.stored.predictor import compute_in_float32
-from condconv_keras.tasks.task import get_task
+from condconv_keras.tasks.table import get_task
 from condconv_keras.training.callbacks import Diverged
 from condconv_keras.training.distribution import is_chief, is_multi_worker, synchronise_batch_norm, wait_for_all
 from condconv_keras.training.loop import TrainingLoop
 from condconv_keras.training.model import TrainingModel
 from condconv_keras.training.optimization import apply_weight_decay, make_optimizer
 from condconv_keras.training.termination import Termination
+from condconv_keras.training.validation import Validator
 from condconv_keras.utils.errors import UserError, op_reason
 from condconv_keras.utils.files import write_text
 
@@ -65,7 +66,8 @@ def train(config, run, dataset, strategy, build_model, preprocessing_of, command
     with strategy.scope():
         model = make_training_model(network, config, task, steps, len(dataset.class_names))
     batch = min(_EVALUATION_BATCH, max(recipe.batch_size // strategy.num_replicas_in_sync, 1))
-    validate = task.make_validator(strategy, network, card, dataset, dataset.evaluation_split, batch, repeated=True)
+    validation = task.make_validation(network, card, dataset, dataset.evaluation_split, batch, repeated=True)
+    validate = Validator(strategy, validation)
     start = time.monotonic()
     termination = Termination()
     with termination.handled():

@@ -7,7 +7,7 @@ import math
 import keras
 
 from condconv_keras.data.input.streams import InputPosition
-from condconv_keras.tasks.task import get_task
+from condconv_keras.tasks.table import get_task
 from condconv_keras.training import checkpoints
 from condconv_keras.training.callbacks import Diverged, Epochs, Printed, Steps, read_history
 from condconv_keras.training.distribution import distributed_batches, is_chief, on_any_worker

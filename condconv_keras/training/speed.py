@@ -46,7 +46,7 @@ def measure_speed(config, dataset, network, preprocessing, batch_size):
     import tensorflow as tf
 
     from condconv_keras.data.input.streams import ONE_PIPELINE, InputPosition
-    from condconv_keras.tasks.task import get_task
+    from condconv_keras.tasks.table import get_task
     from condconv_keras.utils.errors import UserError, op_reason
 
     print("measuring the input and the training step", file=sys.stderr, flush=True)

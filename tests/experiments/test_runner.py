@@ -27,10 +27,13 @@ command = shlex.join(["python", *sys.argv])
 
 
 @pytest.fixture
-def runs(tmp_path, monkeypatch):
+def runs(tmp_path):
     (tmp_path / "train.py").write_text(TRAIN)
-    monkeypatch.setattr(runner, "_PROJECT", tmp_path)
     return [Run(Setting("mobilenet_v1", "", "", ""), str(seed)) for seed in range(4)]
+
+
+def _train_missing(runs, root, *arguments):
+    return runner.train_missing([str(root / "train.py")], runs, root, *arguments)
 
 
 def _names(runs):
@@ -41,7 +44,7 @@ def _names(runs):
 def test_all_run_and_failures_are_returned(jobs, runs, tmp_path, capfd):
     calls = []
     before = os.sched_getaffinity(0)
-    failed = runner.train_missing(runs, tmp_path, ["--wait=0"], jobs, lambda: calls.append(1))
+    failed = _train_missing(runs, tmp_path, ["--wait=0"], jobs, lambda: calls.append(1))
     assert failed == ["mobilenet_v1-seed_1"]
     assert len(calls) == 4
     assert all((tmp_path / run.name / "results.json").exists() == (run.seed != "1") for run in runs)
@@ -58,7 +61,7 @@ def test_all_run_and_failures_are_returned(jobs, runs, tmp_path, capfd):
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 def test_jobs_share_the_cores(runs, tmp_path):
-    runner.train_missing([runs[0], runs[2]], tmp_path, ["--wait=0.5"], 2, lambda: None)
+    _train_missing([runs[0], runs[2]], tmp_path, ["--wait=0.5"], 2, lambda: None)
     one, other = (set(json.loads((tmp_path / runs[i].name / "results.json").read_text())["cores"]) for i in (0, 2))
     assert not one & other
     assert one | other == os.sched_getaffinity(0)
@@ -68,15 +71,15 @@ def test_finished_runs_stay(runs, tmp_path):
     kept = tmp_path / runs[2].name
     kept.mkdir()
     (kept / "results.json").write_text('{"command": "python train.py --wait=0 --model=mobilenet_v1 --seed=2"}')
-    runner.train_missing([runs[0], runs[2]], tmp_path, ["--wait=0"], 1, lambda: None)
+    _train_missing([runs[0], runs[2]], tmp_path, ["--wait=0"], 1, lambda: None)
     assert not (kept / "started").exists() and (tmp_path / runs[0].name / "results.json").exists()
 
 
 def test_runs_that_were_trained_with_other_flags_are_not_compared(runs, tmp_path):
-    runner.train_missing(runs[2:], tmp_path, ["--wait=0"], 1, lambda: None)
+    _train_missing(runs[2:], tmp_path, ["--wait=0"], 1, lambda: None)
     message = r"mobilenet_v1-seed_2 .* was trained with other flags \(--wait=0, --wait=1 of only one of both\)"
     with pytest.raises(UserError, match=message):
-        runner.train_missing(runs, tmp_path, ["--wait=1"], 1, lambda: None)
+        _train_missing(runs, tmp_path, ["--wait=1"], 1, lambda: None)
     assert not (tmp_path / runs[0].name).exists()
 
 
@@ -89,7 +92,7 @@ def test_what_ends_the_runner_ends_the_runs(runs, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        runner.train_missing([runs[0], runs[2], runs[3]], tmp_path, ["--wait=0"], 2, interrupt)
+        _train_missing([runs[0], runs[2], runs[3]], tmp_path, ["--wait=0"], 2, interrupt)
     process = int((tmp_path / runs[2].name / "started").read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)

@@ -15,7 +15,7 @@ from condconv_keras.export.source import Source
 from condconv_keras.facts.model_card import save_model
 from condconv_keras.stored.predictor import model_task, open_predictor
 from condconv_keras.tasks.detection.predictor import keras_predict
-from condconv_keras.tasks.task import get_task
+from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import UserError
 from tests import processes
 from tests.export.detectors import CATEGORIES, CLASSES, small_detector, write_findable

@@ -14,7 +14,7 @@ from condconv_keras.export.modes import SAVED_MODEL, TFLITE_MODES
 from condconv_keras.export.representative import DatasetImages, check_images
 from condconv_keras.export.saved_model import write_saved_model
 from condconv_keras.facts.model_card import ModelCard
-from condconv_keras.stored.predictor import keras_predict
+from condconv_keras.tasks.classification.prediction import keras_predict
 from condconv_keras.utils.errors import UserError
 
 PREPROCESSING = Preprocessing((8, 8), 1, 127.5, 127.5)

@@ -20,7 +20,7 @@ from condconv_keras.data.input.decoding import read_image
 from condconv_keras.export.saved_model import write_saved_model
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.models import create_model
-from condconv_keras.stored.predictor import keras_predict
+from condconv_keras.tasks.classification.prediction import keras_predict
 from condconv_keras.utils.errors import UserError
 
 CLASSES = tuple(f"class {i} é" for i in range(10))

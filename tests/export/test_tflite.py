@@ -13,7 +13,7 @@ from tensorflow.lite.tools import flatbuffer_utils
 from condconv_keras.export.representative import Photographs, prepared
 from condconv_keras.export.tflite import tflite_bytes
 from condconv_keras.export.untrained import untrained_model
-from condconv_keras.stored.predictor import keras_predict
+from condconv_keras.tasks.classification.prediction import keras_predict
 from condconv_keras.utils.errors import UserError
 
 MODES = ["none", "float16", "dynamic", "int8"]

@@ -100,22 +100,6 @@ def evaluate(predict, batches):
     return counts.metrics()
 
 
-def with_progress(batches, examples, description=None):
-    """Passes batches on, with a progress bar on a terminal.
-
-    Args:
-        batches: iterable of (images, labels or boxes).
-        examples: number of examples in them.
-        description: text before the bar, or None.
-    """
-    from tqdm import tqdm
-
-    with tqdm(total=examples, desc=description, unit="img", disable=None) as bar:
-        for images, labels in batches:
-            yield images, labels
-            bar.update(len(images))
-
-
 class _Counts:
     """What is summed over the batches."""
 

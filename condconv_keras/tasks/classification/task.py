@@ -2,10 +2,15 @@
 
 import types
 
-from condconv_keras.data import open_dataset
+from condconv_keras.data.dataset import open_dataset
+from condconv_keras.data.input.pipeline import NO_AUGMENTATION, evaluation_batches, training_batches
 from condconv_keras.facts.model_card import ModelCard
-from condconv_keras.tasks.classification import metrics as evaluation
-from condconv_keras.tasks.task import Task
+from condconv_keras.tasks import progress
+from condconv_keras.tasks.classification import metrics
+from condconv_keras.tasks.classification.loss import make_loss
+from condconv_keras.tasks.classification.prediction import keras_predict, probabilities
+from condconv_keras.tasks.task import Task, Validation
+from condconv_keras.utils.lazy import tensorflow as tf
 
 _SUMMARY = {"top-1": "top_1", "top-5": "top_5", "loss": "loss"}
 
@@ -21,8 +26,6 @@ class _Classification(Task):
         return ModelCard(model, dataset.class_names, preprocessing)
 
     def training_batches(self, dataset, preprocessing, batch_size, recipe, position, shard, data_service=None):
-        from condconv_keras.data.input.pipeline import NO_AUGMENTATION, training_batches
-
         return training_batches(
             dataset,
             dataset.train_split,
@@ -37,37 +40,28 @@ class _Classification(Task):
         )
 
     def make_objective(self, recipe, num_classes):
-        from condconv_keras.training.optimization import make_loss
-
         loss = make_loss(recipe, num_classes)
         return lambda labels, logits: (loss(labels, logits), {"accuracy": _correct(labels, logits)})
 
-    def make_validator(self, strategy, model, card, dataset, split, batch_size, repeated=False):
-        from condconv_keras.data import evaluation_batches
-        from condconv_keras.stored.predictor import probabilities
-        from condconv_keras.training.validation import Validator
-
+    def make_validation(self, model, card, dataset, split, batch_size, repeated=False):
         def make_batches(shard):
             return evaluation_batches(
                 dataset, split, card.preprocessing, batch_size, scaled=False, repeated=repeated, shard=shard
             )
 
-        return Validator(
-            strategy,
+        return Validation(
             predict=lambda images: probabilities(model, card, images),
             make_batches=make_batches,
             examples=dataset.splits[split],
             count=lambda labels: int((labels >= 0).sum()),
-            measure=lambda answers: evaluation.evaluate(lambda answer: answer, answers),
+            measure=lambda answers: metrics.evaluate(lambda answer: answer, answers),
         )
 
     def evaluate(self, predict, card, dataset, split, batch_size, with_progress=False):
-        from condconv_keras.data import evaluation_batches
-
         batches = evaluation_batches(dataset, split, card.preprocessing, batch_size, scaled=False)
         if with_progress:
-            batches = evaluation.with_progress(batches, dataset.splits[split])
-        return evaluation.evaluate(predict, batches)
+            batches = progress.with_progress(batches, dataset.splits[split])
+        return metrics.evaluate(predict, batches)
 
     def summary_rows(self, results):
         return [(name, f"{results[key]:.4f}") for name, key in _SUMMARY.items()]
@@ -76,18 +70,14 @@ class _Classification(Task):
         return len(model.outputs) == 1 and model.output_shape == (None, num_classes)
 
     def keras_predict(self, model, card):
-        from condconv_keras.stored.predictor import keras_predict
-
         return keras_predict(model, card)
 
 
 def _correct(labels, logits):
     """Whether each example's highest logit is its label's, its most likely label's for a mixed example."""
-    import tensorflow as tf
-
     if labels.shape.rank == 2:
         labels = tf.argmax(labels, axis=-1)
     return tf.cast(tf.cast(tf.argmax(logits, axis=-1), labels.dtype) == labels, tf.float32)
 
 
-TASK = _Classification()
+CLASSIFICATION_TASK = _Classification()

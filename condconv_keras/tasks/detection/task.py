@@ -4,8 +4,22 @@ import types
 
 import numpy as np
 
+from condconv_keras.data.detection_dataset import open_detection_dataset
+from condconv_keras.facts.anchors import ssd_anchors
 from condconv_keras.facts.model_card import DETECTION, ModelCard
-from condconv_keras.tasks.task import Task
+from condconv_keras.tasks import progress
+from condconv_keras.tasks.detection.batches import (
+    FILLER_ID,
+    evaluation_detection_batches,
+    training_detection_batches,
+    unpadded,
+)
+from condconv_keras.tasks.detection.coco import CocoEvaluator
+from condconv_keras.tasks.detection.predictor import detections, keras_predict
+from condconv_keras.tasks.task import Task, Validation
+from condconv_keras.utils.lazy import LazyModule
+
+losses = LazyModule("condconv_keras.tasks.detection.losses")
 
 _SUMMARY = ("AP", "AP50", "AP75")
 
@@ -15,16 +29,12 @@ class _Detection(Task):
     validation = types.MappingProxyType({"val_AP": "AP", "val_AP50": "AP50"})
 
     def open_dataset(self, *arguments, **options):
-        from condconv_keras.data import open_detection_dataset
-
         return open_detection_dataset(*arguments, **options)
 
     def make_card(self, model, dataset, preprocessing):
         return ModelCard(model, dataset.class_names, preprocessing, DETECTION, dataset.category_ids)
 
     def training_batches(self, dataset, preprocessing, batch_size, recipe, position, shard, data_service=None):
-        from condconv_keras.tasks.detection.batches import training_detection_batches
-
         augmentation = "none" if recipe is None else recipe.augmentation
         return training_detection_batches(
             dataset, preprocessing, batch_size, augmentation, position, shard, data_service
@@ -32,9 +42,7 @@ class _Detection(Task):
 
     def make_objective(self, recipe, num_classes):
         """Focal and smooth L1 loss with equal weights, both for each matched anchor; see `tasks.detection`."""
-        from condconv_keras.tasks.detection import SigmoidFocalLoss, SmoothL1Loss
-
-        of_classes, of_boxes = SigmoidFocalLoss(reduction=None), SmoothL1Loss(reduction=None)
+        of_classes, of_boxes = losses.SigmoidFocalLoss(reduction=None), losses.SmoothL1Loss(reduction=None)
 
         def objective(targets, outputs):
             class_loss = of_classes(targets["class_logits"], outputs["class_logits"])
@@ -43,16 +51,11 @@ class _Detection(Task):
 
         return objective
 
-    def make_validator(self, strategy, model, card, dataset, split, batch_size, repeated=False):
-        from condconv_keras.tasks.detection.batches import FILLER_ID, evaluation_detection_batches
-        from condconv_keras.tasks.detection.predictor import detections
-        from condconv_keras.training.validation import Validator
-
+    def make_validation(self, model, card, dataset, split, batch_size, repeated=False):
         def make_batches(shard):
             return evaluation_detection_batches(dataset, split, card.preprocessing, batch_size, repeated, shard)
 
-        return Validator(
-            strategy,
+        return Validation(
             predict=lambda images: detections(model, card, images),
             make_batches=make_batches,
             examples=dataset.splits[split],
@@ -61,12 +64,9 @@ class _Detection(Task):
         )
 
     def evaluate(self, predict, card, dataset, split, batch_size, with_progress=False):
-        from condconv_keras.tasks.classification import metrics as evaluation
-        from condconv_keras.tasks.detection.batches import evaluation_detection_batches
-
         batches = evaluation_detection_batches(dataset, split, card.preprocessing, batch_size)
         if with_progress:
-            batches = evaluation.with_progress(batches, dataset.splits[split])
+            batches = progress.with_progress(batches, dataset.splits[split])
         answers = ((predict(images), {k: np.asarray(v) for k, v in truth.items()}) for images, truth in batches)
         return _measure(answers, card)
 
@@ -74,24 +74,17 @@ class _Detection(Task):
         return [(name, "-" if results[name] is None else f"{results[name]:.4f}") for name in _SUMMARY]
 
     def fits(self, model, num_classes):
-        from condconv_keras.facts.anchors import ssd_anchors
-
         anchors = len(ssd_anchors(model.input_shape[1:3]))
         expected = {"box_codes": (None, anchors, 4), "class_logits": (None, anchors, 1 + num_classes)}
         outputs = model.output
         return isinstance(outputs, dict) and {name: tuple(x.shape) for name, x in outputs.items()} == expected
 
     def keras_predict(self, model, card):
-        from condconv_keras.tasks.detection.predictor import keras_predict
-
         return keras_predict(model, card)
 
 
 def _measure(answers, card):
     """The `DetectionMetrics` of (detections, truth) by batch."""
-    from condconv_keras.tasks.detection import CocoEvaluator
-    from condconv_keras.tasks.detection.batches import unpadded
-
     evaluator = CocoEvaluator(card.class_names)
     for found, truth in answers:
         entries, rows = unpadded(truth)
@@ -99,4 +92,4 @@ def _measure(answers, card):
     return evaluator.metrics()
 
 
-TASK = _Detection()
+DETECTION_TASK = _Detection()

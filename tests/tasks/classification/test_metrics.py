@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support, top_k_accuracy_score
 
-from condconv_keras.tasks.classification.metrics import evaluate, with_progress
+from condconv_keras.tasks.classification.metrics import evaluate
+from condconv_keras.tasks.progress import with_progress
 
 
 def _evaluate(probabilities, labels, size=1000):
