@@ -7,10 +7,13 @@ import itertools
 import math
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from condconv_keras.routing_statistics.statistics import ON
 from condconv_keras.utils.figures import READABLE_CLASSES
+from condconv_keras.utils.lazy import LazyModule
+
+mpl_figure = LazyModule("matplotlib.figure")
+
 
 MARKERS = "osD^vP*X<>p"  # one more than there are colours: eleven and more series differ by both
 _PANEL_COLUMNS = 4
@@ -24,7 +27,7 @@ def draw_class_means(titles, means, labels):
         means: list of float [classes, experts], one a layer; NaN for a class without images.
         labels: list of strings, one a class.
     """
-    figure = Figure(figsize=(4 * len(titles), 3.6), layout="constrained")
+    figure = mpl_figure.Figure(figsize=(4 * len(titles), 3.6), layout="constrained")
     for i, (title, values) in enumerate(zip(titles, means, strict=True), start=1):
         axes = _expert_axes(figure.add_subplot(1, len(titles), i), values.shape[1])
         axes.set_title(short(title), parse_math=False)
@@ -45,7 +48,7 @@ def draw_two_classes(title, means, deviations, labels):
         means, deviations: float [classes, experts], usually of two classes.
         labels: list of strings, one a class.
     """
-    figure = Figure(figsize=(max(5, 0.4 * means.shape[1] + 2), 3.8), layout="constrained")
+    figure = mpl_figure.Figure(figsize=(max(5, 0.4 * means.shape[1] + 2), 3.8), layout="constrained")
     axes = _expert_axes(figure.add_subplot(), means.shape[1])
     axes.set_title(short(title), parse_math=False)
     axes.set_ylabel("routing weight, mean and deviation")
@@ -73,7 +76,7 @@ def draw_histograms(titles, histograms, edges):
     columns = min(_PANEL_COLUMNS, len(titles))
     rows = math.ceil(len(titles) / columns)
     size = (5.5, 3.8) if len(titles) == 1 else (3.2 * columns, 2.4 * rows)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = mpl_figure.Figure(figsize=size, layout="constrained")
     for i, (title, counts) in enumerate(zip(titles, histograms, strict=True), start=1):
         axes = figure.add_subplot(rows, columns, i, xlabel="routing weight", ylabel="share of the weights")
         axes.set_title(short(title), parse_math=False)
@@ -94,7 +97,7 @@ def draw_top_classes(title, experts, thumbnails, labels):
     rows, columns, height, width, channels = thumbnails.shape
     # One pair of axes for all: forty of them take seconds. Above an image there is room for two lines.
     across, down = 1.15 * width, height + 0.45 * max(height, width)
-    figure = Figure(figsize=(1.2 * columns + 0.8, 1.2 * rows * down / across + 0.6), layout="constrained")
+    figure = mpl_figure.Figure(figsize=(1.2 * columns + 0.8, 1.2 * rows * down / across + 0.6), layout="constrained")
     axes = figure.add_subplot(xticks=[])
     axes.set_title(short(title), parse_math=False)
     axes.set_yticks([(row + 1) * down - height / 2 for row in range(rows)], [f"expert {i}" for i in experts])
@@ -119,7 +122,7 @@ def draw_class_specificity(names, values, chance):
         values: float [layers], in [0, 1].
         chance: what labels drawn at random would give.
     """
-    figure = Figure(figsize=(max(5, 0.45 * len(names) + 2), 4.2), layout="constrained")
+    figure = mpl_figure.Figure(figsize=(max(5, 0.45 * len(names) + 2), 4.2), layout="constrained")
     axes = figure.add_subplot(ylabel="between-class / total variance")
     axes.plot(np.arange(len(values)), values, marker="o", label="routing weights")
     axes.axhline(chance, linestyle="--", color="gray", label="labels at random")
@@ -141,7 +144,7 @@ def draw_expert_use(names, shares):
     table = np.full((len(shares), width), np.nan)
     for row, values in zip(table, shares, strict=True):
         row[: len(values)] = values
-    figure = Figure(figsize=(0.55 * width + 4, 0.4 * len(names) + 1.6), layout="constrained")
+    figure = mpl_figure.Figure(figsize=(0.55 * width + 4, 0.4 * len(names) + 1.6), layout="constrained")
     axes = figure.add_subplot(xlabel="expert")
     image = axes.imshow(table, cmap="viridis", vmin=0, vmax=1, aspect="auto")
     figure.colorbar(image, ax=axes, label=f"share of images with weight > {ON}")
@@ -163,7 +166,7 @@ def draw_class_similarity(names, similarity):
     """
     readable = len(names) <= READABLE_CLASSES
     side = 3.5 + 0.3 * len(names) if readable else max(9, 0.03 * len(names) / 0.75)
-    figure = Figure(figsize=(side * 1.15, side), layout="constrained")
+    figure = mpl_figure.Figure(figsize=(side * 1.15, side), layout="constrained")
     axes = figure.add_subplot()
     image = axes.imshow(similarity, cmap="RdBu_r", vmin=-1, vmax=1)
     figure.colorbar(image, ax=axes, label="similarity (cosine)", shrink=0.8)

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 
+from condconv_keras.analysis.pictures import draw_pictures
+from condconv_keras.analysis.report import report_html
 from condconv_keras.analysis.tables import layer_summary, write_tables
 from condconv_keras.routing_statistics.examples import ExampleImages
 from condconv_keras.routing_statistics.statistics import LayerStatistics
@@ -58,8 +60,6 @@ def write_analysis(path, analysis):
         path: the folder; it must not exist or be empty.
         analysis: `Analysis`.
     """
-    from condconv_keras.analysis.pictures import draw_pictures
-    from condconv_keras.analysis.report import report_html
 
     layers, class_names = analysis.layers, analysis.class_names
     pictures = draw_pictures(layers, class_names, analysis.examples, analysis.chosen_layers, analysis.chosen_classes)

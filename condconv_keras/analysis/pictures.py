@@ -2,12 +2,14 @@
 
 import dataclasses
 
-from matplotlib.figure import Figure
-
 from condconv_keras.analysis import figures
 from condconv_keras.analysis.selection import TOP, frequent_classes, specific_experts
 from condconv_keras.analysis.similarity import SIMILAR_CLASSES, class_similarity
 from condconv_keras.routing_statistics.statistics import BIN_EDGES, ON
+from condconv_keras.utils.lazy import LazyModule
+
+mpl_figure = LazyModule("matplotlib.figure")
+
 
 _IMAGE_NAME = 18  # characters that have room above an example image
 
@@ -24,7 +26,7 @@ class Picture:
 
     name: str
     caption: str
-    figure: Figure
+    figure: object
 
 
 def draw_pictures(layers, class_names, examples, chosen_layers, chosen_classes):

@@ -2,6 +2,12 @@
 
 import numpy as np
 
+from condconv_keras.utils.lazy import LazyModule
+
+hierarchy = LazyModule("scipy.cluster.hierarchy")
+spatial = LazyModule("scipy.spatial.distance")
+
+
 SIMILAR_CLASSES = 3  # The vectors of two, less their mean, are opposite whatever the weights are.
 
 
@@ -36,7 +42,5 @@ def _leaves(distance):
     """The order of the leaves of the tree of average linkage, from a symmetric distance [n, n]."""
     if len(distance) < 2:
         return np.arange(len(distance))
-    from scipy.cluster import hierarchy
-    from scipy.spatial.distance import squareform
 
-    return hierarchy.leaves_list(hierarchy.linkage(squareform(distance, checks=False), method="average"))
+    return hierarchy.leaves_list(hierarchy.linkage(spatial.squareform(distance, checks=False), method="average"))

@@ -11,8 +11,12 @@ import os
 
 from absl import flags
 
+from condconv_keras.analysis.output import Analysis, write_analysis
+from condconv_keras.analysis.selection import choose_classes, choose_layers
 from condconv_keras.commands import cli
 from condconv_keras.pretrained import model_file
+from condconv_keras.routing_statistics.gathering import gather
+from condconv_keras.routing_statistics.routing_model import RoutingModel
 from condconv_keras.stored.predictor import model_kind, model_task, open_predictor
 from condconv_keras.training.config import open_run_dataset
 from condconv_keras.training.run_folder import RunFolder
@@ -33,8 +37,6 @@ def main(argv):
     dataset.check_split(split)
     analysis = _analyze(path, dataset, split)
 
-    from condconv_keras.analysis.output import write_analysis
-
     write_analysis(output, analysis)
     summary = analysis.summary()
     return cli.to_json(summary) if FLAGS.json else cli.table(_rows(summary, output))
@@ -49,11 +51,6 @@ def _model_path():
 
 
 def _analyze(path, dataset, split):
-    from condconv_keras.analysis.output import Analysis
-    from condconv_keras.analysis.selection import choose_classes, choose_layers
-    from condconv_keras.routing_statistics.gathering import gather
-    from condconv_keras.routing_statistics.routing_model import RoutingModel
-
     chosen_classes = choose_classes(dataset.class_names, FLAGS.classes or ())
     predictor = open_predictor(path)
     predictor.card.check_classes(dataset)

@@ -24,6 +24,7 @@ from condconv_keras.training.distribution import is_chief, make_strategy
 from condconv_keras.training.flag_rules import check_device_flags
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.training.validation import Validator
+from condconv_keras.utils import figures
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import check_parents, check_writable
 
@@ -144,8 +145,6 @@ def _write_outputs(metrics, predictor, name):
     if FLAGS.confusion_csv:
         reports.write_confusion(FLAGS.confusion_csv, metrics.confusion, class_names)
     if FLAGS.confusion_png:
-        from condconv_keras.utils import figures
-
         figures.confusion_matrix(metrics.confusion, class_names, FLAGS.confusion_png)
     if FLAGS.results_csv:
         row = reports.results_row(name, metrics, predictor.card.preprocessing, predictor.parameters)

@@ -13,15 +13,22 @@ import json
 import pathlib
 import sys
 
+import numpy as np
 from absl import flags
 
 from condconv_keras.commands import cli
+from condconv_keras.data.input.decoding import read_image
 from condconv_keras.data.sources.image_files import find_images
 from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
 from condconv_keras.pretrained import model_file
 from condconv_keras.stored.predictor import model_kind, model_task, open_predictor
+from condconv_keras.tasks.detection import coco_results, draw_boxes
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import check_parents, check_writable, whole_file, write_text
+from condconv_keras.utils.lazy import LazyModule
+
+Image = LazyModule("PIL.Image")
+
 
 FLAGS = flags.FLAGS
 
@@ -97,9 +104,6 @@ def _drawing(path):
 
 def _answers(predictor, paths, errors):
     """Yields (path, uint8 image, answer) of the files that are images; appends the `UserError`s of the others."""
-    import numpy as np
-
-    from condconv_keras.data.input.decoding import read_image
 
     for start in range(0, len(paths), _BATCH):
         readable, images = [], []
@@ -127,7 +131,6 @@ def detect(predictor, answers):
 
     Boxes are in pixels of the image. Writes the files that the flags ask for.
     """
-    from condconv_keras.tasks.detection import coco_results
 
     names = predictor.card.class_names
     ids = predictor.card.category_ids or range(1, 1 + len(names))
@@ -151,11 +154,6 @@ def _image_id(path):
 
 
 def _draw(path, image, found, names):
-    import numpy as np
-    from PIL import Image
-
-    from condconv_keras.tasks.detection import draw_boxes
-
     image = np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
     with whole_file(_drawing(path)) as partial:
         Image.fromarray(draw_boxes(image, class_names=names, **found)).save(partial)

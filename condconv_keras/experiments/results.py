@@ -7,11 +7,17 @@ import json
 import statistics
 
 from condconv_keras.analysis.figures import MARKERS
-from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
+from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION, load_model
 from condconv_keras.models import model_entry
+from condconv_keras.profiling import profile
 from condconv_keras.tasks.detection.coco import DetectionMetrics
 from condconv_keras.utils.errors import UserError, unknown_name
 from condconv_keras.utils.files import write_rows
+from condconv_keras.utils.lazy import LazyModule, keras
+from condconv_keras.utils.lazy import tensorflow as tf
+
+mpl_figure = LazyModule("matplotlib.figure")
+
 
 METRICS = {CLASSIFICATION: ("top_1", "top_5", "loss"), DETECTION: DetectionMetrics.NAMES}
 _PER_RUN = ("model", "width_multiplier", "num_experts", "flags", "seed", "metric", "multiply_adds", "parameters")
@@ -119,9 +125,8 @@ def draw_accuracy(summary, metric):
     Returns:
         A matplotlib `Figure`.
     """
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 6.5), layout="constrained")
+    figure = mpl_figure.Figure(figsize=(8, 6.5), layout="constrained")
     axes = figure.add_subplot(xlabel="multiply-adds of one image, millions", ylabel=metric, xscale="log")
     axes.grid(alpha=0.3, which="both")
     lines = {}
@@ -149,12 +154,6 @@ def _label(row):
 
 @functools.cache
 def _multiply_adds(path):
-    import keras
-    import tensorflow as tf
-
-    from condconv_keras.facts.model_card import load_model
-    from condconv_keras.profiling import profile
-
     tf.config.set_visible_devices([], "GPU")  # its memory is for the runs
     count = profile(load_model(path)[0]).multiply_adds
     keras.backend.clear_session()

@@ -2,6 +2,11 @@
 
 import numpy as np
 
+from condconv_keras.utils.lazy import LazyModule
+
+Image = LazyModule("PIL.Image")
+
+
 SIDE = 64  # pixels
 _MEMORY = 2**27  # bytes of all thumbnails, above which they are smaller
 _LEAST_SIDE = 16
@@ -50,8 +55,6 @@ class ExampleImages:
                 self.weights[index], self.thumbnails[index] = weights[row, expert], made[row]
 
     def _thumbnail(self, image):
-        from PIL import Image
-
         height, width = self._size
         image = np.clip(np.round(image), 0, 255).astype(np.uint8)
         # Pillow has no gray images with a channel axis.

@@ -2,10 +2,12 @@
 
 import numpy as np
 
-from condconv_keras.data import InputShard
+from condconv_keras.data import InputShard, evaluation_batches
+from condconv_keras.data.input.pipeline import FILLER_LABEL
 from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
 from condconv_keras.routing_statistics.examples import ExampleImages
 from condconv_keras.routing_statistics.statistics import RoutingStatistics
+from condconv_keras.tasks.detection.batches import FILLER_ID, evaluation_detection_batches
 from condconv_keras.tasks.progress import with_progress
 
 
@@ -71,17 +73,12 @@ def box_presence(truth, classes):
 
 
 def _classifier_batches(dataset, split, preprocessing, batch_size, shard):
-    from condconv_keras.data import evaluation_batches
-    from condconv_keras.data.input.pipeline import FILLER_LABEL
-
     for images, labels in evaluation_batches(dataset, split, preprocessing, batch_size, scaled=False, shard=shard):
         presence = class_presence(labels, len(dataset.class_names))
         yield (images, presence) if shard is None else _only(labels != FILLER_LABEL, images, presence)
 
 
 def _detector_batches(dataset, split, preprocessing, batch_size, shard):
-    from condconv_keras.tasks.detection.batches import FILLER_ID, evaluation_detection_batches
-
     for images, truth in evaluation_detection_batches(dataset, split, preprocessing, batch_size, shard=shard):
         presence = box_presence(truth, len(dataset.class_names))
         yield (images, presence) if shard is None else _only(truth["image_id"] != FILLER_ID, images, presence)

@@ -17,6 +17,7 @@ from condconv_keras.facts.model_card import (
     ModelCard,
     archived_card,
     check_archive,
+    load_model,
 )
 from condconv_keras.models.cards import registered_card
 from condconv_keras.stored import exported_detector
@@ -154,7 +155,6 @@ def load_carded(path):
 
     Arguments and errors as in `open_predictor`.
     """
-    from condconv_keras.facts.model_card import load_model
 
     model, card = load_model(path)
     if card is None:

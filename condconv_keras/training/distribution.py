@@ -3,7 +3,10 @@
 import json
 import os
 
+from condconv_keras.data import InputShard
 from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.lazy import keras
+from condconv_keras.utils.lazy import tensorflow as tf
 
 
 def make_strategy(execution):
@@ -19,7 +22,6 @@ def make_strategy(execution):
         UserError: the devices, the workers or the TPU do not exist, or `TF_CONFIG` does not describe this worker.
     """
     check_workers(execution)
-    import tensorflow as tf
 
     if execution.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -34,8 +36,6 @@ def make_strategy(execution):
 
 
 def _split_cpu(count):
-    import tensorflow as tf
-
     cpu = tf.config.list_physical_devices("CPU")[0]
     try:
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
@@ -44,22 +44,16 @@ def _split_cpu(count):
 
 
 def _mirrored(execution):
-    import tensorflow as tf
-
     if execution.logical_cpus is None:
         return tf.distribute.MirroredStrategy()
     return tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(execution.logical_cpus)])
 
 
 def _multi_worker_mirrored(execution):
-    import tensorflow as tf
-
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def _tpu(execution):
-    import tensorflow as tf
-
     resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(tpu=execution.tpu or "local")
     return tf.distribute.TPUStrategy(resolver)
 
@@ -101,7 +95,6 @@ def is_chief(strategy):
 
 def is_multi_worker(strategy):
     """Whether the strategy has several processes, each of which runs the program."""
-    import tensorflow as tf
 
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) and _worker_count(strategy) > 1
 
@@ -115,7 +108,6 @@ def on_any_worker(strategy, value):
     """Whether a value is true on any worker; returns when every worker has called it."""
     if not is_multi_worker(strategy):
         return value
-    import tensorflow as tf
 
     return bool(strategy.reduce(tf.distribute.ReduceOp.SUM, tf.constant(float(value)), axis=None) > 0)
 
@@ -132,7 +124,6 @@ def distributed_batches(strategy, make_batches):
         strategy: `tf.distribute.Strategy`.
         make_batches: function of an `InputShard` that returns the `tf.data.Dataset` of that input pipeline.
     """
-    from condconv_keras.data import InputShard
 
     def of_pipeline(context):
         count = context.num_input_pipelines
@@ -143,7 +134,6 @@ def distributed_batches(strategy, make_batches):
 
 def synchronise_batch_norm(model, synchronised):
     """Makes the batch normalisations of a model compute their statistics over all replicas, or over each its own."""
-    import keras
 
     for layer in model._flatten_layers(include_self=False):
         if isinstance(layer, keras.layers.BatchNormalization):

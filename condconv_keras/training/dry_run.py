@@ -4,8 +4,16 @@ import dataclasses
 import math
 
 from condconv_keras.data import InputShard
+from condconv_keras.profiling import profile
 from condconv_keras.training.config import TrainConfig
+from condconv_keras.training.speed import measure_speed
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.lazy import LazyModule, keras
+from condconv_keras.utils.lazy import tensorflow as tf
+
+optimization = LazyModule("condconv_keras.training.optimization")
+cond_conv = LazyModule("condconv_keras.layers")
+
 
 # Connecting to a TPU is left to training. A host of v2 or v3 has four chips of two cores.
 _TPU_CORES = 8
@@ -54,9 +62,6 @@ def describe_run(config: TrainConfig, dataset, build_model, preprocessing_of):
     Raises:
         UserError: the data, the batch size or the model's arguments do not fit.
     """
-    import keras
-
-    from condconv_keras.profiling import profile
 
     keras.config.set_dtype_policy(config.precision)
     recipe = config.recipe
@@ -90,8 +95,6 @@ def describe_run(config: TrainConfig, dataset, build_model, preprocessing_of):
 
 
 def _speed(config, dataset, model, preprocessing, batch):
-    from condconv_keras.training.speed import measure_speed
-
     if config.execution.strategy == "tpu":
         return {"not_measured": "it is the TPU's"}
     try:
@@ -107,7 +110,6 @@ def device_count(execution):
         return 1
     if execution.strategy == "tpu":
         return _TPU_CORES
-    import tensorflow as tf
 
     local = execution.logical_cpus or max(len(tf.config.list_physical_devices("GPU")), 1)
     if execution.strategy == "mirrored":
@@ -127,11 +129,8 @@ def training_memory(model, recipe, batch_size):
     Returns:
         A `TrainingMemory`.
     """
-    import keras
 
-    from condconv_keras.training.optimization import make_optimizer
-
-    optimizer = make_optimizer(recipe, steps_per_epoch=1)
+    optimizer = optimization.make_optimizer(recipe, steps_per_epoch=1)
     optimizer.build(model.trainable_variables)
     averaged = [v for v in model.variables if keras.backend.is_float_dtype(v.dtype)] if recipe.ema_decay else []
     return TrainingMemory(
@@ -145,12 +144,10 @@ def training_memory(model, recipe, batch_size):
 
 def _activation_bytes(model):
     """Bytes of one image's activations."""
-    import keras
-
-    from condconv_keras.layers import CondConv2D, DepthwiseCondConv2D
 
     outputs = [x for operation in model.operations for x in keras.tree.flatten(operation.output)]
-    layers = [layer for layer in model.layers if isinstance(layer, CondConv2D | DepthwiseCondConv2D)]
+    kinds = (cond_conv.CondConv2D, cond_conv.DepthwiseCondConv2D)
+    layers = [layer for layer in model.layers if isinstance(layer, kinds)]
     kernel_values = sum(layer.bank.shape[1] for layer in layers)
     return sum(_item_bytes(x.dtype) * math.prod(x.shape[1:]) for x in outputs) + 4 * kernel_values
 
@@ -160,8 +157,6 @@ def _bytes(variables):
 
 
 def _item_bytes(dtype):
-    import tensorflow as tf
-
     return tf.as_dtype(dtype).size
 
 

@@ -12,6 +12,7 @@ from condconv_keras.training import checkpoints
 from condconv_keras.training.callbacks import Diverged, Epochs, Printed, Steps, read_history
 from condconv_keras.training.distribution import distributed_batches, is_chief, on_any_worker
 from condconv_keras.training.optimization import make_schedule
+from condconv_keras.training.routing_log import RoutingLog
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,8 +151,6 @@ class TrainingLoop:
         return Epochs(self._run, self._task, self._validated, schedule, self._writes)
 
     def _routing_log(self):
-        from condconv_keras.training.routing_log import RoutingLog
-
         folder = self._run.tensorboard / "routing"
         return RoutingLog(self._model.network, self._config.task, self._preprocessing, self._dataset, folder)
 

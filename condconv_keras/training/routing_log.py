@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from condconv_keras.routing_statistics.gathering import presence_batches
 from condconv_keras.routing_statistics.routing_model import RoutingModel
@@ -36,14 +37,10 @@ class RoutingLog(keras.callbacks.Callback):
         self._routing = self._writer = None
 
     def on_train_begin(self, logs=None):
-        import tensorflow as tf
-
         self._routing = RoutingModel(self.network, self.preprocessing)
         self._writer = tf.summary.create_file_writer(str(self.folder))
 
     def on_epoch_end(self, epoch, logs=None):
-        import tensorflow as tf
-
         weights, layers = self._measure()
         with self._writer.as_default(step=epoch):
             for values, layer in zip(weights, layers, strict=True):

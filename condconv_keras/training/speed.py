@@ -4,6 +4,15 @@ import dataclasses
 import sys
 import time
 
+from condconv_keras.data.input.streams import ONE_PIPELINE, InputPosition
+from condconv_keras.tasks.table import get_task
+from condconv_keras.utils.errors import UserError, op_reason
+from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.utils.lazy import tensorflow as tf
+
+fit = LazyModule("condconv_keras.training.fit")
+
+
 # The activations of a whole batch may be more than this machine has.
 _MOST_IMAGES = 32
 _WARM_UP, _SECONDS = 2, 2.0
@@ -43,11 +52,6 @@ def measure_speed(config, dataset, network, preprocessing, batch_size):
     Raises:
         UserError: TensorFlow stops, as when an image cannot be decoded or memory is short.
     """
-    import tensorflow as tf
-
-    from condconv_keras.data.input.streams import ONE_PIPELINE, InputPosition
-    from condconv_keras.tasks.table import get_task
-    from condconv_keras.utils.errors import UserError, op_reason
 
     print("measuring the input and the training step", file=sys.stderr, flush=True)
     task, count, position = get_task(config.task), min(batch_size, _MOST_IMAGES), InputPosition(config.seed)
@@ -65,12 +69,8 @@ def measure_speed(config, dataset, network, preprocessing, batch_size):
 
 
 def _training_step(config, task, dataset, network):
-    import tensorflow as tf
-
-    from condconv_keras.training.fit import make_training_model
-
     steps = config.steps_per_epoch(dataset)
-    model = make_training_model(network, config, task, steps, len(dataset.class_names))
+    model = fit.make_training_model(network, config, task, steps, len(dataset.class_names))
     return tf.function(model.train_step, jit_compile=config.execution.jit_compile)
 
 

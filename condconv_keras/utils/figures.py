@@ -6,9 +6,12 @@ Each picture is a function that draws a matplotlib `Figure` and one that writes 
 import csv
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from condconv_keras.utils.files import whole_file
+from condconv_keras.utils.lazy import LazyModule
+
+mpl_figure = LazyModule("matplotlib.figure")
+
 
 # Up to here a confusion matrix has room for a name at every row and column, and for a number in every cell.
 READABLE_CLASSES = 25
@@ -56,7 +59,7 @@ def draw_training_curves(rows):
         for title, columns in _CURVES.items()
     }
     panels = {title: columns for title, columns in panels.items() if columns}
-    figure = Figure(figsize=(4.5 * max(len(panels), 1), 3.6), layout="constrained")
+    figure = mpl_figure.Figure(figsize=(4.5 * max(len(panels), 1), 3.6), layout="constrained")
     for i, (title, columns) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(1, len(panels), i, title=title, xlabel="epoch")
         axes.grid(alpha=0.3)
@@ -94,7 +97,7 @@ def draw_confusion_matrix(matrix, class_names):
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     readable = classes <= READABLE_CLASSES
     side = 3 + 0.5 * classes if readable else max(8, 1.3 * classes / _DPI)  # a pixel or more per class
-    figure = Figure(figsize=(side * 1.1, side), layout="constrained")
+    figure = mpl_figure.Figure(figsize=(side * 1.1, side), layout="constrained")
     axes = figure.add_subplot(xlabel="predicted class", ylabel="class")
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, label="share of the class", shrink=0.8)

@@ -10,7 +10,7 @@ from tests import processes
 
 
 def test_a_reader_that_stops_early_is_no_error():
-    program = "from condconv_keras import cli; cli.run(lambda argv: 'line\\n' * 200_000)"
+    program = "from condconv_keras.commands import cli; cli.run(lambda argv: 'line\\n' * 200_000)"
     process = subprocess.Popen(
         [sys.executable, "-c", program], cwd=processes.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -24,7 +24,7 @@ def test_a_second_signal_adds_no_traceback():
     """As when Ctrl-C reaches a program and its parent, and the parent then ends it."""
     program = """
 import gc, os, signal
-from condconv_keras import cli
+from condconv_keras.commands import cli
 class Slow:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -46,7 +46,7 @@ def test_help_shows_the_groups_of_flags_in_their_order_and_none_of_imported_modu
     flags.DEFINE_bool("switch", False, "word " * 30, flag_values=values, module_name="Ape")
     flags.DEFINE_string("hidden", None, "Of a library.", flag_values=values, module_name="json")
     flags.DEFINE_enum("kind", "a", ["a", "b"], "One or the other.", flag_values=values, module_name=sys.argv[0])
-    lines = cli.help_text("What it does.\n\nMore.\n", values).splitlines()
+    lines = cli.help_text("What it does.\n\nMore.\n", values, __name__).splitlines()
     assert lines[:6] == [
         "What it does.",
         "",

@@ -7,7 +7,7 @@ from tests import processes
 # Frees 64 buffers of a size that glibc maps each for itself by default, and counts the pages that are faulted in anew.
 PROGRAM = """
 import resource
-from condconv_keras import allocator
+from condconv_keras.utils import allocator
 tuned = allocator.tune()
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

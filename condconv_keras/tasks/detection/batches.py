@@ -7,6 +7,7 @@ from condconv_keras.data.input.streams import ONE_PIPELINE, START, evaluation_st
 from condconv_keras.data.sources.clean_boxes import MAX_BOXES
 from condconv_keras.facts.anchors import ssd_anchors
 from condconv_keras.tasks.detection.matching import match_anchors
+from condconv_keras.utils.lazy import tensorflow as tf
 
 FILLER_ID = -(2**63)  # image id of what only fills up a batch and is not counted; those of images are not negative
 
@@ -61,8 +62,6 @@ def evaluation_detection_batches(dataset, split, preprocessing, batch_size, repe
     """
 
     def prepare(image, label):
-        import tensorflow as tf
-
         image = image.whole()
         count = tf.shape(label["classes"])[0]
         missing = MAX_BOXES - count
@@ -79,8 +78,6 @@ def evaluation_detection_batches(dataset, split, preprocessing, batch_size, repe
         return preprocessing.evaluation_image(image), truth
 
     def make_filler():
-        import tensorflow as tf
-
         truth = {
             "boxes": tf.zeros([MAX_BOXES, 4]),
             "classes": tf.zeros([MAX_BOXES], tf.int32),

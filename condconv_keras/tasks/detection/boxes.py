@@ -1,5 +1,12 @@
 """Overlap of boxes and their code relative to anchors, on the box operations of tf-models-official."""
 
+from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.utils.lazy import tensorflow as tf
+
+iou_similarity = LazyModule("official.vision.ops.iou_similarity")
+box_ops = LazyModule("official.vision.ops.box_ops")
+
+
 # Of the codes (ty, tx, th, tw), as in `FasterRcnnBoxCoder` of the TensorFlow Object Detection API.
 CODE_SCALES = (10.0, 10.0, 5.0, 5.0)
 
@@ -13,7 +20,6 @@ def iou(a, b):
         a: float32 boxes [n, 4].
         b: float32 boxes [m, 4].
     """
-    from official.vision.ops import iou_similarity
 
     return iou_similarity.iou(a, b)
 
@@ -32,8 +38,6 @@ def encode_boxes(boxes, anchors):
     Returns:
         float32 codes [..., 4].
     """
-    import tensorflow as tf
-    from official.vision.ops import box_ops
 
     return box_ops.encode_boxes(tf.convert_to_tensor(boxes), anchors, list(CODE_SCALES))
 
@@ -48,7 +52,5 @@ def decode_boxes(codes, anchors):
         codes: float32 [..., 4].
         anchors: float32 [..., 4], broadcast to `codes`.
     """
-    import tensorflow as tf
-    from official.vision.ops import box_ops
 
     return box_ops.decode_boxes(tf.convert_to_tensor(codes), anchors, list(CODE_SCALES))

@@ -7,6 +7,11 @@ import typing
 
 import numpy as np
 
+from condconv_keras.utils.lazy import LazyModule
+
+cocoeval = LazyModule("pycocotools.cocoeval")
+coco_api = LazyModule("pycocotools.coco")
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DetectionMetrics:
@@ -108,13 +113,12 @@ class CocoEvaluator:
         """
         if not self._images:
             raise ValueError("expected at least one image to evaluate")
-        from pycocotools.cocoeval import COCOeval
 
         categories = range(len(self.class_names))
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
             truth = self._indexed(entry for i, (truth, _) in self._images.items() for entry in truth.annotations(i))
             found = self._indexed(entry for i, (_, found) in self._images.items() for entry in found.annotations(i))
-            evaluation = COCOeval(truth, found, iouType="bbox")
+            evaluation = cocoeval.COCOeval(truth, found, iouType="bbox")
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
@@ -128,9 +132,8 @@ class CocoEvaluator:
 
     def _indexed(self, annotations):
         """Annotations of pycocotools, over all images and classes."""
-        from pycocotools.coco import COCO
 
-        coco = COCO()
+        coco = coco_api.COCO()
         coco.dataset = {
             "images": [{"id": image_id} for image_id in self._images],
             "categories": [{"id": c, "name": name} for c, name in enumerate(self.class_names)],

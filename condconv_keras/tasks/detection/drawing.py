@@ -4,6 +4,12 @@ import colorsys
 
 import numpy as np
 
+from condconv_keras.utils.lazy import LazyModule
+
+Image = LazyModule("PIL.Image")
+ImageDraw = LazyModule("PIL.ImageDraw")
+ImageFont = LazyModule("PIL.ImageFont")
+
 
 def draw_boxes(image, boxes, classes, scores, class_names):
     """Draws boxes with their class and score, the better ones over the others.
@@ -18,7 +24,6 @@ def draw_boxes(image, boxes, classes, scores, class_names):
     Returns:
         uint8 [height, width, 3].
     """
-    from PIL import Image, ImageDraw, ImageFont
 
     height, width = image.shape[:2]
     canvas = Image.fromarray(image)

@@ -1,6 +1,12 @@
 """Which anchor has to predict which box."""
 
 from condconv_keras.tasks.detection.boxes import encode_boxes, iou
+from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.utils.lazy import tensorflow as tf
+
+box_matcher = LazyModule("official.vision.ops.box_matcher")
+iou_similarity = LazyModule("official.vision.ops.iou_similarity")
+
 
 _MATCHED_IOU = 0.5
 _IGNORED_SHARE = 0.5
@@ -27,7 +33,6 @@ def match_anchors(anchors, boxes, classes, is_crowd):
         anchor, zeros for another; `class_logits` int32 [anchors]: 0 for the background, 1 + class, -1 for an ignored
         anchor.
     """
-    import tensorflow as tf
 
     anchors = tf.convert_to_tensor(anchors, tf.float32)
     boxes = tf.convert_to_tensor(boxes, tf.float32)
@@ -48,17 +53,14 @@ def match_anchors(anchors, boxes, classes, is_crowd):
 
 def _choose(overlaps):
     """Each anchor's box, int32 [anchors], and whether it is matched, from the IoU [anchors, n]."""
-    from official.vision.ops.box_matcher import BoxMatcher
 
-    matcher = BoxMatcher(thresholds=[_MATCHED_IOU], indicators=[-1, 1], force_match_for_each_col=True)
+    matcher = box_matcher.BoxMatcher(thresholds=[_MATCHED_IOU], indicators=[-1, 1], force_match_for_each_col=True)
     chosen, indicators = matcher(overlaps)
     return chosen, indicators == 1
 
 
 def _in_crowd(anchors, crowds):
     """Whether more than half of an anchor's area lies in one of the crowd boxes, bool [anchors]."""
-    import tensorflow as tf
-    from official.vision.ops import iou_similarity
 
     shares = iou_similarity.intersection(anchors, crowds) / iou_similarity.area(anchors)[:, tf.newaxis]
     return tf.reduce_any(shares > _IGNORED_SHARE, axis=1)

@@ -1,6 +1,7 @@
 """From a network's outputs to detections."""
 
 from condconv_keras.tasks.detection.boxes import decode_boxes
+from condconv_keras.utils.lazy import tensorflow as tf
 
 # Of every detector here, stored or exported.
 MAX_DETECTIONS = 100
@@ -36,7 +37,6 @@ def detect(
         `scores` float32 [batch, max_detections], the highest first, and `count` int32 [batch], the detections of each
         image; zeros after that many.
     """
-    import tensorflow as tf
 
     boxes = decode_boxes(outputs["box_codes"], anchors)
     scores = tf.sigmoid(outputs["class_logits"][..., 1:])

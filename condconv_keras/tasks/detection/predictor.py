@@ -2,6 +2,7 @@
 
 from condconv_keras.facts.anchors import ssd_anchors
 from condconv_keras.tasks.detection.postprocessing import detect
+from condconv_keras.utils.lazy import tensorflow as tf
 
 
 def detections(model, card, images):
@@ -21,7 +22,6 @@ def detections(model, card, images):
 
 def keras_predict(model, card):
     """Returns `detections` of a model as a function of images that returns NumPy arrays."""
-    import tensorflow as tf
 
     signature = [tf.TensorSpec((None, *card.preprocessing.input_shape), tf.float32)]
     function = tf.function(lambda images: detections(model, card, images), input_signature=signature)
