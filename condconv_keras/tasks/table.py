@@ -1,10 +1,10 @@
 """The tasks by name."""
 
 from condconv_keras.facts.model_card import TASKS
-from condconv_keras.tasks.classification.task import CLASSIFICATION_TASK
-from condconv_keras.tasks.detection.task import DETECTION_TASK
+from condconv_keras.tasks.classification import task as classification
+from condconv_keras.tasks.detection import task as detection
 
-_TASKS = dict(zip(TASKS, (CLASSIFICATION_TASK, DETECTION_TASK), strict=True))
+_TASKS = dict(zip(TASKS, (classification.TASK, detection.TASK), strict=True))
 
 
 def get_task(name):

@@ -80,4 +80,4 @@ def _correct(labels, logits):
     return tf.cast(tf.cast(tf.argmax(logits, axis=-1), labels.dtype) == labels, tf.float32)
 
 
-CLASSIFICATION_TASK = _Classification()
+TASK = _Classification()

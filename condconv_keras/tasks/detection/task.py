@@ -92,4 +92,4 @@ def _measure(answers, card):
     return evaluator.metrics()
 
 
-DETECTION_TASK = _Detection()
+TASK = _Detection()
