@@ -119,7 +119,7 @@ def test_a_description():
 @pytest.mark.parametrize("slow", ["input", "training"])
 def test_the_bottleneck_is_what_is_slow(monkeypatch, slow):
     """Either is made to take 50 ms more for 10 images: 200 images a second at most."""
-    from condconv_keras.data.input import pipeline
+    from condconv_keras.tasks.classification import task
     from condconv_keras.training.model import TrainingModel
 
     def late(value):
@@ -133,10 +133,10 @@ def test_the_bottleneck_is_what_is_slow(monkeypatch, slow):
         logs = step(model, data)
         return {**logs, "loss": tf.numpy_function(late, [logs["loss"]], logs["loss"].dtype)}
 
-    batches, step = pipeline.training_batches, TrainingModel.train_step
+    batches, step = task.training_batches, TrainingModel.train_step
     if slow == "input":
         # Prefetched batches would be there at once; these are made one after the other when asked for.
-        monkeypatch.setattr(pipeline, "training_batches", slow_batches)
+        monkeypatch.setattr(task, "training_batches", slow_batches)
     else:
         monkeypatch.setattr(TrainingModel, "train_step", slow_step)
     speed = _describe(recipe=dataclasses.replace(CONFIG.recipe, batch_size=10))["speed"]

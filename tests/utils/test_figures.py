@@ -96,7 +96,7 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypat
         path.write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(figures.Figure, "savefig", fill_the_disk)
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", fill_the_disk)
     (tmp_path / "confusion.png").write_bytes(b"old")
     with pytest.raises(OSError, match="No space"):
         figures.confusion_matrix(np.eye(2, dtype=int), ["a", "b"], tmp_path / "confusion.png")
