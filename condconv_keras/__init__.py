@@ -6,6 +6,8 @@ only need a data class or an error type start at once.
 
 import importlib
 
+from condconv_keras.registration import register_with_keras
+
 _LAYERS = ("CondConv2D", "DepthwiseCondConv2D", "Routing")
 
 __all__ = ["CondConv2D", "DepthwiseCondConv2D", "Routing"]
@@ -19,3 +21,6 @@ def __getattr__(name):
 
 def __dir__():
     return sorted([*globals(), *_LAYERS])
+
+
+register_with_keras()
