@@ -22,7 +22,7 @@ import math
 import keras
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
-from condconv_keras.utils.keras_graph import wrapped_call
+from condconv_keras.utils.keras_graph import all_layers, wrapped_call
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,12 +96,12 @@ def profile(model, input_shape=None):
     3888
     """
     inputs = _zeros(model, input_shape)
-    if not all(layer.built for layer in _all_layers(model)):
+    if not all(layer.built for layer in all_layers(model)):
         # A layer may create its sublayers when it is built.
         model(inputs, training=False)
     with _recorded_calls(model) as rows:
         model(inputs, training=False)
-    batch_norms = [layer for layer in _all_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
+    batch_norms = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
     return Profile(
         **{field.name: sum(getattr(row, field.name) for row in rows) for field in dataclasses.fields(Cost)},
         parameters=model.count_params(),
@@ -131,17 +131,12 @@ def _zeros(model, input_shape):
     return keras.tree.map_structure(zeros, getattr(model, "input", model.inputs[0]))
 
 
-def _all_layers(model):
-    # Keras has no public list of layers that reaches into layers which are not models.
-    return model._flatten_layers()
-
-
 @contextlib.contextmanager
 def _recorded_calls(model):
     """While open, every call of a counted layer appends its `LayerProfile` to the list that is yielded."""
     rows = []
     with contextlib.ExitStack() as stack:
-        for layer in _all_layers(model):
+        for layer in all_layers(model):
             count = _counting_rule(layer)
             if count is not None:
                 stack.enter_context(wrapped_call(layer, _recorder(layer, count, rows)))

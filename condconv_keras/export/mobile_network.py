@@ -7,6 +7,7 @@ from condconv_keras import CondConv2D, DepthwiseCondConv2D
 from condconv_keras.export.mobile_layers import Bank, MobileCondConv, uses_static_kernels
 from condconv_keras.profiling import profile
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.keras_graph import all_layers, calls_of
 
 # Activations that may move in front of a reshape: those of each element alone.
 _ELEMENTWISE = ("linear", "relu", "relu6", "silu", "sigmoid", "tanh", "hard_silu", "hard_sigmoid")
@@ -84,7 +85,7 @@ def conditional_layers(model):
         if isinstance(layer, (CondConv2D, DepthwiseCondConv2D))
         and layer.data_format == "channels_last"
         and layer.groups == 1
-        and len(layer._inbound_nodes) == 1
+        and len(calls_of(layer)) == 1
     }
 
 
@@ -125,7 +126,7 @@ def round_keeping_sums(kernel):
 
 
 def _check_nested(model):
-    for layer in model._flatten_layers(include_self=False):
+    for layer in all_layers(model, include_self=False):
         if isinstance(layer, (CondConv2D, DepthwiseCondConv2D)) and layer not in model.layers:
             raise UserError(f"int8 expects CondConv layers that no other layer contains, received: {layer.name!r}")
 
@@ -162,23 +163,23 @@ def _followers(model, layer):
 
 def _only_reader(model, layer):
     """The layer that reads the output of `layer`, or None if several do or the model returns it."""
-    output = layer._inbound_nodes[0].output_tensors[0]
+    output = calls_of(layer)[0].outputs[0]
     if any(output is tensor for tensor in model.outputs):
         return None
     readers = [
         operation
         for operation in model.operations
-        for node in operation._inbound_nodes
-        if any(tensor is output for tensor in node.input_tensors)
+        for call in calls_of(operation)
+        if any(tensor is output for tensor in call.inputs)
     ]
-    return readers[0] if len(readers) == 1 and len(readers[0]._inbound_nodes) == 1 else None
+    return readers[0] if len(readers) == 1 and len(calls_of(readers[0])) == 1 else None
 
 
 def _routing_weights(model, layers, images):
     """The routing weights of each CondConv layer for the images, float32 [count, n], by the layer's name."""
     if not layers:
         return {}
-    inputs = {name: layer._inbound_nodes[0].input_tensors for name, layer in layers.items()}
+    inputs = {name: calls_of(layer)[0].inputs for name, layer in layers.items()}
     routed = {
         name: tensors[1] if len(tensors) > 1 else layers[name].router(tensors[0]) for name, tensors in inputs.items()
     }

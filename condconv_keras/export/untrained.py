@@ -3,6 +3,8 @@
 import contextlib
 import functools
 
+from condconv_keras.utils.keras_graph import all_layers, wrapped_call
+
 # Root mean square of what every batch normalisation puts out. Small, because there swish, sigmoid and ReLU6 are nearly
 # linear or piecewise linear: at full swing a deep random network multiplies every rounding error.
 _ROOT_MEAN_SQUARE = 0.01
@@ -52,10 +54,9 @@ def _scaled_by_images(model):
     import keras
 
     from condconv_keras import Routing
-    from condconv_keras.utils.keras_graph import wrapped_call
 
     with contextlib.ExitStack() as stack:
-        for layer in model._flatten_layers():
+        for layer in all_layers(model):
             for kind, scale in ((keras.layers.BatchNormalization, _scale_norm), (Routing, _scale_router)):
                 if isinstance(layer, kind):
                     stack.enter_context(wrapped_call(layer, functools.partial(_scaled_call, layer, scale)))

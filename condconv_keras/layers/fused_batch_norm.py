@@ -11,6 +11,9 @@ import functools
 
 import keras
 
+from condconv_keras.utils.keras_graph import all_layers, replace_call
+from condconv_keras.utils.lazy import tensorflow as tf
+
 # Below it the GPU's kernel (cuDNN) refuses to work.
 _SMALLEST_EPSILON = 1.001e-5
 _DTYPES = ("float32", "float16", "bfloat16")
@@ -22,7 +25,7 @@ def fuse_batch_norms(network):
     Args:
         network: Keras model.
     """
-    for layer in network._flatten_layers(include_self=False):
+    for layer in all_layers(network, include_self=False):
         if isinstance(layer, keras.layers.BatchNormalization):
             fuse(layer)
     return network
@@ -50,8 +53,7 @@ def fuse(layer):
         statistics = {"mean": layer.moving_mean.value, "variance": layer.moving_variance.value}
         return _fused_batch_norm(layer, inputs, is_training=False, **statistics)[0]
 
-    # An attribute of the instance hides the method of the class; Keras's own attribute tracking is bypassed.
-    vars(layer)["call"] = fused
+    replace_call(layer, fused)
     return layer
 
 
@@ -70,8 +72,6 @@ def _can_be_fused(layer, inputs):
 
 
 def _by_statistics_of_the_batch(layer, inputs):
-    import tensorflow as tf
-
     nothing = tf.zeros([0])
     outputs, mean, variance, *_ = _fused_batch_norm(layer, inputs, is_training=True, mean=nothing, variance=nothing)
     # The operation divides by one less than the number of pixels, Keras keeps the variance of the batch itself.
@@ -82,8 +82,6 @@ def _by_statistics_of_the_batch(layer, inputs):
 
 
 def _fused_batch_norm(layer, inputs, **options):
-    import tensorflow as tf
-
     return tf.raw_ops.FusedBatchNormV3(
         x=inputs, scale=layer.gamma.value, offset=layer.beta.value, epsilon=layer.epsilon, **options
     )

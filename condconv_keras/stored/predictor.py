@@ -25,6 +25,7 @@ from condconv_keras.stored.litert import LiteRTModel, check_shapes
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.keras_graph import compute_in_float32
 from condconv_keras.utils.lazy import tensorflow as tf
 
 
@@ -171,16 +172,6 @@ def load_carded(path):
         )
     compute_in_float32(model)
     return model, card
-
-
-def compute_in_float32(model):
-    """Makes every layer of a model compute in float32, as evaluation and export do.
-
-    Mixed precision is a way to train: its variables are float32 already, and LiteRT has no 16-bit operators.
-    """
-    for layer in model._flatten_layers():
-        if layer.compute_dtype in ("bfloat16", "float16"):
-            layer.dtype_policy = "float32"
 
 
 def load_saved_model(path):

@@ -5,6 +5,7 @@ import os
 
 from condconv_keras.data import InputShard
 from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.keras_graph import all_layers
 from condconv_keras.utils.lazy import keras
 from condconv_keras.utils.lazy import tensorflow as tf
 
@@ -135,6 +136,6 @@ def distributed_batches(strategy, make_batches):
 def synchronise_batch_norm(model, synchronised):
     """Makes the batch normalisations of a model compute their statistics over all replicas, or over each its own."""
 
-    for layer in model._flatten_layers(include_self=False):
+    for layer in all_layers(model, include_self=False):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = synchronised

@@ -9,7 +9,6 @@ import tensorflow as tf
 from condconv_keras.data import InputShard
 from condconv_keras.data.input.streams import ONE_PIPELINE, InputPosition
 from condconv_keras.facts.model_card import save_model
-from condconv_keras.stored.predictor import compute_in_float32
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.callbacks import Diverged
 from condconv_keras.training.distribution import is_chief, is_multi_worker, synchronise_batch_norm, wait_for_all
@@ -20,6 +19,7 @@ from condconv_keras.training.termination import Termination
 from condconv_keras.training.validation import Validator
 from condconv_keras.utils.errors import UserError, op_reason
 from condconv_keras.utils.files import write_text
+from condconv_keras.utils.keras_graph import compute_in_float32
 
 _ROUTER_IMAGES = 64
 _EVALUATION_BATCH = 256

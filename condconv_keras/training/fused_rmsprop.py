@@ -7,6 +7,8 @@ writes all values. The experts of a CondConv network are most of its weights, an
 import keras
 import tensorflow as tf
 
+from condconv_keras.utils.keras_graph import rmsprop_slots
+
 
 class RMSprop(keras.optimizers.RMSprop):
     """`keras.optimizers.RMSprop`, with momentum and not centred in one operation for each float32 variable.
@@ -21,12 +23,12 @@ class RMSprop(keras.optimizers.RMSprop):
         if self.momentum == 0 or self.centered or not dense or variable.dtype != tf.float32:
             super().update_step(gradient, variable, learning_rate)
             return
-        index = self._get_variable_index(variable)
+        mean_square, momentum = rmsprop_slots(self, variable)
         # The handles are those of the device that is being updated.
         tf.raw_ops.ResourceApplyRMSProp(
             var=variable.handle,
-            ms=self._velocities[index].value.handle,
-            mom=self._momentums[index].value.handle,
+            ms=mean_square.value.handle,
+            mom=momentum.value.handle,
             lr=tf.cast(learning_rate, tf.float32),
             rho=self.rho,
             momentum=self.momentum,

@@ -4,6 +4,7 @@ import keras
 
 from condconv_keras.training.fused_rmsprop import RMSprop
 from condconv_keras.training.schedules import WarmupSchedule
+from condconv_keras.utils.keras_graph import all_layers
 
 
 def make_schedule(recipe, steps_per_epoch):
@@ -45,7 +46,7 @@ def apply_weight_decay(model, recipe, optimizer):
     With SGD and RMSProp it is an L2 term of the loss, as in the paper's code (`weight_decay * l2_loss`, experts and
     routers included); AdamW decays the variables itself and is told which to leave out.
     """
-    layers = model._flatten_layers(include_self=False)
+    layers = all_layers(model, include_self=False)
     normalisation = [v for layer in layers if isinstance(layer, keras.layers.BatchNormalization) for v in layer.weights]
     if recipe.optimizer == "adamw":
         optimizer.exclude_from_weight_decay(var_list=normalisation)

@@ -1,6 +1,66 @@
-"""Watches or changes what a Keras layer computes, for a while."""
+"""Everything of Keras that is not public: layers inside layers, calls and tensors of a graph, a layer's own `call`.
+
+The names are those of Keras 3.15. Nothing else in the library, the benchmarks and the scripts uses one.
+
+- `Layer._flatten_layers`: `Model.layers` is public, but stops at layers that are not models.
+- `Operation._inbound_nodes`: one `Node` for each symbolic call. `layer.input` and `layer.output` are public, but of the
+  first call only, and they do not say how many there are.
+- `KerasTensor._keras_history`: the operation that made a tensor, and in which of its calls.
+- `vars(layer)["call"]`: an attribute of the instance hides the method of the class; set in the dictionary, past Keras's
+  attribute tracking. Keras has hooks of variables, none of a call. A layer around it would change the names in files.
+- `Optimizer._get_variable_index`, `RMSprop._velocities` and `RMSprop._momentums`: `Optimizer.variables` is public, but
+  does not say which of them belong to which variable of the model.
+"""
 
 import contextlib
+import typing
+
+
+class Call(typing.NamedTuple):
+    """One symbolic call of an operation.
+
+    Attributes:
+        inputs: flat list of the tensors that it was given.
+        outputs: flat list of those that it returned.
+    """
+
+    inputs: list
+    outputs: list
+
+
+def all_layers(model, include_self=True):
+    """The layers of a model wherever they are nested, in layers that are not models too, each once; a list.
+
+    Args:
+        model: Keras model or layer.
+        include_self: whether the first is the model itself.
+    """
+    return model._flatten_layers(include_self=include_self)
+
+
+def calls_of(operation):
+    """The symbolic calls of a layer or operation, in the order in which they were made; a list of `Call`."""
+    return [_call(node) for node in operation._inbound_nodes]
+
+
+def producer_of(tensor):
+    """The layer or operation that returned a symbolic tensor, and the `Call` in which it did."""
+    operation, index, _ = tensor._keras_history
+    return operation, _call(operation._inbound_nodes[index])
+
+
+def _call(node):
+    return Call(node.input_tensors, node.output_tensors)
+
+
+def replace_call(layer, function):
+    """Makes a layer call `function` in place of its own `call` from now on; no file and no copy has a trace of it.
+
+    Args:
+        layer: Keras layer.
+        function: of the arguments of the layer's `call`, made by `functools.wraps`: Keras looks at its signature.
+    """
+    vars(layer)["call"] = function
 
 
 @contextlib.contextmanager
@@ -9,17 +69,30 @@ def wrapped_call(layer, wrap):
 
     Args:
         layer: Keras layer. May be wrapped already; then it is again when this one closes.
-        wrap: function of the layer's `call` that returns a function of the same arguments, made by `functools.wraps`:
-            Keras looks at its signature.
+        wrap: function of the layer's `call` that returns a function as of `replace_call`.
     """
-    # An attribute of the instance hides the method of the class; Keras' own attribute tracking is bypassed.
-    attributes = vars(layer)
-    before = attributes.get("call")
-    attributes["call"] = wrap(layer.call)
+    before = vars(layer).get("call")
+    replace_call(layer, wrap(layer.call))
     try:
         yield
     finally:
         if before is None:
-            del attributes["call"]
+            del vars(layer)["call"]
         else:
-            attributes["call"] = before
+            replace_call(layer, before)
+
+
+def rmsprop_slots(optimizer, variable):
+    """The mean square and the momentum that a built `keras.optimizers.RMSprop` with momentum keeps of a variable."""
+    index = optimizer._get_variable_index(variable)
+    return optimizer._velocities[index], optimizer._momentums[index]
+
+
+def compute_in_float32(model):
+    """Makes every layer of a model compute in float32, as evaluation and export do.
+
+    Mixed precision is a way to train: its variables are float32 already, and LiteRT has no 16-bit operators.
+    """
+    for layer in all_layers(model):
+        if layer.compute_dtype in ("bfloat16", "float16"):
+            layer.dtype_policy = "float32"

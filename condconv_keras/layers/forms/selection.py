@@ -3,6 +3,11 @@
 import keras
 
 from condconv_keras.layers.forms import portable
+from condconv_keras.utils.lazy import LazyModule
+
+# There is either only where its backend is.
+tensorflow_forms = LazyModule("condconv_keras.layers.forms.tensorflow_forms")
+torch = LazyModule("torch")
 
 _ANY = ("mixture", "mapped_conv", "grouped_conv", "vectorized_map", "single_conv")
 CONV_FORMS = (*_ANY, "batched_matmul", "mixture_matmul")
@@ -48,8 +53,6 @@ def supported_forms(depthwise, groups, strides):
 def get_form(name):
     """The function of a form; see `portable.py` for its arguments."""
     if keras.backend.backend() == "tensorflow" and name in ("mapped_conv", "grouped_conv"):
-        from condconv_keras.layers.forms import tensorflow_forms
-
         return getattr(tensorflow_forms, name)
     return getattr(portable, name)
 
@@ -125,11 +128,7 @@ def _on_xla_cpu():
 
 def _on_gpu():
     if keras.backend.backend() == "tensorflow":
-        from condconv_keras.layers.forms import tensorflow_forms
-
         return tensorflow_forms.device() == "gpu"
     if keras.backend.backend() == "torch":
-        import torch
-
         return torch.cuda.is_available()
     return any(device.startswith("gpu") for device in keras.distribution.list_devices())
