@@ -1,6 +1,5 @@
 """A model with everything that is served of it: its answers, pooled features, routing weights."""
 
-import collections
 import contextlib
 import functools
 import math
@@ -8,10 +7,11 @@ import math
 import keras
 import tensorflow as tf
 
-from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
 from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
+from condconv_keras.layers import CondConv2D
+from condconv_keras.layers.routers import recorded_routing
 from condconv_keras.tasks.classification.prediction import probabilities
-from condconv_keras.utils.keras_graph import wrapped_call
+from condconv_keras.utils.keras_graph import producer_of, wrapped_call
 
 
 def trace_network(model, card):
@@ -25,23 +25,23 @@ def trace_network(model, card):
         A TensorFlow function of float32 images [batch, height, width, channels] in 0..255 that returns a dict of dicts,
         all float32: of a classifier `probabilities` with `probabilities` [batch, classes], of a detector `raw_outputs`
         with those of the network; `features` with `features` [batch, D], what the classifying layer is given, empty if
-        the model does not end in such a layer of pooled features; `routing` with [batch, num_experts] by layer, empty
-        for a plain model.
+        the model does not end in such a layer of pooled features; `routing` with [batch, num_experts] by the names of
+        `condconv_keras.layers.routers`, empty for a plain model.
     """
     preprocessing = card.preprocessing
     shape = preprocessing.input_shape
-    routers, classifier = _routers(model), _classifier(model)
+    classifier = _classifier(model)
 
     def compute(images):
         count = tf.shape(images)[0]
         # CondConv layers fold the batch into the channels, and TensorFlow has no convolution of zero channels.
         images = tf.concat([images, tf.zeros((tf.maximum(1 - count, 0), *shape))], axis=0)
         with contextlib.ExitStack() as stack:
-            router_calls = [(name, stack.enter_context(_recorded_calls(router))) for name, router in routers]
+            routing = stack.enter_context(recorded_routing(model))
             classifier_calls = classifier and stack.enter_context(_recorded_calls(classifier))
             outputs = _ANSWERS[card.task](model, card, images)
         outputs["features"] = {"features": _flat(classifier_calls[-1][0])} if classifier else {}
-        outputs["routing"] = _by_unique_name((name, weights) for name, calls in router_calls for _, weights in calls)
+        outputs["routing"] = dict(routing)
         return tf.nest.map_structure(lambda x: tf.cast(x[:count], tf.float32), outputs)
 
     return tf.function(compute, autograph=False).get_concrete_function(tf.TensorSpec((None, *shape), tf.float32))
@@ -58,20 +58,11 @@ def _raw_outputs(model, card, images):
 _ANSWERS = {CLASSIFICATION: _classes, DETECTION: _raw_outputs}
 
 
-def _routers(model):
-    """The routers by name, in pairs: a `Routing` layer by its own, the router of a CondConv layer by that layer's."""
-    # Keras has no public list of layers that reaches into nested models.
-    layers = model._flatten_layers()
-    owners = {id(layer.router): layer.name for layer in layers if isinstance(layer, CondConv2D | DepthwiseCondConv2D)}
-    return [(owners.get(id(layer), layer.name), layer) for layer in layers if isinstance(layer, Routing)]
-
-
 def _classifier(model):
     """The dense or 1x1 layer of pooled features that a model's output comes from, or None."""
     tensor = model.outputs[0]
     while True:
-        operation, node_index, _ = tensor._keras_history
-        inputs = operation._inbound_nodes[node_index].input_tensors
+        operation, (inputs, _) = producer_of(tensor)
         if isinstance(operation, keras.layers.Dense | keras.layers.Conv2D | CondConv2D):
             return operation if _is_pooled(inputs[0]) else None
         # Passed over: flatten, softmax and the like; not a sum of two branches, a nested model or the model's input.
@@ -87,15 +78,6 @@ def _is_pooled(features):
 
 def _flat(features):
     return tf.reshape(features, (-1, math.prod(features.shape[1:])))
-
-
-def _by_unique_name(pairs):
-    """A dict of the pairs; a name that comes again gets a number, `name_1`."""
-    values, counts = {}, collections.Counter()
-    for name, value in pairs:
-        values[f"{name}_{counts[name]}" if counts[name] else name] = value
-        counts[name] += 1
-    return values
 
 
 @contextlib.contextmanager

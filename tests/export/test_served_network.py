@@ -46,7 +46,7 @@ def test_a_nested_model_and_a_router_that_is_called_twice():
     model = keras.Sequential([keras.Input((32, 32, 1)), backbone, *layers])
     images = _images(GRAY, 2)
     results = _network(model, GRAY)(tf.constant(images))
-    assert set(results["routing"]) == {"shared", "shared_1"}
+    assert set(results["routing"]) == {"shared", "shared_2"}
     np.testing.assert_allclose(results["routing"]["shared"], router(GRAY.scale_images(images)), atol=1e-6)
     expected = np.asarray(backbone(GRAY.scale_images(images))).mean((1, 2))
     np.testing.assert_allclose(results["features"]["features"], expected, atol=1e-5)
