@@ -20,6 +20,7 @@ from condconv_keras.data.input.decoding import read_image
 from condconv_keras.export.saved_model import write_saved_model
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.models import create_model
+from condconv_keras.routing_statistics.routing_model import RoutingModel
 from condconv_keras.tasks.classification.prediction import keras_predict
 from condconv_keras.utils.errors import UserError
 
@@ -239,6 +240,30 @@ def test_routers_inside_the_layers(own_routers):
     for layer, inputs in ((first, GRAY.scale_images(images)), (second, feature_map.reshape(4, 15, 15, 8))):
         logits = np.asarray(inputs).mean((1, 2)) @ np.asarray(layer.router.kernel) + np.asarray(layer.router.bias)
         np.testing.assert_allclose(results[layer.name], 1 / (1 + np.exp(-logits)), atol=1e-5)
+
+
+def test_routers_that_are_called_twice_have_the_names_of_the_analysis(tmp_path):
+    inputs = keras.Input((32, 32, 1))
+    own = CondConv2D(1, 3, num_experts=3, padding="same", name="own")
+    shared = Routing(2, name="shared", kernel_initializer=keras.initializers.RandomNormal(stddev=50.0))
+    x = own(inputs)
+    own.router.kernel.assign([[20.0, -30.0, 40.0]])
+    x = CondConv2D(1, 3, num_experts=2, strides=2)(x, shared(x))
+    x = own(x)
+    x = CondConv2D(4, 3, num_experts=2)(x, shared(x))
+    model = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x)))
+    write_saved_model(model, ModelCard("model", CLASSES, GRAY), tmp_path / "saved_model")
+    routing, images = RoutingModel(model, GRAY), _images(GRAY, 3).astype(np.float32)
+    assert routing.layers == (("own", 3), ("shared", 2), ("own_2", 3), ("shared_2", 2))
+    results = tf.saved_model.load(tmp_path / "saved_model").signatures["routing"](images=images)
+    assert set(results) == {name for name, _ in routing.layers}
+    for (name, _), weights in zip(routing.layers, routing(images), strict=True):
+        np.testing.assert_allclose(results[name], weights, atol=1e-5)
+    for name in ("own", "shared"):
+        assert np.abs(results[name] - results[f"{name}_2"]).max() > 1e-3
+    # The first of each is of what its layer is given first.
+    np.testing.assert_allclose(results["own"], own.router(GRAY.scale_images(images)), atol=1e-5)
+    np.testing.assert_allclose(results["shared"], shared(own(GRAY.scale_images(images))), atol=1e-5)
 
 
 def test_a_plain_model_has_no_routing(plain):
