@@ -71,7 +71,7 @@ def load_trained(path):
     Raises:
         UserError: the file is missing, damaged or holds no network of the zoo.
     """
-    from condconv_keras.facts.model_card import load_model
+    from condconv_keras.models.saving import load_model
     from condconv_keras.models.settings import weight_settings
 
     if not os.path.isfile(path):

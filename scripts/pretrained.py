@@ -46,8 +46,8 @@ def write_twin(plain, path):
     import keras
 
     from condconv_keras.export.representative import Photographs, prepared
-    from condconv_keras.facts.model_card import load_model, save_model
     from condconv_keras.models import create_model
+    from condconv_keras.models.saving import load_model, save_model
     from condconv_keras.weights.warm_start import warm_start
 
     keras.utils.set_random_seed(0)

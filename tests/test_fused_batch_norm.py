@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from condconv_keras.facts.model_card import load_model
 from condconv_keras.layers.fused_batch_norm import fuse
 from condconv_keras.models import create_model
+from condconv_keras.models.saving import load_model
 from tests import processes
 
 KERAS_OWN = keras.layers.BatchNormalization

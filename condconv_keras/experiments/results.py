@@ -7,8 +7,9 @@ import json
 import statistics
 
 from condconv_keras.analysis.figures import MARKERS
-from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION, load_model
+from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
 from condconv_keras.models import model_entry
+from condconv_keras.models.saving import load_model
 from condconv_keras.profiling import profile
 from condconv_keras.tasks.detection.coco import DetectionMetrics
 from condconv_keras.utils.errors import UserError, unknown_name

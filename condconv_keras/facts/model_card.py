@@ -6,7 +6,6 @@ import zipfile
 
 from condconv_keras.facts.preprocessing import Preprocessing
 from condconv_keras.utils.errors import UserError, one_line
-from condconv_keras.utils.files import whole_file
 
 CLASSIFICATION, DETECTION = TASKS = ("classification", "detection")
 # A Keras file is a zip archive; Keras reads its own members and passes over this one.
@@ -65,6 +64,11 @@ class ModelCard:
             if mine != theirs:
                 raise UserError(f"class {i} is {mine!r} for the model and {theirs!r} in the data set {dataset.name!r}")
 
+    def put_into(self, path):
+        """Adds the card to a `.keras` file that has none."""
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(_MEMBER, self.to_json())
+
     @property
     def labels(self):
         """The class names as the text of a `labels.txt`, one a line; raises a `UserError` if they are not that."""
@@ -72,14 +76,6 @@ class ModelCard:
             if not name or len(name.splitlines()) > 1:
                 raise UserError(f"expected class names of one line, class {i} has the name {name!r}")
         return "".join(f"{name}\n" for name in self.class_names)
-
-
-def save_model(model, card, path):
-    """Saves a Keras model with its card as one `.keras` file, whole or not at all."""
-    with whole_file(path) as partial:
-        model.save(partial)
-        with zipfile.ZipFile(partial, "a") as archive:
-            archive.writestr(_MEMBER, card.to_json())
 
 
 def check_archive(path):
@@ -95,27 +91,3 @@ def archived_card(path):
             return ModelCard.from_json(archive.read(_MEMBER)) if _MEMBER in archive.namelist() else None
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(f"expected a model saved as .keras, {str(path)!r} is none ({one_line(error, 200)})") from error
-
-
-def load_model(path):
-    """Loads a `.keras` file.
-
-    Returns:
-        The Keras model, and its `ModelCard` or None if the file has none.
-
-    Raises:
-        UserError: the file is missing, corrupt or no `.keras` file.
-    """
-    import keras
-
-    # Registers the layers that the file may name.
-    import condconv_keras.layers  # noqa: F401
-    from condconv_keras.layers.fused_batch_norm import fuse_batch_norms
-
-    try:
-        model, card = fuse_batch_norms(keras.saving.load_model(path, compile=False)), archived_card(path)
-    except Exception as error:
-        # Keras raises what its readers raise: zip, HDF5, JSON, type and value errors.
-        reason = one_line(error, 200)
-        raise UserError(f"expected a model saved as .keras, {str(path)!r} is none ({reason})") from error
-    return model, card

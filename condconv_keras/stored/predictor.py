@@ -17,9 +17,9 @@ from condconv_keras.facts.model_card import (
     ModelCard,
     archived_card,
     check_archive,
-    load_model,
 )
 from condconv_keras.models.cards import registered_card
+from condconv_keras.models.saving import load_model
 from condconv_keras.stored import exported_detector
 from condconv_keras.stored.litert import LiteRTModel, check_shapes
 from condconv_keras.tasks.table import get_task

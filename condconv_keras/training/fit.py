@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from condconv_keras.data import InputShard
 from condconv_keras.data.input.streams import ONE_PIPELINE, InputPosition
-from condconv_keras.facts.model_card import save_model
+from condconv_keras.models.saving import save_model
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.callbacks import Diverged
 from condconv_keras.training.distribution import is_chief, is_multi_worker, synchronise_batch_norm, wait_for_all

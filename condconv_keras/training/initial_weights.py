@@ -5,7 +5,7 @@ import sys
 
 import keras
 
-from condconv_keras.facts.model_card import load_model
+from condconv_keras.models.saving import load_model
 from condconv_keras.utils.errors import UserError
 from condconv_keras.weights.warm_start import warm_start
 

@@ -70,7 +70,8 @@ def import_weights(
     arguments = {**source.model_arguments, **arguments}
 
     # Late, as everything that imports Keras.
-    from condconv_keras.facts.model_card import ModelCard, save_model
+    from condconv_keras.facts.model_card import ModelCard
+    from condconv_keras.models.saving import save_model
     from condconv_keras.weights.assign import assign_weights, check_experts
 
     try:

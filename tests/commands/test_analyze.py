@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from condconv_keras.data import evaluation_batches, open_dataset
-from condconv_keras.facts.model_card import ModelCard, load_model, save_model
+from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.models import create_model, model_entry
+from condconv_keras.models.saving import load_model, save_model
 from tests import processes
 from tests.models.randomise import randomise
 from tests.training.configs import CONFIG

@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support, top_k_accuracy_score
 
 from condconv_keras.data import evaluation_batches, open_dataset
-from condconv_keras.facts.model_card import load_model, save_model
+from condconv_keras.models.saving import load_model, save_model
 from condconv_keras.stored.predictor import open_predictor
 from tests import processes
 from tests.images import write_digit_folder

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from condconv_keras.facts.model_card import load_model
+from condconv_keras.models.saving import load_model
 from tests import processes
 from tests.fixtures.timm.make_weights import save_safetensors
 from tests.weights.importing import quarter_width_tensors

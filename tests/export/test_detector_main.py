@@ -12,7 +12,7 @@ from condconv_keras.data.input.decoding import read_image
 from condconv_keras.export.manifest import write_cards
 from condconv_keras.export.representative import DatasetImages
 from condconv_keras.export.source import Source
-from condconv_keras.facts.model_card import save_model
+from condconv_keras.models.saving import save_model
 from condconv_keras.stored.predictor import model_task, open_predictor
 from condconv_keras.tasks.detection.predictor import keras_predict
 from condconv_keras.tasks.table import get_task

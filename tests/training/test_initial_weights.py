@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 
 from condconv_keras.data import Preprocessing
-from condconv_keras.facts.model_card import ModelCard, save_model
+from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.models import create_model
 from condconv_keras.models.cards import registered_card
+from condconv_keras.models.saving import save_model
 from condconv_keras.models.settings import weight_settings
 from condconv_keras.training.initial_weights import open_initial_model
 from condconv_keras.utils.errors import UserError

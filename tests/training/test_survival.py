@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from condconv_keras.facts.model_card import load_model
+from condconv_keras.models.saving import load_model
 from tests import processes
 from tests.training.runs import newest_step
 

@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from condconv_keras.facts.model_card import load_model
+from condconv_keras.models.saving import load_model
 from condconv_keras.utils.errors import UserError
 from condconv_keras.weights import WeightSource
 from tests.fixtures.timm.make_weights import save_safetensors

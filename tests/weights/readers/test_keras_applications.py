@@ -5,8 +5,8 @@ import keras
 import numpy as np
 import pytest
 
-from condconv_keras.facts.model_card import load_model
 from condconv_keras.models import create_model
+from condconv_keras.models.saving import load_model
 from condconv_keras.utils.errors import UserError
 from condconv_keras.weights import open_source
 from condconv_keras.weights.readers.keras_applications import open_keras_model

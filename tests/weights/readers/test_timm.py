@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from condconv_keras.facts.imagenet import class_names
-from condconv_keras.facts.model_card import load_model
+from condconv_keras.models.saving import load_model
 from condconv_keras.utils.errors import UserError
 from condconv_keras.weights.readers import timm
 from tests.fixtures.timm import make_weights

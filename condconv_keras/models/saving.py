@@ -1,0 +1,34 @@
+"""Any Keras model with its card as one `.keras` file."""
+
+from condconv_keras.facts.model_card import archived_card
+from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.files import whole_file
+from condconv_keras.utils.lazy import LazyModule, keras
+
+fused_batch_norm = LazyModule("condconv_keras.layers.fused_batch_norm")
+
+
+def save_model(model, card, path):
+    """Saves a Keras model with its card as one `.keras` file, whole or not at all."""
+    with whole_file(path) as partial:
+        model.save(partial)
+        card.put_into(partial)
+
+
+def load_model(path):
+    """Loads a `.keras` file.
+
+    Returns:
+        The Keras model, and its `ModelCard` or None if the file has none.
+
+    Raises:
+        UserError: the file is missing, corrupt or no `.keras` file.
+    """
+    # Before the file is read: `condconv_keras.layers` registers the layers that it may name.
+    fuse = fused_batch_norm.fuse_batch_norms
+    try:
+        return fuse(keras.saving.load_model(path, compile=False)), archived_card(path)
+    except Exception as error:
+        # Keras raises what its readers raise: zip, HDF5, JSON, type and value errors.
+        reason = one_line(error, 200)
+        raise UserError(f"expected a model saved as .keras, {str(path)!r} is none ({reason})") from error
