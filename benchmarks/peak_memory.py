@@ -53,10 +53,10 @@ def main(argv):
     size = flags.FLAGS.input_size or model_entry(flags.FLAGS.model).input_size
     import keras
 
-    from condconv_keras.models import create_model
+    from condconv_keras.models import build_model
 
     keras.config.set_dtype_policy(flags.FLAGS.precision)
-    network = create_model(flags.FLAGS.model, input_shape=(size, size, 3))
+    network = build_model(flags.FLAGS.model, input_shape=(size, size, 3))
     call = make_call(flags.FLAGS.work, network, flags.FLAGS.batch, flags.FLAGS.jit_compile)
     for _ in range(_CALLS):
         call()

@@ -76,10 +76,10 @@ def _comparisons(batches):
 
 
 def _model_calls(ours, theirs, batch, work):
-    from condconv_keras.models import create_model
+    from condconv_keras.models import build_model
 
     return {
-        "ours": make_call(work, create_model(ours), batch),
+        "ours": make_call(work, build_model(ours), batch),
         **{name: _timm_model_call(theirs, batch, work, name) for name in ("contiguous", _CHANNELS_LAST)},
     }
 

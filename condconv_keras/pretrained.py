@@ -1,13 +1,97 @@
-"""Published ImageNet weights of the zoo: fetched, imported and kept as `.keras` files in the Keras cache."""
+"""The zoo with weights: `create_model`, and the published ImageNet weights as `.keras` files in the Keras cache."""
 
-import functools
 import os
+import warnings
 
-from condconv_keras.models.published_weights import PUBLISHED_WEIGHTS, published_weights
-from condconv_keras.models.registry import create_model, model_entry
-from condconv_keras.utils.errors import UserError
+from condconv_keras.models.building import build_model, check_keywords
+from condconv_keras.models.registry import model_entry, starting_model
+from condconv_keras.models.saving import load_model
+from condconv_keras.models.settings import weight_settings
+from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.weights.convert import import_weights
+from condconv_keras.weights.download import converted
+from condconv_keras.weights.published import published_for
+from condconv_keras.weights.skipped_layers import layers_to_skip
+
+warm_starts = LazyModule("condconv_keras.weights.warm_start")
 
 IMAGENET = "imagenet"
+
+
+def create_model(name, *, weights=None, **kwargs):
+    """Builds a registered model.
+
+    Args:
+        name: registry name; `list_models()` lists them.
+        weights: None for initial weights, or one of
+            - the path of a `.keras` file, as training and imports write it: of this network, of its plain twin, or of
+              a detector's backbone;
+            - `"imagenet"` for published weights, which are downloaded once; of a detector those of its backbone;
+            - the path of a `.weights.h5` file of a model of the same arguments.
+            The first two bring the `padding` and `bn_epsilon` that they need. What they cannot give keeps its initial
+            weights: a prediction of other classes, and all of a detector that is not in its backbone.
+        **kwargs: the fields of `condconv_keras.models.options.NetworkOptions` such as `input_shape`, `classes`,
+            `include_top`, `pooling`, `padding`; arguments of the family (`models/families/`) such as
+            `width_multiplier` or `stochastic_depth_rate`; of a `condconv_` model also the fields of
+            `CondConvPlacement`: `num_experts`, `start_block` or `start_group`, `condconv_head`, `condconv_shortcut`,
+            `condconv_classifier`, `condconv_heads`, `routing_per`, `routing_activation`.
+            What is not given is the registered setting.
+
+    Returns:
+        A functional Keras model named `name`: logits [batch, classes] by default, of a detector the dict that
+        `models/families/ssd.py` describes. Its layers `stride_8`, `stride_16` and `stride_32` are the last feature
+        maps of the blocks at these strides.
+
+    Raises:
+        UserError: unknown name, or weights that are missing, do not fit or cannot be downloaded.
+        TypeError: unknown keyword.
+        ValueError: a value out of range.
+
+    Example:
+
+    >>> model = create_model("condconv_mobilenet_v1", num_experts=4, width_multiplier=0.5, input_shape=(96, 96, 3))
+    """
+    check_keywords(model_entry(name), kwargs, further=("weights",))
+    if weights is None:
+        return build_model(name, **kwargs)
+    if weights == IMAGENET or os.fspath(weights).endswith(".keras"):
+        return _trained_model(name, weights, kwargs)
+    model = build_model(name, **kwargs)
+    _load_weights(model, weights)
+    return model
+
+
+def _trained_model(name, weights, arguments):
+    """Builds a model with the settings of trained weights and copies them; `arguments` are what was asked for."""
+    if weights == IMAGENET:
+        path, description = pretrained_file(model_entry(name).backbone or name, arguments), "the ImageNet checkpoint"
+    else:
+        path, description = weights, f"the file of weights {os.fspath(weights)!r}"
+    trained, settings = load_trained(path)
+    for key, value in settings.items():
+        if arguments.get(key, value) != value:
+            raise UserError(f"the weights {weights!r} need {key}={value!r}. Received: {key}={arguments[key]!r}")
+    model = build_model(name, **{**arguments, **settings})
+    copy_weights(model, trained, description)
+    return model
+
+
+def _load_weights(model, path):
+    """Loads a local `.weights.h5` file; raises `UserError` when it is missing or does not fit `model`."""
+    path = os.fspath(path)
+    if not path.endswith(".weights.h5"):
+        raise UserError(f"`weights` must be 'imagenet', a .keras or a .weights.h5 file. Received: {path!r}")
+    if not os.path.isfile(path):
+        raise UserError(f"`weights` must be an existing local file. Received: {path!r}")
+    try:
+        with warnings.catch_warnings():
+            # Keras repeats a failure as one warning per layer, before the error.
+            warnings.simplefilter("ignore", UserWarning)
+            model.load_weights(path)
+    except (ValueError, KeyError, OSError) as error:
+        reason = one_line(error, 300)
+        raise UserError(f"`weights` must fit the model {model.name!r}. Received: {path!r} ({reason})") from error
 
 
 def pretrained_file(name, arguments=None):
@@ -23,17 +107,11 @@ def pretrained_file(name, arguments=None):
     Raises:
         UserError: none are published for the model with these arguments, or they cannot be had.
     """
-    from condconv_keras.weights.convert import import_weights
-    from condconv_keras.weights.download import converted
-
     published = published_for(name, arguments or {})
-    convert = functools.partial(
-        _convert,
-        import_weights,
-        name=name,
-        preprocessing=model_entry(name).preprocessing(),
-        arguments=published.arguments,
-    )
+
+    def convert(source, output):
+        import_weights(source, name, output, arguments=published.arguments)
+
     return converted(published, name, convert)
 
 
@@ -43,23 +121,7 @@ def starting_file(name, arguments):
     A detector starts from those of its backbone, and a twin of which none are published from those of its plain network
     (a warm start). Arguments and errors are those of `pretrained_file`.
     """
-    name = model_entry(name).backbone or name
-    plain = name.removeprefix("condconv_")
-    return pretrained_file(plain if name not in PUBLISHED_WEIGHTS and plain in PUBLISHED_WEIGHTS else name, arguments)
-
-
-def published_for(name, arguments):
-    """Returns the `PublishedWeights` that fit a model; what `arguments` leave out is the registered setting."""
-    entry = model_entry(name)
-    placement = {} if entry.placement is None else {"num_experts": entry.placement.num_experts}
-    return published_weights(
-        name, {"width_multiplier": 1.0, "depth_multiplier": 1.0, **placement, **entry.arguments, **arguments}
-    )
-
-
-def _convert(import_weights, source, output, *, name, preprocessing, arguments):
-    build_model = functools.partial(create_model, name)
-    import_weights(source, name, output, build_model=build_model, preprocessing=preprocessing, arguments=arguments)
+    return pretrained_file(starting_model(name), arguments)
 
 
 def load_trained(path):
@@ -71,9 +133,6 @@ def load_trained(path):
     Raises:
         UserError: the file is missing, damaged or holds no network of the zoo.
     """
-    from condconv_keras.models.saving import load_model
-    from condconv_keras.models.settings import weight_settings
-
     if not os.path.isfile(path):
         raise UserError(f"`weights` must be an existing local file. Received: {str(path)!r}")
     model, _ = load_model(path)
@@ -93,11 +152,8 @@ def copy_weights(model, trained, description):
     Raises:
         UserError: the networks differ; the message names the first ten variables.
     """
-    from condconv_keras.training.initial_weights import layers_to_skip
-    from condconv_keras.weights.warm_start import warm_start
-
     try:
-        warm_start(model, trained, skip_layers=layers_to_skip(model, trained))
+        warm_starts.warm_start(model, trained, skip_layers=layers_to_skip(model, trained))
     except UserError as error:
         raise UserError(f"{description} does not fit: {error}") from error
 

@@ -46,13 +46,13 @@ def write_twin(plain, path):
     import keras
 
     from condconv_keras.export.representative import Photographs, prepared
-    from condconv_keras.models import create_model
+    from condconv_keras.models import build_model
     from condconv_keras.models.saving import load_model, save_model
     from condconv_keras.weights.warm_start import warm_start
 
     keras.utils.set_random_seed(0)
     model, card = load_model(plain)
-    twin = create_model(f"condconv_{MODEL}", num_experts=NUM_EXPERTS)
+    twin = build_model(f"condconv_{MODEL}", num_experts=NUM_EXPERTS)
     images = prepared(Photographs().check(), card.preprocessing)
     warm_start(twin, model, card.preprocessing.scale_images(images))
     save_model(twin, card, path)

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from condconv_keras.layers.fused_batch_norm import fuse
-from condconv_keras.models import create_model
 from condconv_keras.models.saving import load_model
+from condconv_keras.pretrained import create_model
 from tests import processes
 
 KERAS_OWN = keras.layers.BatchNormalization

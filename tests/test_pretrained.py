@@ -10,9 +10,8 @@ import pytest
 from PIL import Image
 
 from condconv_keras.facts.imagenet import class_names
-from condconv_keras.models import create_model
 from condconv_keras.models.saving import load_model
-from condconv_keras.pretrained import pretrained_file, starting_file
+from condconv_keras.pretrained import create_model, pretrained_file, starting_file
 from condconv_keras.utils.errors import UserError
 from condconv_keras.weights.download import MIRROR
 from tests import processes

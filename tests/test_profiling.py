@@ -4,7 +4,7 @@ import pytest
 from keras import layers
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
-from condconv_keras.models import create_model
+from condconv_keras.pretrained import create_model
 from condconv_keras.profiling import profile
 
 

@@ -10,9 +10,13 @@ import argparse
 import os
 import sys
 
+from condconv_keras.models import cards_page, table
 from condconv_keras.models.registry import list_models
 from condconv_keras.utils.errors import UserError, unknown_name
 from condconv_keras.utils.files import write_text
+from condconv_keras.utils.lazy import LazyModule
+
+tqdm = LazyModule("tqdm")
 
 _MARKDOWN_PATH = "docs/models.md"
 
@@ -68,16 +72,11 @@ def _check_path(flag, path, suffix):
 
 def _measure(names):
     """The rows of the models, with progress on a terminal."""
-    from tqdm import tqdm
-
-    from condconv_keras.models.table import measure
-
-    return [row for name in tqdm(names, disable=None, leave=False, unit="model") for row in measure(name)]
+    progress = tqdm.tqdm(names, disable=None, leave=False, unit="model")
+    return [row for name in progress for row in table.measure(name)]
 
 
 def _write(rows, options):
-    from condconv_keras.models import cards_page, table
-
     if options.markdown is not None:
         text, path = cards_page.page(rows), options.markdown
     elif options.csv is not None:

@@ -15,14 +15,14 @@ import sys
 from absl import flags
 
 from condconv_keras.commands import cli
+from condconv_keras.commands.model_flags import MODEL_ARGUMENTS, check_placement, lacking_flags
 from condconv_keras.commands.train_flags import NONE, RECIPE_FLAGS, define_flags
 from condconv_keras.data import InputShard
 from condconv_keras.data.dataset import is_folder
 from condconv_keras.data.input.service import check_service
 from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION, check_archive
-from condconv_keras.models import create_model, model_entry
-from condconv_keras.models.registry import PLACEMENT_FIELDS
-from condconv_keras.pretrained import IMAGENET, starting_file
+from condconv_keras.models import model_entry
+from condconv_keras.pretrained import IMAGENET, create_model, starting_file
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.config import VALIDATION_FRACTION, Execution, TrainConfig
 from condconv_keras.training.distribution import check_workers, make_strategy
@@ -35,26 +35,6 @@ from condconv_keras.utils.files import check_writable
 FLAGS = flags.FLAGS
 
 _EMBEDDED = {CLASSIFICATION: "digits", DETECTION: "digit_scenes"}
-_MODEL_ARGUMENTS = (*PLACEMENT_FIELDS, "width_multiplier")
-_SSD = "ssd300_mobilenet_v1"
-_CLASSIFIERS = {"mobilenet_v1", "mobilenet_v2", "mnasnet_a1", "efficientnet", "efficientnet_lite", "resnet50"}
-_INVERTED_RESIDUALS = {"mobilenet_v2", "mnasnet_a1", "efficientnet", "efficientnet_lite"}
-# Flags that not every family has a use for: the builders (`ModelEntry.builder`) that take them, what the others say.
-# A test compares this with the builders themselves, which cannot be asked before Keras is imported.
-_FAMILY_FLAGS = {
-    "width_multiplier": (
-        {"mobilenet_v1", "mobilenet_v2", "mnasnet_a1", "efficientnet_lite", _SSD},
-        "is not for --model={}, whose width is fixed",
-    ),
-    "stochastic_depth_rate": (
-        _INVERTED_RESIDUALS | {"resnet50"},
-        "is not for --model={}, which has no residual blocks",
-    ),
-    "condconv_head": (_INVERTED_RESIDUALS, "is not for --model={}, which has no convolution after its blocks"),
-    "condconv_shortcut": ({"resnet50"}, "is not for --model={}, which has no projection shortcuts"),
-    "condconv_classifier": (_CLASSIFIERS, "is not for --model={}, which has no classifier"),
-    "condconv_heads": ({_SSD}, "is not for --model={}, which is no detector"),
-}
 
 
 def main(argv):
@@ -99,13 +79,13 @@ def config_from_flags(values):
         UserError: a name or a combination that does not exist, a value out of range, or a flag that would be ignored.
     """
     entry = model_entry(values.model)
-    _check_placement(entry, values)
+    check_placement(entry, values)
     given = {name for name in values if values[name].value != values[name].default}
     dataset = values.dataset or _EMBEDDED[entry.task]
     recipe_name = values.recipe or default_recipe_name(dataset, entry.recipe, entry.task)
     config = TrainConfig(
         model=entry.name,
-        model_arguments={name: values[name].value for name in _MODEL_ARGUMENTS if values[name].value is not None},
+        model_arguments={name: values[name].value for name in MODEL_ARGUMENTS if values[name].value is not None},
         dataset=_absolute(dataset) if is_folder(dataset, values.data_dir) else dataset,
         data_dir=_absolute(values.data_dir),
         validation_fraction=VALIDATION_FRACTION if values.validation_fraction is None else values.validation_fraction,
@@ -118,7 +98,7 @@ def config_from_flags(values):
         execution=Execution(**{field.name: values[field.name].value for field in dataclasses.fields(Execution)}),
         task=entry.task,
     )
-    check_flags(given, config, _lacking(entry))
+    check_flags(given, config, lacking_flags(entry))
     return config, given
 
 
@@ -136,29 +116,6 @@ def _recipe(name, entry, values):
     if "learning_rate" in changes:
         return changed
     return dataclasses.replace(changed, learning_rate=recipe.learning_rate * changed.batch_size / recipe.batch_size)
-
-
-def _lacking(entry):
-    """The flags that a model has no use for, with the reason."""
-    family = entry.builder.partition(":")[2]
-    lacking = {
-        name: reason.format(entry.name) for name, (families, reason) in _FAMILY_FLAGS.items() if family not in families
-    }
-    if entry.placement is None:
-        lacking |= dict.fromkeys(
-            (*PLACEMENT_FIELDS, "log_routing"), f"is for condconv_ models, --model={entry.name} has no experts"
-        )
-    return lacking
-
-
-def _check_placement(entry, values):
-    """Raises a `UserError` for CondConv layers that start behind the network's end."""
-    changes = {name: values[name].value for name in ("start_block", "start_group") if values[name].value is not None}
-    if entry.placement is not None and len(changes) == 1:
-        try:
-            entry.placement.replace(**changes).first_block(entry.group_sizes)
-        except ValueError as error:
-            raise UserError(one_line(error)) from error
 
 
 def _initial_weights(values):
@@ -291,14 +248,12 @@ def _open_initial_model(config):
     path = config.initial_weights
     if path is None or path.endswith(".weights.h5"):
         return None
-    from condconv_keras.models.cards import registered_card
-    from condconv_keras.models.settings import weight_settings
     from condconv_keras.training.initial_weights import open_initial_model
 
     if path == IMAGENET:
         path = str(starting_file(config.model, config.model_arguments))
         print(f"starting from {path}", file=sys.stderr)
-    return open_initial_model(path, registered_card, weight_settings)
+    return open_initial_model(path)
 
 
 def versions():

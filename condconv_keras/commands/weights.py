@@ -12,17 +12,17 @@ Every array of the source is used exactly once and every variable of the model i
 written file carries the classes and the preprocessing: `python predict.py --model=X.keras photo.jpg`.
 """
 
-import functools
 import os
 
 from absl import flags
 
 from condconv_keras.commands import cli
-from condconv_keras.models import create_model, model_entry
-from condconv_keras.pretrained import IMAGENET, published_for
+from condconv_keras.models import model_entry
+from condconv_keras.pretrained import IMAGENET
 from condconv_keras.utils.errors import UserError
 from condconv_keras.weights.convert import check_output, import_weights
 from condconv_keras.weights.download import fetch, moved_aside_if_refused
+from condconv_keras.weights.published import published_for
 
 FLAGS = flags.FLAGS
 
@@ -49,15 +49,7 @@ def main(argv):
 
 
 def _import(source, arguments):
-    return import_weights(
-        source,
-        FLAGS.model,
-        FLAGS.output,
-        build_model=functools.partial(create_model, FLAGS.model),
-        preprocessing=model_entry(FLAGS.model).preprocessing(),
-        arguments=arguments,
-        sha256=FLAGS.sha256,
-    )
+    return import_weights(source, FLAGS.model, FLAGS.output, arguments=arguments, sha256=FLAGS.sha256)
 
 
 def _import_published(arguments):

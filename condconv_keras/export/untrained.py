@@ -28,7 +28,7 @@ def untrained_model(name, seed=0, **arguments):
     Args:
         name: registry name.
         seed: of the weights.
-        arguments: further arguments of `models.create_model`.
+        arguments: further arguments of `models.build_model`.
 
     Returns:
         The Keras model and its `ModelCard`, whose classes are named by their index.
@@ -36,11 +36,11 @@ def untrained_model(name, seed=0, **arguments):
     import keras
 
     from condconv_keras.export.representative import photographs, prepared
-    from condconv_keras.models import create_model
+    from condconv_keras.models import build_model
     from condconv_keras.models.cards import registered_card
 
     keras.utils.set_random_seed(seed)
-    model = create_model(name, **arguments)
+    model = build_model(name, **arguments)
     card = registered_card(model)
     images = prepared(photographs(), card.preprocessing)
     with _scaled_by_images(model):

@@ -3,8 +3,9 @@
 Importing this package, listing names and reading entries import no Keras backend.
 """
 
+from condconv_keras.models.building import build_model
 from condconv_keras.models.entry import ModelEntry
 from condconv_keras.models.placement import CondConvPlacement
-from condconv_keras.models.registry import create_model, list_models, model_entry
+from condconv_keras.models.registry import list_models, model_entry
 
-__all__ = ["CondConvPlacement", "ModelEntry", "create_model", "list_models", "model_entry"]
+__all__ = ["CondConvPlacement", "ModelEntry", "build_model", "list_models", "model_entry"]

@@ -6,11 +6,11 @@ becomes the CondConv layer or the plain one of the same name. A twin has its pla
 
 import dataclasses
 
-import keras
+from condconv_keras.models.placement import PARTS, CondConvPlacement
+from condconv_keras.utils.lazy import LazyModule, keras
 
-from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
-from condconv_keras.layers.fused_batch_norm import fuse
-from condconv_keras.models.placement import CondConvPlacement
+layers = LazyModule("condconv_keras.layers")
+fused_batch_norm = LazyModule("condconv_keras.layers.fused_batch_norm")
 
 # In the place of a routing tensor: a CondConv layer is to have a router of its own.
 _PER_LAYER = object()
@@ -37,29 +37,22 @@ class LayerFactory:
     _routers: dict = dataclasses.field(default_factory=dict, repr=False)  # the network's one router, once it exists
 
     @classmethod
-    def of(cls, options, *, activation, group_sizes, has_head=False, has_shortcut=False, is_detector=False):
+    def of(cls, options, *, activation, group_sizes, parts=()):
         """The factory of a network.
 
         Args:
             options: `NetworkOptions`.
             activation: name of the activation.
             group_sizes: number of blocks of each group of the network.
-            has_head, has_shortcut: whether the network has a head convolution, projection shortcuts.
-            is_detector: whether it has box and class predictors, in place of a classifier.
+            parts: the `PARTS` of a placement that the network has layers for.
 
         Raises:
             ValueError: the placement names a block, group or layer that the network does not have.
         """
         placement = options.placement
-        if placement is not None:
-            for name, exists in (
-                ("condconv_head", has_head),
-                ("condconv_shortcut", has_shortcut),
-                ("condconv_classifier", not is_detector),
-                ("condconv_heads", is_detector),
-            ):
-                if getattr(placement, name) and not exists:
-                    raise ValueError(f"`{name}` must be False: {options.name} has no such layer. Received: {name}=True")
+        for name in PARTS if placement is not None else ():
+            if getattr(placement, name) and name not in parts:
+                raise ValueError(f"`{name}` must be False: {options.name} has no such layer. Received: {name}=True")
         return cls(
             activation=activation,
             bn_momentum=options.bn_momentum,
@@ -125,7 +118,7 @@ class LayerFactory:
         return self._routers["network"]
 
     def _router(self, x, name):
-        return Routing(self.placement.num_experts, activation=self.placement.routing_activation, name=name)(x)
+        return layers.Routing(self.placement.num_experts, activation=self.placement.routing_activation, name=name)(x)
 
     def _weights(self, routing, x, name):
         """The routing weights [batch, num_experts] of the CondConv layer `name` with the input `x`."""
@@ -139,7 +132,7 @@ class LayerFactory:
         options.update(strides=strides, padding=padding, name=name)
         if routing is None:
             return keras.layers.Conv2D(filters, kernel_size, **options)(x)
-        return CondConv2D(filters, kernel_size, num_experts=self.placement.num_experts, **options)(x, weights)
+        return layers.CondConv2D(filters, kernel_size, num_experts=self.placement.num_experts, **options)(x, weights)
 
     def depthwise(self, x, kernel_size, *, name, strides=1, routing=None):
         """A bias-free depthwise convolution that pads by the factory's rule."""
@@ -149,7 +142,7 @@ class LayerFactory:
         options["depthwise_initializer"] = conv_initializer()
         if routing is None:
             return keras.layers.DepthwiseConv2D(kernel_size, **options)(x)
-        return DepthwiseCondConv2D(kernel_size, num_experts=self.placement.num_experts, **options)(x, weights)
+        return layers.DepthwiseCondConv2D(kernel_size, num_experts=self.placement.num_experts, **options)(x, weights)
 
     def max_pool(self, x, *, name):
         """A 3x3 max-pooling of stride 2 that pads by the factory's rule; for an input that is nowhere negative."""
@@ -166,7 +159,7 @@ class LayerFactory:
         """Batch normalisation of the layer `name`, named `<name>_bn`."""
         axis = 1 if keras.config.image_data_format() == "channels_first" else -1
         options = {"momentum": self.bn_momentum, "epsilon": self.bn_epsilon}
-        return fuse(keras.layers.BatchNormalization(axis=axis, name=f"{name}_bn", **options))(x)
+        return fused_batch_norm.fuse(keras.layers.BatchNormalization(axis=axis, name=f"{name}_bn", **options))(x)
 
     def act(self, x, *, name):
         """The factory's activation, named `<name>_activation`."""

@@ -3,13 +3,11 @@
 import itertools
 
 from condconv_keras.facts.model_card import DETECTION
-from condconv_keras.models.published_weights import PUBLISHED_WEIGHTS
-from condconv_keras.models.registry import model_entry
+from condconv_keras.models.registry import model_entry, published_models, starting_model
 
 _HEAD = """# Models
 
-Written by `python -m models --markdown`; edit the registry (`models/entries.py`, `models/published_weights.py`), not
-this page.
+Written by `python -m models --markdown`; edit the families (`condconv_keras/models/families/`), not this page.
 
 Parameters and multiply-adds are counted on the model as it is built here, for one image of the given size:
 parameters with batch normalisation's gamma and beta, without its moving statistics. The published figures are those of
@@ -54,9 +52,8 @@ def _card(entry, rows):
     ]
     if entry.placement:
         lines.append(f"- CondConv: {_placement(entry)}")
-    published = PUBLISHED_WEIGHTS.get(entry.name, ())
-    lines += [f"- Weights: {_weights(weights, i, published)}" for i, weights in enumerate(published)]
-    if not published:
+    lines += [f"- Weights: {_weights(weights, i, entry.published)}" for i, weights in enumerate(entry.published)]
+    if not entry.published:
         lines.append(f"- Weights: none are published{_start(entry)}")
     return "\n".join([*lines, f"- Recipe: `{_command(entry)}`"])
 
@@ -79,8 +76,8 @@ def _counts(row):
 
 def _start(entry):
     """Whose published weights training can start a model from that has none of its own."""
-    source = entry.backbone or entry.name.removeprefix("condconv_")
-    return f"; `train.py --weights=imagenet` starts it from those of `{source}`" if source in PUBLISHED_WEIGHTS else ""
+    source = starting_model(entry.name)
+    return f"; `train.py --weights=imagenet` starts it from those of `{source}`" if source in published_models() else ""
 
 
 def _command(entry):

@@ -1,12 +1,7 @@
-"""What every classification network has around its blocks: the image input, the head, the weights file."""
-
-import os
-import warnings
-
-import keras
+"""What every classification network has around its blocks: the image input and the head."""
 
 from condconv_keras.models.placement import is_integer
-from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.lazy import keras
 
 _MINIMUM_SIZE = 32
 
@@ -50,23 +45,6 @@ def classification_model(inputs, features, factory, options):
     """
     outputs = _classifier(factory, features, options) if options.include_top else _pooled(features, options.pooling)
     return keras.Model(inputs, outputs, name=options.name)
-
-
-def load_weights(model, path):
-    """Loads a local `.weights.h5` file; raises `UserError` when it is missing or does not fit `model`."""
-    path = os.fspath(path)
-    if not path.endswith(".weights.h5"):
-        raise UserError(f"`weights` must be 'imagenet', a .keras or a .weights.h5 file. Received: {path!r}")
-    if not os.path.isfile(path):
-        raise UserError(f"`weights` must be an existing local file. Received: {path!r}")
-    try:
-        with warnings.catch_warnings():
-            # Keras repeats a failure as one warning per layer, before the error.
-            warnings.simplefilter("ignore", UserWarning)
-            model.load_weights(path)
-    except (ValueError, KeyError, OSError) as error:
-        reason = one_line(error, 300)
-        raise UserError(f"`weights` must fit the model {model.name!r}. Received: {path!r} ({reason})") from error
 
 
 def _classifier(factory, features, options):

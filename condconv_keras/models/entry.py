@@ -1,12 +1,17 @@
 """What the zoo knows of a model besides its code: how to build it, how to feed it, how it is trained."""
 
 import dataclasses
+import inspect
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from condconv_keras.facts.foreign_networks import ForeignNetwork
 from condconv_keras.facts.model_card import CLASSIFICATION
 from condconv_keras.facts.preprocessing import Preprocessing
+from condconv_keras.facts.published_weights import PublishedWeights
 from condconv_keras.models.placement import CondConvPlacement
+
+_MAPPINGS = ("arguments", "foreign", "look_alikes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,10 +38,12 @@ class ModelEntry:
         task: `"classification"` or `"detection"`.
         summary: one line, what the network is.
         reference: address of the paper that describes it.
-        builder: `"module:function"`, imported when a model is created.
+        builder: function of `NetworkOptions` and the keywords of its family that builds the network. Its signature says
+            which these are.
+        groups: function of those keywords, as many as it needs, that returns the numbers of blocks of the network's
+            groups in order: what a placement may count. It needs no Keras, nor does importing the family.
+        parts: the `PARTS` of a placement that the network has layers for.
         recipe: name of the training recipe.
-        group_sizes: numbers of blocks of its groups, in order: what a placement may count, known before the network is
-            built. A test compares it with the networks.
         input_offset, input_scale: the network is fed `(x - input_offset) / input_scale` for pixels x in [0, 255].
         placement: the paper's CondConv layers, or None for a plain model.
         arguments: further arguments of `create_model` that differ from its defaults.
@@ -49,19 +56,23 @@ class ModelEntry:
         backbone: of a detector, the registered classification model whose layers it has, and whose weights it can
             start from.
         paper: the `PaperFigures` of the model, the registered width first; empty if it has none.
+        published: the `PublishedWeights` of the model, the default first; empty if there are none.
+        foreign: by code base, as in `"timm"`, the `ForeignNetwork`s whose weights the model takes, the default first.
+        look_alikes: by code base, why its network of the same name is another one.
     """
 
     name: str
     task: str = CLASSIFICATION
     summary: str
     reference: str
-    builder: str
+    builder: Callable
+    groups: Callable[..., tuple[int, ...]]
+    parts: tuple[str, ...] = ()
     recipe: str
-    group_sizes: tuple[int, ...]
     input_offset: float
     input_scale: float
     placement: CondConvPlacement | None = None
-    arguments: Mapping = dataclasses.field(default_factory=lambda: types.MappingProxyType({}))
+    arguments: Mapping = dataclasses.field(default_factory=dict)
     input_size: int = 224
     channels: int = 3
     crop_fraction: float = 0.875
@@ -69,6 +80,38 @@ class ModelEntry:
     counts_elementwise: bool = False
     backbone: str | None = None
     paper: tuple[PaperFigures, ...] = ()
+    published: tuple[PublishedWeights, ...] = ()
+    foreign: Mapping[str, tuple[ForeignNetwork, ...]] = dataclasses.field(default_factory=dict)
+    look_alikes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        for name in _MAPPINGS:
+            object.__setattr__(self, name, types.MappingProxyType(dict(getattr(self, name))))
+
+    @property
+    def keywords(self):
+        """The names of the arguments that the family alone has, as in `"width_multiplier"`."""
+        return _keywords(self.builder)[1:]  # after the options
+
+    @property
+    def group_sizes(self):
+        """The numbers of blocks of the network's groups as it is registered."""
+        return self.groups(**{name: self.arguments[name] for name in _keywords(self.groups) if name in self.arguments})
+
+    def twin(self, placement, **changes):
+        """Returns the entry of the model's CondConv twin.
+
+        Args:
+            placement: the twin's `CondConvPlacement`.
+            **changes: fields that differ besides. Figures and weights are not those of the plain model.
+        """
+        fields = {
+            "name": f"condconv_{self.name}",
+            "summary": f"{self.summary}; CondConv, {placement.num_experts} experts",
+            "placement": placement,
+            **{"paper": (), "published": (), "foreign": {}},
+        }
+        return dataclasses.replace(self, **{**fields, **changes})
 
     def default_input_shape(self, data_format):
         """Shape of one input image, without the batch axis."""
@@ -86,3 +129,7 @@ class ModelEntry:
             "crop_fraction": self.crop_fraction,
         }
         return Preprocessing(**{**fields, **{name: value for name, value in changes.items() if value is not None}})
+
+
+def _keywords(function):
+    return tuple(inspect.signature(function).parameters)

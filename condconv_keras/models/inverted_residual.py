@@ -3,11 +3,14 @@
 import dataclasses
 from typing import NamedTuple
 
-import keras
-
+from condconv_keras.facts.foreign_networks import TorchNames
 from condconv_keras.models.blocks import LayerFactory, add_residual, apply_blocks
 from condconv_keras.models.classifier import classification_model, image_input
 from condconv_keras.models.options import check_rate
+from condconv_keras.utils.lazy import keras
+
+# What a placement may ask for besides blocks.
+PARTS = ("condconv_head", "condconv_classifier")
 
 
 class Group(NamedTuple):
@@ -79,8 +82,8 @@ def inverted_residual_network(options, architecture, *, stochastic_depth_rate):
         - `MBConvBlock`, efficientnet_model.py in tensorflow/tpu
     """
     check_rate("stochastic_depth_rate", stochastic_depth_rate)
-    sizes = [group.repeats for group in architecture.groups]
-    factory = LayerFactory.of(options, activation=architecture.activation, group_sizes=sizes, has_head=True)
+    sizes = group_sizes(architecture.groups)
+    factory = LayerFactory.of(options, activation=architecture.activation, group_sizes=sizes, parts=PARTS)
     blocks = _blocks(architecture.groups)
 
     def apply(x, block, number):
@@ -92,6 +95,11 @@ def inverted_residual_network(options, architecture, *, stochastic_depth_rate):
     x = apply_blocks(x, blocks, apply, stride=2)
     x = factory.conv_norm_act(x, architecture.head_filters, 1, routing=factory.head_routing(x), name="head")
     return classification_model(inputs, x, factory, options)
+
+
+def group_sizes(groups):
+    """The numbers of blocks of the groups in order."""
+    return tuple(group.repeats for group in groups)
 
 
 def _blocks(groups):
@@ -132,3 +140,37 @@ def _squeeze_excite(factory, x, bottleneck, *, name):
 
 def _channels(x):
     return x.shape[1 if keras.config.image_data_format() == "channels_first" else -1]
+
+
+_TIMM_SQUEEZE_EXCITE = {"se_reduce": "se.conv_reduce", "se_expand": "se.conv_expand"}
+TIMM_NAMES = TorchNames(
+    layers={
+        "stem": "conv_stem",
+        "stem_bn": "bn1",
+        "head": "conv_head",
+        "head_bn": "bn2",
+        "classifier": "classifier",
+    },
+    block=r"blocks\.(\d+)\.(\d+)\.",
+    blocks={
+        "conv_pwl": {
+            "expand": "conv_pw",
+            "expand_bn": "bn1",
+            "depthwise": "conv_dw",
+            "depthwise_bn": "bn2",
+            "project": "conv_pwl",
+            "project_bn": "bn3",
+            "routing": "routing_fn",
+            **_TIMM_SQUEEZE_EXCITE,
+        },
+        # The first block, which has no expansion.
+        "conv_pw": {
+            "depthwise": "conv_dw",
+            "depthwise_bn": "bn1",
+            "project": "conv_pw",
+            "project_bn": "bn2",
+            "routing": "routing_fn",
+            **_TIMM_SQUEEZE_EXCITE,
+        },
+    },
+)

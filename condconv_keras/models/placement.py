@@ -5,6 +5,8 @@ import numbers
 
 ROUTING_PER = ("block", "layer", "network")
 ROUTING_ACTIVATIONS = ("sigmoid", "softmax")
+# The fields of a placement that ask for a CondConv layer which not every network has.
+PARTS = ("condconv_head", "condconv_shortcut", "condconv_classifier", "condconv_heads")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

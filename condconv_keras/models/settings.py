@@ -1,8 +1,7 @@
 """What weights ask of the network that they are loaded into, read from a network that has them."""
 
-import keras
-
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.lazy import keras
 
 
 def weight_settings(model):

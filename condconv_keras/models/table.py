@@ -5,7 +5,11 @@ import dataclasses
 import io
 
 from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
-from condconv_keras.models.registry import create_model, model_entry
+from condconv_keras.models.building import build_model
+from condconv_keras.models.registry import model_entry
+from condconv_keras.utils.lazy import LazyModule, keras
+
+profiling = LazyModule("condconv_keras.profiling")
 
 # The field of `Row` that has the published accuracy.
 _ACCURACY = {CLASSIFICATION: "paper_top_1", DETECTION: "paper_map"}
@@ -85,15 +89,11 @@ def measure(name):
 
 def _row(entry, figures):
     """The row of a model at the width of its `PaperFigures`, or at its registered one without figures."""
-    import keras
-
-    from condconv_keras.profiling import profile
-
     arguments = (
         {} if figures is None or figures.width_multiplier is None else {"width_multiplier": figures.width_multiplier}
     )
-    model = create_model(entry.name, **arguments)
-    counts = profile(model)
+    model = build_model(entry.name, **arguments)
+    counts = profiling.profile(model)
     shape = "x".join(str(size) for size in model.input.shape[1:])
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     batch_norm = sum(weight.shape[0] for layer in norms for weight in layer.trainable_weights)

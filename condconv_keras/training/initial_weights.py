@@ -5,16 +5,12 @@ import sys
 
 import keras
 
+from condconv_keras.models.cards import registered_card
 from condconv_keras.models.saving import load_model
+from condconv_keras.models.settings import weight_settings
 from condconv_keras.utils.errors import UserError
+from condconv_keras.weights.skipped_layers import is_detector, layers_to_skip, number_of_classes
 from condconv_keras.weights.warm_start import warm_start
-
-CLASSIFIER = ("classifier", "classifier_routing")
-# The activation of the output: training is on logits, whatever the trained model returned.
-_OUTPUT = ("predictions",)
-# Beginnings of the names of the layers that a detector has from a classification network, and of its class predictors.
-_BACKBONE = ("stem", "block_")
-_CLASS_HEADS = "class_head_"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,24 +39,22 @@ class InitialModel:
         Raises:
             UserError: the networks differ.
         """
-        classes, new_classes = _classes(self.model), _classes(model)
+        classes, new_classes = number_of_classes(self.model), number_of_classes(model)
         try:
             warm_start(model, self.model, images, skip_layers=layers_to_skip(model, self.model))
         except UserError as error:
             raise UserError(f"the initial weights {self.path!r} do not fit: {error}") from error
-        if _is_detector(model) and not _is_detector(self.model):
+        if is_detector(model) and not is_detector(self.model):
             print(f"all but the backbone starts anew: {self.path!r} is no detector", file=sys.stderr)
         elif classes != new_classes:
             print(f"the classifier starts anew: {new_classes} classes, {self.path!r} has {classes}", file=sys.stderr)
 
 
-def open_initial_model(path, card_of, settings_of):
+def open_initial_model(path):
     """Loads the trained model in a `.keras` file.
 
     Args:
-        path: of the file.
-        card_of: function of a Keras model that returns its `ModelCard` or None, for a file without a card.
-        settings_of: function of a Keras model that returns the `"model_arguments"` of `InitialModel.inherited`.
+        path: of the file; without a card, that of the model's registered name is taken.
 
     Returns:
         An `InitialModel`.
@@ -69,43 +63,13 @@ def open_initial_model(path, card_of, settings_of):
         UserError: the file is missing, damaged or holds no network of the zoo.
     """
     model, card = load_model(path)
-    card = card or card_of(model)
+    card = card or registered_card(model)
     preprocessing = {"channels": model.input_shape[-1]}
     if card is not None:
         fields = card.preprocessing.to_dict()
         preprocessing |= {name: fields[name] for name in ("offset", "scale", "interpolation")}
     try:
-        settings = settings_of(model)
+        settings = weight_settings(model)
     except UserError as error:
         raise UserError(f"the initial weights {path!r} do not fit: {error}") from error
     return InitialModel(path, model, {"model_arguments": settings, "preprocessing": preprocessing})
-
-
-def layers_to_skip(model, source):
-    """The names of the layers of two models that do not start from the trained one and keep their initial weights.
-
-    They are the output; what makes the class predictions, where the numbers of classes differ or one has none; and
-    where one of the two is a detector and the other is not, all but the backbone that they share.
-
-    Args:
-        model: new model.
-        source: trained model.
-    """
-    layers = [layer.name for layer in (*model.layers, *source.layers)]
-    if _is_detector(model) != _is_detector(source):
-        return {name for name in layers if not name.startswith(_BACKBONE)}
-    skipped = set(_OUTPUT)
-    if _classes(model) != _classes(source):
-        skipped |= {*CLASSIFIER, *(name for name in layers if name.startswith(_CLASS_HEADS))}
-    return skipped
-
-
-def _is_detector(model):
-    return any(layer.name.startswith(_CLASS_HEADS) for layer in model.layers)
-
-
-def _classes(model):
-    """The number of classes, or None for a model without a classifier."""
-    if _is_detector(model):
-        return model.output["class_logits"].shape[-1] - 1
-    return next((layer.filters for layer in model.layers if layer.name == "classifier"), None)

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from condconv_keras.training.averaging import MovingAverage
 from condconv_keras.training.distribution import is_multi_worker
-from condconv_keras.training.initial_weights import CLASSIFIER
+from condconv_keras.weights.skipped_layers import CLASSIFIER
 
 STOP = "stop"
 # The layers that are trained while the others are frozen.

@@ -5,6 +5,7 @@ Importing this package imports no Keras backend.
 """
 
 from condconv_keras.weights.convert import import_weights
-from condconv_keras.weights.source import WeightSource, open_source
+from condconv_keras.weights.opening import open_source
+from condconv_keras.weights.source import WeightSource
 
 __all__ = ["WeightSource", "import_weights", "open_source"]

@@ -5,10 +5,19 @@ import pathlib
 import types
 from collections.abc import Mapping
 
+from condconv_keras.facts.imagenet import class_names
+from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.facts.preprocessing import Preprocessing
+from condconv_keras.models.building import build_model
+from condconv_keras.models.registry import model_entry
+from condconv_keras.models.saving import save_model
 from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.files import check_parents, file_hash
-from condconv_keras.weights.source import WeightSource, open_source
+from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.weights.opening import open_source
+from condconv_keras.weights.source import WeightSource
+
+assign = LazyModule("condconv_keras.weights.assign")
 
 _IMAGENET_CLASSES = 1000
 
@@ -32,25 +41,14 @@ class ImportedWeights:
     preprocessing: Preprocessing
 
 
-def import_weights(
-    source,
-    name,
-    output,
-    *,
-    build_model,
-    preprocessing,
-    arguments=types.MappingProxyType({}),
-    sha256=None,
-):
+def import_weights(source, name, output, *, arguments=types.MappingProxyType({}), sha256=None):
     """Writes published weights as a `.keras` file with its model card.
 
     Args:
-        source: path of a file, folder or prefix, see `condconv_keras.weights.source.open_source`; or a `WeightSource`,
+        source: path of a file, folder or prefix, see `condconv_keras.weights.opening.open_source`; or a `WeightSource`,
             as `condconv_keras.weights.readers.keras_applications.open_keras_model` makes one of a model object.
         name: registry name of the model.
         output: path of the file to write, ending in `.keras`. A file that lies there is replaced at the end.
-        build_model: function of `create_model` keyword arguments that builds the model `name`.
-        preprocessing: the model's registered `Preprocessing`; what the source knows takes its place.
         arguments: `create_model` arguments that take the place of the source's.
         sha256: expected SHA-256 of the file, in hexadecimal, verified before anything of it is read.
 
@@ -66,21 +64,16 @@ def import_weights(
         check_sha256(source, sha256)
     if not isinstance(source, WeightSource):
         source = open_source(source, name, arguments)
-    preprocessing = dataclasses.replace(preprocessing, **source.preprocessing)
+    # What the source knows takes the place of what is registered.
+    preprocessing = dataclasses.replace(model_entry(name).preprocessing(), **source.preprocessing)
     arguments = {**source.model_arguments, **arguments}
-
-    # Late, as everything that imports Keras.
-    from condconv_keras.facts.model_card import ModelCard
-    from condconv_keras.models.saving import save_model
-    from condconv_keras.weights.assign import assign_weights, check_experts
-
     try:
         # Any input size: weights are often used at another one than that of their training.
-        model = build_model(input_shape=(None, None, preprocessing.channels), **arguments)
+        model = build_model(name, input_shape=(None, None, preprocessing.channels), **arguments)
     except (ValueError, TypeError) as error:
         raise UserError(one_line(error)) from error
-    check_experts(model, source)
-    assign_weights(model, source)
+    assign.check_experts(model, source)
+    assign.assign_weights(model, source)
     classes = model.output_shape[-1]
     save_model(model, ModelCard(name, _class_names(classes), preprocessing), output)
     return ImportedWeights(
@@ -112,8 +105,4 @@ def check_sha256(path, expected):
 
 
 def _class_names(classes):
-    if classes != _IMAGENET_CLASSES:
-        return tuple(map(str, range(classes)))
-    from condconv_keras.facts.imagenet import class_names
-
-    return class_names()
+    return class_names() if classes == _IMAGENET_CLASSES else tuple(map(str, range(classes)))

@@ -6,19 +6,17 @@ put there by hand is used like a downloaded one.
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import os
 import pathlib
 import socket
 import sys
-import types
 import urllib.parse
-from collections.abc import Mapping
 
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import file_hash, whole_file
+from condconv_keras.utils.lazy import keras
 
 # Replaces scheme and host of every address, as in http://mirror.example:8080/weights: the path stays.
 MIRROR = "CONDCONV_KERAS_WEIGHTS_MIRROR"
@@ -26,33 +24,6 @@ MIRROR = "CONDCONV_KERAS_WEIGHTS_MIRROR"
 _CONVERSION = 1
 # A server that falls silent for so long, in seconds, has failed.
 _TIMEOUT = 60
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PublishedWeights:
-    """One published file of weights and what is known of it.
-
-    Attributes:
-        url: where it is.
-        file_name: its name in the cache, another one for each file.
-        kind: what the file is, for people, as in `"timm checkpoint"`.
-        origin: who published it.
-        licence: SPDX identifier that the publisher gives, or None if none was found.
-        top_1: ImageNet top-1 accuracy in percent as the publisher reports it, or None.
-        top_1_input_size: height and width in pixels that the accuracy was measured at, or None.
-        file_hash: hexadecimal SHA-256 or MD5 of the file, or None if it is not known.
-        arguments: the `create_model` arguments that these weights need.
-    """
-
-    url: str
-    file_name: str
-    kind: str
-    origin: str
-    licence: str | None = None
-    top_1: float | None = None
-    top_1_input_size: int | None = None
-    file_hash: str | None = None
-    arguments: Mapping = dataclasses.field(default_factory=lambda: types.MappingProxyType({}))
 
 
 def cache_folder():
@@ -137,8 +108,6 @@ def _address(url):
 
 
 def _download(url, path):
-    import keras
-
     with contextlib.redirect_stdout(_ProgressBar()), _socket_timeout(_TIMEOUT):
         keras.utils.get_file(path.name, url, cache_dir=str(path.parent), cache_subdir="")
 

@@ -32,7 +32,7 @@ def test_the_work_is_the_same(tmp_path):
     import timm
 
     from benchmarks import peers
-    from condconv_keras.models import create_model
+    from condconv_keras.pretrained import create_model
 
     for ours, theirs in peers.MODELS:
         network = create_model(ours)

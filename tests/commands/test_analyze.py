@@ -6,8 +6,9 @@ import pytest
 
 from condconv_keras.data import evaluation_batches, open_dataset
 from condconv_keras.facts.model_card import ModelCard
-from condconv_keras.models import create_model, model_entry
+from condconv_keras.models import model_entry
 from condconv_keras.models.saving import load_model, save_model
+from condconv_keras.pretrained import create_model
 from tests import processes
 from tests.models.randomise import randomise
 from tests.training.configs import CONFIG

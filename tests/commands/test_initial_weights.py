@@ -11,8 +11,8 @@ import pytest
 
 from condconv_keras.data import Preprocessing
 from condconv_keras.facts.model_card import ModelCard
-from condconv_keras.models import create_model
 from condconv_keras.models.saving import load_model, save_model
+from condconv_keras.pretrained import create_model
 from tests import processes
 from tests.images import write_digit_folder
 from tests.models.randomise import randomise

@@ -88,7 +88,7 @@ def test_user_errors_are_one_line(arguments, capsys):
 def test_help_and_a_wrong_pattern_import_no_keras(argument, code):
     program = f"""
 import sys
-from models.__main__ import main
+from condconv_keras.commands.models import main
 try:
     code = main([{argument!r}])
 except SystemExit as stop:

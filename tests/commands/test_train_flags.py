@@ -1,8 +1,6 @@
 """What `train.py` makes of its flags, in this process: nothing here trains."""
 
 import dataclasses
-import importlib
-import inspect
 import json
 import re
 import shlex
@@ -13,7 +11,8 @@ from absl import flags
 from condconv_keras.commands import train
 from condconv_keras.commands.train_flags import RECIPE_FLAGS, define_flags
 from condconv_keras.data import open_dataset
-from condconv_keras.models import create_model, list_models, model_entry
+from condconv_keras.models import build_model, list_models, model_entry
+from condconv_keras.models.blocks import LayerFactory
 from condconv_keras.training.config import Execution
 from condconv_keras.training.flag_rules import check_validation_fraction
 from condconv_keras.training.recipes import Recipe
@@ -274,26 +273,36 @@ def test_the_commands_for_coco_are_those_of_the_papers_detectors():
     assert {config.recipe_name for config in configs} == {"ssd"}
 
 
-def test_the_flags_of_the_families_are_those_of_their_builders():
-    twins = {model_entry(name).builder: name for name in list_models("condconv_*")}
-    assert twins.keys() == {model_entry(name).builder for name in list_models()}
-    for builder, name in twins.items():
-        module, function = builder.split(":")
-        keywords = inspect.signature(getattr(importlib.import_module(module), function)).parameters
-        lacking = train._lacking(model_entry(name))
-        for argument in ("width_multiplier", "stochastic_depth_rate"):
-            assert (argument in lacking) == (argument not in keywords), name
-        for argument in ("condconv_head", "condconv_shortcut", "condconv_classifier", "condconv_heads"):
-            assert (argument in lacking) == (not _takes_placement(name, argument)), name
+ONE_TWIN_OF_EACH_FAMILY = {model_entry(name).builder: name for name in list_models("condconv_*")}.values()
+FAMILY_FLAGS = ("--width_multiplier=0.5", "--stochastic_depth_rate=0.1")
+PARTS = ("--condconv_head", "--condconv_shortcut", "--condconv_classifier", "--condconv_heads")
 
 
-def _takes_placement(name, argument):
-    try:
-        create_model(name, input_shape=(96, 96, 3), classes=2, num_experts=1, **{argument: True})
-    except ValueError as error:
-        assert argument in str(error)
-        return False
-    return True
+@pytest.mark.parametrize("given", FAMILY_FLAGS + PARTS)
+@pytest.mark.parametrize("name", ONE_TWIN_OF_EACH_FAMILY)
+def test_a_model_takes_the_flags_that_its_network_can_be_built_with(name, given, monkeypatch):
+    flag, _, number = given.removeprefix("--").partition("=")
+    if _is_taken(name, flag, float(number) if number else True, monkeypatch):
+        _config(f"--model={name}", given)
+    else:
+        with pytest.raises(UserError, match=f"--{flag} is not for --model={name}, wh"):
+            _config(f"--model={name}", given)
+
+
+class _Accepted(Exception):
+    """The arguments of a network are right; building it would take a second."""
+
+
+def _is_taken(name, flag, value, monkeypatch):
+    def of(options, check=LayerFactory.of, **arguments):
+        check(options, **arguments)
+        raise _Accepted
+
+    monkeypatch.setattr(LayerFactory, "of", of)
+    with pytest.raises((TypeError, ValueError, _Accepted)) as raised:
+        build_model(name, **{flag: value})
+    assert raised.type is _Accepted or flag in str(raised.value)
+    return raised.type is _Accepted
 
 
 def test_a_fraction_for_data_with_a_split_of_its_own_is_refused():

@@ -16,8 +16,8 @@ from condconv_keras.data import Preprocessing
 from condconv_keras.export import gate, saved_model, tflite
 from condconv_keras.export.source import Source, open_source
 from condconv_keras.facts.model_card import ModelCard
-from condconv_keras.models import create_model
 from condconv_keras.models.saving import load_model, save_model
+from condconv_keras.pretrained import create_model
 from condconv_keras.stored.predictor import open_predictor
 from condconv_keras.utils.errors import UserError
 from tests import processes

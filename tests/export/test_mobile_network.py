@@ -8,7 +8,7 @@ from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
 from condconv_keras.export import mobile_layers
 from condconv_keras.export.mobile_layers import MobileCondConv
 from condconv_keras.export.mobile_network import mobile_network, multiply_adds, round_keeping_sums
-from condconv_keras.models import create_model
+from condconv_keras.pretrained import create_model
 from condconv_keras.profiling import profile
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.keras_graph import calls_of

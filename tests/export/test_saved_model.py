@@ -19,7 +19,7 @@ from condconv_keras.data import Preprocessing
 from condconv_keras.data.input.decoding import read_image
 from condconv_keras.export.saved_model import write_saved_model
 from condconv_keras.facts.model_card import ModelCard
-from condconv_keras.models import create_model
+from condconv_keras.pretrained import create_model
 from condconv_keras.routing_statistics.routing_model import RoutingModel
 from condconv_keras.tasks.classification.prediction import keras_predict
 from condconv_keras.utils.errors import UserError

@@ -7,7 +7,8 @@ from condconv_keras import CondConv2D, Routing
 from condconv_keras.data import Preprocessing
 from condconv_keras.export.served_network import trace_network
 from condconv_keras.facts.model_card import ModelCard
-from condconv_keras.models import create_model, list_models
+from condconv_keras.models import list_models
+from condconv_keras.pretrained import create_model
 
 GRAY = Preprocessing((32, 32), 1, 127.5, 127.5)
 RGB = Preprocessing((32, 32), 3, 127.5, 127.5)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from condconv_keras.layers.fused_batch_norm import fuse_batch_norms
-from condconv_keras.models import create_model
+from condconv_keras.models import build_model
 
 pytestmark = pytest.mark.backends
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.backends
 def trained():
     """The model after three steps on fixed random images, the images, and the loss before each step and after."""
     keras.utils.set_random_seed(0)
-    model = create_model(
+    model = build_model(
         "condconv_mobilenet_v1", input_shape=(32, 32, 3), width_multiplier=0.25, num_experts=4, classes=3
     )
     rng = np.random.default_rng(0)

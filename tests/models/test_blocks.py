@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 
-from condconv_keras.models import create_model
+from condconv_keras.models import build_model
 from condconv_keras.models.blocks import LayerFactory, conv_initializer
 from condconv_keras.models.placement import CondConvPlacement
 
@@ -17,7 +17,7 @@ def factory(placement=None):
 
 
 def test_initial_deviation_of_the_kernels():
-    model = create_model("condconv_mobilenet_v1", num_experts=2, input_shape=(32, 32, 3), classes=400)
+    model = build_model("condconv_mobilenet_v1", num_experts=2, input_shape=(32, 32, 3), classes=400)
     for name, weight, fan_out in [
         ("stem", "kernel", 9 * 32),
         ("block_5_depthwise", "kernel", 9),
@@ -36,7 +36,7 @@ def test_initial_deviation_of_the_kernels():
 
 
 def test_layers_and_experts_of_one_shape_start_different():
-    model = create_model("condconv_mobilenet_v1", num_experts=2, input_shape=(32, 32, 3), start_block=8)
+    model = build_model("condconv_mobilenet_v1", num_experts=2, input_shape=(32, 32, 3), start_block=8)
     seven = np.asarray(model.get_layer("block_6_pointwise").kernel).ravel()[: 256 * 512]
     eight, nine = (np.asarray(model.get_layer(f"block_{i}_pointwise").condconv_kernel) for i in (8, 9))
     for a, b in [(eight[0], eight[1]), (eight[0], nine[0]), (eight[0][: seven.size], seven)]:

@@ -5,7 +5,6 @@ import pytest
 from condconv_keras.commands.models import main
 from condconv_keras.models import list_models, model_entry
 from condconv_keras.models.cards_page import page
-from condconv_keras.models.published_weights import PUBLISHED_WEIGHTS
 from condconv_keras.models.table import Row
 from tests import processes
 
@@ -51,9 +50,9 @@ def test_every_model_has_a_card_that_says_what_is_known():
         for figures in entry.paper:
             assert f"M multiply-adds, {figures.accuracy:.1f} % {accuracy}; our count differs by -1.50 %" in card
         assert ("no figures" in card) == (not entry.paper)
-        for weights in PUBLISHED_WEIGHTS.get(name, ()):
+        for weights in entry.published:
             assert weights.url in card
-        assert ("Weights: none" in card) == (name not in PUBLISHED_WEIGHTS)
+        assert ("Weights: none" in card) == (not entry.published)
         assert ("experts from" in card) == name.startswith("condconv_")
 
 

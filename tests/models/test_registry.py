@@ -4,10 +4,9 @@ import sys
 
 import pytest
 
-from condconv_keras.models import CondConvPlacement, create_model, list_models, model_entry
+from condconv_keras.models import CondConvPlacement, list_models, model_entry
 from condconv_keras.models.entry import PaperFigures
 from condconv_keras.training.recipes import RECIPES
-from condconv_keras.utils.errors import UserError
 
 
 def test_names_by_pattern():
@@ -49,22 +48,6 @@ def test_every_twin_is_a_plain_model_with_a_placement(name):
     assert (entry.placement is not None) == name.startswith("condconv_")
 
 
-def test_create_model_applies_the_entry_and_the_keywords():
-    model = create_model("condconv_mobilenet_v1", num_experts=3, width_multiplier=0.25, start_block=13, classes=7)
-    assert model.name == "condconv_mobilenet_v1"
-    assert model.input.shape == (None, 224, 224, 3)
-    assert model.output.shape == (None, 7)
-    assert model.get_layer("block_13_routing").output.shape == (None, 3)
-    assert model.get_layer("stem_bn").momentum == 0.9
-    other = create_model("mobilenet_v1", bn_momentum=0.99, bn_epsilon=1e-5, width_multiplier=0.25)
-    assert (other.get_layer("stem_bn").momentum, other.get_layer("stem_bn").epsilon) == (0.99, 1e-5)
-
-
-def test_unknown_name_suggests_a_close_one():
-    with pytest.raises(UserError, match=r"unknown model 'mobilenet_v'. Did you mean .*'mobilenet_v1'"):
-        create_model("mobilenet_v")
-
-
 def test_every_family_is_registered_plain_and_as_its_twin():
     plain = ["mobilenet_v1", "mobilenet_v2", "mnasnet_a1", "resnet50", "efficientnet_b0", "efficientnet_b0_depth"]
     plain += [f"efficientnet_lite{i}" for i in range(3)]
@@ -95,14 +78,6 @@ def test_every_entry_names_a_recipe_and_a_preprocessing():
         assert (preprocessing.channels, preprocessing.offset) == (1, entry.input_offset)
 
 
-@pytest.mark.parametrize("keyword", ["widht", "placement", "num_experts"])
-def test_unknown_keyword_lists_the_accepted_ones(keyword):
-    with pytest.raises(TypeError, match=rf"unexpected keyword argument '{keyword}'. Accepted: .*width_multiplier"):
-        create_model("mobilenet_v1", **{keyword: 2})
-    with pytest.raises(TypeError, match=r"Accepted: .*num_experts.*start_block"):
-        create_model("condconv_mobilenet_v1", widht=2)
-
-
 def test_names_and_entries_need_no_keras():
     program = """
 import sys
@@ -119,17 +94,3 @@ for call in (models.model_entry, models.create_model):
 assert not {"keras", "tensorflow", "numpy"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], check=True)
-
-
-def test_group_sizes_are_those_of_the_networks(monkeypatch):
-    class Asked(Exception):
-        pass
-
-    def of(options, *, group_sizes, **_):
-        raise Asked(*group_sizes)
-
-    monkeypatch.setattr("condconv_keras.models.blocks.LayerFactory.of", of)
-    for name in list_models():
-        with pytest.raises(Asked) as asked:
-            create_model(name)
-        assert asked.value.args == model_entry(name).group_sizes, name

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
-from condconv_keras.models import create_model
+from condconv_keras.models import build_model
 
 SMALL = {"width_multiplier": 0.25, "num_experts": 3, "start_block": 11, "classes": 4, "input_shape": (32, 32, 3)}
 
 
 def build(**options):
     keras.utils.set_random_seed(0)
-    return create_model("condconv_mobilenet_v1", **SMALL, **options)
+    return build_model("condconv_mobilenet_v1", **SMALL, **options)
 
 
 def values_of(model, *layers):
@@ -77,7 +77,7 @@ def test_a_stored_model_keeps_them(tmp_path):
 def test_a_detectors_predictors_start_like_plain_ones_under_a_softmax():
     """Scores start at 0.01 whatever the routing weights, which sum to 1."""
     options = {"width_multiplier": 0.25, "num_experts": 4, "start_block": 13, "classes": 2, "input_shape": (96, 96, 3)}
-    model = create_model("condconv_ssd300_mobilenet_v1", condconv_heads=True, routing_activation="softmax", **options)
+    model = build_model("condconv_ssd300_mobilenet_v1", condconv_heads=True, routing_activation="softmax", **options)
     images = np.random.default_rng(0).standard_normal((1, 96, 96, 3)).astype(np.float32)
     logits = model.predict(images, verbose=0)["class_logits"]
     assert logits.mean() == pytest.approx(-4.6, abs=0.1)

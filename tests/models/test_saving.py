@@ -6,7 +6,7 @@ from condconv_keras import model_card
 from condconv_keras.data import Preprocessing
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.layers.fused_batch_norm import fuse_batch_norms
-from condconv_keras.models import create_model
+from condconv_keras.models import build_model
 from condconv_keras.models.cards import registered_card
 from condconv_keras.models.saving import load_model, save_model
 from condconv_keras.stored.predictor import keras_predict, load_carded
@@ -17,7 +17,7 @@ CARD = ModelCard("condconv_mobilenet_v1", ("cat", "dog"), Preprocessing((32, 48)
 
 def _model(**kwargs):
     arguments = {"width_multiplier": 0.25, "num_experts": 2, "input_shape": (32, 48, 1), "classes": 2, **kwargs}
-    return create_model("condconv_mobilenet_v1", **arguments)
+    return build_model("condconv_mobilenet_v1", **arguments)
 
 
 def test_a_saved_model_keeps_its_card_and_its_values(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
 from condconv_keras.layers.fused_batch_norm import fuse_batch_norms
-from condconv_keras.models import create_model, list_models, model_entry
+from condconv_keras.models import build_model, list_models, model_entry
 from condconv_keras.models.settings import weight_settings
 from condconv_keras.profiling import profile
 from tests.models.randomise import images, randomise
@@ -20,7 +20,7 @@ CONDITIONAL = (CondConv2D, DepthwiseCondConv2D)
 def small(name, **kwargs):
     """A registered model at a small input size, with few classes and experts."""
     twin = {"num_experts": 2} if name in TWINS else {}
-    return create_model(name, **{"input_shape": (32, 32, 3), "classes": 5, **twin, **kwargs})
+    return build_model(name, **{"input_shape": (32, 32, 3), "classes": 5, **twin, **kwargs})
 
 
 # The same layers as another of the family, other numbers.
@@ -86,7 +86,7 @@ def zeros(monkeypatch):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_size_and_cost(name, zeros):
-    entry, counts = model_entry(name), profile(create_model(name))
+    entry, counts = model_entry(name), profile(build_model(name))
     millions = (counts.multiply_adds + (counts.elementwise if entry.counts_elementwise else 0)) / 1e6
     for figures in entry.paper:
         assert abs(millions / figures.multiply_adds - 1) < 0.01
@@ -105,14 +105,14 @@ def test_size_and_cost(name, zeros):
     ],
 )
 def test_alternative_placements(name, placement, millions, zeros):
-    assert profile(create_model(name, **placement)).multiply_adds / 1e6 == pytest.approx(millions, abs=0.06)
+    assert profile(build_model(name, **placement)).multiply_adds / 1e6 == pytest.approx(millions, abs=0.06)
 
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_convolutions_agree_with_the_profiler_of_tensorflow(name, zeros):
     import tensorflow as tf
 
-    model = create_model(name)
+    model = build_model(name)
     graph = tf.function(model).get_concrete_function(tf.TensorSpec((1, *model.input.shape[1:]))).graph
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
     options = {**options, "output": "none", "account_type_regexes": ["Conv2D", "DepthwiseConv2dNative", "MatMul"]}

@@ -4,7 +4,7 @@ import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
 from condconv_keras.facts.preprocessing import Preprocessing
-from condconv_keras.models import create_model
+from condconv_keras.pretrained import create_model
 from condconv_keras.routing_statistics.routing_model import RoutingModel
 from condconv_keras.utils.errors import UserError
 from tests.models.randomise import randomise

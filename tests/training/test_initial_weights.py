@@ -4,10 +4,8 @@ import pytest
 
 from condconv_keras.data import Preprocessing
 from condconv_keras.facts.model_card import ModelCard
-from condconv_keras.models import create_model
-from condconv_keras.models.cards import registered_card
 from condconv_keras.models.saving import save_model
-from condconv_keras.models.settings import weight_settings
+from condconv_keras.pretrained import create_model
 from condconv_keras.training.initial_weights import open_initial_model
 from condconv_keras.utils.errors import UserError
 from tests.models.randomise import images, randomise
@@ -26,7 +24,7 @@ def opened(model, path, card=None):
         model.save(path)
     else:
         save_model(model, card, path)
-    return open_initial_model(str(path), registered_card, weight_settings)
+    return open_initial_model(str(path))
 
 
 def test_scaling_and_settings_are_inherited(tmp_path):
@@ -93,7 +91,7 @@ def test_what_is_no_network_of_the_zoo_is_refused(tmp_path):
         opened(keras.Model(inputs, keras.layers.Conv2D(2, 1)(inputs)), tmp_path / "x.keras")
     (tmp_path / "x.keras").write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(UserError, match=r"x.keras"):
-        open_initial_model(str(tmp_path / "x.keras"), registered_card, weight_settings)
+        open_initial_model(str(tmp_path / "x.keras"))
     small = opened(plain_model(), tmp_path / "x.keras")
     with pytest.raises(UserError, match=r"the initial weights '.*x.keras' do not fit: .*'stem/kernel'"):
         small.put_into(create_model("mobilenet_v1", **{**SMALL, "width_multiplier": 0.5}), images(32))

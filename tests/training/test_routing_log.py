@@ -6,7 +6,7 @@ import tensorflow as tf
 from condconv_keras.data import evaluation_batches, open_dataset
 from condconv_keras.facts.model_card import CLASSIFICATION
 from condconv_keras.facts.preprocessing import Preprocessing
-from condconv_keras.models import create_model
+from condconv_keras.pretrained import create_model
 from condconv_keras.routing_statistics.routing_model import RoutingModel
 from condconv_keras.training.routing_log import RoutingLog
 

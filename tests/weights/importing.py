@@ -3,7 +3,6 @@
 import functools
 import pathlib
 
-from condconv_keras.models import create_model, model_entry
 from condconv_keras.weights import import_weights
 from tests.fixtures.timm import make_weights
 
@@ -12,15 +11,7 @@ FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures" / "timm"
 
 def import_into(name, source, output, arguments=None, **kwargs):
     """Imports a source as `python -m condconv_keras.weights` does; returns its `ImportedWeights`."""
-    return import_weights(
-        source,
-        name,
-        output,
-        build_model=functools.partial(create_model, name),
-        preprocessing=model_entry(name).preprocessing(),
-        arguments=arguments or {},
-        **kwargs,
-    )
+    return import_weights(source, name, output, arguments=arguments or {}, **kwargs)
 
 
 def timm_tensors(name):

@@ -11,9 +11,10 @@ import threading
 
 import pytest
 
+from condconv_keras.facts.published_weights import PublishedWeights
 from condconv_keras.utils.errors import UserError
 from condconv_keras.weights import download as published_module
-from condconv_keras.weights.download import MIRROR, PublishedWeights, cache_folder, converted, fetch
+from condconv_keras.weights.download import MIRROR, cache_folder, converted, fetch
 
 CONTENT = bytes(range(256)) * 1024
 PATH = "/timm/net.in1k/resolve/main/model.safetensors"
@@ -143,7 +144,8 @@ def test_a_server_that_falls_silent_ends_the_download(server, cache, monkeypatch
 def test_a_process_killed_in_the_download_leaves_no_file_that_is_taken_for_it(server, cache):
     server.sent, server.stalls = len(CONTENT) // 2, True
     code = (
-        "from condconv_keras.weights.download import PublishedWeights, fetch; "
+        "from condconv_keras.facts.published_weights import PublishedWeights; "
+        "from condconv_keras.weights.download import fetch; "
         f"fetch(PublishedWeights(url={server.address + PATH!r}, file_name='net.safetensors', kind='', origin=''))"
     )
     # stderr is captured: a child that fails before its request says why.

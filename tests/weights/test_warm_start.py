@@ -6,9 +6,9 @@ import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
 from condconv_keras.data import AugmentationOptions, Preprocessing, open_dataset, training_batches
-from condconv_keras.models import create_model
-from condconv_keras.training.initial_weights import layers_to_skip
+from condconv_keras.models import build_model
 from condconv_keras.utils.errors import UserError
+from condconv_keras.weights.skipped_layers import layers_to_skip
 from condconv_keras.weights.warm_start import warm_start
 from tests.models.randomise import images, randomise
 
@@ -29,7 +29,7 @@ CLASSIFIER = ("classifier", "classifier_routing")
 def plain_model(name="mobilenet_v1", **kwargs):
     """A plain model with weights as of a trained one."""
     keras.utils.set_random_seed(0)
-    model = create_model(name, **{"input_shape": (64, 64, 3), "classes": 7, **FAMILIES[name], **kwargs})
+    model = build_model(name, **{"input_shape": (64, 64, 3), "classes": 7, **FAMILIES[name], **kwargs})
     randomise(model)
     return model
 
@@ -37,12 +37,12 @@ def plain_model(name="mobilenet_v1", **kwargs):
 def twin_model(name="mobilenet_v1", **kwargs):
     keras.utils.set_random_seed(1)
     arguments = {"input_shape": (64, 64, 3), "classes": 7, "num_experts": 4, **FAMILIES[name], **kwargs}
-    return create_model(f"condconv_{name}", **arguments)
+    return build_model(f"condconv_{name}", **arguments)
 
 
 def detector(name, **kwargs):
     keras.utils.set_random_seed(2)
-    return create_model(name, **{"input_shape": (96, 96, 3), "classes": 5, "width_multiplier": 0.25, **kwargs})
+    return build_model(name, **{"input_shape": (96, 96, 3), "classes": 5, "width_multiplier": 0.25, **kwargs})
 
 
 def weights_of(model):
@@ -184,7 +184,7 @@ def test_a_detector_starts_with_the_features_of_its_backbone(source):
     for path in before:
         if path.startswith(("extra_", "box_head_", "class_head_")):
             np.testing.assert_array_equal(after[path], before[path])
-    larger = create_model(backbone.name, input_shape=(96, 96, 3), classes=7, width_multiplier=0.25, **EXPERTS[source])
+    larger = build_model(backbone.name, input_shape=(96, 96, 3), classes=7, width_multiplier=0.25, **EXPERTS[source])
     larger.set_weights(backbone.get_weights())
     for endpoint in ("stride_16", "stride_32"):
         assert_same_function(*(keras.Model(m.input, m.get_layer(endpoint).output) for m in (model, larger)), size=96)
@@ -223,7 +223,7 @@ def test_experts_grow_apart_in_training(name):
     preprocessing = Preprocessing(input_size=(64, 64), channels=1, offset=127.5, scale=127.5)
     batches = iter(training_batches(dataset, dataset.train_split, preprocessing, 32, AugmentationOptions("pad_crop")))
     arguments = {"input_shape": (64, 64, 1), "classes": 10, "bn_momentum": 0.9, **FAMILIES[name]}
-    plain = create_model(name, **arguments)
+    plain = build_model(name, **arguments)
     train(plain, batches, steps=20)
     twin = twin_model(name, **arguments)
     warm_start(twin, plain, next(batches)[0])

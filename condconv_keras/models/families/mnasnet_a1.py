@@ -1,8 +1,19 @@
 """MnasNet-A1 and its CondConv twin."""
 
+from condconv_keras.facts.foreign_networks import IMAGENET_SCALING, TIMM, TORCH_ARGUMENTS, timm_network
+from condconv_keras.facts.published_weights import timm_file
 from condconv_keras.models.blocks import round_channels
-from condconv_keras.models.inverted_residual import Architecture, Group, inverted_residual_network
+from condconv_keras.models.entry import ModelEntry, PaperFigures
+from condconv_keras.models.inverted_residual import (
+    PARTS,
+    TIMM_NAMES,
+    Architecture,
+    Group,
+    group_sizes,
+    inverted_residual_network,
+)
 from condconv_keras.models.options import check_width
+from condconv_keras.models.placement import CondConvPlacement
 
 # Repeats, kernel, strides, expansion, filters, squeeze-and-excitation (`mnasnet_a1`, mnasnet_models.py in
 # tensorflow/tpu; arXiv 1807.11626, figure 7).
@@ -42,3 +53,30 @@ def mnasnet_a1(options, *, width_multiplier=1.0, stochastic_depth_rate=0.0):
         activation="relu",
     )
     return inverted_residual_network(options, architecture, stochastic_depth_rate=stochastic_depth_rate)
+
+
+_MNASNET_A1 = ModelEntry(
+    name="mnasnet_a1",
+    summary="MnasNet-A1: inverted residuals of searched sizes, squeeze-and-excitation in three groups",
+    reference="https://arxiv.org/abs/1807.11626",
+    builder=mnasnet_a1,
+    groups=lambda: group_sizes(_GROUPS),
+    parts=PARTS,
+    recipe="mnasnet",
+    input_offset=127.0,
+    input_scale=128.0,
+    paper=(PaperFigures(312, 74.9),),
+    published=(
+        timm_file(
+            "semnasnet_100.rmsp_in1k",
+            top_1=75.45,
+            file_hash="af6114db10f51455c9bb5af3c1c7810aefe4e7ca16b8edeb7a52288bf1607120",
+            arguments={"width_multiplier": 1.0},
+        ),
+    ),
+    foreign={TIMM: (timm_network("semnasnet_100.rmsp_in1k", TIMM_NAMES, TORCH_ARGUMENTS, IMAGENET_SCALING),)},
+)
+ENTRIES = (
+    _MNASNET_A1,
+    _MNASNET_A1.twin(CondConvPlacement(num_experts=8, start_group=5), paper=(PaperFigures(325, 76.2),)),
+)

@@ -2,9 +2,20 @@
 
 from typing import NamedTuple
 
+from condconv_keras.facts.foreign_networks import (
+    IMAGENET_SCALING,
+    KERAS_APPLICATIONS,
+    TIMM,
+    TORCH_ARGUMENTS,
+    TorchNames,
+    timm_network,
+)
+from condconv_keras.facts.published_weights import timm_file
 from condconv_keras.models.blocks import LayerFactory, add_residual, apply_blocks
 from condconv_keras.models.classifier import classification_model, image_input
+from condconv_keras.models.entry import ModelEntry, PaperFigures
 from condconv_keras.models.options import check_rate
+from condconv_keras.models.placement import CondConvPlacement
 
 _STEM_FILTERS = 64
 _EXPANSION = 4
@@ -18,6 +29,7 @@ class _Group(NamedTuple):
 
 # conv2_x to conv5_x (arXiv 1512.03385, table 1): blocks, channels of the 3x3 convolution, strides of the first block.
 _GROUPS = (_Group(3, 64, 1), _Group(4, 128, 2), _Group(6, 256, 2), _Group(3, 512, 2))
+_PARTS = ("condconv_shortcut", "condconv_classifier")
 
 
 class _Block(NamedTuple):
@@ -48,8 +60,7 @@ def resnet50(options, *, stochastic_depth_rate=0.0):
         - v1.5: resnet_model.py in tensorflow/models, `bottleneck_block`
     """
     check_rate("stochastic_depth_rate", stochastic_depth_rate)
-    sizes = [group.repeats for group in _GROUPS]
-    factory = LayerFactory.of(options, activation="relu", group_sizes=sizes, has_shortcut=True)
+    factory = LayerFactory.of(options, activation="relu", group_sizes=_group_sizes(), parts=_PARTS)
     blocks = [_Block(g.filters, g.strides if i == 0 else 1, i == 0) for g in _GROUPS for i in range(g.repeats)]
 
     def apply(x, block, number):
@@ -60,6 +71,10 @@ def resnet50(options, *, stochastic_depth_rate=0.0):
     x = factory.max_pool(x, name="stem_pool")
     x = apply_blocks(x, blocks, apply, stride=4)
     return classification_model(inputs, x, factory, options)
+
+
+def _group_sizes():
+    return tuple(group.repeats for group in _GROUPS)
 
 
 def _bottleneck(factory, inputs, block, number, drop_rate):
@@ -77,3 +92,53 @@ def _bottleneck(factory, inputs, block, number, drop_rate):
     x = factory.conv_norm_act(x, block.filters, 3, strides=strides, routing=routing, name=f"{name}_conv2")
     x = factory.conv_norm(x, filters, 1, routing=routing, name=f"{name}_conv3")
     return factory.act(add_residual(x, shortcut, block=number, drop_rate=drop_rate), name=name)
+
+
+_TIMM_NAMES = TorchNames(
+    layers={"stem": "conv1", "stem_bn": "bn1", "classifier": "fc"},
+    block=r"layer(\d+)\.(\d+)\.",
+    blocks={
+        "conv3": {
+            **{f"conv{i}": f"conv{i}" for i in (1, 2, 3)},
+            **{f"conv{i}_bn": f"bn{i}" for i in (1, 2, 3)},
+            "shortcut": "downsample.0",
+            "shortcut_bn": "downsample.1",
+        }
+    },
+)
+_RESNET50 = ModelEntry(
+    name="resnet50",
+    summary="ResNet-50 v1.5: residual bottlenecks, the stride on the 3x3 convolution",
+    reference="https://arxiv.org/abs/1512.03385",
+    builder=resnet50,
+    groups=_group_sizes,
+    parts=_PARTS,
+    recipe="mobilenet",
+    input_offset=127.5,
+    input_scale=127.5,
+    arguments={"bn_momentum": 0.9},
+    counts_elementwise=True,
+    paper=(PaperFigures(4093, 77.7),),
+    published=(
+        timm_file(
+            "resnet50.a1_in1k",
+            top_1=80.38,
+            file_hash="773525d5821de224f8f30c33377b7a795d7863e08522698200d3217d3f2a41bb",
+        ),
+    ),
+    foreign={
+        TIMM: (timm_network("resnet50.a1_in1k", _TIMM_NAMES, TORCH_ARGUMENTS, IMAGENET_SCALING, crop_fraction=0.95),)
+    },
+    look_alikes={
+        KERAS_APPLICATIONS: "keras.applications' ResNet50 is another network: its stride is on the first 1x1 "
+        "convolution of a block (v1) and its convolutions have biases; the zoo's resnet50 has the stride on the "
+        "3x3 (v1.5): import timm's resnet50"
+    },
+)
+ENTRIES = (
+    _RESNET50,
+    _RESNET50.twin(
+        CondConvPlacement(num_experts=8, start_group=4, condconv_shortcut=True),
+        paper=(PaperFigures(4213, 78.6),),
+    ),
+)

@@ -1,12 +1,16 @@
 """SSD on MobileNetV1, a single-shot detector, and its CondConv twin."""
 
-import keras
-
-from condconv_keras.facts.anchors import ANCHORS_PER_LOCATION
+from condconv_keras.facts.model_card import DETECTION
 from condconv_keras.models.blocks import LayerFactory
 from condconv_keras.models.classifier import image_input
-from condconv_keras.models.families.mobilenet_v1 import GROUP_SIZES, mobilenet_v1_features
+from condconv_keras.models.entry import ModelEntry, PaperFigures
+from condconv_keras.models.families.mobilenet_v1 import group_sizes, mobilenet_v1_features
+from condconv_keras.models.placement import CondConvPlacement
+from condconv_keras.utils.lazy import LazyModule, keras
 
+anchor_scheme = LazyModule("condconv_keras.facts.anchors")  # imports NumPy, which a list of names does without
+
+_PARTS = ("condconv_heads",)
 _MINIMUM_SIZE = 96
 _MINIMUM_FILTERS = 16
 _EXTRA_FILTERS = (512, 256, 256, 128)
@@ -47,7 +51,7 @@ def ssd300_mobilenet_v1(options, *, width_multiplier=1.0):
         - `ssd_mobilenet_v1_feature_extractor.py` of the Object Detection API, tensorflow/models
     """
     _check_options(options)
-    factory = LayerFactory.of(options, activation="relu6", group_sizes=GROUP_SIZES, is_detector=True)
+    factory = LayerFactory.of(options, activation="relu6", group_sizes=group_sizes(), parts=_PARTS)
     inputs = image_input(options.input_shape, _MINIMUM_SIZE, is_fixed=True)
     maps = _feature_maps(inputs, factory, width_multiplier)
     return keras.Model(inputs, _predictions(maps, factory, options.classes), name=options.name)
@@ -87,7 +91,7 @@ def _extra_stage(x, projected, expanded, number, factory):
 def _predictions(maps, factory, classes):
     """The network's output from the feature maps."""
     box_codes, class_logits = [], []
-    for number, (x, anchors) in enumerate(zip(maps, ANCHORS_PER_LOCATION, strict=True), start=1):
+    for number, (x, anchors) in enumerate(zip(maps, anchor_scheme.ANCHORS_PER_LOCATION, strict=True), start=1):
         routing = factory.heads_routing(x, number)
         box_codes.append(_head(x, anchors, 4, 0.0, routing, factory, name=f"box_head_{number}"))
         class_logits.append(_head(x, anchors, 1 + classes, _CLASS_BIAS, routing, factory, name=f"class_head_{number}"))
@@ -125,3 +129,30 @@ def _expert_scales(placement):
     experts = placement.num_experts
     weight = 1 / 2 if placement.routing_activation == "sigmoid" else 1 / experts
     return 1 / (experts * weight), 1 / (experts**0.5 * weight)
+
+
+_SSD300_MOBILENET_V1 = ModelEntry(
+    name="ssd300_mobilenet_v1",
+    task=DETECTION,
+    summary="SSD on MobileNetV1: a single-shot detector with 1,917 anchors at 300x300",
+    reference="https://arxiv.org/abs/1512.02325",
+    builder=ssd300_mobilenet_v1,
+    groups=group_sizes,
+    parts=_PARTS,
+    recipe="ssd",
+    input_offset=127.5,
+    input_scale=127.5,
+    arguments={"classes": 90, "bn_momentum": 0.97},
+    input_size=300,
+    crop_fraction=1.0,
+    interpolation="bilinear",
+    backbone="mobilenet_v1",
+    paper=(PaperFigures(1230, 20.3, 1.0), PaperFigures(730, 18.2, 0.75), PaperFigures(352, 14.4, 0.5)),
+)
+ENTRIES = (
+    _SSD300_MOBILENET_V1,
+    _SSD300_MOBILENET_V1.twin(
+        CondConvPlacement(num_experts=8, start_block=6),
+        paper=(PaperFigures(1280, 22.4, 1.0), PaperFigures(755, 21.0, 0.75), PaperFigures(363, 18.0, 0.5)),
+    ),
+)

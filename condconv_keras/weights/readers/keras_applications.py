@@ -1,67 +1,27 @@
 """The networks of keras.applications: their layers' names, and the scaling of pixels that some have inside."""
 
+import inspect
 import re
 
-import keras
 import numpy as np
 
+from condconv_keras.facts.foreign_networks import KERAS_APPLICATIONS
 from condconv_keras.utils.errors import UserError
-from condconv_keras.weights.source import WeightSource, check_model
-
-_EFFICIENTNET_LAYERS = {
-    r"stem_conv": "stem",
-    r"top_conv": "head",
-    r"top_bn": "head_bn",
-    r"block(\w+)_dwconv": r"block_\1_depthwise",
-    r"block([^_]+)_bn": r"block_\1_depthwise_bn",
-    r"block(\w+)_conv": r"block_\1",
-    r"block(\w+_(project_bn|expand_bn|se_reduce|se_expand))": r"block_\1",
-    r"predictions": "classifier",
-}
-# By registry name: the network, and its layers' names, in lower case, as the zoo's. Blocks are numbered afterwards.
-_APPLICATIONS = {
-    "mobilenet_v1": (
-        "MobileNet",
-        {
-            r"conv1(_bn)?": r"stem\1",
-            r"conv_dw_(\d+)(_bn)?": r"block_\1_depthwise\2",
-            r"conv_pw_(\d+)(_bn)?": r"block_\1_pointwise\2",
-            r"conv_preds": "classifier",
-        },
-    ),
-    "mobilenet_v2": (
-        "MobileNetV2",
-        {
-            r"conv1": "stem",
-            r"bn_conv1": "stem_bn",
-            r"expanded_conv_(\w+)": r"block_0_\1",
-            r"conv_1(_bn)?": r"head\1",
-            r"predictions": "classifier",
-        },
-    ),
-    "efficientnet_b0": ("EfficientNetB0", _EFFICIENTNET_LAYERS),
-    "efficientnet_b0_depth": ("EfficientNetB1", _EFFICIENTNET_LAYERS),
-}
-_HAS_WIDTH = ("mobilenet_v1", "mobilenet_v2")
-_ARGUMENTS = {"padding": "same", "bn_epsilon": 1e-3}
-_RESNET50 = (
-    "keras.applications' ResNet50 is another network: its stride is on the first 1x1 convolution of a block (v1) and "
-    "its convolutions have biases; the zoo's resnet50 has the stride on the 3x3 (v1.5): import timm's resnet50"
-)
+from condconv_keras.utils.lazy import keras
+from condconv_keras.weights.readers.networks import foreign_networks
+from condconv_keras.weights.source import WeightSource
 
 
-def check_application(name):
-    """Raises a `UserError` unless keras.applications has the network of the registry name."""
-    if name.endswith("resnet50"):
-        raise UserError(_RESNET50)
-    check_model("keras.applications", name, _APPLICATIONS)
+def application(name):
+    """Returns the `ForeignNetwork` of keras.applications for a registry name; raises a `UserError` without one."""
+    return foreign_networks(KERAS_APPLICATIONS, name)[0]
 
 
 def build_application(name, classes, width_multiplier=1.0):
     """Builds the keras.applications network of a registry name with random weights and its classifier."""
-    network, _ = _APPLICATIONS[name]
-    width = {"alpha": width_multiplier} if name in _HAS_WIDTH else {}
-    return getattr(keras.applications, network)(weights=None, classes=classes, **width)
+    build = getattr(keras.applications, application(name).name)
+    width = {"alpha": width_multiplier} if "alpha" in inspect.signature(build).parameters else {}
+    return build(weights=None, classes=classes, **width)
 
 
 def named_layers(model):
@@ -81,10 +41,10 @@ def open_keras_model(model, name, *, description=None, further_layers=()):
     Raises:
         UserError: there is no such network for `name`, or the model has no classifier.
     """
-    check_application(name)
+    network = application(name)
     description = description or f"keras.applications model {model.name!r}"
     layers = named_layers(model)
-    names = _layer_names(layers, _APPLICATIONS[name][1])
+    names = _layer_names(layers, network.names)
     if "classifier" not in names:
         raise UserError(f"{description} has no classifier (include_top=False), or is not for {name!r}")
     tensors = {
@@ -98,7 +58,7 @@ def open_keras_model(model, name, *, description=None, further_layers=()):
         description=description,
         tensors=tensors,
         find=lambda layer, variable: (f"{names[layer.name]}/{variable}", _as_convolution),
-        model_arguments={**_ARGUMENTS, "classes": model.output_shape[-1]},
+        model_arguments={**network.arguments, "classes": model.output_shape[-1]},
         preprocessing=scaling if None in size else {**scaling, "input_size": size},
     )
 

@@ -4,19 +4,18 @@ import contextlib
 import json
 import pathlib
 import tempfile
-import types
 import warnings
 import zipfile
 from typing import NamedTuple
 
 import h5py
-import keras
 import numpy as np
 
 from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.lazy import keras
 from condconv_keras.weights.readers.keras_applications import (
+    application,
     build_application,
-    check_application,
     named_layers,
     open_keras_model,
     statistic,
@@ -25,9 +24,21 @@ from condconv_keras.weights.readers.keras_applications import (
 # The published EfficientNet weights come with a second `Rescaling` by 1 / sqrt(0.229, ...), of which a file of weights
 # has no trace but this variance (keras/src/applications/efficientnet.py).
 _PUBLISHED_VARIANCE = (0.229, 0.224, 0.225)
+# The member of a `.keras` file that has the weights.
+_WEIGHTS = "model.weights.h5"
 
 
-def open_keras_file(path, name, arguments=types.MappingProxyType({})):
+def recognises(path, start):
+    """Whether a file, of which these are the first bytes, is one of Keras: HDF5 or an archive with weights."""
+    if start.startswith(b"\x89HDF"):
+        return True
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return _WEIGHTS in archive.namelist()
+
+
+def open_weights(path, name, arguments):
     """Reads the weights of a keras.applications network from a file.
 
     Args:
@@ -42,7 +53,7 @@ def open_keras_file(path, name, arguments=types.MappingProxyType({})):
     Raises:
         UserError: the file is damaged, has no classifier, or is not of this network.
     """
-    check_application(name)
+    application(name)
     try:
         contents = _inspect(path)
     except Exception as error:
@@ -92,7 +103,7 @@ def _inspect(path):
             archive = stack.enter_context(zipfile.ZipFile(path))
             config = json.loads(archive.read("config.json"))["config"]
             layer_names = {layer["config"]["name"] for layer in config["layers"]}
-            suffix, file = ".keras", h5py.File(stack.enter_context(archive.open("model.weights.h5")))
+            suffix, file = ".keras", h5py.File(stack.enter_context(archive.open(_WEIGHTS)))
         else:
             file = h5py.File(path)
             suffix = ".weights.h5" if "layers" in file else ".h5"

@@ -2,12 +2,16 @@
 
 import warnings
 
-import keras
 import ml_dtypes  # noqa: F401  # teaches NumPy the bfloat16 that a file may hold
 import numpy as np
 
-from condconv_keras.layers import CondConv2D, DepthwiseCondConv2D, Routing
 from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.lazy import LazyModule, keras
+
+layers = LazyModule("condconv_keras.layers")
+safetensors = LazyModule("safetensors")
+safetensors_arrays = LazyModule("safetensors.numpy")
+torch = LazyModule("torch")
 
 # Where a training script keeps the weights among its other state, the averaged ones first.
 _NESTED = ("state_dict_ema", "model_ema", "state_dict", "model")
@@ -16,14 +20,21 @@ _WRAPPER = "module."
 _BOOKKEEPING = ".num_batches_tracked"
 
 
+def is_safetensors(start):
+    """Whether a file with these first bytes is a `.safetensors` file: a length, then JSON."""
+    return start[8:9] == b"{"
+
+
+def is_torch_file(start):
+    """Whether a file with these first bytes may be a `.pth` file: a zip archive or a pickle."""
+    return start.startswith((b"PK\x03\x04", b"\x80"))
+
+
 def read_safetensors(path):
     """Returns the arrays of a `.safetensors` file by name; raises `UserError` if it is damaged."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError, AttributeError) as error:
+        tensors = safetensors_arrays.load_file(path)
+    except (safetensors.SafetensorError, OSError, AttributeError) as error:
         # AttributeError: a type that NumPy does not have, as of 8 bits.
         reason = one_line(error, 150)
         raise UserError(
@@ -39,14 +50,14 @@ def read_torch_file(path):
         UserError: PyTorch is not installed, or the file is damaged or holds anything but a state dict.
     """
     try:
-        import torch
+        load = torch.load
     except ImportError as error:
         raise UserError(f"reading {str(path)!r} takes PyTorch: pip install torch") from error
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+            loaded = load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # torch raises what zip, pickle and its own reader raise, and advises to load the objects after all.
         raise UserError(
@@ -77,12 +88,15 @@ def keras_variable(layer, variable):
     """
     if isinstance(layer, keras.layers.BatchNormalization):
         return _BATCH_NORMALIZATION[variable], lambda array: array
-    if isinstance(layer, CondConv2D | DepthwiseCondConv2D):
+    if isinstance(layer, layers.CondConv2D | layers.DepthwiseCondConv2D):
         # A bias bank has no counterpart: timm's CondConv layers have no bias.
         return {layer.bank_name: "weight"}[variable], lambda array: _bank(array, layer.spec)
     if variable == "bias":
         return "bias", lambda array: array
-    return {"kernel": "weight"}[variable], _KERNELS.get(type(layer), _conv_kernel)
+    if isinstance(layer, layers.Routing):
+        return {"kernel": "weight"}[variable], np.transpose
+    is_depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+    return {"kernel": "weight"}[variable], _depthwise_kernel if is_depthwise else _conv_kernel
 
 
 def _conv_kernel(array):
@@ -113,13 +127,10 @@ _BATCH_NORMALIZATION = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-_KERNELS = {keras.layers.DepthwiseConv2D: _depthwise_kernel, Routing: np.transpose}
 
 
 def _arrays(loaded, path):
     """The tensors of what a `.pth` file holds, as arrays by name."""
-    import torch
-
     nested = next((loaded[key] for key in _NESTED if key in loaded), loaded) if isinstance(loaded, dict) else None
     if not isinstance(nested, dict) or not all(isinstance(value, torch.Tensor) for value in nested.values()):
         raise UserError(f"expected a PyTorch state dict, tensors by name, {str(path)!r} holds something else")

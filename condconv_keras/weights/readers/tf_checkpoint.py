@@ -15,8 +15,11 @@ import re
 import tempfile
 import types
 
+from condconv_keras.facts.foreign_networks import TENSORFLOW_TPU
 from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.lazy import tensorflow as tf
 from condconv_keras.weights.readers.archives import unpack
+from condconv_keras.weights.readers.networks import foreign_networks
 from condconv_keras.weights.source import WeightSource
 
 _SHOWN = 10
@@ -24,35 +27,18 @@ _SHADOW = "/ExponentialMovingAverage"
 _VARIABLE = re.compile(
     r"(?:.*/)?(?P<part>stem|head|blocks_(?P<block>\d+))/(?P<se>se/)?(?P<layer>\w+?)(?:_(?P<number>\d+))?/(?P<variable>\w+)"
 )
-# Names of the layers of a kind in the order of use. Where a block has fewer, the first are missing: a block without
-# expansion starts with the depthwise convolution.
-_BLOCK_ROLES = {
-    "conv": ("expand", "project"),
-    "norm": ("expand_bn", "depthwise_bn", "project_bn"),
-    "depthwise": ("depthwise",),
-    "dense": ("routing",),
-    "se": ("se_reduce", "se_expand"),
-}
-_STEM_AND_HEAD = {
-    ("stem", "conv"): ("stem",),
-    ("stem", "norm"): ("stem_bn",),
-    ("head", "conv"): ("head",),
-    ("head", "norm"): ("head_bn",),
-    ("head", "dense"): ("classifier",),
-}
-_MODEL_ARGUMENTS = {"padding": "same", "bn_epsilon": 1e-3}
-_CROP = {"interpolation": "bicubic", "crop_fraction": 0.875}  # preprocessing.py
-# MEAN_RGB and STDDEV_RGB of condconv/efficientnet_condconv_builder.py and of lite/efficientnet_lite_builder.py.
-_PIXELS = {"offset": 127.0, "scale": 128.0, **_CROP}
-# The same of efficientnet_builder.py. AdvProp's checkpoints of the same names were trained with x / 127.5 - 1 instead.
-_PLAIN_PIXELS = {
-    "offset": (0.485 * 255, 0.456 * 255, 0.406 * 255),
-    "scale": (0.229 * 255, 0.224 * 255, 0.225 * 255),
-    **_CROP,
-}
 
 
-def open_tf_checkpoint(path):
+def recognises(path, start):
+    """Whether there is a folder, an index file or the prefix of a checkpoint, or a gzip archive."""
+    return path.is_dir() or _is_index_or_prefix(path) or start.startswith(b"\x1f\x8b")
+
+
+def _is_index_or_prefix(path):
+    return path.suffix == ".index" or path.with_name(f"{path.name}.index").is_file()
+
+
+def open_weights(path, name, arguments=types.MappingProxyType({})):
     """Reads a checkpoint of the authors' EfficientNet code.
 
     The moving averages are read, which the authors evaluate, where there are any: then every variable must have one.
@@ -60,26 +46,29 @@ def open_tf_checkpoint(path):
 
     Args:
         path: folder of the checkpoint, its `.index` file, its prefix, or a `.tar.gz` of the folder.
+        name: registry name of the model that the weights are for.
+        arguments: as in `condconv_keras.weights.opening.open_source`; none makes a difference here.
 
     Returns:
         A `WeightSource`.
 
     Raises:
         UserError: there is no checkpoint or more than one, it is damaged or incomplete, a variable has no moving
-            average though others have, or it is of another code base.
+            average though others have, it is of another code base, or that has no such network.
     """
+    network = foreign_networks(TENSORFLOW_TPU, name)[0]
     path = pathlib.Path(path)
     description = f"TensorFlow checkpoint {str(path)!r}"
     if path.is_dir():
         tensors = _read(_prefix_in(path, path, [*path.glob("*.index"), *path.glob("*/*.index")]), description)
-    elif path.suffix == ".index" or path.with_name(f"{path.name}.index").is_file():
+    elif _is_index_or_prefix(path):
         tensors = _read(path.with_suffix("") if path.suffix == ".index" else path, description)
     else:
         with tempfile.TemporaryDirectory() as folder:
             unpack(path, folder)
             folder = pathlib.Path(folder)
             tensors = _read(_prefix_in(folder, path, folder.rglob("*.index")), description)
-    return _weight_source(tensors, description)
+    return _weight_source(network, tensors, description)
 
 
 def _prefix_in(folder, path, indexes):
@@ -106,8 +95,6 @@ def _latest_name(folder):
 
 def _read(prefix, description):
     """Returns the arrays of a checkpoint's variables by name, moving averages in place of the raw values."""
-    import tensorflow as tf
-
     with _damage_in_one_line(description):
         reader = tf.train.load_checkpoint(str(prefix))
         shapes = reader.get_variable_to_shape_map()
@@ -118,8 +105,6 @@ def _read(prefix, description):
 
 @contextlib.contextmanager
 def _damage_in_one_line(description):
-    import tensorflow as tf
-
     try:
         yield
     except (tf.errors.OpError, ValueError, IndexError, RuntimeError, MemoryError) as error:
@@ -153,8 +138,8 @@ def _ancestors(name):
     return {"/".join(parts[:length]) for length in range(1, len(parts))}
 
 
-def _weight_source(tensors, description):
-    names = _names_by_target(tensors)
+def _weight_source(network, tensors, description):
+    names = _names_by_target(tensors, network.names)
     if not names:
         raise UserError(f"{description} has no variables of the authors' EfficientNet (stem, blocks_0, head)")
 
@@ -168,20 +153,25 @@ def _weight_source(tensors, description):
         description=description,
         tensors=types.MappingProxyType(tensors),
         find=find,
-        model_arguments=types.MappingProxyType({**_MODEL_ARGUMENTS, **_classes(tensors, names)}),
-        preprocessing=types.MappingProxyType(_preprocessing(names)),
+        model_arguments=types.MappingProxyType({**network.arguments, **_classes(tensors, names)}),
+        preprocessing=network.preprocessing,
     )
 
 
-def _names_by_target(names):
-    """Returns the names of the checkpoint by `<layer>/<variable>` of the zoo; names of no known layer are left out."""
+def _names_by_target(names, roles):
+    """Returns the names of the checkpoint by `<layer>/<variable>` of the zoo; names of no known layer are left out.
+
+    Args:
+        names: of the checkpoint's variables.
+        roles: `ScopeNames`.
+    """
     matches = [match for match in map(_VARIABLE.fullmatch, names) if match]
     layers = collections.defaultdict(set)
     for match in matches:
         layers[match["part"], _kind(match)].add(_numbered_layer(match))
     targets = {}
     for match in matches:
-        layer = _target_layer(match, sorted(layers[match["part"], _kind(match)]))
+        layer = _target_layer(match, roles, sorted(layers[match["part"], _kind(match)]))
         if layer is not None:
             variable = match["variable"].replace("depthwise_kernel", "kernel")
             targets[f"{layer}/{variable}"] = match.string
@@ -204,24 +194,17 @@ def _numbered_layer(match):
     return int(match["number"] or 0), match["layer"]
 
 
-def _target_layer(match, layers):
+def _target_layer(match, roles, layers):
     """The zoo's name of a layer, from its place among the sorted layers of its kind; None beyond the known ones."""
     kind = _kind(match)
     if match["block"] is None:
-        roles = _STEM_AND_HEAD.get((match["part"], kind), ())
+        targets = roles.layers[match["part"]].get(kind, ())
     else:
-        roles = tuple(f"block_{int(match['block']) + 1}_{role}" for role in _BLOCK_ROLES[kind])
+        targets = tuple(f"block_{int(match['block']) + 1}_{role}" for role in roles.blocks[kind])
     place = layers.index(_numbered_layer(match)) - len(layers)
-    return roles[place] if -len(roles) <= place else None
+    return targets[place] if -len(targets) <= place else None
 
 
 def _classes(tensors, names):
     bias = names.get("classifier/bias")
     return {} if bias is None else {"classes": tensors[bias].size}
-
-
-def _preprocessing(names):
-    if any(target.endswith("_routing/kernel") for target in names):
-        return {**_PIXELS, "input_size": (224, 224)}  # of all three CondConv networks, the deeper one included
-    is_plain = any("_se_" in target for target in names)
-    return _PLAIN_PIXELS if is_plain else _PIXELS

@@ -4,7 +4,7 @@ import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D
 from condconv_keras.layers.fused_batch_norm import fuse_batch_norms
-from condconv_keras.models import create_model
+from condconv_keras.models import build_model
 from condconv_keras.profiling import profile
 from tests.models.randomise import images
 
@@ -25,7 +25,7 @@ def randomise(model, seed=0):
 
 def tiny(name="condconv_mobilenet_v1", **kwargs):
     twin = {"num_experts": 2} if name.startswith("condconv") else {}
-    return create_model(name, **{"input_shape": (32, 32, 3), "width_multiplier": 0.25, "classes": 5, **twin, **kwargs})
+    return build_model(name, **{"input_shape": (32, 32, 3), "width_multiplier": 0.25, "classes": 5, **twin, **kwargs})
 
 
 @pytest.mark.parametrize(("size", "width"), [(224, 1.0), (160, 0.5)])
@@ -33,7 +33,7 @@ def test_plain_model_equals_keras_applications(size, width):
     reference = keras.applications.MobileNet(
         (size, size, 3), alpha=width, weights=None, classifier_activation=None, classes=1000
     )
-    model = create_model("mobilenet_v1", input_shape=(size, size, 3), width_multiplier=width)
+    model = build_model("mobilenet_v1", input_shape=(size, size, 3), width_multiplier=width)
     # Our initial kernels keep the features strong enough to tell ReLU6 from ReLU.
     randomise(model)
     reference.set_weights(model.get_weights())
@@ -58,14 +58,14 @@ def test_multiply_adds_by_experts_and_width(num_experts, monkeypatch):
     monkeypatch.setattr("condconv_keras.models.blocks.conv_initializer", keras.initializers.Zeros)
     for width, expected in zip((0.25, 0.5, 0.75, 1.0), EXPECTED_MILLIONS[num_experts], strict=True):
         if num_experts is None:
-            model = create_model("mobilenet_v1", width_multiplier=width)
+            model = build_model("mobilenet_v1", width_multiplier=width)
         else:
-            model = create_model("condconv_mobilenet_v1", width_multiplier=width, num_experts=num_experts)
+            model = build_model("condconv_mobilenet_v1", width_multiplier=width, num_experts=num_experts)
         assert round(profile(model).multiply_adds / 1e6, 1) == expected
 
 
 def test_size_and_cost_at_the_papers_setting():
-    plain, twin = (profile(create_model(name)) for name in ("mobilenet_v1", "condconv_mobilenet_v1"))
+    plain, twin = (profile(build_model(name)) for name in ("mobilenet_v1", "condconv_mobilenet_v1"))
     assert 567e6 < plain.multiply_adds < 569e6
     assert 600e6 < twin.multiply_adds < 602e6
     assert plain.parameters == 4_253_864  # keras.applications.MobileNet

@@ -4,7 +4,7 @@ import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
 from condconv_keras.facts.anchors import ANCHORS_PER_LOCATION, feature_map_sizes, ssd_anchors
-from condconv_keras.models import create_model
+from condconv_keras.pretrained import create_model
 from condconv_keras.profiling import profile
 from tests.models.randomise import images, randomise
 

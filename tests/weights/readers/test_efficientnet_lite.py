@@ -7,10 +7,10 @@ import pathlib
 import numpy as np
 import pytest
 
-from condconv_keras.models import create_model
+from condconv_keras.models import build_model
 from condconv_keras.utils.errors import UserError
 from condconv_keras.weights.assign import assign_weights
-from condconv_keras.weights.readers import efficientnet_lite
+from condconv_keras.weights.readers import pytorch
 from tests import processes
 
 # Kernel and channels at the end of the blocks of Lite0 (lite/efficientnet_lite_builder.py in tensorflow/tpu).
@@ -41,10 +41,10 @@ def _norm(name, channels):
 
 def test_names_and_settings():
     tensors = _tensors()
-    source = efficientnet_lite.weight_source(tensors, "x.pth", "efficientnet_lite0", {})
+    source = pytorch.weight_source("efficientnet-lite", tensors, "x.pth", "efficientnet_lite0", {})
     assert source.model_arguments == {"padding": "same", "bn_epsilon": 1e-3, "classes": 10}
     assert (source.preprocessing["offset"], source.preprocessing["scale"]) == (127, 128)
-    model = create_model("efficientnet_lite0", **source.model_arguments)
+    model = build_model("efficientnet_lite0", **source.model_arguments)
     assign_weights(model, source)
     for layer, variable, key in (
         ("stem_bn", "moving_variance", "_bn0.running_var"),
@@ -63,9 +63,9 @@ def test_names_and_settings():
 
 def test_refuses_another_network():
     with pytest.raises(UserError, match=r"efficientnet-lite weights are for efficientnet_lite0, .* not for 'resnet50'"):
-        efficientnet_lite.weight_source({}, "x.pth", "resnet50", {})
-    source = efficientnet_lite.weight_source(_tensors(), "x.pth", "efficientnet_lite1", {})
-    model = create_model("efficientnet_lite1", classes=10)
+        pytorch.weight_source("efficientnet-lite", {}, "x.pth", "resnet50", {})
+    source = pytorch.weight_source("efficientnet-lite", _tensors(), "x.pth", "efficientnet_lite1", {})
+    model = build_model("efficientnet_lite1", classes=10)
     with pytest.raises(UserError, match=r"does not fit the model 'efficientnet_lite1': .*; and \d+ more$"):
         assign_weights(model, source)
 

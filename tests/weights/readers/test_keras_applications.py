@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from condconv_keras.models import create_model
+from condconv_keras.models import build_model
 from condconv_keras.models.saving import load_model
 from condconv_keras.utils.errors import UserError
 from condconv_keras.weights import open_source
@@ -165,7 +165,7 @@ def test_refuses_arrays_that_the_network_does_not_have(mobilenet, tmp_path):
 
 def test_refuses_a_network_of_the_same_arrays(tmp_path):
     # The zoo's own MobileNetV1 has them, but may pad otherwise.
-    create_model("mobilenet_v1", **QUARTER_WIDTH, padding="symmetric").save(tmp_path / "x.keras")
+    build_model("mobilenet_v1", **QUARTER_WIDTH, padding="symmetric").save(tmp_path / "x.keras")
     assert "the file's network has no layer 'conv1'" in _refusal(tmp_path / "x.keras")
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from condconv_keras.models import create_model
+from condconv_keras.models import build_model
 from condconv_keras.utils.errors import UserError
 from condconv_keras.weights.assign import assign_weights
-from condconv_keras.weights.readers.tf_checkpoint import open_tf_checkpoint
+from condconv_keras.weights.readers.tf_checkpoint import open_weights
 from tests.weights.authors_checkpoints import (
     ROOT,
     SHADOW,
@@ -24,6 +24,7 @@ from tests.weights.authors_checkpoints import (
     with_shadows,
 )
 
+MODEL = "condconv_efficientnet_b0"
 SMALL = {
     f"{ROOT}/stem/conv2d/kernel": np.arange(27, dtype=np.float32).reshape(3, 3, 3, 1),
     f"{ROOT}/blocks_9/dense/bias": np.arange(2, dtype=np.float32),
@@ -38,7 +39,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def model():
-    return create_model(
+    return build_model(
         "condconv_efficientnet_b0",
         num_experts=2,
         classes=10,
@@ -85,7 +86,7 @@ def test_sets_every_variable_to_its_moving_average(checkpoint, model, values, im
     expected = keras.ops.convert_to_numpy(model(images))
     assert np.abs(expected[0] - expected[1]).max() > 0.1
     reset(model)
-    assign_weights(model, open_tf_checkpoint(checkpoint))
+    assign_weights(model, open_weights(checkpoint, MODEL))
     for variable in model.weights:
         np.testing.assert_array_equal(variable, values[variable.path], err_msg=variable.path)
     np.testing.assert_allclose(model(images), expected, atol=1e-5 * np.abs(expected).max())
@@ -103,14 +104,14 @@ def test_leaves_out_what_a_graph_of_tensorflow_1_adds(tmp_path, optimizer):
         given = {averages.average(variable).initial_value: SMALL[variable.op.name] + 1 for variable in variables}
         session.run(v1.global_variables_initializer(), given)
         v1.train.Saver().save(session, str(tmp_path / "model.ckpt"))
-    source = open_tf_checkpoint(tmp_path)
+    source = open_weights(tmp_path, MODEL)
     assert source.tensors.keys() == SMALL.keys()
     for name, value in SMALL.items():
         np.testing.assert_array_equal(source.tensors[name], value + 1)
 
 
 def test_knows_what_the_network_needs(checkpoint):
-    source = open_tf_checkpoint(checkpoint)
+    source = open_weights(checkpoint, MODEL)
     assert source.model_arguments == {"padding": "same", "bn_epsilon": 1e-3, "classes": 10}
     assert source.preprocessing == {
         "offset": 127.0,
@@ -127,7 +128,7 @@ def test_a_variable_that_the_network_does_not_have_is_refused(shadows, model, tm
     prefix = save(tmp_path / "model.ckpt", with_shadows({**shadows, extra: np.ones((1, 1, 2, 2), np.float32)}))
     reset(model)
     with pytest.raises(UserError, match=extra):
-        assign_weights(model, open_tf_checkpoint(prefix))
+        assign_weights(model, open_weights(prefix, MODEL))
     assert all(not np.any(variable) for variable in model.weights)
 
 
@@ -135,14 +136,14 @@ def test_a_variable_of_another_code_base_is_refused(shadows, model, tmp_path):
     extra = "resnet/conv1/kernel"
     prefix = save(tmp_path / "model.ckpt", with_shadows({**shadows, extra: np.ones(3, np.float32)}))
     with pytest.raises(UserError, match=f"left over {extra!r}"):
-        assign_weights(model, open_tf_checkpoint(prefix))
+        assign_weights(model, open_weights(prefix, MODEL))
 
 
 def test_a_missing_variable_is_refused(shadows, model, tmp_path):
     missing = authors_names()["block_13_expand/condconv_kernel"]
     prefix = save(tmp_path / "model.ckpt", {name: value for name, value in shadows.items() if name != missing})
     with pytest.raises(UserError, match="block_13"):
-        assign_weights(model, open_tf_checkpoint(prefix))
+        assign_weights(model, open_weights(prefix, MODEL))
 
 
 def test_a_variable_without_a_moving_average_is_refused(tmp_path):
@@ -150,7 +151,7 @@ def test_a_variable_without_a_moving_average_is_refused(tmp_path):
     bare = f"{ROOT}/blocks_9/dense/bias"
     del tensors[f"{bare}{SHADOW}"]
     with pytest.raises(UserError, match=f"none of {bare}$"):
-        open_tf_checkpoint(save(tmp_path / "model.ckpt", tensors))
+        open_weights(save(tmp_path / "model.ckpt", tensors), MODEL)
 
 
 def test_without_any_moving_average_the_raw_values_are_read(tmp_path):
@@ -159,7 +160,7 @@ def test_without_any_moving_average_the_raw_values_are_read(tmp_path):
         "beta1_power": np.float32(0.9),
         **{f"{name}/Momentum": value * 0 for name, value in SMALL.items()},
     }
-    source = open_tf_checkpoint(save(tmp_path / "model.ckpt", {**SMALL, **bookkeeping}))
+    source = open_weights(save(tmp_path / "model.ckpt", {**SMALL, **bookkeeping}), MODEL)
     assert source.tensors.keys() == SMALL.keys()
     for name, value in SMALL.items():
         np.testing.assert_array_equal(source.tensors[name], value)
@@ -167,7 +168,7 @@ def test_without_any_moving_average_the_raw_values_are_read(tmp_path):
 
 def test_moving_averages_are_read_without_their_raw_values(tmp_path):
     averages = {f"{name}{SHADOW}": value for name, value in SMALL.items()}
-    assert open_tf_checkpoint(save(tmp_path / "model.ckpt", averages)).tensors.keys() == SMALL.keys()
+    assert open_weights(save(tmp_path / "model.ckpt", averages), MODEL).tensors.keys() == SMALL.keys()
 
 
 @pytest.mark.parametrize("normalization", ["tpu_batch_normalization", "batch_normalization"])
@@ -188,7 +189,7 @@ def test_finds_layers_whatever_stands_in_front(tmp_path, root, normalization):
         "head_bn/gamma": f"head/{normalization}/gamma",
     }
     tensors = {f"{root}{name}": np.full(2, i, np.float32) for i, name in enumerate(expected.values())}
-    source = open_tf_checkpoint(save(tmp_path / "model.ckpt", tensors))
+    source = open_weights(save(tmp_path / "model.ckpt", tensors), "efficientnet_lite0")
     for target, name in expected.items():
         layer, variable = target.split("/")
         assert source.find(types.SimpleNamespace(name=layer), variable)[0] == root + name
@@ -199,7 +200,7 @@ def test_finds_layers_whatever_stands_in_front(tmp_path, root, normalization):
 
 def test_plain_efficientnet_has_the_scaling_of_imagenet(tmp_path):
     tensors = {"efficientnet-b0/blocks_0/se/conv2d/bias": np.zeros(8, np.float32)}
-    source = open_tf_checkpoint(save(tmp_path / "model.ckpt", tensors))
+    source = open_weights(save(tmp_path / "model.ckpt", tensors), "efficientnet_b0")
     np.testing.assert_allclose(source.preprocessing["offset"], [123.675, 116.28, 103.53])
     np.testing.assert_allclose(source.preprocessing["scale"], [58.395, 57.12, 57.375])
 
@@ -212,7 +213,7 @@ def test_takes_the_folder_the_index_the_prefix_or_an_archive(tmp_path):
     with tarfile.open(archive, "w:gz") as file:
         file.add(folder.parent, arcname="released")
     for path in (folder, folder.parent, folder / "model.ckpt.index", prefix, archive):
-        source = open_tf_checkpoint(path)
+        source = open_weights(path, MODEL)
         assert repr(str(path)) in source.description
         np.testing.assert_array_equal(source.tensors[f"{ROOT}/blocks_9/dense/bias"], [1, 2])
 
@@ -221,21 +222,26 @@ def test_of_several_checkpoints_the_state_file_names_one(tmp_path):
     for step in (1, 2):
         save(tmp_path / f"model.ckpt-{step}", {name: value * step for name, value in SMALL.items()})
     with pytest.raises(UserError, match=r"found 'model.ckpt-1', 'model.ckpt-2'"):
-        open_tf_checkpoint(tmp_path)
+        open_weights(tmp_path, MODEL)
     (tmp_path / "checkpoint").write_text(
         'model_checkpoint_path: "/cns/elsewhere/model.ckpt-2"\nall_model_checkpoint_paths: "model.ckpt-1"\n'
     )
-    np.testing.assert_array_equal(open_tf_checkpoint(tmp_path).tensors[f"{ROOT}/blocks_9/dense/bias"], [0, 2])
+    np.testing.assert_array_equal(open_weights(tmp_path, MODEL).tensors[f"{ROOT}/blocks_9/dense/bias"], [0, 2])
 
 
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
     with pytest.raises(UserError, match="found none"):
-        open_tf_checkpoint(tmp_path)
+        open_weights(tmp_path, MODEL)
+
+
+def test_a_network_that_the_authors_do_not_have_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"tensorflow/tpu weights are for efficientnet_b0, .* not for 'resnet50'$"):
+        open_weights(save(tmp_path / "model.ckpt", SMALL), "resnet50")
 
 
 def test_a_checkpoint_of_another_code_base_is_refused(tmp_path):
     with pytest.raises(UserError, match="no variables of the authors' EfficientNet"):
-        open_tf_checkpoint(save(tmp_path / "model.ckpt", {"resnet/conv1/kernel": np.zeros(3, np.float32)}))
+        open_weights(save(tmp_path / "model.ckpt", {"resnet/conv1/kernel": np.zeros(3, np.float32)}), MODEL)
 
 
 @pytest.mark.parametrize("damage", ["no data", "short data", "changed data", "short index", "empty index", "noise"])
@@ -253,7 +259,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path, damage):
     else:
         index.write_bytes(b"" if damage == "empty index" else random.Random(0).randbytes(500))
     with pytest.raises(UserError, match="damaged or incomplete") as caught:
-        open_tf_checkpoint(prefix)
+        open_weights(prefix, MODEL)
     assert "\n" not in str(caught.value)
 
 
@@ -262,5 +268,5 @@ def test_nothing_of_an_archive_stays(tmp_path, monkeypatch):
     (tmp_path / "temporary").mkdir()
     save(tmp_path / ROOT / "model.ckpt", SMALL)
     path = shutil.make_archive(str(tmp_path / ROOT), "gztar", tmp_path, ROOT)
-    open_tf_checkpoint(path)
+    open_weights(path, MODEL)
     assert list((tmp_path / "temporary").iterdir()) == []

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from condconv_keras.facts.imagenet import class_names
+from condconv_keras.models.inverted_residual import TIMM_NAMES
 from condconv_keras.models.saving import load_model
 from condconv_keras.utils.errors import UserError
-from condconv_keras.weights.readers import timm
+from condconv_keras.weights.readers import pytorch
 from tests.fixtures.timm import make_weights
 from tests.weights.importing import FIXTURES, import_into, timm_tensors
 
@@ -77,8 +78,8 @@ def test_settings_and_card_are_those_of_the_checkpoint(imported):
 
 def test_the_padding_chooses_between_networks_of_the_same_names():
     tensors = {"conv_stem.weight": np.zeros(1)}
-    of_tensorflow = timm.weight_source(tensors, "x", "efficientnet_lite0", {})
-    of_pytorch = timm.weight_source(tensors, "x", "efficientnet_lite0", {"padding": "symmetric"})
+    of_tensorflow = pytorch.weight_source("timm", tensors, "x", "efficientnet_lite0", {})
+    of_pytorch = pytorch.weight_source("timm", tensors, "x", "efficientnet_lite0", {"padding": "symmetric"})
     assert of_tensorflow.model_arguments == {"padding": "same", "bn_epsilon": 1e-3}
     assert of_pytorch.model_arguments == {"padding": "symmetric", "bn_epsilon": 1e-5}
     assert of_tensorflow.preprocessing["offset"] == 127.5
@@ -87,7 +88,7 @@ def test_the_padding_chooses_between_networks_of_the_same_names():
 
 def test_blocks_are_numbered_in_their_natural_order():
     keys = [f"blocks.{stage}.{i}.conv_dw.weight" for stage, i in [(10, 0), (2, 10), (2, 9), (0, 0)]]
-    names = timm._layer_names(dict.fromkeys(["conv_stem.weight", *keys]), "x")
+    names = pytorch._modules(TIMM_NAMES, dict.fromkeys(["conv_stem.weight", *keys]))
     assert [names[f"block_{n}_depthwise"] for n in (1, 2, 3, 4)] == [
         "blocks.0.0.conv_dw",
         "blocks.2.9.conv_dw",
@@ -98,6 +99,6 @@ def test_blocks_are_numbered_in_their_natural_order():
 
 def test_refuses_networks_without_timm_weights():
     with pytest.raises(UserError, match=r"not for 'condconv_resnet50'; import them as 'resnet50' and warm start"):
-        timm.weight_source({}, "x", "condconv_resnet50", {})
+        pytorch.weight_source("timm", {}, "x", "condconv_resnet50", {})
     with pytest.raises(UserError, match=r"expected tensors named as in timm, 'x' has features\.0\.weight, \.\.\."):
-        timm.weight_source({"features.0.weight": np.zeros(1)}, "x", "mobilenet_v2", {})
+        pytorch.weight_source("timm", {"features.0.weight": np.zeros(1)}, "x", "mobilenet_v2", {})

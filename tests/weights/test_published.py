@@ -5,9 +5,11 @@ import sys
 
 import pytest
 
-from condconv_keras.models.published_weights import PUBLISHED_WEIGHTS, published_weights
-from condconv_keras.models.registry import list_models, model_entry
+from condconv_keras.models.registry import list_models, model_entry, published_models, starting_model
 from condconv_keras.utils.errors import UserError
+from condconv_keras.weights.published import published_for
+
+PUBLISHED_WEIGHTS = {name: model_entry(name).published for name in published_models()}
 
 
 @pytest.mark.parametrize("name", PUBLISHED_WEIGHTS)
@@ -35,9 +37,23 @@ def test_the_first_entry_is_of_the_registered_setting():
 
 
 def test_chooses_by_the_arguments_given():
-    assert "cc_b0_8e" in published_weights("condconv_efficientnet_b0", {}).url
-    assert "cc_b0_4e" in published_weights("condconv_efficientnet_b0", {"num_experts": 4, "classes": 5}).url
-    assert "mobilenet_5_0_224" in published_weights("mobilenet_v1", {"width_multiplier": 0.5}).url
+    assert "cc_b0_8e" in published_for("condconv_efficientnet_b0", {}).url
+    assert "cc_b0_4e" in published_for("condconv_efficientnet_b0", {"num_experts": 4, "classes": 5}).url
+    assert "mobilenet_5_0_224" in published_for("mobilenet_v1", {"width_multiplier": 0.5}).url
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("mobilenet_v1", "mobilenet_v1"),
+        ("condconv_mobilenet_v1", "mobilenet_v1"),
+        ("condconv_efficientnet_b0", "condconv_efficientnet_b0"),
+        ("condconv_ssd300_mobilenet_v1", "mobilenet_v1"),
+        ("efficientnet_b0_depth", "efficientnet_b0_depth"),
+    ],
+)
+def test_what_training_starts_from(name, source):
+    assert starting_model(name) == source
 
 
 @pytest.mark.parametrize(
@@ -50,11 +66,9 @@ def test_chooses_by_the_arguments_given():
 )
 def test_says_what_is_published_instead(name, arguments, message):
     with pytest.raises(UserError, match=message):
-        published_weights(name, arguments)
+        published_for(name, arguments)
 
 
 def test_the_facts_need_no_keras():
-    code = (
-        "import sys, condconv_keras.models.published_weights; print(sorted({'keras', 'tensorflow'} & set(sys.modules)))"
-    )
+    code = "import sys, condconv_keras.weights.published; print(sorted({'keras', 'tensorflow'} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"

@@ -1,7 +1,5 @@
 """Recognising what a file is, by its content."""
 
-import sys
-import types
 import zipfile
 
 import numpy as np
@@ -10,6 +8,7 @@ from safetensors.numpy import save_file
 
 from condconv_keras.utils.errors import UserError
 from condconv_keras.weights import open_source
+from condconv_keras.weights.readers import tf_checkpoint
 
 
 def _refusal(path, name="mobilenet_v1"):
@@ -54,8 +53,7 @@ def test_a_name_does_not_matter(tmp_path):
 
 @pytest.mark.parametrize("kind", ["folder", "index", "prefix", "archive"])
 def test_tensorflow_checkpoints(tmp_path, monkeypatch, kind):
-    module = types.SimpleNamespace(open_tf_checkpoint=lambda path: ("checkpoint", path))
-    monkeypatch.setitem(sys.modules, "condconv_keras.weights.readers.tf_checkpoint", module)
+    monkeypatch.setattr(tf_checkpoint, "open_weights", lambda path, *_: ("checkpoint", path))
     (tmp_path / "model.ckpt.index").touch()
     (tmp_path / "model.tar.gz").write_bytes(b"\x1f\x8b\x08\x00")
     name = {"folder": "", "index": "model.ckpt.index", "prefix": "model.ckpt", "archive": "model.tar.gz"}[kind]

@@ -1,0 +1,42 @@
+"""Which of its flags a model takes: its builder says so, and its entry for the parts of a CondConv placement."""
+
+from condconv_keras.models.building import PLACEMENT_FIELDS
+from condconv_keras.utils.errors import UserError, one_line
+
+# The flags that are arguments of the model.
+MODEL_ARGUMENTS = (*PLACEMENT_FIELDS, "width_multiplier")
+# Flags that not every model has a use for: what is said of one that has none.
+_REASONS = {
+    "width_multiplier": "is not for --model={}, whose width is fixed",
+    "stochastic_depth_rate": "is not for --model={}, which has no residual blocks",
+    "condconv_head": "is not for --model={}, which has no convolution after its blocks",
+    "condconv_shortcut": "is not for --model={}, which has no projection shortcuts",
+    "condconv_classifier": "is not for --model={}, which has no classifier",
+    "condconv_heads": "is not for --model={}, which is no detector",
+}
+
+
+def lacking_flags(entry):
+    """Returns the flags that the model of a `ModelEntry` has no use for, as a dict of flag to the reason."""
+    taken = {*entry.keywords, *entry.parts}
+    lacking = {name: reason.format(entry.name) for name, reason in _REASONS.items() if name not in taken}
+    if entry.placement is None:
+        lacking |= dict.fromkeys(
+            (*PLACEMENT_FIELDS, "log_routing"), f"is for condconv_ models, --model={entry.name} has no experts"
+        )
+    return lacking
+
+
+def check_placement(entry, values):
+    """Raises a `UserError` for CondConv layers that start behind the network's end.
+
+    Args:
+        entry: `ModelEntry`.
+        values: `absl.flags.FlagValues`.
+    """
+    changes = {name: values[name].value for name in ("start_block", "start_group") if values[name].value is not None}
+    if entry.placement is not None and len(changes) == 1:
+        try:
+            entry.placement.replace(**changes).first_block(entry.group_sizes)
+        except ValueError as error:
+            raise UserError(one_line(error)) from error
