@@ -31,6 +31,9 @@ from condconv_keras.training.recipes import default_recipe_name, get_recipe
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.files import check_writable
+from condconv_keras.utils.lazy import LazyModule
+
+initial_weights = LazyModule("condconv_keras.training.initial_weights")
 
 FLAGS = flags.FLAGS
 
@@ -248,12 +251,10 @@ def _open_initial_model(config):
     path = config.initial_weights
     if path is None or path.endswith(".weights.h5"):
         return None
-    from condconv_keras.training.initial_weights import open_initial_model
-
     if path == IMAGENET:
         path = str(starting_file(config.model, config.model_arguments))
         print(f"starting from {path}", file=sys.stderr)
-    return open_initial_model(path)
+    return initial_weights.open_initial_model(path)
 
 
 def versions():
