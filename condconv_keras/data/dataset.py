@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from condconv_keras.data.input.decoding import DecodedImage, EncodedImage
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.lazy import tensorflow as tf
 
 TRAIN_SPLIT = "train"
 EVALUATION_SPLITS = ("validation", "val", "test")  # in order of preference
@@ -85,16 +86,12 @@ class ImageDataset:
 
         The order is fixed. It is the stored one unless `shuffle_files_seed` is given, which permutes the files.
         """
-        import tensorflow as tf
-
         records = self.records(split, shuffle_files_seed)
         return records.map(lambda record, label: (self.image(record).whole(), label), tf.data.AUTOTUNE)
 
 
 def slice_records(records, labels, shuffle_seed):
     """Returns a `tf.data.Dataset` of `(record, label)` from two arrays, permuted if there is a seed."""
-    import tensorflow as tf
-
     dataset = tf.data.Dataset.from_tensor_slices((records, labels))
     if shuffle_seed is None:
         return dataset

@@ -3,6 +3,8 @@
 import dataclasses
 import math
 
+from condconv_keras.utils.lazy import tensorflow as tf
+
 INTERPOLATIONS = ("bicubic", "bilinear")
 
 
@@ -86,8 +88,6 @@ class Preprocessing:
 
     def convert_channels(self, image):
         """Returns the image `[h, w, c]` as float32 with the model's channels; gray is the ITU-R 601 luma."""
-        import tensorflow as tf
-
         image = tf.cast(image, tf.float32)
         received = image.shape[-1]
         if received == self.channels:
@@ -100,21 +100,15 @@ class Preprocessing:
 
     def resize(self, image):
         """Resizes an image `[h, w, channels]` to the input size, as float32 in 0..255."""
-        import tensorflow as tf
-
         image = tf.image.resize(image, self.input_size, method=self.interpolation, antialias=True)
         image = tf.clip_by_value(image, 0.0, 255.0)  # bicubic overshoots at edges
         return tf.ensure_shape(image, self.input_shape)
 
     def scale_images(self, images):
         """Returns `(images - offset) / scale` as float32, for pixels in 0..255."""
-        import tensorflow as tf
-
         return (tf.cast(images, tf.float32) - self.offset) / self.scale
 
     def _centre_crop(self, image):
-        import tensorflow as tf
-
         height, width = tf.unstack(tf.shape(image)[:2])
         input_height, input_width = self.input_size
         box_height = tf.minimum(tf.cast(height, tf.float32), tf.cast(width, tf.float32) * (input_height / input_width))

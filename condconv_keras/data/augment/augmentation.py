@@ -9,7 +9,9 @@ import dataclasses
 import math
 
 from condconv_keras.data.augment.box_augmentation import AUGMENTATIONS as BOX_AUGMENTATIONS
+from condconv_keras.data.augment.erasing import erase_rectangle
 from condconv_keras.utils.errors import UserError, unknown_name
+from condconv_keras.utils.lazy import tensorflow as tf
 
 PAD_FRACTION = 8  # pads by 1/8 of the size, as the usual 4 pixels at 32x32
 AREA_RANGE = (0.08, 1.0)
@@ -78,9 +80,6 @@ def make_augmentation(options, preprocessing):
         A function of a `DecodedImage` or `EncodedImage` and an integer seed of shape [2] that returns float32
         `[height, width, channels]`, scaled. The seed alone decides.
     """
-    import tensorflow as tf
-
-    from condconv_keras.data.augment.erasing import erase_rectangle
     from condconv_keras.data.augment.policies import make_policy
 
     spatial = get_spatial(options.augmentation)
@@ -110,8 +109,6 @@ def _none(image, seed, preprocessing):
 
 def _pad_crop(image, seed, preprocessing):
     """Resizes, pads by reflection and crops back at a random place: for small images that must not be flipped."""
-    import tensorflow as tf
-
     height, width = preprocessing.input_size
     vertical, horizontal = height // PAD_FRACTION, width // PAD_FRACTION
     image = preprocessing.evaluation_image(image.whole())
@@ -125,8 +122,6 @@ def _inception(image, seed, preprocessing):
     An image for which ten tries find no such crop is used whole. Source: Szegedy et al. 2015, section 6, with the
     ranges of EfficientNet's `preprocessing.py`.
     """
-    import tensorflow as tf
-
     crop_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
 
     def sample(shape):

@@ -6,6 +6,7 @@ arXiv 1512.02325, section 2.2, with the constants of its released code.
 """
 
 from condconv_keras.utils.errors import unknown_name
+from condconv_keras.utils.lazy import tensorflow as tf
 
 MIN_COVERED = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
 AREA_RANGE = (0.1, 1.0)
@@ -39,8 +40,6 @@ def training_detection_example(image, label, seed, preprocessing, augmentation):
         UserError: if there is no augmentation of this name.
         ValueError: if the preprocessing crops, which would cut boxes.
     """
-    import tensorflow as tf
-
     if augmentation not in AUGMENTATIONS:
         raise unknown_name("augmentation", augmentation, AUGMENTATIONS)
     if preprocessing.crop_fraction != 1:
@@ -74,8 +73,6 @@ def ssd_random_crop(image, label, seed):
     the paper's overlap, as in public TensorFlow implementations). The image is left whole where no such part is found
     in `CROP_ATTEMPTS` tries. See `crop_boxes` for the label.
     """
-    import tensorflow as tf
-
     option_seed, sample_seed = tf.unstack(tf.random.split(seed, 2))
     option = tf.random.stateless_uniform([], option_seed, maxval=len(MIN_COVERED) + 1, dtype=tf.int32)
     shape = tf.shape(image)
@@ -110,8 +107,6 @@ def crop_boxes(label, window):
         label: dict, as above.
         window: float32 `[4]`, (ymin, xmin, ymax, xmax) of the part as fractions of the image's size.
     """
-    import tensorflow as tf
-
     begin, end = window[:2], window[2:]
     boxes = label["boxes"]
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -124,8 +119,6 @@ def crop_boxes(label, window):
 
 def random_flip(image, label, seed):
     """Returns the image and its label, mirrored left to right for half of the seeds."""
-    import tensorflow as tf
-
     flipped = tf.random.stateless_uniform([], seed) < 0.5
     image = tf.cond(flipped, lambda: tf.reverse(image, axis=[1]), lambda: image)
     return image, label | {"boxes": tf.where(flipped, flip_boxes(label["boxes"]), label["boxes"])}
@@ -133,8 +126,6 @@ def random_flip(image, label, seed):
 
 def flip_boxes(boxes):
     """Returns boxes `[n, 4]` of the image that is mirrored left to right."""
-    import tensorflow as tf
-
     ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=1)
     return tf.stack([ymin, 1 - xmax, ymax, 1 - xmin], axis=1)
 
@@ -149,8 +140,6 @@ def colour_jitter(image, seed):
     Returns:
         The image, in 0..255.
     """
-    import tensorflow as tf
-
     changes = [
         lambda pixels, seed: tf.image.stateless_random_brightness(pixels, MAX_BRIGHTNESS, seed),
         lambda pixels, seed: tf.image.stateless_random_contrast(pixels, *CONTRAST_RANGE, seed),
@@ -165,8 +154,6 @@ def colour_jitter(image, seed):
 
 
 def _half_of_the_time(change, image, seed):
-    import tensorflow as tf
-
     decision_seed, change_seed = tf.unstack(tf.random.split(seed, 2))
     # Saturation and hue are of the colours in 0..255 only.
     return tf.cond(

@@ -6,6 +6,8 @@ off; this one is a pure function of its seed and always erases the whole rectang
 
 import math
 
+from condconv_keras.utils.lazy import tensorflow as tf
+
 AREA_RANGE = (0.02, 1 / 3)
 ASPECT_RATIO_RANGE = (0.3, 1 / 0.3)
 ATTEMPTS = 10
@@ -28,8 +30,6 @@ def erase_rectangle(image, probability, seed):
     Returns:
         A float32 tensor of the image's shape.
     """
-    import tensorflow as tf
-
     height, width, _ = image.shape
     chance_seed, area_seed, ratio_seed, place_seed, noise_seed = tf.unstack(tf.random.split(seed, 5))
     low, high = (height * width * fraction for fraction in AREA_RANGE)

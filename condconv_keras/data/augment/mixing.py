@@ -1,5 +1,7 @@
 """Mixup and cutmix: every example of a batch is mixed with the one at the same place from the other end."""
 
+from condconv_keras.utils.lazy import tensorflow as tf
+
 
 def mix(images, labels, options, num_classes, seed):
     """Mixes a batch by mixup or cutmix; with both, an even chance decides (as timm's `switch_prob` of 0.5).
@@ -14,8 +16,6 @@ def mix(images, labels, options, num_classes, seed):
     Returns:
         The mixed images and their labels as probabilities, float32 `[batch, num_classes]`.
     """
-    import tensorflow as tf
-
     probabilities = tf.one_hot(labels, num_classes, dtype=tf.float32)
     choice_seed, mix_seed = tf.unstack(tf.random.split(seed, 2))
 
@@ -68,8 +68,6 @@ def cutmix(images, probabilities, alpha, seed):
     Returns:
         The mixed images and probabilities.
     """
-    import tensorflow as tf
-
     height, width = images.shape[1:3]
     weight_seed, centre_seed = tf.unstack(tf.random.split(seed, 2))
     centre = tf.random.stateless_uniform([2], centre_seed)
@@ -82,8 +80,6 @@ def cutmix(images, probabilities, alpha, seed):
 
 def sample_weight(alpha, seed):
     """Returns a float32 scalar drawn from Beta(alpha, alpha)."""
-    import tensorflow as tf
-
     # In float64: for a small alpha both gammas are often below the smallest float32.
     first, second = tf.unstack(tf.random.stateless_gamma([2], seed, alpha, dtype=tf.float64))
     return tf.cast(first / (first + second), tf.float32)
@@ -97,8 +93,6 @@ def cut_box(weight, centre, height, width):
         centre: float32 tensor [2], the row and column of its centre as fractions of the size, in [0, 1).
         height, width: of the image.
     """
-    import tensorflow as tf
-
     size = tf.constant([height, width])
     box = tf.cast(tf.sqrt(1.0 - weight) * tf.cast(size, tf.float32), tf.int32)
     begin = tf.cast(centre * tf.cast(size, tf.float32), tf.int32) - box // 2

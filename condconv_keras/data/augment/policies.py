@@ -13,6 +13,10 @@ The operations that move an image do so by numbers of pixels meant for inputs of
 import functools
 
 from condconv_keras.data.augment.augmentation import MAX_MAGNITUDE
+from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.utils.lazy import tensorflow as tf
+
+augment = LazyModule("official.vision.ops.augment")
 
 _GRAY = [128, 128, 128]  # where an operation has moved the image away
 _RAND_AUGMENT_OPERATIONS = (
@@ -50,8 +54,6 @@ def make_policy(options):
         distort = functools.partial(rand_augment, layers=options.policy_layers, magnitude=options.policy_magnitude)
 
     def policy(image, seed):
-        import tensorflow as tf
-
         channels = image.shape[-1]
         pixels = tf.cast(tf.round(tf.clip_by_value(image, 0.0, 255.0)), tf.uint8)
         rgb = pixels if channels == 3 else tf.image.grayscale_to_rgb(pixels)
@@ -74,9 +76,6 @@ def auto_augment(image, seed, policies=None):
     Returns:
         A uint8 tensor of the image's shape.
     """
-    import tensorflow as tf
-    from official.vision.ops import augment
-
     policies = policies or augment.AutoAugment.policy_v0()
     longest = max(map(len, policies))
     choice_seed, chance_seed, *operation_seeds = tf.unstack(tf.random.split(seed, 2 + longest))
@@ -112,8 +111,6 @@ def rand_augment(image, seed, layers, magnitude):
     Returns:
         A uint8 tensor of the image's shape.
     """
-    import tensorflow as tf
-
     for layer in range(layers):
         choice_seed, operation_seed = tf.unstack(tf.random.split(tf.random.fold_in(seed, layer), 2))
         branches = [
@@ -127,9 +124,6 @@ def rand_augment(image, seed, layers, magnitude):
 
 def _operate(image, name, magnitude, seed, cutout, translate):
     """Applies one operation; `cutout` and `translate` are its pixels at the largest magnitude."""
-    import tensorflow as tf
-    from official.vision.ops import augment
-
     largest = {"Rotate": 30.0, "ShearX": 0.3, "ShearY": 0.3, "TranslateX": translate, "TranslateY": translate}
     operation = augment.NAME_TO_FUNC[name]
     if name == "Cutout":
@@ -146,8 +140,6 @@ def _operate(image, name, magnitude, seed, cutout, translate):
 
 def _cut_out(image, half_size, seed):
     """Grays out a square of twice this size around a random point of the image, cut off at its border."""
-    import tensorflow as tf
-
     height, width, _ = image.shape
     centre = tf.random.stateless_uniform([2], seed) * [height, width]
     row, column = tf.unstack(tf.cast(centre, tf.int32))

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from condconv_keras.utils.errors import UserError, op_reason
+from condconv_keras.utils.lazy import tensorflow as tf
 
 
 def decode_image(encoded, channels):
@@ -19,8 +20,6 @@ def decode_image(encoded, channels):
     Raises:
         tf.errors.OpError: when run on content that is truncated, corrupt or of another format.
     """
-    import tensorflow as tf
-
     return tf.io.decode_image(encoded, channels=channels, expand_animations=False)
 
 
@@ -45,8 +44,6 @@ class DecodedImage:
             sample: function of the image's shape, an int32 tensor [3], that returns the part's first row and column
                 and its height and width as an int32 tensor [4].
         """
-        import tensorflow as tf
-
         row, column, height, width = tf.unstack(sample(tf.shape(self.pixels)))
         return self.pixels[row : row + height, column : column + width]
 
@@ -65,8 +62,6 @@ class EncodedImage:
 
     def whole(self):
         """Returns the image as uint8 `[height, width, channels]`; `decode_image` says what is raised."""
-        import tensorflow as tf
-
         return tf.ensure_shape(decode_image(self.encoded, self.shape[-1]), self.shape)
 
     def window(self, sample):
@@ -79,8 +74,6 @@ class EncodedImage:
         Args:
             sample: as in `DecodedImage.window`.
         """
-        import tensorflow as tf
-
         channels = self.shape[-1]
 
         def decode_part():
@@ -104,8 +97,6 @@ def read_image(path):
     Raises:
         UserError: the file cannot be read, or is no such image.
     """
-    import tensorflow as tf
-
     try:
         image = decode_image(tf.io.read_file(str(path)), channels=0)
     except tf.errors.OpError as error:

@@ -3,6 +3,7 @@
 from condconv_keras.data.augment.augmentation import AugmentationOptions, make_augmentation
 from condconv_keras.data.augment.mixing import mix
 from condconv_keras.data.input.streams import ONE_PIPELINE, InputPosition, evaluation_stream, training_stream
+from condconv_keras.utils.lazy import tensorflow as tf
 
 FILLER_LABEL = -1  # of images that only fill up a batch and are not counted
 NO_AUGMENTATION = AugmentationOptions()
@@ -68,8 +69,6 @@ def training_batches(
     def finish(images, labels, example_seeds):
         if not options.mixes:
             return images, labels
-        import tensorflow as tf
-
         # The first example's seed stands for the batch: no other batch has it.
         return mix(images, labels, options, len(dataset.class_names), tf.random.fold_in(example_seeds[0], 2))
 
@@ -106,8 +105,6 @@ def evaluation_batches(dataset, split, preprocessing, batch_size, scaled=True, r
         return preprocessing.scale_images(image) if scaled else image, label
 
     def make_filler():
-        import tensorflow as tf
-
         return tf.zeros(preprocessing.input_shape), tf.constant(FILLER_LABEL)
 
     height, width = preprocessing.input_size

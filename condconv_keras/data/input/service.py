@@ -5,6 +5,7 @@ import socket
 import urllib.parse
 
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.lazy import tensorflow as tf
 
 SCHEME = "grpc"
 TIMEOUT = 10  # seconds
@@ -39,8 +40,6 @@ def through_service(batches, address, purpose):
         address: of the dispatcher, as `check_service` accepts it.
         purpose: string that tells this stream from others.
     """
-    import tensorflow as tf
-
     return batches.apply(
         tf.data.experimental.service.distribute(
             processing_mode=tf.data.experimental.service.ShardingPolicy.DYNAMIC,

@@ -6,6 +6,7 @@ from condconv_keras.data.input.decoding import DecodedImage
 from condconv_keras.data.input.service import check_service, through_service
 from condconv_keras.data.input.shard import InputShard
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.lazy import tensorflow as tf
 
 CACHE_BYTES = 2**30  # a split whose decoded images fit is kept in memory
 SHUFFLE_BUFFER = 16384  # records, where the split is larger, is not in memory, and is not permuted as it is read
@@ -69,8 +70,6 @@ def training_stream(
     device_batch_size = shard.batch_size(batch_size)
     if data_service is not None:
         check_service(data_service)
-    import tensorflow as tf
-
     in_memory = _fits_in_memory(dataset, split)
     # Created outside of `epoch`, so that all epochs read the same cache.
     cache = dataset.examples(split).cache() if in_memory else None
@@ -128,7 +127,6 @@ def evaluation_stream(dataset, split, batch_size, prepare, make_filler, example_
     dataset.check_split(split)
     if batch_size < 1:
         raise UserError(f"expected a batch size of at least 1, received: {batch_size}")
-    import tensorflow as tf
 
     @tf.autograph.experimental.do_not_convert
     def prepare_example(record, label):
@@ -155,8 +153,6 @@ def _fits_in_memory(dataset, split):
 
 def _finish(batches):
     """Prefetches; a distribution strategy takes the batches as they are, since `InputShard` has shared them out."""
-    import tensorflow as tf
-
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return batches.prefetch(tf.data.AUTOTUNE).with_options(options)

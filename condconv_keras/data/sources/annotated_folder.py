@@ -14,6 +14,7 @@ from condconv_keras.data.sources import coco_folder, voc_folder
 from condconv_keras.data.sources.clean_boxes import Boxes, clean_boxes
 from condconv_keras.data.sources.image_checks import CHANNELS, common_size, decoded_sizes, read_file
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.lazy import tensorflow as tf
 
 SPLIT_SEED = 0
 
@@ -156,8 +157,6 @@ class _Labels:
         def label(record, image_id):
             path, begin, end = record
             return path, {field: flat[field][begin:end] for field in flat} | {"image_id": image_id}
-
-        import tensorflow as tf
 
         flat = {field: tf.constant(values) for field, values in flat.items()}
         records = slice_records((self.paths, self.row_splits[:-1], self.row_splits[1:]), self.image_ids, shuffle_seed)

@@ -12,6 +12,10 @@ from condconv_keras.data.dataset import slice_records
 from condconv_keras.data.detection_dataset import DetectionDataset
 from condconv_keras.data.sources.digits import digit_splits
 from condconv_keras.data.sources.textures import random_texture
+from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.utils.lazy import tensorflow as tf
+
+Image = LazyModule("PIL.Image")
 
 SIZE = 300
 CHANNELS = 3
@@ -118,8 +122,6 @@ def render(split, index, digits):
 
 def _read(split, shuffle_seed):
     """Returns a `tf.data.Dataset` of `(image, label)`."""
-    import tensorflow as tf
-
     label_types = {"boxes": tf.float32, "classes": tf.int32, "is_crowd": tf.bool, "area": tf.float32}
     shapes = {"boxes": [None, 4], "classes": [None], "is_crowd": [None], "area": [None]}
 
@@ -153,8 +155,6 @@ def _enlarge(image, random):
     cropped = _trim(image)
     height = round(np.exp(random.uniform(*np.log(HEIGHTS))))
     width = max(round(height * cropped.shape[1] / cropped.shape[0] * random.uniform(*STRETCH)), 4)
-    from PIL import Image
-
     # One pixel of margin lets the strokes at the border end as smoothly as the others.
     padded = Image.fromarray(np.pad(cropped, 1))
     scale = height / cropped.shape[0], width / cropped.shape[1]

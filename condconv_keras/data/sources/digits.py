@@ -6,6 +6,10 @@ Source: `sklearn.datasets.load_digits`, the test part of the UCI set "Optical Re
 import numpy as np
 
 from condconv_keras.data.dataset import ImageDataset, slice_records
+from condconv_keras.utils.lazy import LazyModule
+
+sklearn_datasets = LazyModule("sklearn.datasets")
+model_selection = LazyModule("sklearn.model_selection")
 
 TEST_EXAMPLES = 360
 SPLIT_SEED = 0
@@ -31,13 +35,10 @@ def open_digits():
 
 def digit_splits():
     """Returns a dict of `"train"` and `"test"` to images, uint8 `[count, 8, 8, 1]`, 255 for ink, and int32 labels."""
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    digits = load_digits()
+    digits = sklearn_datasets.load_digits()
     images = np.round(digits.images * (255 / MAX_VALUE)).astype(np.uint8)[..., np.newaxis]
     labels = digits.target.astype(np.int32)
-    train_images, test_images, train_labels, test_labels = train_test_split(
+    train_images, test_images, train_labels, test_labels = model_selection.train_test_split(
         images, labels, test_size=TEST_EXAMPLES, random_state=SPLIT_SEED, stratify=labels
     )
     return {"train": (train_images, train_labels), "test": (test_images, test_labels)}

@@ -3,11 +3,14 @@
 import os
 from multiprocessing.pool import ThreadPool
 
-import tqdm
 from absl import logging
 
 from condconv_keras.data.input.decoding import decode_image
 from condconv_keras.utils.errors import UserError, op_reason
+from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.utils.lazy import tensorflow as tf
+
+tqdm = LazyModule("tqdm")
 
 CHANNELS = 3  # of every image of a folder
 PROGRESS_FROM = 300  # files; fewer are checked in a moment
@@ -47,8 +50,6 @@ def common_size(sizes):
 
 def read_file(path):
     """Returns the content of a file as a string tensor."""
-    import tensorflow as tf
-
     return tf.io.read_file(path)
 
 
@@ -63,8 +64,6 @@ def _decode_all(paths):
 
 
 def _decoded_size(path):
-    import tensorflow as tf
-
     try:
         height, width, _ = decode_image(read_file(path), CHANNELS).shape
     except tf.errors.OpError as error:

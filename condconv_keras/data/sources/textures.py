@@ -4,6 +4,11 @@ import functools
 
 import numpy as np
 
+from condconv_keras.utils.lazy import LazyModule
+
+Image = LazyModule("PIL.Image")
+sklearn_datasets = LazyModule("sklearn.datasets")
+
 CHANNELS = 3
 PHOTOGRAPHS = ("china.jpg", "flower.jpg")
 MIN_PART = 80  # pixels of a photograph, enlarged to the canvas
@@ -30,10 +35,7 @@ def random_texture(size, random):
 
 @functools.cache
 def _photographs():
-    from PIL import Image
-    from sklearn.datasets import load_sample_image
-
-    return [Image.fromarray(load_sample_image(name)) for name in PHOTOGRAPHS]
+    return [Image.fromarray(sklearn_datasets.load_sample_image(name)) for name in PHOTOGRAPHS]
 
 
 def _part_of_photograph(size, random):
@@ -45,20 +47,14 @@ def _part_of_photograph(size, random):
 
 def _two_grids(size, random, coarse, fine, share):
     """Returns a coarse smooth noise with a share of a fine one in it."""
-    from PIL import Image
-
     return Image.blend(_smooth_noise(size, random, *coarse), _smooth_noise(size, random, *fine), share)
 
 
 def _smooth_noise(size, random, fewest, most):
     """Returns random colours on a coarse grid, interpolated; two by two is a gradient."""
-    from PIL import Image
-
     cells = int(random.integers(fewest, most + 1))
     return _resize(Image.fromarray(random.integers(0, 256, (cells, cells, CHANNELS), dtype=np.uint8)), size)
 
 
 def _resize(image, size, box=None):
-    from PIL import Image
-
     return image.resize((size, size), Image.Resampling.BICUBIC, box=box)

@@ -3,7 +3,6 @@
 import dataclasses
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from condconv_keras.data.detection_dataset import DetectionDataset
 from condconv_keras.data.sources.clean_boxes import MAX_BOXES
@@ -18,6 +17,10 @@ from condconv_keras.data.sources.tfds_source import (
     top_features,
 )
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.utils.lazy import tensorflow as tf
+
+tfds = LazyModule("tensorflow_datasets")
 
 MINIVAL = "minival"
 MINIVAL_IMAGES = 8000
@@ -135,8 +138,6 @@ def _box_and_label(features):
 
 def _read(builder, instruction, keys, shuffle_seed):
     """Returns a `tf.data.Dataset` of `(encoded image, label)`."""
-    import tensorflow as tf
-
     others = {keys.objects: keys.of_object}
     if keys.image_id:
         others[keys.image_id] = True
@@ -145,8 +146,6 @@ def _read(builder, instruction, keys, shuffle_seed):
 
 
 def _label(example, keys):
-    import tensorflow as tf
-
     objects = example[keys.objects]
     boxes = tf.clip_by_value(objects[keys.box], 0.0, 1.0)
     is_crowd = tf.zeros(tf.shape(boxes)[:1], tf.bool)
@@ -172,8 +171,6 @@ def _label(example, keys):
 
 def _box_area(boxes, encoded):
     """Returns the area of each box in square pixels of an image that is not decoded."""
-    import tensorflow as tf
-
     size = tf.cond(
         tf.io.is_jpeg(encoded),
         lambda: tf.io.extract_jpeg_shape(encoded)[:2],
@@ -183,15 +180,11 @@ def _box_area(boxes, encoded):
 
 
 def _has_area(boxes):
-    import tensorflow as tf
-
     return tf.reduce_all(boxes[:, 2:] > boxes[:, :2], axis=1)
 
 
 def _largest(boxes, good):
     """Returns the indices, in order, of the largest `MAX_BOXES` of the good boxes."""
-    import tensorflow as tf
-
     good = tf.where(good)[:, 0]
     good_boxes = tf.gather(boxes, good)
     area = tf.reduce_prod(good_boxes[:, 2:] - good_boxes[:, :2], axis=1)

@@ -10,12 +10,16 @@ import urllib.parse
 import urllib.request
 
 import numpy as np
-import tensorflow_datasets as tfds
-from tensorflow_datasets.core import naming, read_only_builder
 
 from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT, ImageDataset
 from condconv_keras.facts.imagenet import readable
 from condconv_keras.utils.errors import UserError, unknown_name
+from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.utils.lazy import tensorflow as tf
+
+tfds = LazyModule("tensorflow_datasets")
+naming = LazyModule("tensorflow_datasets.core.naming")
+read_only_builder = LazyModule("tensorflow_datasets.core.read_only_builder")
 
 
 def open_tfds(name, data_dir, validation_fraction, download=True):
@@ -176,8 +180,6 @@ def split_slices(counts, validation_fraction):
 
 
 def _read(builder, instruction, image_key, label_key, shuffle_seed):
-    import tensorflow as tf
-
     examples = read_encoded(builder, instruction, image_key, {label_key: True}, shuffle_seed)
     return examples.map(lambda example: (example[image_key], tf.cast(example[label_key], tf.int32)))
 
