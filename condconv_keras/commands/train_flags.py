@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from condconv_keras.data.augment.augmentation import POLICIES
+from condconv_keras.data.augment.policies import POLICIES
 from condconv_keras.training.config import PRECISIONS, STRATEGIES, VALIDATION_FRACTION
 from condconv_keras.training.recipes import OPTIMIZERS, RECIPES, SCHEDULES
 

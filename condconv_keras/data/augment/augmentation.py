@@ -10,14 +10,13 @@ import math
 
 from condconv_keras.data.augment.box_augmentation import AUGMENTATIONS as BOX_AUGMENTATIONS
 from condconv_keras.data.augment.erasing import erase_rectangle
+from condconv_keras.data.augment.policies import MAX_MAGNITUDE, POLICIES, make_policy
 from condconv_keras.utils.errors import UserError, unknown_name
 from condconv_keras.utils.lazy import tensorflow as tf
 
 PAD_FRACTION = 8  # pads by 1/8 of the size, as the usual 4 pixels at 32x32
 AREA_RANGE = (0.08, 1.0)
 ASPECT_RATIO_RANGE = (3 / 4, 4 / 3)
-POLICIES = ("autoaugment", "randaugment")
-MAX_MAGNITUDE = 10.0  # of AutoAugment's and RandAugment's operations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,8 +79,6 @@ def make_augmentation(options, preprocessing):
         A function of a `DecodedImage` or `EncodedImage` and an integer seed of shape [2] that returns float32
         `[height, width, channels]`, scaled. The seed alone decides.
     """
-    from condconv_keras.data.augment.policies import make_policy
-
     spatial = get_spatial(options.augmentation)
     policy = make_policy(options)
 

@@ -12,12 +12,12 @@ The operations that move an image do so by numbers of pixels meant for inputs of
 
 import functools
 
-from condconv_keras.data.augment.augmentation import MAX_MAGNITUDE
 from condconv_keras.utils.lazy import LazyModule
 from condconv_keras.utils.lazy import tensorflow as tf
 
 augment = LazyModule("official.vision.ops.augment")
 
+MAX_MAGNITUDE = 10.0  # of the operations
 _GRAY = [128, 128, 128]  # where an operation has moved the image away
 _RAND_AUGMENT_OPERATIONS = (
     "AutoContrast",
@@ -48,10 +48,7 @@ def make_policy(options):
     """
     if options.policy is None:
         return None
-    if options.policy == "autoaugment":
-        distort = auto_augment
-    else:
-        distort = functools.partial(rand_augment, layers=options.policy_layers, magnitude=options.policy_magnitude)
+    distort = POLICIES[options.policy](options)
 
     def policy(image, seed):
         channels = image.shape[-1]
@@ -151,3 +148,16 @@ def _cut_out(image, half_size, seed):
         & (columns < column + half_size)
     )
     return tf.where(inside[..., None], tf.constant(_GRAY, image.dtype), image)
+
+
+def _auto_augment(options):
+    del options
+    return auto_augment
+
+
+def _rand_augment(options):
+    return functools.partial(rand_augment, layers=options.policy_layers, magnitude=options.policy_magnitude)
+
+
+# Names of policies to what makes, of an `AugmentationOptions`, the function of a uint8 RGB image and a seed.
+POLICIES = {"autoaugment": _auto_augment, "randaugment": _rand_augment}
