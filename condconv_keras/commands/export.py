@@ -17,7 +17,7 @@ from absl import flags
 
 from condconv_keras.commands import cli
 from condconv_keras.commands.export_flags import MODEL_ARGUMENTS, check_uses, chosen_modes, define_flags
-from condconv_keras.data.dataset import is_folder
+from condconv_keras.data.opening import is_folder
 from condconv_keras.export import representative
 from condconv_keras.export.manifest import export_facts, file_facts, write_cards
 from condconv_keras.export.modes import SAVED_MODEL, TFLITE_MODES

@@ -18,9 +18,9 @@ from condconv_keras.commands import cli
 from condconv_keras.commands.model_flags import MODEL_ARGUMENTS, check_placement, lacking_flags
 from condconv_keras.commands.train_flags import NONE, RECIPE_FLAGS, define_flags
 from condconv_keras.data import InputShard
-from condconv_keras.data.dataset import is_folder
 from condconv_keras.data.input.service import check_service
-from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION, check_archive
+from condconv_keras.data.opening import embedded_names, find_source, is_folder
+from condconv_keras.facts.model_card import CLASSIFICATION, check_archive
 from condconv_keras.models import model_entry
 from condconv_keras.pretrained import IMAGENET, create_model, starting_file
 from condconv_keras.tasks.table import get_task
@@ -36,8 +36,6 @@ from condconv_keras.utils.lazy import LazyModule
 initial_weights = LazyModule("condconv_keras.training.initial_weights")
 
 FLAGS = flags.FLAGS
-
-_EMBEDDED = {CLASSIFICATION: "digits", DETECTION: "digit_scenes"}
 
 
 def main(argv):
@@ -84,7 +82,7 @@ def config_from_flags(values):
     entry = model_entry(values.model)
     check_placement(entry, values)
     given = {name for name in values if values[name].value != values[name].default}
-    dataset = values.dataset or _EMBEDDED[entry.task]
+    dataset = values.dataset or embedded_names(entry.task)[0]
     recipe_name = values.recipe or default_recipe_name(dataset, entry.recipe, entry.task)
     config = TrainConfig(
         model=entry.name,
@@ -158,8 +156,8 @@ def _open_dataset(config, given):
 
 def _open_dataset_and_devices(config, given):
     """Opens the data set and makes the distribution strategy."""
-    if is_folder(config.dataset, config.data_dir) and config.execution.strategy != "none":
-        # Opening a folder decodes its images; devices can only be set up before TensorFlow computes anything.
+    if find_source(config.dataset, config.data_dir).checks_images and config.execution.strategy != "none":
+        # Opening it decodes its images; devices can only be set up before TensorFlow computes anything.
         strategy = make_strategy(config.execution)
         return _open_dataset(config, given), strategy
     # TensorFlow is not imported yet: a wrong name is answered at once.

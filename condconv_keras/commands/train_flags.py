@@ -3,6 +3,8 @@
 from absl import flags
 
 from condconv_keras.data.augment.policies import POLICIES
+from condconv_keras.data.opening import embedded_names
+from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
 from condconv_keras.training.config import PRECISIONS, STRATEGIES, VALIDATION_FRACTION
 from condconv_keras.training.recipes import OPTIMIZERS, RECIPES, SCHEDULES
 
@@ -98,13 +100,17 @@ def _define_model(values):
     )
 
 
+def _embedded(task):
+    return " or ".join(map(repr, embedded_names(task)))
+
+
 def _define_data(values):
     group = {"module_name": "Data", "flag_values": values}
     flags.DEFINE_string(
         "dataset",
         None,
-        "'digits', a TFDS name, or a folder of images by class; for a detector 'digit_scenes', a TFDS name, or a "
-        "folder with COCO or Pascal VOC annotations. Default: the embedded one.",
+        f"{_embedded(CLASSIFICATION)}, a TFDS name, or a folder of images by class; for a detector "
+        f"{_embedded(DETECTION)}, a TFDS name, or a folder with COCO or Pascal VOC annotations. Default: the first named.",
         **group,
     )
     flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS data sets.", **group)

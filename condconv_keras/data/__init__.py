@@ -11,19 +11,22 @@ import importlib
 
 _HOME = {
     "AugmentationOptions": "condconv_keras.data.augment.augmentation",
+    "Dataset": "condconv_keras.data.dataset",
     "DetectionDataset": "condconv_keras.data.detection_dataset",
     "ImageDataset": "condconv_keras.data.dataset",
     "InputShard": "condconv_keras.data.input.shard",
     "Preprocessing": "condconv_keras.facts.preprocessing",
     "evaluation_batches": "condconv_keras.data.input.pipeline",
-    "open_dataset": "condconv_keras.data.dataset",
-    "open_detection_dataset": "condconv_keras.data.detection_dataset",
+    "open_dataset": "condconv_keras.data.opening",
+    "open_detection_dataset": "condconv_keras.data.opening",
+    "register_source": "condconv_keras.data.opening",
     "steps_per_epoch": "condconv_keras.data.input.streams",
     "training_batches": "condconv_keras.data.input.pipeline",
 }
 
 __all__ = [
     "AugmentationOptions",
+    "Dataset",
     "DetectionDataset",
     "ImageDataset",
     "InputShard",
@@ -31,6 +34,7 @@ __all__ = [
     "evaluation_batches",
     "open_dataset",
     "open_detection_dataset",
+    "register_source",
     "steps_per_epoch",
     "training_batches",
 ]

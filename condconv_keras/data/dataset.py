@@ -1,51 +1,130 @@
-"""One description of a labelled image data set, whatever its source, and the function that opens one by name."""
+"""What every data set is: images in splits, read as records, and what a source says of itself before it is opened."""
 
+import abc
 import dataclasses
-import os
-import pathlib
-import re
-from collections.abc import Callable
+import math
 
-from condconv_keras.data.input.decoding import DecodedImage, EncodedImage
+from condconv_keras.data.input.decoding import DecodedImage
+from condconv_keras.facts.model_card import CLASSIFICATION
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import tensorflow as tf
 
 TRAIN_SPLIT = "train"
 EVALUATION_SPLITS = ("validation", "val", "test")  # in order of preference
-EMBEDDED = ("digits", "digit_scenes")  # data sets that come with the requirements
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ImageDataset:
-    """A data set of images with one class label each.
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """Which data set a source is to open, and how.
 
     Attributes:
-        name: as it was asked for: `"digits"`, a TFDS name or a folder.
-        class_names: tuple of strings; label `i` means `class_names[i]`.
-        image_shape: `(height, width, channels)`; height and width are None where the images differ.
-        splits: dict of split name to the number of its examples.
-        held_out: whether the evaluation split is a part of the source's training examples, not a split of its own.
-        skipped: dict of split name to the number of unreadable images that were left out.
-        decoded_sizes: dict of split name to its size in bytes as uint8 images, None where unknown.
-        read_records: function of a split name and a seed (None for the stored order) that returns a `tf.data.Dataset`
-            of `(record, label)`. A record is whatever is small to shuffle: a path, an encoded image. The seed
-            (an integer or a scalar tensor) permutes what is free to permute, such as paths and files.
-        encoded_record: function of a record that returns the content of its image file, a string scalar; None where
-            the records are decoded images, uint8 `[height, width, channels]`.
-        seed_permutes_all: whether the seed of `read_records` permutes all records, so that none need be kept in
-            memory to shuffle them.
+        name, data_dir, validation_fraction, skip_bad_images, download: as in `condconv_keras.data.open_dataset`.
+        embedded_names: the embedded data sets of the task, which may have been meant by a name that nothing has.
+
+    Raises:
+        UserError: if the fraction does not leave something for training and for validation.
     """
 
     name: str
-    class_names: tuple[str, ...]
-    image_shape: tuple[int | None, int | None, int]
-    splits: dict[str, int]
-    held_out: bool
-    skipped: dict[str, int]
-    decoded_sizes: dict[str, int | None]
-    read_records: Callable = dataclasses.field(repr=False)
-    encoded_record: Callable | None = dataclasses.field(repr=False)
-    seed_permutes_all: bool = False
+    data_dir: str | None = None
+    validation_fraction: float = 0.2
+    skip_bad_images: bool = False
+    download: bool = True
+    embedded_names: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if not 0 < self.validation_fraction < 1:
+            raise UserError(f"expected a validation fraction between 0 and 1, received: {self.validation_fraction!r}")
+
+
+class Dataset(abc.ABC):
+    """A data set of images in splits.
+
+    A source of data sets is a subclass of `ImageDataset` or `DetectionDataset` that stands in the table of
+    `condconv_keras.data.opening`. Called with a `Request` it opens the data set: its `__init__` passes the arguments
+    below on to this one. Its class attributes say what flags have a use for, before anything is opened or TensorFlow
+    imported.
+
+    Args:
+        name: as it was asked for: `"digits"`, a TFDS name or a folder.
+        class_names: tuple of strings; class `i` is `class_names[i]`.
+        image_shape: `(height, width, channels)`; height and width are None where the images differ.
+        splits: dict of split name to the number of its examples.
+        held_out: whether the evaluation split is a part of the source's training examples, not a split of its own.
+        skipped: dict of split name to the number of unreadable images that were left out; none by default.
+        decoded_sizes: dict of split name to its size in bytes as uint8 images, None where unknown; by default what
+            follows from the shape.
+
+    Attributes:
+        task: of `condconv_keras.facts.model_card.TASKS`, of the models that learn from it.
+        content: what its images have, in a word.
+        purpose: the same as a clause that says which models it is for.
+        embedded_name: the one name of a source that needs no files, None for other sources. It comes before all else
+            that has the name.
+        is_folder: whether the name of a data set is the path of a folder.
+        checks_images: whether opening decodes every image, by TensorFlow, and `Request.skip_bad_images` is of use.
+        uses_data_dir: whether `Request.data_dir` is of use.
+        made_by_this_process: whether Python code of this process makes the images, which no other machine has.
+        seed_permutes_all: whether the seed of `records` permutes all records, so that none need be kept in memory to
+            shuffle them.
+    """
+
+    task: str
+    content: str
+    purpose: str
+    embedded_name: str | None = None
+    is_folder = False
+    checks_images = False
+    uses_data_dir = False
+    made_by_this_process = False
+    seed_permutes_all = False
+
+    def __init__(self, *, name, class_names, image_shape, splits, held_out=False, skipped=None, decoded_sizes=None):
+        self.name = name
+        self.class_names = tuple(class_names)
+        self.image_shape = tuple(image_shape)
+        self.splits = splits
+        self.held_out = held_out
+        self.skipped = dict.fromkeys(splits, 0) if skipped is None else skipped
+        if decoded_sizes is None:
+            size = None if None in self.image_shape else math.prod(self.image_shape)
+            decoded_sizes = {split: None if size is None else count * size for split, count in splits.items()}
+        self.decoded_sizes = decoded_sizes
+
+    def __repr__(self):
+        return f"{type(self).__name__}(name={self.name!r}, splits={self.splits})"
+
+    @classmethod
+    def claims(cls, name, data_dir):
+        """Whether a name means a data set of this source; judged at once, without importing anything heavy."""
+        del data_dir
+        return name == cls.embedded_name
+
+    @classmethod
+    def may_hold_out(cls, name):
+        """Whether the data set of this name may have no split to evaluate on, judged before it is opened."""
+        del name
+        return cls.embedded_name is None
+
+    @abc.abstractmethod
+    def read_records(self, split, shuffle_seed):
+        """Returns a `tf.data.Dataset` of `(record, label)`.
+
+        Args:
+            split: one of `splits`.
+            shuffle_seed: permutes what is free to permute, such as paths and files: an integer, a scalar tensor, or
+                None for the stored order.
+
+        Returns:
+            Records are whatever is small to shuffle, as `image` takes them: paths, encoded or small decoded images.
+        """
+
+    def image(self, record):
+        """Returns the image of a record as a `DecodedImage` or `EncodedImage`, to be read whole or in part.
+
+        Here a record is a decoded image, uint8 `[height, width, channels]`; sources of other records override this.
+        """
+        return DecodedImage(record)
 
     @property
     def train_split(self):
@@ -71,23 +150,25 @@ class ImageDataset:
         return {"skipped_images": sum(self.skipped[split] for split in splits)}
 
     def records(self, split, shuffle_seed=None):
-        """Returns a `tf.data.Dataset` of `(record, int32 label)`: `examples` before decoding."""
+        """Returns a `tf.data.Dataset` of `(record, label)`: `examples` before decoding."""
         self.check_split(split)
         return self.read_records(split, shuffle_seed)
 
-    def image(self, record):
-        """Returns the image of a record as a `DecodedImage` or `EncodedImage`, to be read whole or in part."""
-        if self.encoded_record is None:
-            return DecodedImage(record)
-        return EncodedImage(self.encoded_record(record), self.image_shape)
-
     def examples(self, split, shuffle_files_seed=None):
-        """Returns a `tf.data.Dataset` of `(uint8 [height, width, channels], int32 [])`, every image once.
+        """Returns a `tf.data.Dataset` of `(uint8 [height, width, channels], label)`, every image once.
 
         The order is fixed. It is the stored one unless `shuffle_files_seed` is given, which permutes the files.
         """
         records = self.records(split, shuffle_files_seed)
         return records.map(lambda record, label: (self.image(record).whole(), label), tf.data.AUTOTUNE)
+
+
+class ImageDataset(Dataset):
+    """A `Dataset` of images with one class label each, int32 `[]`: label `i` means `class_names[i]`."""
+
+    task = CLASSIFICATION
+    content = "labels"
+    purpose = "has labels, for classifiers"
 
 
 def slice_records(records, labels, shuffle_seed):
@@ -96,61 +177,3 @@ def slice_records(records, labels, shuffle_seed):
     if shuffle_seed is None:
         return dataset
     return dataset.shuffle(len(labels), seed=shuffle_seed, reshuffle_each_iteration=False)
-
-
-def open_dataset(name, data_dir=None, validation_fraction=0.2, skip_bad_images=False, download=True):
-    """Opens a data set.
-
-    Args:
-        name: `"digits"` (embedded), a TFDS name (`"fashion_mnist"`, `"name:1.0.0"`, `"name/config"`), or a folder of
-            images by class. What is prepared in `data_dir` comes before a folder, a folder before TFDS's registry.
-        data_dir: the folder of prepared TFDS data sets, TFDS's own default if None.
-        validation_fraction: the part of the examples that is held out where the source has a training part only.
-        download: whether TFDS may download and prepare a data set that is not in `data_dir`.
-        skip_bad_images: whether a folder's undecodable images are logged and left out instead of refused.
-
-    Returns:
-        An `ImageDataset`.
-
-    Raises:
-        UserError: if there is no such data set, or it does not hold labelled images.
-    """
-    check_validation_fraction(validation_fraction)
-    name = os.fspath(name)
-    if name == "digits":
-        from condconv_keras.data.sources.digits import open_digits
-
-        return open_digits()
-    if is_folder(name, data_dir):
-        from condconv_keras.data.sources.image_folder import open_folder
-
-        return open_folder(name, validation_fraction, skip_bad_images)
-    if name == "digit_scenes":
-        raise UserError("expected images with labels, such as 'digits'; 'digit_scenes' has boxes: it is for detectors")
-    check_no_path(name)
-    from condconv_keras.data.sources.tfds_source import open_tfds
-
-    return open_tfds(name, data_dir, validation_fraction, download)
-
-
-def check_validation_fraction(fraction):
-    """Raises a `UserError` unless the fraction leaves something for training and for validation."""
-    if not 0 < fraction < 1:
-        raise UserError(f"expected a validation fraction between 0 and 1, received: {fraction!r}")
-
-
-def check_no_path(name):
-    """Raises a `UserError` for a name that can only be a folder's, given that there is no such folder."""
-    if os.path.isabs(name) or name.startswith((".", "~")):
-        raise UserError(f"expected a folder of images, there is none at {name!r}")
-
-
-def is_folder(name, data_dir):
-    """Whether a data set name means a folder of images: not an embedded set, nor one prepared in `data_dir`."""
-    return name not in EMBEDDED and os.path.isdir(os.path.expanduser(name)) and not _is_prepared(name, data_dir)
-
-
-def _is_prepared(name, data_dir):
-    """Whether `data_dir` holds a TFDS data set of this name, judged without importing TFDS."""
-    stem = re.split("[/:]", name)[0]
-    return bool(data_dir and stem) and any(pathlib.Path(data_dir, stem).expanduser().rglob("dataset_info.json"))

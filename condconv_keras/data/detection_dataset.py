@@ -1,15 +1,11 @@
-"""A data set of images with boxes, whatever its source, and the function that opens one by name."""
+"""A data set of images with boxes, whatever its source."""
 
-import dataclasses
-import os
-
-from condconv_keras.data.dataset import ImageDataset, check_no_path, check_validation_fraction, is_folder
-from condconv_keras.utils.errors import UserError
+from condconv_keras.data.dataset import Dataset
+from condconv_keras.facts.model_card import DETECTION
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DetectionDataset(ImageDataset):
-    """An `ImageDataset` whose records have the boxes of an image in the place of a class label.
+class DetectionDataset(Dataset):
+    """A `Dataset` whose labels are the boxes of an image.
 
     The label of a record is a dict of tensors of the image's `n` boxes, from 0 to `MAX_BOXES`:
 
@@ -23,14 +19,21 @@ class DetectionDataset(ImageDataset):
 
     `condconv_keras.data.sources.clean_boxes` says which boxes are left out.
 
-    Attributes:
-        category_ids: tuple of ints, the COCO id of each class, for results in COCO's format.
-        skipped_boxes: dict of split name to a dict of the reason why boxes were left out to their number. It has no
-            reasons for a source that is cleaned as it is read, which TFDS is: nothing is counted there.
+    Args:
+        category_ids: tuple of ints, the COCO id of each class, for results in COCO's format; 1, 2, ... by default.
+        skipped_boxes: dict of split name to a dict of the reason why boxes were left out to their number. By default it
+            has no reasons, as for a source that is cleaned as it is read, which TFDS is: nothing is counted there.
+        **description: as of `Dataset`.
     """
 
-    category_ids: tuple[int, ...]
-    skipped_boxes: dict[str, dict[str, int]]
+    task = DETECTION
+    content = "boxes"
+    purpose = "has boxes: it is for detectors"
+
+    def __init__(self, *, category_ids=None, skipped_boxes=None, **description):
+        super().__init__(**description)
+        self.category_ids = tuple(range(1, len(self.class_names) + 1)) if category_ids is None else category_ids
+        self.skipped_boxes = {split: {} for split in self.splits} if skipped_boxes is None else skipped_boxes
 
     def left_out(self, *splits):
         """Returns how many images and boxes of the splits were left out, as a dict that JSON can hold."""
@@ -38,40 +41,3 @@ class DetectionDataset(ImageDataset):
             **super().left_out(*splits),
             "skipped_boxes": sum(count for split in splits for count in self.skipped_boxes[split].values()),
         }
-
-
-def open_detection_dataset(name, data_dir=None, validation_fraction=0.2, skip_bad_images=False, download=True):
-    """Opens a data set of images with boxes.
-
-    Args:
-        name: `"digit_scenes"` (embedded), a TFDS name (`"coco/2017"`, `"voc/2007"`), or a folder with COCO or Pascal
-            VOC annotations (`condconv_keras.data.sources.coco_folder` and `voc_folder` say in which layouts). What is
-            prepared in `data_dir` comes before a folder, a folder before TFDS's registry.
-        data_dir: the folder of prepared TFDS data sets, TFDS's own default if None.
-        validation_fraction: the part of the images that is held out where the source has a training part only.
-        skip_bad_images: whether a folder's missing and undecodable images are logged, counted and left out instead of
-            refused.
-        download: whether TFDS may download and prepare a data set that is not in `data_dir`.
-
-    Returns:
-        A `DetectionDataset`.
-
-    Raises:
-        UserError: if there is no such data set, or it does not hold images with boxes.
-    """
-    check_validation_fraction(validation_fraction)
-    name = os.fspath(name)
-    if name == "digit_scenes":
-        from condconv_keras.data.sources.digit_scenes import open_digit_scenes
-
-        return open_digit_scenes()
-    if is_folder(name, data_dir):
-        from condconv_keras.data.sources.annotated_folder import open_annotated_folder
-
-        return open_annotated_folder(name, validation_fraction, skip_bad_images)
-    if name == "digits":
-        raise UserError("expected images with boxes, such as 'digit_scenes'; 'digits' has labels, for classifiers")
-    check_no_path(name)
-    from condconv_keras.data.sources.tfds_detection import open_tfds_detection
-
-    return open_tfds_detection(name, data_dir, validation_fraction, download)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from condconv_keras.data.detection_dataset import DetectionDataset
 from condconv_keras.export.detection_postprocessing import without_postprocessing
 from condconv_keras.export.figures import decibels, ratio
 from condconv_keras.export.modes import MAX_AP_LOSS
@@ -141,7 +142,7 @@ class DetectorAnswers(Answers):
     def accuracy(self, path, dataset, examples):
         split = dataset.evaluation_split
         examples = min(examples or math.inf, dataset.splits[split])
-        part = _part(dataset, split, examples)
+        part = _Part(dataset, split, examples)
         if self._keras_ap is None:
             self._keras_ap = self._average_precision(self._keras_predict, part, split)
         if self._keras_ap is None:  # nothing to find in these images
@@ -248,10 +249,22 @@ def _arrays(tensors):
     return {name: np.array(tensor) for name, tensor in tensors.items()}
 
 
-def _part(dataset, split, examples):
-    """The data set with the first images of a split, in an order that mixes the files of a folder."""
+class _Part(DetectionDataset):
+    """The first images of a data set's split, in an order that mixes the files of a folder."""
 
-    def read_records(of_split, shuffle_seed):
-        return dataset.read_records(of_split, 0).take(examples)
+    def __init__(self, dataset, split, examples):
+        super().__init__(
+            name=dataset.name,
+            class_names=dataset.class_names,
+            category_ids=dataset.category_ids,
+            image_shape=dataset.image_shape,
+            splits={split: examples},
+        )
+        self._whole = dataset
 
-    return dataclasses.replace(dataset, splits={**dataset.splits, split: examples}, read_records=read_records)
+    def read_records(self, split, shuffle_seed):
+        del shuffle_seed
+        return self._whole.read_records(split, 0).take(self.splits[split])
+
+    def image(self, record):
+        return self._whole.image(record)

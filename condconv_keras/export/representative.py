@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from condconv_keras.data.dataset import TRAIN_SPLIT, ImageDataset
+from condconv_keras.data.dataset import TRAIN_SPLIT, Dataset
 from condconv_keras.data.sources.image_files import find_images
 from condconv_keras.utils.errors import UserError
 
@@ -19,7 +19,7 @@ MIN_CHECK_IMAGES = 8
 class DatasetImages:
     """The images of a data set: calibration uses its training split, the check a held-out one."""
 
-    dataset: ImageDataset
+    dataset: Dataset
 
     def calibration(self):
         """Yields the images; raises a `UserError` if the data set has no training split."""
@@ -87,7 +87,7 @@ def folder_images(folder, dataset=None):
 
     Args:
         folder: path; where it has a folder `train`, that is searched alone.
-        dataset: `ImageDataset` that the accuracy is measured on, or None.
+        dataset: `Dataset` that the accuracy is measured on, or None.
 
     Raises:
         UserError: there is no image, or none that is not held out.

@@ -1,10 +1,8 @@
 """Flags that a run would ignore, and combinations that cannot work: each refused by one line, never passed over."""
 
-import os
-
 from condconv_keras.data.augment.augmentation import SPATIAL
 from condconv_keras.data.augment.box_augmentation import AUGMENTATIONS as BOX_AUGMENTATIONS
-from condconv_keras.data.dataset import EMBEDDED, EVALUATION_SPLITS, TRAIN_SPLIT, is_folder
+from condconv_keras.data.opening import find_source
 from condconv_keras.facts.model_card import DETECTION
 from condconv_keras.utils.errors import UserError
 
@@ -31,6 +29,7 @@ def check_flags(given, config, lacking):
         ignored = sorted(given.intersection(names))
         if ignored and not is_used(config):
             raise UserError(f"--{ignored[0]} {reason}")
+    _check_data_service(config)
     for is_wrong, reason in _CONFLICTS:
         if is_wrong(config):
             raise UserError(reason)
@@ -44,7 +43,7 @@ def check_data_flags(given, name, data_dir):
         name, data_dir: as in `condconv_keras.data.open_dataset`.
     """
     for flag, is_used, reason in _DATA_USES:
-        if flag in given and not is_used(name, data_dir):
+        if flag in given and not is_used(find_source(name, data_dir), name):
             raise UserError(f"--{flag} {reason}")
 
 
@@ -69,28 +68,21 @@ def _is_mirrored(config):
     return config.execution.strategy in ("mirrored", "multi_worker_mirrored")
 
 
-def _may_hold_out(name, data_dir):
-    """Whether a data set may have no held-out split, judged before it is opened: a folder is decoded then."""
-    if name in EMBEDDED:
-        return False
-    splits = [os.path.isdir(os.path.join(name, split)) for split in EVALUATION_SPLITS]
-    return not (is_folder(name, data_dir) and os.path.isdir(os.path.join(name, TRAIN_SPLIT)) and any(splits))
-
-
 _OWN_SPLIT = "is for data without a held-out split"
-# Flags of the data, whether a data set uses them, and what to say where it does not.
+# Flags of the data, whether a source of this name uses them, and what to say where it does not.
 _DATA_USES = (
     (
         "data_dir",
-        lambda name, data_dir: name not in EMBEDDED and not is_folder(name, data_dir),
+        lambda source, name: source.uses_data_dir,
         "is for data sets of TFDS, not for an embedded one or a folder of images",
     ),
     (
         "validation_fraction",
-        _may_hold_out,
+        # Judged before the data set is opened: a folder is decoded then.
+        lambda source, name: source.may_hold_out(name),
         f"{_OWN_SPLIT}, this data set has one",
     ),
-    ("skip_bad_images", is_folder, "is for a folder of images"),
+    ("skip_bad_images", lambda source, name: source.checks_images, "is for a folder of images"),
 )
 # Flags, whether a run uses them, and what to say where it does not.
 _USES = (
@@ -136,12 +128,15 @@ def _check_task(config):
         raise UserError(f"--crop_fraction would cut boxes, of a detector it is 1; received: {recipe.crop_fraction}")
 
 
+def _check_data_service(config):
+    """Raises a `UserError` where the machines of a tf.data service cannot make the images."""
+    source = find_source(config.dataset, config.data_dir)
+    if config.execution.data_service and source.made_by_this_process:
+        raise UserError(f"--data_service is not for {config.dataset}, which this process makes")
+
+
 # What cannot work, and what to say.
 _CONFLICTS = (
-    (
-        lambda c: c.dataset == "digit_scenes" and c.execution.data_service,
-        "--data_service is not for digit_scenes, which this process makes",
-    ),
     (
         lambda c: {"start_block", "start_group"} <= c.model_arguments.keys(),
         "--start_block and --start_group exclude each other",

@@ -310,4 +310,5 @@ def test_a_fraction_for_data_with_a_split_of_its_own_is_refused():
     with pytest.raises(UserError, match="'digits' has one"):
         check_validation_fraction({"validation_fraction"}, digits)
     check_validation_fraction(set(), digits)
-    check_validation_fraction({"validation_fraction"}, dataclasses.replace(digits, held_out=True))
+    digits.held_out = True
+    check_validation_fraction({"validation_fraction"}, digits)

@@ -12,59 +12,63 @@ from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT, slice_re
 from condconv_keras.data.detection_dataset import DetectionDataset
 from condconv_keras.data.sources import coco_folder, voc_folder
 from condconv_keras.data.sources.clean_boxes import Boxes, clean_boxes
-from condconv_keras.data.sources.image_checks import CHANNELS, common_size, decoded_sizes, read_file
+from condconv_keras.data.sources.folder import FolderSource
+from condconv_keras.data.sources.image_checks import CHANNELS, common_size, decoded_sizes
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import tensorflow as tf
 
 SPLIT_SEED = 0
 
 
-def open_annotated_folder(root, validation_fraction, skip_bad_images):
-    """Opens a folder with COCO or Pascal VOC annotations, decoding every image once to find bad ones.
+class DetectionFolder(FolderSource, DetectionDataset):
+    """A folder with COCO or Pascal VOC annotations. Opening it decodes every image once to find bad ones.
 
-    Args:
-        root: the folder, in a layout of `condconv_keras.data.sources.coco_folder` or `voc_folder`.
-        validation_fraction: the part of the images of `train` that is held out as `validation` when there is no split
-            to evaluate on, in (0, 1).
-        skip_bad_images: whether images that are missing, undecodable or not of the size that their annotation states
-            are logged and left out instead of refused.
-
-    Returns:
-        A `DetectionDataset`; its images are RGB. Images without boxes are kept.
+    `condconv_keras.data.sources.coco_folder` and `voc_folder` describe the layouts. Where there is no split to evaluate
+    on, a part of `train` is held out as `validation`. Images are RGB; those without boxes are kept. Bad images are
+    those that are missing, undecodable or not of the size that their annotation states.
 
     Raises:
         UserError: if there are no annotations, one cannot be read, an image is bad, or no box is left.
     """
-    name, root = root, pathlib.Path(root).expanduser()
+
+    def __init__(self, request):
+        root = pathlib.Path(request.name).expanduser()
+        folder = _read_annotations(root)
+        splits, held_out = _hold_out(folder.splits, request.validation_fraction, root)
+        good, sizes = _check_images(splits, request.skip_bad_images)
+        skipped_boxes = {split: collections.Counter(folder.skipped_boxes.get(split)) for split in splits}
+        self._labels = {split: _Labels.of(images, sizes, skipped_boxes[split]) for split, images in good.items()}
+        _warn_of_skipped(root, skipped_boxes)
+        if not any(len(of_split.flat.classes) for of_split in self._labels.values()):
+            raise UserError(f"expected boxes in the annotations of {str(root)!r}, no image has one that can be used")
+        super().__init__(
+            name=request.name,
+            class_names=folder.class_names,
+            category_ids=folder.category_ids,
+            image_shape=(*common_size([sizes[image.path] for images in good.values() for image in images]), CHANNELS),
+            splits={split: len(images) for split, images in good.items()},
+            held_out=held_out,
+            skipped={split: len(images) - len(good[split]) for split, images in splits.items()},
+            skipped_boxes={split: dict(counts) for split, counts in skipped_boxes.items()},
+            decoded_sizes={
+                split: sum(int(np.prod(sizes[image.path])) * CHANNELS for image in images)
+                for split, images in good.items()
+            },
+        )
+
+    def read_records(self, split, shuffle_seed):
+        return self._labels[split].records(shuffle_seed)
+
+
+def _read_annotations(root):
+    """Returns the `AnnotatedFolder` of a folder; raises a `UserError` if it has no annotations."""
     folder = coco_folder.read_folder(root) or voc_folder.read_folder(root)
     if folder is None:
         raise UserError(
             f"expected COCO annotations (annotations/instances_train.json, train/instances.json or instances.json) or "
             f"Pascal VOC annotations (Annotations/*.xml, train/*.xml or *.xml) in {str(root)!r}, found neither"
         )
-    splits, held_out = _hold_out(folder.splits, validation_fraction, root)
-    good, sizes = _check_images(splits, skip_bad_images)
-    skipped_boxes = {split: collections.Counter(folder.skipped_boxes.get(split)) for split in splits}
-    labels = {split: _Labels.of(images, sizes, skipped_boxes[split]) for split, images in good.items()}
-    _warn_of_skipped(root, skipped_boxes)
-    if not any(len(of_split.flat.classes) for of_split in labels.values()):
-        raise UserError(f"expected boxes in the annotations of {str(root)!r}, no image has one that can be used")
-    return DetectionDataset(
-        name=name,
-        class_names=folder.class_names,
-        category_ids=folder.category_ids,
-        image_shape=(*common_size([sizes[image.path] for images in good.values() for image in images]), CHANNELS),
-        splits={split: len(images) for split, images in good.items()},
-        held_out=held_out,
-        skipped={split: len(images) - len(good[split]) for split, images in splits.items()},
-        skipped_boxes={split: dict(counts) for split, counts in skipped_boxes.items()},
-        decoded_sizes={
-            split: sum(int(np.prod(sizes[image.path])) * CHANNELS for image in images) for split, images in good.items()
-        },
-        read_records=lambda split, shuffle_seed: labels[split].records(shuffle_seed),
-        encoded_record=read_file,
-        seed_permutes_all=True,
-    )
+    return folder
 
 
 def _hold_out(splits, fraction, root):

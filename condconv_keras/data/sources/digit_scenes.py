@@ -56,27 +56,38 @@ class PlacedDigit:
         return self.top, self.left, self.top + height, self.left + width
 
 
-def open_digit_scenes():
-    """Returns the scenes as a `DetectionDataset`: 10,000 for training and 200 for validation.
+class DigitScenes(DetectionDataset):
+    """The scenes: 10,000 for training and 200 for validation.
 
     Scene `i` of a split is always the same. It has 1 to 5 digits, about 60 to 160 pixels high, that cover each other
     little. Each box is the tight one around the ink. The digits of the validation scenes are those of the test split
     of the data set `digits`: no training scene has one of them. The image id of a scene is its number.
     """
-    return DetectionDataset(
-        name="digit_scenes",
-        class_names=tuple(str(digit) for digit in range(10)),
-        category_ids=tuple(range(1, 11)),
-        image_shape=(SIZE, SIZE, CHANNELS),
-        splits=dict(SPLITS),
-        held_out=False,
-        skipped=dict.fromkeys(SPLITS, 0),
-        skipped_boxes={split: {} for split in SPLITS},
-        decoded_sizes={split: count * SIZE * SIZE * CHANNELS for split, count in SPLITS.items()},
-        read_records=_read,
-        encoded_record=None,
-        seed_permutes_all=True,
-    )
+
+    embedded_name = "digit_scenes"
+    made_by_this_process = True
+    seed_permutes_all = True
+
+    def __init__(self, request):
+        super().__init__(
+            name=request.name,
+            class_names=map(str, range(10)),
+            image_shape=(SIZE, SIZE, CHANNELS),
+            splits=dict(SPLITS),
+        )
+
+    def read_records(self, split, shuffle_seed):
+        scene = functools.partial(_scene, split)
+        label_types = {"boxes": tf.float32, "classes": tf.int32, "is_crowd": tf.bool, "area": tf.float32}
+        shapes = {"boxes": [None, 4], "classes": [None], "is_crowd": [None], "area": [None]}
+
+        def example(index, image_id):
+            image, *values = tf.numpy_function(scene, [index], [tf.uint8, *label_types.values()], stateful=False)
+            label = {key: tf.ensure_shape(value, shapes[key]) for key, value in zip(label_types, values, strict=True)}
+            return tf.ensure_shape(image, (SIZE, SIZE, CHANNELS)), label | {"image_id": image_id}
+
+        indices = np.arange(SPLITS[split])
+        return slice_records(indices, indices, shuffle_seed).map(example, tf.data.AUTOTUNE)
 
 
 def scene_digits(split, index):
@@ -120,25 +131,13 @@ def render(split, index, digits):
     return np.clip(canvas, 0, 255).astype(np.uint8)
 
 
-def _read(split, shuffle_seed):
-    """Returns a `tf.data.Dataset` of `(image, label)`."""
-    label_types = {"boxes": tf.float32, "classes": tf.int32, "is_crowd": tf.bool, "area": tf.float32}
-    shapes = {"boxes": [None, 4], "classes": [None], "is_crowd": [None], "area": [None]}
-
-    def scene(index):
-        digits = scene_digits(split, index)
-        boxes = np.array([digit.box for digit in digits], np.float32)
-        area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-        classes = np.array([digit.digit for digit in digits], np.int32)
-        return render(split, index, digits), boxes / SIZE, classes, np.zeros(len(digits), bool), area
-
-    def example(index, image_id):
-        image, *values = tf.numpy_function(scene, [index], [tf.uint8, *label_types.values()], stateful=False)
-        label = {key: tf.ensure_shape(value, shapes[key]) for key, value in zip(label_types, values, strict=True)}
-        return tf.ensure_shape(image, (SIZE, SIZE, CHANNELS)), label | {"image_id": image_id}
-
-    indices = np.arange(SPLITS[split])
-    return slice_records(indices, indices, shuffle_seed).map(example, tf.data.AUTOTUNE)
+def _scene(split, index):
+    """Returns the image of a scene and the boxes, classes, crowd flags and areas of its digits, as NumPy arrays."""
+    digits = scene_digits(split, index)
+    boxes = np.array([digit.box for digit in digits], np.float32)
+    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    classes = np.array([digit.digit for digit in digits], np.int32)
+    return render(split, index, digits), boxes / SIZE, classes, np.zeros(len(digits), bool), area
 
 
 @functools.cache

@@ -16,21 +16,23 @@ SPLIT_SEED = 0
 MAX_VALUE = 16  # load_digits counts the dark pixels of 4x4 blocks
 
 
-def open_digits():
-    """Returns the digits as an `ImageDataset`: 1,437 for training and 360 for testing, stratified by class."""
-    arrays = digit_splits()
-    images, labels = arrays["train"]
-    return ImageDataset(
-        name="digits",
-        class_names=tuple(str(digit) for digit in range(labels.max() + 1)),
-        image_shape=images.shape[1:],
-        splits={split: len(labels) for split, (_, labels) in arrays.items()},
-        held_out=False,
-        skipped=dict.fromkeys(arrays, 0),
-        decoded_sizes={split: images.nbytes for split, (images, _) in arrays.items()},
-        read_records=lambda split, shuffle_seed: slice_records(*arrays[split], shuffle_seed),
-        encoded_record=None,
-    )
+class Digits(ImageDataset):
+    """The digits: 1,437 for training and 360 for testing, stratified by class."""
+
+    embedded_name = "digits"
+
+    def __init__(self, request):
+        self._arrays = digit_splits()
+        images, labels = self._arrays["train"]
+        super().__init__(
+            name=request.name,
+            class_names=map(str, range(labels.max() + 1)),
+            image_shape=images.shape[1:],
+            splits={split: len(labels) for split, (_, labels) in self._arrays.items()},
+        )
+
+    def read_records(self, split, shuffle_seed):
+        return slice_records(*self._arrays[split], shuffle_seed)
 
 
 def digit_splits():

@@ -7,7 +7,8 @@ import pathlib
 import numpy as np
 
 from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT, ImageDataset, slice_records
-from condconv_keras.data.sources.image_checks import CHANNELS, common_size, decoded_sizes, read_file
+from condconv_keras.data.sources.folder import FolderSource
+from condconv_keras.data.sources.image_checks import CHANNELS, common_size, decoded_sizes
 from condconv_keras.data.sources.image_files import EXTENSIONS, image_paths
 from condconv_keras.facts.imagenet import readable
 from condconv_keras.utils.errors import UserError
@@ -21,46 +22,42 @@ class _Image:
     label: int
 
 
-def open_folder(root, validation_fraction, skip_bad_images):
-    """Opens a folder of images by class, decoding every file once to find bad ones before training does.
+class ImageFolder(FolderSource, ImageDataset):
+    """A folder of images by class. Opening it decodes every file once, to find bad ones before training does.
 
     A class is a sub-folder; its images may lie deeper. Classes are sorted by name. Hidden files and folders, and files
     with other extensions than JPEG, PNG, BMP and GIF, are ignored. Images are delivered as RGB.
 
-    Args:
-        root: the folder. With `root/train` and at least one of `root/validation`, `root/val` and `root/test`, those
-            are the splits; otherwise every sub-folder is a class, split into `train` and `validation`.
-        validation_fraction: the part of each class that is held out when the folder has no splits, in (0, 1).
-        skip_bad_images: whether undecodable images are logged and left out instead of refused.
-
-    Returns:
-        An `ImageDataset`.
+    With `root/train` and at least one of `root/validation`, `root/val` and `root/test`, those are the splits; otherwise
+    every sub-folder is a class, a part of which is held out as `validation`.
 
     Raises:
         UserError: if classes are missing, empty or differ between splits, or for undecodable images.
     """
-    folder = pathlib.Path(root).expanduser()
-    class_names, splits, held_out = _find_splits(folder, validation_fraction)
-    decoded, skipped = _check_images(splits, skip_bad_images)
-    for split, sizes in decoded.items():
-        _check_every_class_has_images(folder, split, sizes, class_names)
-    height, width = common_size([size for sizes in decoded.values() for size in sizes.values()])
-    paths_and_labels = {
-        split: ([image.path for image in sizes], np.array([image.label for image in sizes], np.int32))
-        for split, sizes in decoded.items()
-    }
-    return ImageDataset(
-        name=root,
-        class_names=readable(class_names),
-        image_shape=(height, width, CHANNELS),
-        splits={split: len(sizes) for split, sizes in decoded.items()},
-        held_out=held_out,
-        skipped=skipped,
-        decoded_sizes={split: sum(h * w for h, w in sizes.values()) * CHANNELS for split, sizes in decoded.items()},
-        read_records=lambda split, shuffle_seed: slice_records(*paths_and_labels[split], shuffle_seed),
-        encoded_record=read_file,
-        seed_permutes_all=True,
-    )
+
+    def __init__(self, request):
+        folder = pathlib.Path(request.name).expanduser()
+        class_names, splits, held_out = _find_splits(folder, request.validation_fraction)
+        decoded, skipped = _check_images(splits, request.skip_bad_images)
+        for split, sizes in decoded.items():
+            _check_every_class_has_images(folder, split, sizes, class_names)
+        height, width = common_size([size for sizes in decoded.values() for size in sizes.values()])
+        self._paths_and_labels = {
+            split: ([image.path for image in sizes], np.array([image.label for image in sizes], np.int32))
+            for split, sizes in decoded.items()
+        }
+        super().__init__(
+            name=request.name,
+            class_names=readable(class_names),
+            image_shape=(height, width, CHANNELS),
+            splits={split: len(sizes) for split, sizes in decoded.items()},
+            held_out=held_out,
+            skipped=skipped,
+            decoded_sizes={split: sum(h * w for h, w in sizes.values()) * CHANNELS for split, sizes in decoded.items()},
+        )
+
+    def read_records(self, split, shuffle_seed):
+        return slice_records(*self._paths_and_labels[split], shuffle_seed)
 
 
 def _find_splits(folder, validation_fraction):

@@ -7,6 +7,7 @@ import numpy as np
 from condconv_keras.data.detection_dataset import DetectionDataset
 from condconv_keras.data.sources.clean_boxes import MAX_BOXES
 from condconv_keras.data.sources.tfds_source import (
+    TfdsSource,
     feature_types,
     find_builder,
     is_image,
@@ -31,8 +32,8 @@ _UNUSED_COCO_IDS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 COCO_CATEGORY_IDS = tuple(sorted(set(range(1, 91)) - _UNUSED_COCO_IDS))
 
 
-def open_tfds_detection(name, data_dir, validation_fraction, download=True):
-    """Opens a TFDS data set of images with boxes.
+class TfdsDetection(TfdsSource, DetectionDataset):
+    """A TFDS data set of images with boxes; its images are RGB.
 
     It has one 8-bit image and one sequence of objects with a `BBoxFeature` and a `ClassLabel` (`label`, if there are
     several), and may have for each object `is_crowd`, `area` and `is_difficult` (difficult objects become crowd boxes,
@@ -46,43 +47,46 @@ def open_tfds_detection(name, data_dir, validation_fraction, download=True):
     them, that of a hash of the file names. It has the size of the minival split of the paper and is drawn from the
     same images, but is not the published list of ids.
 
-    Args:
-        name: as in `condconv_keras.data.sources.tfds_source.open_tfds`.
-        data_dir, validation_fraction, download: likewise.
-
-    Returns:
-        A `DetectionDataset`; its images are RGB.
-
     Raises:
-        UserError: as `open_tfds` does, or if the data set does not have these features.
+        UserError: as `TfdsImages` does, or if the data set does not have these features.
     """
-    builder = find_builder(name, data_dir)
-    keys = _Keys.of(name, builder.info)
-    prepare(name, builder, download)
-    height, width, _ = builder.info.features[keys.image].shape
-    class_names = tuple(builder.info.features[keys.objects].feature[keys.label].names)
-    counts = split_counts(builder)
-    slices = split_slices(counts, validation_fraction)
-    held_out = len(slices) > len(counts)
-    is_coco = builder.name == "coco" and len(class_names) == len(COCO_CATEGORY_IDS)
+
+    def __init__(self, request):
+        self._builder = builder = find_builder(request)
+        self._keys = _Keys.of(request.name, builder.info)
+        prepare(request, builder)
+        height, width, _ = builder.info.features[self._keys.image].shape
+        class_names = tuple(builder.info.features[self._keys.objects].feature[self._keys.label].names)
+        is_coco = builder.name == "coco" and len(class_names) == len(COCO_CATEGORY_IDS)
+        counts = split_counts(builder)
+        slices = split_slices(counts, request.validation_fraction)
+        self._slices = slices | _minival(builder, counts)
+        super().__init__(
+            name=request.name,
+            class_names=class_names,
+            category_ids=COCO_CATEGORY_IDS if is_coco else None,
+            image_shape=(height, width, CHANNELS),
+            splits={split: count for split, (_, count) in self._slices.items()},
+            held_out=len(slices) > len(counts),
+        )
+
+    def read_records(self, split, shuffle_seed):
+        keys = self._keys
+        instruction, _ = self._slices[split]
+        others = {keys.objects: keys.of_object}
+        if keys.image_id:
+            others[keys.image_id] = True
+        examples = read_encoded(
+            self._builder, instruction, keys.image, others, shuffle_seed, add_tfds_id=keys.image_id is None
+        )
+        return examples.map(lambda example: (example[keys.image], _label(example, keys)), tf.data.AUTOTUNE)
+
+
+def _minival(builder, counts):
+    """Returns the split `minival` as a dict of its name to TFDS instruction and count, of `coco/2014` only."""
     if builder.name == "coco" and builder.info.config_name == "2014" and counts.get("validation", 0) > MINIVAL_IMAGES:
-        slices[MINIVAL] = f"validation[:{MINIVAL_IMAGES}]", MINIVAL_IMAGES
-    splits = {split: count for split, (_, count) in slices.items()}
-    return DetectionDataset(
-        name=name,
-        class_names=class_names,
-        category_ids=COCO_CATEGORY_IDS if is_coco else tuple(range(1, len(class_names) + 1)),
-        image_shape=(height, width, CHANNELS),
-        splits=splits,
-        held_out=held_out,
-        skipped=dict.fromkeys(splits, 0),
-        skipped_boxes={split: {} for split in splits},
-        decoded_sizes={
-            split: count * height * width * CHANNELS if height and width else None for split, count in splits.items()
-        },
-        read_records=lambda split, seed: _read(builder, slices[split][0], keys, seed),
-        encoded_record=lambda encoded: encoded,
-    )
+        return {MINIVAL: (f"validation[:{MINIVAL_IMAGES}]", MINIVAL_IMAGES)}
+    return {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,15 +138,6 @@ def _box_and_label(features):
     labels = [key for key, feature in features.items() if isinstance(feature, tfds.features.ClassLabel)]
     labels = ["label"] if "label" in labels else labels
     return tuple(keys[0] if len(keys) == 1 else None for keys in (boxes, labels))
-
-
-def _read(builder, instruction, keys, shuffle_seed):
-    """Returns a `tf.data.Dataset` of `(encoded image, label)`."""
-    others = {keys.objects: keys.of_object}
-    if keys.image_id:
-        others[keys.image_id] = True
-    examples = read_encoded(builder, instruction, keys.image, others, shuffle_seed, add_tfds_id=keys.image_id is None)
-    return examples.map(lambda example: (example[keys.image], _label(example, keys)), tf.data.AUTOTUNE)
 
 
 def _label(example, keys):

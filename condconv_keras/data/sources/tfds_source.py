@@ -1,6 +1,7 @@
-"""TensorFlow Datasets as a source: what is prepared on disk first, then what TFDS can download.
+"""TensorFlow Datasets: what is prepared on disk first, then what TFDS can download.
 
-TFDS is imported by this module, TensorFlow by TFDS only when a data set is read: a wrong name is refused in a moment.
+TFDS is imported when a data set is opened, TensorFlow by TFDS only when one is read: a wrong name is refused in a
+moment.
 """
 
 import os
@@ -11,60 +12,46 @@ import urllib.request
 
 import numpy as np
 
-from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT, ImageDataset
-from condconv_keras.facts.imagenet import readable
+from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT
+from condconv_keras.data.input.decoding import EncodedImage
 from condconv_keras.utils.errors import UserError, unknown_name
 from condconv_keras.utils.lazy import LazyModule
-from condconv_keras.utils.lazy import tensorflow as tf
 
 tfds = LazyModule("tensorflow_datasets")
 naming = LazyModule("tensorflow_datasets.core.naming")
 read_only_builder = LazyModule("tensorflow_datasets.core.read_only_builder")
 
 
-def open_tfds(name, data_dir, validation_fraction, download=True):
-    """Opens a TFDS data set for supervised image classification.
+class TfdsSource:
+    """The part of a `Dataset` that those of TFDS share: records are the contents of image files.
 
-    Args:
-        name: `"name"`, `"name/config"`, `"name:version"` or `"name/config:version"`. The name may be unknown to TFDS if
-            `data_dir` holds it.
-        data_dir: the folder where data sets are prepared; TFDS's default (`~/tensorflow_datasets`) if None.
-        download: whether to download and prepare data that are not there.
-        validation_fraction: the last part of `train` that becomes `validation` if there is no other split, in (0, 1).
-
-    Returns:
-        An `ImageDataset`, with 1 channel if the data set's images have one, else 3.
-
-    Raises:
-        UserError: if the name is unknown, the data are neither prepared nor can be downloaded, files are missing, or
-            the data set does not pair one image with one class label.
+    A name is `"name"`, `"name/config"`, `"name:version"` or `"name/config:version"`. It may be unknown to TFDS if the
+    `data_dir` of the `Request` holds it; that is TFDS's default (`~/tensorflow_datasets`) if None. The last part of
+    `train` becomes `validation` if there is no other split.
     """
-    builder = find_builder(name, data_dir)
-    image_key, label_key = _image_and_label(name, builder.info)
-    prepare(name, builder, download)
-    height, width, stored_channels = builder.info.features[image_key].shape
-    channels = 1 if stored_channels == 1 else 3
-    counts = split_counts(builder)
-    slices = split_slices(counts, validation_fraction)
-    splits = {split: count for split, (_, count) in slices.items()}
-    return ImageDataset(
-        name=name,
-        class_names=readable(builder.info.features[label_key].names),
-        image_shape=(height, width, channels),
-        splits=splits,
-        held_out=len(slices) > len(counts),
-        skipped=dict.fromkeys(splits, 0),
-        decoded_sizes={
-            split: count * height * width * channels if height and width else None for split, count in splits.items()
-        },
-        read_records=lambda split, seed: _read(builder, slices[split][0], image_key, label_key, seed),
-        encoded_record=lambda encoded: encoded,
-    )
+
+    uses_data_dir = True
+
+    @classmethod
+    def claims(cls, name, data_dir):
+        """Always: TFDS says by itself which names it does not know."""
+        del name, data_dir
+        return True
+
+    def image(self, record):
+        return EncodedImage(record, self.image_shape)
 
 
-def find_builder(name, data_dir):
-    """Returns the TFDS builder of a name as in `open_tfds`; raises a `UserError` if there is none."""
-    return _prepared_builder(name, data_dir) or _registered_builder(name, data_dir)
+def find_builder(request):
+    """Returns the TFDS builder that a `Request` names; raises a `UserError` if there is none."""
+    _check_no_path(request.name)
+    return _prepared_builder(request.name, request.data_dir) or _registered_builder(request)
+
+
+def _check_no_path(name):
+    """Raises a `UserError` for a name that can only be a folder's: there is none, or its source had claimed it."""
+    if os.path.isabs(name) or name.startswith((".", "~")):
+        raise UserError(f"expected a folder of images, there is none at {name!r}")
 
 
 def _prepared_builder(name, data_dir):
@@ -79,11 +66,12 @@ def _prepared_builder(name, data_dir):
         raise UserError(f"cannot read data set {name!r} in {_shown(data_dir)}: {_first_line(error)}") from error
 
 
-def _registered_builder(name, data_dir):
+def _registered_builder(request):
+    name, data_dir = request.name, request.data_dir
     registered = tfds.list_builders(with_community_datasets=False)
     valid = naming.is_valid_dataset_name(name)
     if not valid or str(naming.parse_builder_name_kwargs(name)[0]) not in registered:
-        raise unknown_name("data set or folder", name, ["digits", *registered, *_names_in(data_dir)])
+        raise unknown_name("data set or folder", name, [*request.embedded_names, *registered, *_names_in(data_dir)])
     try:
         return tfds.builder(name, data_dir=data_dir)
     except Exception as error:
@@ -94,21 +82,6 @@ def _names_in(data_dir):
     """Returns the `name` or `name/config` of everything that is prepared in the folder."""
     root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
     return {"/".join(path.relative_to(root).parts[:-2]) for path in root.glob("*/**/dataset_info.json")}
-
-
-def _image_and_label(name, info):
-    """Returns the keys of the image and of its label: the supervised pair, or else the only pair there is."""
-    features = top_features(info)
-    supervised = info.supervised_keys
-    keys = supervised if isinstance(supervised, tuple) and len(supervised) == 2 else features
-    images = [key for key in keys if is_image(features.get(key))]
-    labels = [key for key in keys if isinstance(features.get(key), tfds.features.ClassLabel)]
-    if len(images) == len(labels) == 1:
-        return images[0], labels[0]
-    raise UserError(
-        f"data set {name!r} is not for image classification: expected one 8-bit Image and one ClassLabel, "
-        f"received the features {feature_types(features)}"
-    )
 
 
 def top_features(info):
@@ -127,10 +100,11 @@ def is_image(feature):
     return isinstance(feature, tfds.features.Image) and not labelled and feature.np_dtype == np.uint8
 
 
-def prepare(name, builder, download):
+def prepare(request, builder):
     """Makes sure that all files are there, downloading them if none is and it may; raises a `UserError` if not."""
+    name = request.name
     if not builder.info.splits:
-        if not download:
+        if not request.download:
             raise UserError(f"data set {name!r} is not prepared in {_shown(builder.data_dir)}, and not downloaded now")
         try:
             _check_host(builder)
@@ -177,11 +151,6 @@ def split_slices(counts, validation_fraction):
         TRAIN_SPLIT: (f"{TRAIN_SPLIT}[:{boundary}]", boundary),
         EVALUATION_SPLITS[0]: (f"{TRAIN_SPLIT}[{boundary}:]", held_out),
     }
-
-
-def _read(builder, instruction, image_key, label_key, shuffle_seed):
-    examples = read_encoded(builder, instruction, image_key, {label_key: True}, shuffle_seed)
-    return examples.map(lambda example: (example[image_key], tf.cast(example[label_key], tf.int32)))
 
 
 def read_encoded(builder, instruction, image_key, others, shuffle_seed, add_tfds_id=False):

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from condconv_keras.data import InputShard, Preprocessing
-from condconv_keras.data.detection_dataset import open_detection_dataset
+from condconv_keras.data import InputShard, Preprocessing, open_detection_dataset
 from condconv_keras.data.input.streams import InputPosition
 from condconv_keras.facts.anchors import ssd_anchors
 from condconv_keras.tasks.detection import decode_boxes

@@ -14,7 +14,8 @@ from condconv_keras.data import (
     steps_per_epoch,
     training_batches,
 )
-from condconv_keras.data.sources.tfds_source import open_tfds
+from condconv_keras.data.dataset import Request
+from condconv_keras.data.sources.tfds_images import TfdsImages
 from condconv_keras.utils.errors import UserError
 
 CLASSES = ["square", "disc", "cross"]
@@ -167,7 +168,7 @@ def test_a_failed_download_is_one_line(tmp_path):
 
 def test_a_registered_set_for_another_task_is_not_downloaded(tmp_path):
     with pytest.raises(UserError, match="'coco' is not for image classification"):
-        open_tfds("coco", tmp_path, 0.2)
+        TfdsImages(Request("coco", tmp_path))
 
 
 def test_an_unknown_version(tmp_path):

@@ -1,0 +1,109 @@
+"""The table of sources, and the functions that open a data set by name."""
+
+import os
+
+from condconv_keras.data.dataset import Dataset, Request
+from condconv_keras.data.sources.annotated_folder import DetectionFolder
+from condconv_keras.data.sources.digit_scenes import DigitScenes
+from condconv_keras.data.sources.digits import Digits
+from condconv_keras.data.sources.image_folder import ImageFolder
+from condconv_keras.data.sources.tfds_detection import TfdsDetection
+from condconv_keras.data.sources.tfds_images import TfdsImages
+from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
+from condconv_keras.utils.errors import UserError
+
+# A name means the last row that claims it, of the embedded ones first: what is general stands before what is special.
+# The first embedded row of a task is what a run that names no data set reads.
+SOURCES = [TfdsImages, TfdsDetection, ImageFolder, DetectionFolder, Digits, DigitScenes]
+
+
+def register_source(source):
+    """Adds a source at the end of the table and returns it, so that it can decorate a class.
+
+    Args:
+        source: subclass of `ImageDataset` or `DetectionDataset`; `condconv_keras.data.dataset.Dataset` says how one is
+            written.
+
+    Raises:
+        ValueError: it is none, or another source has its embedded name.
+    """
+    if not (isinstance(source, type) and issubclass(source, Dataset) and hasattr(source, "task")):
+        raise ValueError(f"`source` is a subclass of ImageDataset or DetectionDataset. Received: {source!r}")
+    if source.embedded_name is not None and source.embedded_name in {other.embedded_name for other in SOURCES}:
+        raise ValueError(f"`embedded_name` is one that no other source has. Received: {source.embedded_name!r}")
+    SOURCES.append(source)
+    return source
+
+
+def embedded_names(task):
+    """Returns the tuple of the names of a task's embedded data sets, the default one first."""
+    return tuple(source.embedded_name for source in SOURCES if source.task == task and source.embedded_name is not None)
+
+
+def find_source(name, data_dir=None, task=None):
+    """Returns the source, a class, that a data set's name means.
+
+    Args:
+        name, data_dir: as in `open_dataset`.
+        task: of `TASKS`, or None for the source that claims the name first, whatever its task.
+
+    Raises:
+        UserError: the name is that of an embedded data set for another task.
+    """
+    claimants = [source for source in reversed(SOURCES) if source.claims(name, data_dir)]
+    claimants = [source for source in claimants if source.embedded_name is not None] or claimants
+    fitting = [source for source in claimants if task in (None, source.task)]
+    if not fitting:
+        default = embedded_names(task)[0]
+        content = find_source(default, task=task).content
+        raise UserError(f"expected images with {content}, such as {default!r}; {name!r} {claimants[0].purpose}")
+    return fitting[0]
+
+
+def is_folder(name, data_dir=None):
+    """Whether a data set's name means a folder: not an embedded set, nor one prepared in `data_dir`."""
+    return find_source(name, data_dir).is_folder
+
+
+def open_dataset(
+    name, data_dir=None, validation_fraction=0.2, skip_bad_images=False, download=True, task=CLASSIFICATION
+):
+    """Opens a data set.
+
+    Args:
+        name: `"digits"` (embedded), a TFDS name (`"fashion_mnist"`, `"name:1.0.0"`, `"name/config"`), or a folder of
+            images by class; with `task="detection"` as in `open_detection_dataset`. What is prepared in `data_dir`
+            comes before a folder, a folder before TFDS's registry.
+        data_dir: the folder of prepared TFDS data sets, TFDS's own default if None.
+        validation_fraction: the part of the examples that is held out where the source has a training part only.
+        skip_bad_images: whether a folder's missing and undecodable images are logged, counted and left out instead of
+            refused.
+        download: whether TFDS may download and prepare a data set that is not in `data_dir`.
+        task: `"classification"` or `"detection"`.
+
+    Returns:
+        An `ImageDataset`, for detection a `DetectionDataset`.
+
+    Raises:
+        UserError: if there is no such data set, or it does not hold images with labels, for detection with boxes.
+    """
+    names = embedded_names(task)
+    request = Request(os.fspath(name), data_dir, validation_fraction, skip_bad_images, download, names)
+    return find_source(request.name, data_dir, task)(request)
+
+
+def open_detection_dataset(name, data_dir=None, validation_fraction=0.2, skip_bad_images=False, download=True):
+    """Opens a data set of images with boxes.
+
+    Args:
+        name: `"digit_scenes"` (embedded), a TFDS name (`"coco/2017"`, `"voc/2007"`), or a folder with COCO or Pascal
+            VOC annotations (`condconv_keras.data.sources.coco_folder` and `voc_folder` say in which layouts).
+        data_dir, validation_fraction, skip_bad_images, download: as in `open_dataset`.
+
+    Returns:
+        A `DetectionDataset`.
+
+    Raises:
+        UserError: as `open_dataset`.
+    """
+    return open_dataset(name, data_dir, validation_fraction, skip_bad_images, download, DETECTION)
