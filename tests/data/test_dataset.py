@@ -1,71 +1,52 @@
-"""Opening a data set by name: what is imported, and what is said about a wrong name."""
+"""What every data set says of itself, and what follows from its description."""
 
-import subprocess
-import sys
-
+import numpy as np
 import pytest
 
-from condconv_keras.data import open_dataset
+from condconv_keras.data import Dataset, DetectionDataset, ImageDataset, open_dataset
+from condconv_keras.data.dataset import slice_records
+from condconv_keras.data.input.decoding import DecodedImage
 from condconv_keras.utils.errors import UserError
-
-HEAVY = ("tensorflow", "keras", "tensorflow_datasets", "sklearn")
-
-
-def _imported_by(code):
-    """Runs `code` in a fresh process and returns which heavy packages it has imported."""
-    report = f"import sys; print(*[name for name in {HEAVY} if name in sys.modules])"
-    process = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True)
-    return process.stdout.split()
-
-
-def test_importing_the_package_imports_nothing_heavy():
-    code = (
-        "from condconv_keras.data import open_dataset, Preprocessing, training_batches, evaluation_batches\n"
-        "Preprocessing((8, 8), 1, 0.0, 1.0)"
-    )
-    assert _imported_by(code) == []
-
-
-def test_a_wrong_name_imports_no_tensorflow():
-    code = """
-from condconv_keras.data import open_dataset
-try:
-    open_dataset("fashion_mnits", data_dir="no_such_folder")
-except ValueError as error:
-    assert "fashion_mnist" in str(error)
-else:
-    raise AssertionError
-"""
-    assert _imported_by(code) == ["tensorflow_datasets"]
-
-
-def test_digits_import_no_tfds():
-    assert _imported_by("from condconv_keras.data import open_dataset; open_dataset('digits')") == ["sklearn"]
-
-
-@pytest.mark.parametrize(
-    ("name", "close"), [("digts", "digits"), ("fashion-mnist", "fashion_mnist"), ("cifar", "cifar10")]
-)
-def test_a_wrong_name_suggests_close_ones(name, close, tmp_path):
-    with pytest.raises(UserError, match=f"unknown data set or folder '{name}'. Did you mean .*'{close}'"):
-        open_dataset(name, data_dir=tmp_path)
-
-
-@pytest.mark.parametrize("name", ["/no/such/folder", "./none", "../none"])
-def test_a_missing_folder(name):
-    with pytest.raises(UserError, match=f"expected a folder of images, there is none at '{name}'"):
-        open_dataset(name)
-
-
-@pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5])
-def test_a_wrong_validation_fraction(fraction):
-    with pytest.raises(UserError, match=f"between 0 and 1, received: {fraction}"):
-        open_dataset("digits", validation_fraction=fraction)
 
 
 def test_check_split_names_the_splits():
     digits = open_dataset("digits")
     digits.check_split("train")
-    for use in (digits.check_split, digits.examples, digits.decoded_bytes):
+    for use in (digits.check_split, digits.records, digits.examples, digits.decoded_bytes):
         with pytest.raises(UserError, match="data set 'digits' has the splits train, test; received: 'validation'"):
             use("validation")
+
+
+class _Toy(ImageDataset):
+    def read_records(self, split, shuffle_seed):
+        return slice_records(np.arange(12, dtype=np.uint8).reshape(3, 2, 2, 1), np.arange(3), shuffle_seed)
+
+
+class _Boxes(DetectionDataset):
+    read_records = _Toy.read_records
+
+
+@pytest.mark.parametrize(("shape", "size"), [((2, 2, 1), 4), ((5, 4, 3), 60), ((None, None, 3), None)])
+def test_what_a_description_leaves_out(shape, size):
+    toy = _Toy(name="toy", class_names=["a", "b"], image_shape=shape, splits={"train": 3, "val": 2})
+    assert (toy.held_out, toy.skipped) == (False, {"train": 0, "val": 0})
+    assert toy.left_out("train", "val") == {"skipped_images": 0}
+    assert [toy.decoded_bytes(split) for split in toy.splits] == [size and 3 * size, size and 2 * size]
+    assert (toy.class_names, toy.evaluation_split, toy.task) == (("a", "b"), "val", "classification")
+    boxes = _Boxes(name="toy", class_names=["a", "b"], image_shape=shape, splits={"test": 3})
+    assert (boxes.category_ids, boxes.skipped_boxes, boxes.task) == ((1, 2), {"test": {}}, "detection")
+    assert boxes.left_out("test") == {"skipped_images": 0, "skipped_boxes": 0}
+
+
+def test_records_are_images_where_a_source_says_nothing_else():
+    toy = _Toy(name="toy", class_names="ab", image_shape=(2, 2, 1), splits={"train": 3})
+    for i, (image, label) in enumerate(toy.examples("train").as_numpy_iterator()):
+        np.testing.assert_array_equal(image[..., 0], [[4 * i, 4 * i + 1], [4 * i + 2, 4 * i + 3]])
+        assert label == i
+    assert isinstance(toy.image(np.zeros((2, 2, 1))), DecodedImage)
+
+
+@pytest.mark.parametrize("base", [Dataset, ImageDataset, DetectionDataset])
+def test_a_data_set_reads_records(base):
+    with pytest.raises(TypeError, match="read_records"):
+        base(name="toy", class_names="ab", image_shape=(2, 2, 1), splits={"train": 3})
