@@ -9,7 +9,8 @@ from condconv_keras.layers.fused_batch_norm import fuse_batch_norms
 from condconv_keras.models import build_model
 from condconv_keras.models.cards import registered_card
 from condconv_keras.models.saving import load_model, save_model
-from condconv_keras.stored.predictor import keras_predict, load_carded
+from condconv_keras.stored.predictor import load_carded
+from condconv_keras.tasks.classification.prediction import keras_predict
 from condconv_keras.utils.errors import UserError
 
 CARD = ModelCard("condconv_mobilenet_v1", ("cat", "dog"), Preprocessing((32, 48), 1, 127.5, 127.5, "bilinear", 0.9))

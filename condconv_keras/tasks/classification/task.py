@@ -2,8 +2,8 @@
 
 import types
 
-from condconv_keras.data.dataset import open_dataset
 from condconv_keras.data.input.pipeline import NO_AUGMENTATION, evaluation_batches, training_batches
+from condconv_keras.data.opening import open_dataset
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.tasks import progress
 from condconv_keras.tasks.classification import metrics

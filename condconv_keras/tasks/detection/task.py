@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 
-from condconv_keras.data.detection_dataset import open_detection_dataset
+from condconv_keras.data.opening import open_detection_dataset
 from condconv_keras.facts.anchors import ssd_anchors
 from condconv_keras.facts.model_card import DETECTION, ModelCard
 from condconv_keras.tasks import progress
