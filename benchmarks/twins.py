@@ -82,8 +82,8 @@ def write_files(folder, source, forms, mode):
     Returns:
         A dict of form to the path of a file.
     """
-    from condconv_keras.export import representative
-    from condconv_keras.export.tflite import tflite_bytes
+    from condconv_keras.export.check import representative
+    from condconv_keras.export.tflite.conversion import tflite_bytes
 
     model, card = source.load()
     images = None

@@ -34,7 +34,7 @@ def _saved_model(network, images, labels, jit_compile):
     """The signature `serving_default` of the SavedModel that `python -m export` writes, loaded again."""
     import tensorflow as tf
 
-    from condconv_keras.export.saved_model import write_saved_model
+    from condconv_keras.export.saved_model.writing import write_saved_model
     from condconv_keras.facts.model_card import ModelCard
     from condconv_keras.facts.preprocessing import Preprocessing
 

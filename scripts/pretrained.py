@@ -45,7 +45,7 @@ def write_twin(plain, path):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras
 
-    from condconv_keras.export.representative import Photographs, prepared
+    from condconv_keras.export.check.representative import Photographs, prepared
     from condconv_keras.models import build_model
     from condconv_keras.models.saving import load_model, save_model
     from condconv_keras.weights.warm_start import warm_start

@@ -18,7 +18,7 @@ from absl import flags
 from condconv_keras.commands import cli
 from condconv_keras.commands.export_flags import MODEL_ARGUMENTS, check_uses, chosen_modes, define_flags
 from condconv_keras.data.opening import is_folder
-from condconv_keras.export import representative
+from condconv_keras.export.check import representative
 from condconv_keras.export.manifest import export_facts, file_facts, write_cards
 from condconv_keras.export.modes import SAVED_MODEL, TFLITE_MODES
 from condconv_keras.export.source import open_source
@@ -53,7 +53,7 @@ def main(argv):
     if FLAGS.static_kernels:
         results["multiply_adds"] = _multiply_adds(model, card.preprocessing)
 
-    from condconv_keras.export.gate import Gate
+    from condconv_keras.export.check.gate import Gate
 
     images = representative.check_images(checked, card.preprocessing)
     gate = Gate(model, card, images, dataset, FLAGS.gate_examples, source.is_trained)
@@ -113,7 +113,7 @@ def _calibration_images(calibration, card):
 
 def _multiply_adds(model, preprocessing):
     """Multiply-adds of an image with kernels that are mixed at run time, and with static ones."""
-    from condconv_keras.export.mobile_network import multiply_adds
+    from condconv_keras.export.tflite.mobile_network import multiply_adds
 
     run_time, static = (
         multiply_adds(model, preprocessing.input_shape, static_kernels=static) for static in (False, True)
@@ -128,11 +128,11 @@ def _export(folder, mode, model, card, gate, calibration_images, is_trained):
     path = folder / mode.file_name
     print(f"writing {path.name}", file=sys.stderr)
     if mode is SAVED_MODEL:
-        from condconv_keras.export.saved_model import write_saved_model
+        from condconv_keras.export.saved_model.writing import write_saved_model
 
         write_saved_model(model, card, path)
     else:
-        from condconv_keras.export.tflite import tflite_bytes
+        from condconv_keras.export.tflite.conversion import tflite_bytes
 
         images = calibration_images if mode.name == "int8" else None
         options = {"raw_outputs": True} if FLAGS.raw_outputs else {}

@@ -6,7 +6,7 @@ from condconv_keras.stored.litert import OUTPUT
 
 class _Classification(ExportTask):
     def endpoints(self, model, card, class_names):
-        from condconv_keras.export.serving import endpoints
+        from condconv_keras.export.saved_model.classifier import endpoints
 
         return endpoints(model, card, class_names)
 
@@ -19,7 +19,7 @@ class _Classification(ExportTask):
         """Puts a float32 softmax behind int8 logits, which the converter would have made an int8 one."""
         if not quantize:
             return content
-        from condconv_keras.export.tflite_graph import TFLiteGraph
+        from condconv_keras.export.tflite.graph import TFLiteGraph
 
         graph = TFLiteGraph(content)
         shape = graph.shape(graph.outputs["logits"])
@@ -28,7 +28,7 @@ class _Classification(ExportTask):
         return graph.to_bytes()
 
     def answers(self, model, card, images):
-        from condconv_keras.export.gate import ClassifierAnswers
+        from condconv_keras.export.check.gate import ClassifierAnswers
 
         return ClassifierAnswers(model, card, images)
 

@@ -13,7 +13,7 @@ ANCHORS = "anchors.json"
 
 class _Detection(ExportTask):
     def endpoints(self, model, card, class_names):
-        from condconv_keras.export.detection_serving import endpoints
+        from condconv_keras.export.saved_model.detector import endpoints
 
         return endpoints(model, card, class_names)
 
@@ -23,12 +23,12 @@ class _Detection(ExportTask):
     def finish(self, content, card, quantize, raw_outputs):
         if raw_outputs:
             return content
-        from condconv_keras.export.detection_postprocessing import with_postprocessing
+        from condconv_keras.export.tflite.postprocessing import with_postprocessing
 
         return with_postprocessing(content, card)
 
     def answers(self, model, card, images):
-        from condconv_keras.export.detection_answers import DetectorAnswers
+        from condconv_keras.export.check.detector_answers import DetectorAnswers
 
         return DetectorAnswers(model, card, images)
 
@@ -65,7 +65,7 @@ class _Detection(ExportTask):
 
 
 def _anchors(card):
-    from condconv_keras.export.detection_postprocessing import centre_anchors
+    from condconv_keras.export.tflite.postprocessing import centre_anchors
 
     return centre_anchors(card)
 

@@ -13,7 +13,7 @@ LEAST_ROUNDED_SNR_DB = 20.0
 
 @dataclasses.dataclass(frozen=True)
 class Mode:
-    """One kind of exported file and the thresholds of its gate (`condconv_keras.export.gate` defines the figures).
+    """One kind of exported file and the thresholds of its gate (`condconv_keras.export.check` defines the figures).
 
     Attributes:
         name: `"savedmodel"`, or the value of --quantization.

@@ -27,7 +27,7 @@ class ExportTask(abc.ABC):
         """Returns the dict of tensors that the converter is given.
 
         Args:
-            outputs: what `condconv_keras.export.mobile_network` returns.
+            outputs: what `condconv_keras.export.tflite.mobile_network` returns.
             quantize: whether the activations are quantised.
         """
 
@@ -44,7 +44,7 @@ class ExportTask(abc.ABC):
 
     @abc.abstractmethod
     def answers(self, model, card, images):
-        """Returns the `Answers` of a Keras model to images, as in `condconv_keras.export.gate.Gate`."""
+        """Returns the `Answers` of a Keras model to images, as in `condconv_keras.export.check.gate.Gate`."""
 
     @abc.abstractmethod
     def facts(self, card):

@@ -35,7 +35,7 @@ def untrained_model(name, seed=0, **arguments):
     """
     import keras
 
-    from condconv_keras.export.representative import photographs, prepared
+    from condconv_keras.export.check.representative import photographs, prepared
     from condconv_keras.models import build_model
     from condconv_keras.models.cards import registered_card
 

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from condconv_keras.export.check.representative import check_images, prepared
 from condconv_keras.export.modes import TFLITE_MODES
-from condconv_keras.export.representative import check_images, prepared
-from condconv_keras.export.tflite import tflite_bytes
+from condconv_keras.export.tflite.conversion import tflite_bytes
 from tests.export.detectors import PHOTOGRAPHS, small_detector
 
 

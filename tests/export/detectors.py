@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from condconv_keras.export.representative import Photographs, photographs
+from condconv_keras.export.check.representative import Photographs, photographs
 from condconv_keras.export.untrained import untrained_model
 from condconv_keras.tasks.detection import coco_results
 from tests.data.detection_folders import coco_image, write_coco

@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
-from condconv_keras.export import mobile_layers
-from condconv_keras.export.mobile_network import conditional_layers
-from condconv_keras.export.representative import check_images
+from condconv_keras.export.check.representative import check_images
+from condconv_keras.export.tflite import mobile_layers
+from condconv_keras.export.tflite.mobile_network import conditional_layers
 from condconv_keras.utils.keras_graph import calls_of
 
 

@@ -9,8 +9,8 @@ import pytest
 from condconv_keras.commands import export as command
 from condconv_keras.data import open_detection_dataset
 from condconv_keras.data.input.decoding import read_image
+from condconv_keras.export.check.representative import DatasetImages
 from condconv_keras.export.manifest import write_cards
-from condconv_keras.export.representative import DatasetImages
 from condconv_keras.export.source import Source
 from condconv_keras.models.saving import save_model
 from condconv_keras.stored.predictor import model_task, open_predictor
@@ -149,10 +149,10 @@ def test_an_untrained_detector(export, tmp_path):
 
 
 def test_a_lower_average_precision_leaves_nothing(export, detector, tmp_path, monkeypatch):
-    from condconv_keras.export import detection_answers
+    from condconv_keras.export.check import detector_answers
 
-    monkeypatch.setattr(detection_answers, "_part", lambda dataset, split, examples: dataset)
-    monkeypatch.setattr(detection_answers, "MAX_AP_LOSS", -1.0)
+    monkeypatch.setattr(detector_answers, "_part", lambda dataset, split, examples: dataset)
+    monkeypatch.setattr(detector_answers, "MAX_AP_LOSS", -1.0)
     with pytest.raises(UserError, match=r"model\.tflite differs from .*: AP 0\.\d+ on 16 held-out images \(Keras 0"):
         export(
             f"--model={detector.path}", f"--output_dir={tmp_path / 'out'}", f"--dataset={detector.data}",

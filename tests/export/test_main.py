@@ -13,8 +13,10 @@ from absl import flags
 from condconv_keras.commands import export as command
 from condconv_keras.commands.export_flags import check_uses, chosen_modes, define_flags
 from condconv_keras.data import Preprocessing
-from condconv_keras.export import gate, saved_model, tflite
+from condconv_keras.export.check import gate
+from condconv_keras.export.saved_model import writing
 from condconv_keras.export.source import Source, open_source
+from condconv_keras.export.tflite import conversion
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.models.saving import load_model, save_model
 from condconv_keras.pretrained import create_model
@@ -214,7 +216,7 @@ def export(parsed, monkeypatch):
 
 
 def test_a_file_that_differs_leaves_nothing(export, saved, tmp_path, monkeypatch):
-    write = saved_model.write_saved_model
+    write = writing.write_saved_model
 
     def write_swapped(model, card, path):
         bank = model.get_layer("block_13_pointwise").bank
@@ -223,7 +225,7 @@ def test_a_file_that_differs_leaves_nothing(export, saved, tmp_path, monkeypatch
         write(model, card, path)
         bank.assign(experts)
 
-    monkeypatch.setattr(saved_model, "write_saved_model", write_swapped)
+    monkeypatch.setattr(writing, "write_saved_model", write_swapped)
     (tmp_path / "out").mkdir()
     with pytest.raises(UserError, match="saved_model differs from the Keras model, nothing is written: relative error"):
         export(f"--model={saved}", f"--output_dir={tmp_path / 'out'}", "--formats=savedmodel")
@@ -268,7 +270,7 @@ def test_a_terminated_export_leaves_nothing(saved, tmp_path):
 
 
 def test_a_file_that_litert_refuses_leaves_nothing(export, saved, tmp_path, monkeypatch):
-    monkeypatch.setattr(tflite, "tflite_bytes", lambda *arguments, **options: b"no model")
+    monkeypatch.setattr(conversion, "tflite_bytes", lambda *arguments, **options: b"no model")
     with pytest.raises(UserError, match=r"LiteRT cannot load '.*model\.tflite'"):
         export(f"--model={saved}", f"--output_dir={tmp_path / 'out'}", "--formats=tflite")
     assert not list(tmp_path.iterdir())
@@ -282,7 +284,7 @@ def test_what_the_converter_is_asked_for(export, saved, tmp_path, monkeypatch):
         asked.append((quantization, representative, static_kernels, int8_input))
         return b""
 
-    monkeypatch.setattr(tflite, "tflite_bytes", convert)
+    monkeypatch.setattr(conversion, "tflite_bytes", convert)
     monkeypatch.setattr(command, "file_facts", lambda path, mode: {"file": path.name, "bytes": 0})
     monkeypatch.setattr(gate.Gate, "check", lambda *arguments: (gate.Comparison(16, 0.0, 200.0, 16, 0.0), None))
     flags = ("--formats=tflite", "--quantization=dynamic,int8", "--representative_data=digits", "--int8_input=int8")

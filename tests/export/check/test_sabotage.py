@@ -2,12 +2,12 @@
 
 import pytest
 
-from condconv_keras.export import mobile_layers
-from condconv_keras.export.gate import Gate
+from condconv_keras.export.check.gate import Gate
+from condconv_keras.export.check.representative import Photographs, check_images, prepared
 from condconv_keras.export.manifest import write_cards
 from condconv_keras.export.modes import TFLITE_MODES
-from condconv_keras.export.representative import Photographs, check_images, prepared
-from condconv_keras.export.tflite import tflite_bytes
+from condconv_keras.export.tflite import mobile_layers
+from condconv_keras.export.tflite.conversion import tflite_bytes
 from condconv_keras.export.untrained import untrained_model
 from condconv_keras.utils.errors import UserError
 from tests.export.sabotage import mix_kernels_of_first_image

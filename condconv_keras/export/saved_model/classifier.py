@@ -1,11 +1,11 @@
-"""The functions of a served classifier: what each takes and returns is in `condconv_keras.export.saved_model`."""
+"""The functions of a served classifier; `condconv_keras.export.saved_model.writing` says what they take and return."""
 
 import functools
 
 import tensorflow as tf
 
 from condconv_keras.data.input.decoding import decode_image
-from condconv_keras.export.served_network import trace_network
+from condconv_keras.export.saved_model.served_network import trace_network
 
 
 def endpoints(model, card, class_names):

@@ -10,13 +10,13 @@ from flatbuffers import flexbuffers
 from tensorflow.lite.tools import flatbuffer_utils
 
 from condconv_keras.export.detection import TASK
-from condconv_keras.export.detection_postprocessing import (
+from condconv_keras.export.tflite.conversion import tflite_bytes
+from condconv_keras.export.tflite.postprocessing import (
     OPERATOR,
     centre_anchors,
     with_postprocessing,
     without_postprocessing,
 )
-from condconv_keras.export.tflite import tflite_bytes
 from condconv_keras.facts.anchors import ssd_anchors
 from condconv_keras.tasks.detection.predictor import keras_predict
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
-from condconv_keras.export import mobile_layers
-from condconv_keras.export.mobile_layers import MobileCondConv
-from condconv_keras.export.mobile_network import mobile_network, multiply_adds, round_keeping_sums
+from condconv_keras.export.tflite import mobile_layers
+from condconv_keras.export.tflite.mobile_layers import MobileCondConv
+from condconv_keras.export.tflite.mobile_network import mobile_network, multiply_adds, round_keeping_sums
 from condconv_keras.pretrained import create_model
 from condconv_keras.profiling import profile
 from condconv_keras.utils.errors import UserError

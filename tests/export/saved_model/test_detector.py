@@ -13,8 +13,8 @@ from PIL import Image
 
 from condconv_keras import Routing
 from condconv_keras.data.input.decoding import read_image
-from condconv_keras.export.representative import photographs
-from condconv_keras.export.saved_model import write_saved_model
+from condconv_keras.export.check.representative import photographs
+from condconv_keras.export.saved_model.writing import write_saved_model
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.tasks.detection.predictor import keras_predict
 from tests.export.detectors import CLASSES, found_in_keras, small_detector

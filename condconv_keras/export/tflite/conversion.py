@@ -6,8 +6,8 @@ import os
 import sys
 import tempfile
 
-from condconv_keras.export.mobile_network import mobile_network
 from condconv_keras.export.tasks import export_task
+from condconv_keras.export.tflite.mobile_network import mobile_network
 from condconv_keras.stored.litert import INPUT, SIGNATURE
 from condconv_keras.utils.errors import UserError
 
@@ -28,7 +28,7 @@ def tflite_bytes(
     hence the batch of one. All outputs are float32:
 
     - of a classifier `probabilities` [1, classes], the softmax is inside;
-    - of a detector those of `condconv_keras.export.detection_postprocessing.with_postprocessing`, or with `raw_outputs`
+    - of a detector those of `condconv_keras.export.tflite.postprocessing.with_postprocessing`, or with `raw_outputs`
       `box_codes` [1, anchors, 4] and `class_logits` [1, anchors, 1 + classes].
 
     Args:

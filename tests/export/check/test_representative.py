@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from condconv_keras.data import Preprocessing, open_dataset
-from condconv_keras.export.representative import (
+from condconv_keras.export.check.representative import (
     DatasetImages,
     FolderImages,
     Photographs,

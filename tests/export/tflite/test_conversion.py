@@ -10,8 +10,8 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from tensorflow.lite.tools import flatbuffer_utils
 
-from condconv_keras.export.representative import Photographs, prepared
-from condconv_keras.export.tflite import tflite_bytes
+from condconv_keras.export.check.representative import Photographs, prepared
+from condconv_keras.export.tflite.conversion import tflite_bytes
 from condconv_keras.export.untrained import untrained_model
 from condconv_keras.tasks.classification.prediction import keras_predict
 from condconv_keras.utils.errors import UserError

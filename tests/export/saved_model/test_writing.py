@@ -17,7 +17,7 @@ from PIL import Image
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
 from condconv_keras.data import Preprocessing
 from condconv_keras.data.input.decoding import read_image
-from condconv_keras.export.saved_model import write_saved_model
+from condconv_keras.export.saved_model.writing import write_saved_model
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.pretrained import create_model
 from condconv_keras.routing_statistics.routing_model import RoutingModel

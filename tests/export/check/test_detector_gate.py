@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 from condconv_keras.data import open_detection_dataset
-from condconv_keras.export import detection_answers, detection_postprocessing, mobile_layers
-from condconv_keras.export.detection_answers import detection_faults
-from condconv_keras.export.gate import Gate
+from condconv_keras.export.check import detector_answers
+from condconv_keras.export.check.detector_answers import detection_faults
+from condconv_keras.export.check.gate import Gate
+from condconv_keras.export.check.representative import check_images, prepared
 from condconv_keras.export.manifest import write_cards
 from condconv_keras.export.modes import SAVED_MODEL, TFLITE_MODES
-from condconv_keras.export.representative import check_images, prepared
-from condconv_keras.export.saved_model import write_saved_model
-from condconv_keras.export.tflite import tflite_bytes
+from condconv_keras.export.saved_model.writing import write_saved_model
+from condconv_keras.export.tflite import mobile_layers, postprocessing
+from condconv_keras.export.tflite.conversion import tflite_bytes
 from condconv_keras.facts.anchors import ssd_anchors
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.tasks.detection import detect
@@ -41,7 +42,7 @@ def check(detector, gate, raw_detectors, tmp_path):
         mode = TFLITE_MODES[name]
         path = tmp_path / mode.file_name
         content = content or raw_detectors[name]
-        path.write_bytes(content if raw_outputs else detection_postprocessing.with_postprocessing(content, card))
+        path.write_bytes(content if raw_outputs else postprocessing.with_postprocessing(content, card))
         return gate.check(path, mode)[0]
 
     return check_file
@@ -72,17 +73,17 @@ def test_a_saved_model_passes_and_another_models_does_not(detector, gate, tmp_pa
 def test_what_float32_rounds_of_a_bias_is_no_error():
     """A detector that has hardly learnt anything: its logits are the bias and little more."""
     reference = -4.6 + 1e-3 * np.random.default_rng(0).standard_normal((2, 5, 3)).astype(np.float32)
-    of_rounding, of_an_error = (detection_answers._figures(reference, reference + e)[0] for e in (2e-6, 1e-4))
+    of_rounding, of_an_error = (detector_answers._figures(reference, reference + e)[0] for e in (2e-6, 1e-4))
     assert of_rounding < 1e-4 < of_an_error
 
 
 def _options(**changes):
-    right = detection_postprocessing.postprocessing_options
+    right = postprocessing.postprocessing_options
     return "postprocessing_options", lambda classes: {**right(classes), **changes}
 
 
 def _anchors(change):
-    right = detection_postprocessing.centre_anchors
+    right = postprocessing.centre_anchors
     return "centre_anchors", lambda card: np.ascontiguousarray(change(right(card)))
 
 
@@ -104,7 +105,7 @@ _REFUSED = r"model.*\.tflite( differs from the Keras model|' takes .* returns \(
 @pytest.mark.parametrize("sabotage", SABOTAGES)
 @pytest.mark.parametrize("mode", ["none", "int8"])
 def test_a_wrong_postprocessing_is_refused(check, monkeypatch, mode, sabotage):
-    monkeypatch.setattr(detection_postprocessing, *SABOTAGES[sabotage]())
+    monkeypatch.setattr(postprocessing, *SABOTAGES[sabotage]())
     with pytest.raises(UserError, match=_REFUSED):
         check(mode)
 
@@ -121,13 +122,13 @@ def test_the_kernels_of_the_first_image_for_all_are_refused(check, detector, mon
 
 
 def test_classes_in_another_order_are_refused(check, monkeypatch):
-    answers = detection_answers._raw_outputs
+    answers = detector_answers._raw_outputs
 
     def shifted(*arguments):
         outputs = answers(*arguments)
         return {**outputs, "class_logits": np.roll(outputs["class_logits"], 1, axis=-1)}
 
-    monkeypatch.setattr(detection_answers, "_raw_outputs", shifted)
+    monkeypatch.setattr(detector_answers, "_raw_outputs", shifted)
     with pytest.raises(UserError, match="relative error"):
         check("none")
 
@@ -203,7 +204,7 @@ def test_faults_of_the_order_and_of_the_overlap():
 def test_numbers_that_are_not_finite_are_refused(detector):
     model, card = detector
     images = check_images(PHOTOGRAPHS, card.preprocessing)
-    answers = detection_answers.DetectorAnswers(model, card, images)
+    answers = detector_answers.DetectorAnswers(model, card, images)
     honest = answers.of_keras()
     assert not answers.failures(answers.compare(honest), 1e-4, None)
     honest.outputs["class_logits"][3, 5, 1] = np.nan
@@ -214,7 +215,7 @@ def test_numbers_that_are_not_finite_are_refused(detector):
 def test_no_error_hides_behind_the_bias(detector):
     """Answers that are the mean of each coordinate and class have no signal."""
     model, card = detector
-    answers = detection_answers.DetectorAnswers(model, card, check_images(PHOTOGRAPHS, card.preprocessing))
+    answers = detector_answers.DetectorAnswers(model, card, check_images(PHOTOGRAPHS, card.preprocessing))
     received = answers.of_keras()
     for value in received.outputs.values():
         value[:] = value.mean(axis=(0, 1))
@@ -225,10 +226,10 @@ def test_the_average_precision_may_fall_by_one_point(detector, tmp_path, monkeyp
     model, card = detector
     ids = tuple(category["id"] for category in CATEGORIES)
     card = ModelCard(card.model, CLASSES, card.preprocessing, card.task, ids)
-    predict = detection_answers.keras_predict(model, card)
+    predict = detector_answers.keras_predict(model, card)
     write_findable(tmp_path, predict, card)
     dataset = open_detection_dataset(str(tmp_path))
-    answers = detection_answers.DetectorAnswers(model, card, check_images(PHOTOGRAPHS, card.preprocessing))
+    answers = detector_answers.DetectorAnswers(model, card, check_images(PHOTOGRAPHS, card.preprocessing))
     shift = 0.0
 
     def open_doctored(path, num_threads=None):
@@ -238,7 +239,7 @@ def test_the_average_precision_may_fall_by_one_point(detector, tmp_path, monkeyp
 
         return types.SimpleNamespace(predict=doctored)
 
-    monkeypatch.setattr(detection_answers, "open_predictor", open_doctored)
+    monkeypatch.setattr(detector_answers, "open_predictor", open_doctored)
     path = types.SimpleNamespace(name="doctored.tflite")
     accuracy, failures = answers.accuracy(path, dataset, None)
     assert accuracy.examples == 16

@@ -2,7 +2,7 @@
 
 The figures of a classifier are of centred log-probabilities: the logarithms of the probabilities, less their mean over
 the classes. They are the logits up to a constant of each image, so that no error hides where the softmax is flat. Those
-of a detector are in `condconv_keras.export.detection_answers`.
+of a detector are in `condconv_keras.export.check.detector_answers`.
 """
 
 import contextlib
@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 
-from condconv_keras.export.figures import EQUAL_DB as EQUAL_DB
-from condconv_keras.export.figures import decibels, ratio
+from condconv_keras.export.check.figures import EQUAL_DB as EQUAL_DB
+from condconv_keras.export.check.figures import decibels, ratio
 from condconv_keras.export.modes import LEAST_ROUNDED_SNR_DB, MAX_TOP_1_LOSS, ROUNDING_MARGIN_DB, SAVED_MODEL
 from condconv_keras.export.tasks import Answers, export_task
 from condconv_keras.stored.predictor import open_predictor

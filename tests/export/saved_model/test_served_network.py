@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from condconv_keras import CondConv2D, Routing
 from condconv_keras.data import Preprocessing
-from condconv_keras.export.served_network import trace_network
+from condconv_keras.export.saved_model.served_network import trace_network
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.models import list_models
 from condconv_keras.pretrained import create_model

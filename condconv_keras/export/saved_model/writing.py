@@ -11,8 +11,8 @@ from condconv_keras.export.tasks import export_task
 def write_saved_model(model, card, path):
     """Writes a classifier or detector as a SavedModel: decoding, scaling and what follows the network are inside.
 
-    The batch has any size. What a detector's signatures return is in `condconv_keras.export.detection_serving`. Those
-    of a classifier, `images` being [batch, height, width, channels] in 0..255, resized to the model's input:
+    The batch has any size. What a detector's signatures return is in `condconv_keras.export.saved_model.detector`.
+    Those of a classifier, `images` being [batch, height, width, channels] in 0..255, resized to the model's input:
 
     - `serving_default` and `serve` take float32 `images` and return `probabilities`, float32 [batch, classes], and
       `class_ids`, int64 [batch], the most probable class of each image.

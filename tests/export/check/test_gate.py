@@ -7,12 +7,12 @@ import pytest
 
 from condconv_keras import CondConv2D, Routing
 from condconv_keras.data import Preprocessing, open_dataset
-from condconv_keras.export import gate
-from condconv_keras.export.gate import EQUAL_DB, Gate, centred_log_probabilities, compare, failures
+from condconv_keras.export.check import gate
+from condconv_keras.export.check.gate import EQUAL_DB, Gate, centred_log_probabilities, compare, failures
+from condconv_keras.export.check.representative import DatasetImages, check_images
 from condconv_keras.export.manifest import write_cards
 from condconv_keras.export.modes import SAVED_MODEL, TFLITE_MODES
-from condconv_keras.export.representative import DatasetImages, check_images
-from condconv_keras.export.saved_model import write_saved_model
+from condconv_keras.export.saved_model.writing import write_saved_model
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.tasks.classification.prediction import keras_predict
 from condconv_keras.utils.errors import UserError

@@ -2,11 +2,11 @@
 
 import pytest
 
-from condconv_keras.export.gate import Gate
+from condconv_keras.export.check.gate import Gate
+from condconv_keras.export.check.representative import Photographs, check_images, prepared
 from condconv_keras.export.manifest import write_cards
 from condconv_keras.export.modes import TFLITE_MODES
-from condconv_keras.export.representative import Photographs, check_images, prepared
-from condconv_keras.export.tflite import tflite_bytes
+from condconv_keras.export.tflite.conversion import tflite_bytes
 from condconv_keras.export.untrained import untrained_model
 from condconv_keras.models import list_models
 

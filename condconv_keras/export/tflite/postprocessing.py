@@ -9,7 +9,7 @@ With T > 1 threads the operator leaves out class T (tensorflow/tensorflow#56058;
 
 import numpy as np
 
-from condconv_keras.export.tflite_graph import TFLiteGraph
+from condconv_keras.export.tflite.graph import TFLiteGraph
 from condconv_keras.facts.anchors import ssd_anchors
 from condconv_keras.stored.exported_detector import DETECTIONS, RAW_OUTPUTS
 from condconv_keras.tasks.detection.boxes import CODE_SCALES

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from condconv_keras.data.detection_dataset import DetectionDataset
-from condconv_keras.export.detection_postprocessing import without_postprocessing
-from condconv_keras.export.figures import decibels, ratio
+from condconv_keras.export.check.figures import decibels, ratio
 from condconv_keras.export.modes import MAX_AP_LOSS
 from condconv_keras.export.tasks import Answers
+from condconv_keras.export.tflite.postprocessing import without_postprocessing
 from condconv_keras.facts.anchors import ssd_anchors
 from condconv_keras.facts.model_card import DETECTION
 from condconv_keras.stored.exported_detector import RAW_OUTPUTS, LiteRTDetector
@@ -102,7 +102,7 @@ class DetectorAnswers(Answers):
     Args:
         model: Keras detector.
         card: its `ModelCard`.
-        images: as in `condconv_keras.export.gate.Gate`.
+        images: as in `condconv_keras.export.check.gate.Gate`.
     """
 
     def __init__(self, model, card, images):

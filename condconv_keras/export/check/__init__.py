@@ -1,0 +1,1 @@
+"""Exported files compared with the Keras model that they came from, on real images."""

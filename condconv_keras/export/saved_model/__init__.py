@@ -1,0 +1,1 @@
+"""The SavedModel: a model for a server, with everything inside."""

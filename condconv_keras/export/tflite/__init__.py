@@ -1,0 +1,1 @@
+"""The `.tflite` files: a model for a phone."""
