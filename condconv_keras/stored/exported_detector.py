@@ -5,6 +5,7 @@ import numpy as np
 from condconv_keras.facts.anchors import ssd_anchors
 from condconv_keras.stored.litert import LiteRTFile, check_shapes
 from condconv_keras.tasks.detection.postprocessing import MAX_DETECTIONS, detect
+from condconv_keras.utils.lazy import tensorflow as tf
 
 DETECTIONS = ("boxes", "classes", "scores", "count")
 RAW_OUTPUTS = ("box_codes", "class_logits")
@@ -55,7 +56,6 @@ def tflite_detector(path, card, num_threads=None):
 
 def saved_detector(loaded):
     """Returns the `predict` function of a loaded SavedModel: as `tflite_detector` returns it."""
-    import tensorflow as tf
 
     def predict(images):
         found = loaded.signatures["serving_default"](images=tf.convert_to_tensor(images))

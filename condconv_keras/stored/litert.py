@@ -6,6 +6,9 @@ import numpy as np
 
 from condconv_keras.facts.model_card import FILE_NAME
 from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.lazy import LazyModule
+
+litert = LazyModule("ai_edge_litert.interpreter")
 
 SIGNATURE = "serving_default"
 INPUT, OUTPUT = "images", "probabilities"
@@ -59,12 +62,10 @@ class LiteRTFile:
     _expected = "another tensor"  # what an error says that the signature leads to
 
     def __init__(self, path, num_threads=None):
-        from ai_edge_litert.interpreter import Interpreter
-
         self._path = path
         try:
             # The interpreter has to stay alive: its runner holds no reference.
-            self._interpreter = Interpreter(model_path=str(path), num_threads=num_threads)
+            self._interpreter = litert.Interpreter(model_path=str(path), num_threads=num_threads)
             signatures = self._interpreter.get_signature_list()
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
