@@ -24,14 +24,14 @@ from absl import flags
 
 from benchmarks.twins import PLAIN, RUN_TIME, STATIC, chosen_twins, measure, plain_name, table, to_csv, write_files
 from condconv_keras.commands import cli
-from condconv_keras.export.modes import TFLITE_MODES
+from condconv_keras.export.formats import TFLITE
 from condconv_keras.export.source import UNTRAINED, Source
 from condconv_keras.utils.errors import UserError, unknown_name
 from condconv_keras.utils.files import check_parents, check_writable, write_text
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("models", None, "CondConv models; each is compared with its plain network. Default: all of them.")
-flags.DEFINE_list("modes", ",".join(TFLITE_MODES), "Files to measure, as --quantization of `python -m export`.")
+flags.DEFINE_list("modes", ",".join(TFLITE), "Files to measure, as --quantization of `python -m export`.")
 flags.DEFINE_list("threads", "1,2", "Numbers of threads.")
 flags.DEFINE_integer("rounds", 40, "Interleaved rounds; the median is taken.", lower_bound=4)
 flags.DEFINE_bool("static_kernels", False, "Also measure the CondConv models with --static_kernels.")
@@ -65,8 +65,8 @@ def main(argv):
 
 def _check_modes():
     for mode in FLAGS.modes:
-        if mode not in TFLITE_MODES:
-            raise unknown_name("mode", mode, TFLITE_MODES)
+        if mode not in TFLITE:
+            raise unknown_name("mode", mode, TFLITE)
 
 
 def _checked_threads():

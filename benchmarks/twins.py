@@ -10,7 +10,7 @@ import sys
 import time
 
 from benchmarks.rounds import ratio_of
-from condconv_keras.export.modes import TFLITE_MODES
+from condconv_keras.export.formats import TFLITE
 from condconv_keras.models import list_models, model_entry
 from condconv_keras.utils.errors import unknown_name
 
@@ -91,7 +91,7 @@ def write_files(folder, source, forms, mode):
         images = representative.prepared(representative.photographs(**_CALIBRATION), card.preprocessing)
     files = {}
     for form in forms:
-        path = pathlib.Path(folder, f"{form.replace(' ', '_')}_{TFLITE_MODES[mode].file_name}")
+        path = pathlib.Path(folder, f"{form.replace(' ', '_')}_{TFLITE[mode].file_name}")
         print(f"{source.name}: writing {path.name}", file=sys.stderr, flush=True)
         path.write_bytes(tflite_bytes(model, card, mode, images, form == STATIC))
         files[form] = path

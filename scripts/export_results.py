@@ -14,7 +14,7 @@ import platform
 from absl import flags
 
 from condconv_keras.commands import cli
-from condconv_keras.export.modes import SAVED_MODEL, TFLITE_MODES
+from condconv_keras.export.formats import SAVED_MODEL, TFLITE
 from condconv_keras.facts.model_card import FILE_NAME
 from condconv_keras.training.config import VALIDATION_FRACTION
 from condconv_keras.training.run_folder import RunFolder
@@ -22,7 +22,7 @@ from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import check_parents, check_writable, write_text
 from scripts.commands import call
 
-MODES = {"SavedModel": SAVED_MODEL, **{f"TFLite {name}": mode for name, mode in TFLITE_MODES.items()}}
+MODES = {"SavedModel": SAVED_MODEL, **{f"TFLite {name}": mode for name, mode in TFLITE.items()}}
 
 FLAGS = flags.FLAGS
 
@@ -86,7 +86,7 @@ def measure(run, folder, data_dir=None):
     config = RunFolder(run).read_config()
     # The embedded digits and folders have no such place.
     data = [f"--data_dir={data_dir}"] if data_dir and config.data_dir else []
-    export = ["-m", "export", f"--model={run}", f"--output_dir={folder}", f"--quantization={','.join(TFLITE_MODES)}"]
+    export = ["-m", "export", f"--model={run}", f"--output_dir={folder}", f"--quantization={','.join(TFLITE)}"]
     gate = {file["file"]: file for file in call(*export, *data)["files"]}
     stored = [{"as": "Keras", "bytes": RunFolder(run).model.stat().st_size, **_evaluate([f"--model={run}", *data])}]
     for name, mode in MODES.items():

@@ -11,7 +11,7 @@ import pathlib
 import sys
 import tempfile
 
-from condconv_keras.export.modes import SAVED_MODEL, TFLITE_MODES
+from condconv_keras.export.formats import SAVED_MODEL, TFLITE
 from scripts.commands import call
 
 MODEL = "efficientnet_lite0"
@@ -64,8 +64,8 @@ def classify(path, photos, folder):
     Returns:
         A dict of the name of the form to the list of the photographs' class indices.
     """
-    modes = {"SavedModel predict.py": SAVED_MODEL, **{f"TFLite {name}": mode for name, mode in TFLITE_MODES.items()}}
-    call("-m", "export", f"--model={path}", f"--output_dir={folder}", f"--quantization={','.join(TFLITE_MODES)}")
+    modes = {"SavedModel predict.py": SAVED_MODEL, **{f"TFLite {name}": mode for name, mode in TFLITE.items()}}
+    call("-m", "export", f"--model={path}", f"--output_dir={folder}", f"--quantization={','.join(TFLITE)}")
     answers = {"Keras": _predict(path, photos)}
     for name, mode in modes.items():
         answers[name] = _predict(pathlib.Path(folder, mode.file_name), photos)

@@ -16,17 +16,21 @@ import sys
 from absl import flags
 
 from condconv_keras.commands import cli
-from condconv_keras.commands.export_flags import MODEL_ARGUMENTS, check_uses, chosen_modes, define_flags
+from condconv_keras.commands.export_flags import MODEL_ARGUMENTS, check_uses, chosen_formats, define_flags
 from condconv_keras.data.opening import is_folder
 from condconv_keras.export.check import representative
+from condconv_keras.export.check.gate import Gate
+from condconv_keras.export.format import WriteOptions
 from condconv_keras.export.manifest import export_facts, file_facts, write_cards
-from condconv_keras.export.modes import SAVED_MODEL, TFLITE_MODES
 from condconv_keras.export.source import open_source
 from condconv_keras.export.tasks import export_task
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.config import VALIDATION_FRACTION, open_run_dataset
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import checked_new_folder, whole_folder
+from condconv_keras.utils.lazy import LazyModule
+
+mobile_network = LazyModule("condconv_keras.export.tflite.mobile_network")
 
 FLAGS = flags.FLAGS
 
@@ -34,11 +38,11 @@ FLAGS = flags.FLAGS
 def main(argv):
     if len(argv) > 1:
         raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
-    modes = chosen_modes(FLAGS)
+    formats = chosen_formats(FLAGS)
     output = checked_new_folder(FLAGS.output_dir, "--output_dir")
     arguments = {name: FLAGS[name].value for name in MODEL_ARGUMENTS if FLAGS[name].value is not None}
     source = open_source(FLAGS.model, FLAGS.weights, arguments, FLAGS.input_size, FLAGS.seed)
-    check_uses(FLAGS, modes, source)
+    check_uses(FLAGS, formats, source)
     dataset = _open_dataset(source)
     calibration, checked = _image_sources(source, dataset)
     if not source.is_trained:
@@ -53,24 +57,21 @@ def main(argv):
     if FLAGS.static_kernels:
         results["multiply_adds"] = _multiply_adds(model, card.preprocessing)
 
-    from condconv_keras.export.check.gate import Gate
-
     images = representative.check_images(checked, card.preprocessing)
     gate = Gate(model, card, images, dataset, FLAGS.gate_examples, source.is_trained)
-    calibration_images = None
-    if TFLITE_MODES["int8"] in modes:
-        calibration_images = _calibration_images(calibration, card)
+    calibrated = [file_format for file_format in formats if file_format.is_calibrated]
+    calibration_images = _calibration_images(calibration, card, calibrated) if calibrated else None
+    options = WriteOptions(calibration_images, FLAGS.static_kernels, FLAGS.int8_input, FLAGS.raw_outputs)
     texts = []
     with whole_folder(output) as folder:
         results["files"] = []
-        for mode in modes:
-            facts, text = _export(folder, mode, model, card, gate, calibration_images, source.is_trained)
+        for file_format in formats:
+            facts, text = _export(folder, file_format, model, card, gate, options, source.is_trained)
             results["files"].append(facts)
             texts.append(text)
         facts = {"static_kernels": FLAGS.static_kernels, **export_facts(card, source, results["files"])}
         write_cards(folder, card, facts)
-        if modes != [SAVED_MODEL]:
-            export_task(card.task).write_beside(folder, card, FLAGS.raw_outputs)
+        export_task(card.task).write_beside(folder, card, FLAGS.raw_outputs)
     return cli.to_json(results) if FLAGS.json else _summary(results, texts)
 
 
@@ -103,63 +104,52 @@ def _open_representative(source, dataset):
     return representative.DatasetImages(get_task(source.task).open_dataset(name, data_dir, VALIDATION_FRACTION))
 
 
-def _calibration_images(calibration, card):
+def _calibration_images(calibration, card, formats):
+    names = " and ".join(file_format.label for file_format in formats)
     if isinstance(calibration, representative.Photographs):
-        _warn("int8 is calibrated on two photographs: for a model in use give --representative_data")
+        _warn(f"{names} is calibrated on two photographs: for a model in use give --representative_data")
     images = representative.prepared(calibration.calibration(), card.preprocessing)
-    print(f"calibrating int8 on {len(images)} images", file=sys.stderr)
+    print(f"calibrating {names} on {len(images)} images", file=sys.stderr)
     return images
 
 
 def _multiply_adds(model, preprocessing):
     """Multiply-adds of an image with kernels that are mixed at run time, and with static ones."""
-    from condconv_keras.export.tflite.mobile_network import multiply_adds
-
-    run_time, static = (
-        multiply_adds(model, preprocessing.input_shape, static_kernels=static) for static in (False, True)
-    )
+    shape = preprocessing.input_shape
+    run_time, static = (mobile_network.multiply_adds(model, shape, static_kernels=static) for static in (False, True))
     if run_time == static:
         raise UserError("--static_kernels is for CondConv models, this one is plain")
     return {"run_time_kernels": run_time, "static_kernels": static, "ratio": round(static / run_time, 3)}
 
 
-def _export(folder, mode, model, card, gate, calibration_images, is_trained):
+def _export(folder, file_format, model, card, gate, options, is_trained):
     """Writes one file and lets it pass the gate; returns what is to be known of it, as a dict and as text."""
-    path = folder / mode.file_name
+    path = folder / file_format.file_name
     print(f"writing {path.name}", file=sys.stderr)
-    if mode is SAVED_MODEL:
-        from condconv_keras.export.saved_model.writing import write_saved_model
-
-        write_saved_model(model, card, path)
-    else:
-        from condconv_keras.export.tflite.conversion import tflite_bytes
-
-        images = calibration_images if mode.name == "int8" else None
-        options = {"raw_outputs": True} if FLAGS.raw_outputs else {}
-        path.write_bytes(
-            tflite_bytes(model, card, mode.name, images, FLAGS.static_kernels, FLAGS.int8_input, **options)
-        )
+    file_format.write(path, model, card, options)
     write_cards(folder, card)
     print(f"checking {path.name}", file=sys.stderr)
     try:
-        comparison, accuracy = gate.check(path, mode)
+        comparison, accuracy = gate.check(path, file_format)
     except UserError as error:
-        raise UserError(f"{error}{_hint(mode, calibration_images, is_trained)}") from error
-    facts = {**file_facts(path, mode), **export_task(card.task).file_facts(mode, card, FLAGS.raw_outputs)}
+        raise UserError(f"{error}{_hint(file_format, options, is_trained)}") from error
+    of_task = export_task(card.task).file_facts(file_format, card, options.raw_outputs)
+    facts = {**file_facts(path, file_format), **of_task}
     found = [figures for figures in (comparison, accuracy) if figures is not None]
     for figures in found:
         facts |= figures.to_dict()
     return facts, ", ".join([f"{facts['bytes'] / 1e6:.2f} MB", *(figures.text for figures in found)])
 
 
-def _hint(mode, calibration_images, is_trained):
-    """What to try where a file in a mode was refused."""
-    if mode.min_snr_db is None:
+def _hint(file_format, options, is_trained):
+    """What to try where a file of a format was refused."""
+    if file_format.min_snr_db is None:
         return ""
     if not is_trained:
         return "; random weights may be too sensitive to rounding: try another --seed, or fewer --quantization modes"
-    if mode.name == "int8":
-        return f"; int8 was calibrated on {len(calibration_images)} images: are they like the model's data?"
+    if file_format.is_calibrated:
+        count = len(options.representative)
+        return f"; {file_format.label} was calibrated on {count} images: are they like the model's data?"
     return ""
 
 

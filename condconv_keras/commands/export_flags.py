@@ -2,13 +2,12 @@
 
 from absl import flags
 
-from condconv_keras.export.modes import SAVED_MODEL, TFLITE_MODES
+from condconv_keras.export.formats import FORMATS, format_names, variants
 from condconv_keras.export.source import UNTRAINED
 from condconv_keras.facts.model_card import DETECTION
 from condconv_keras.pretrained import IMAGENET
 from condconv_keras.utils.errors import UserError, unknown_name
 
-FORMATS = ("savedmodel", "tflite")
 INT8_INPUTS = ("uint8", "int8")
 # Those that are keywords of `create_model`.
 MODEL_ARGUMENTS = ("num_experts", "width_multiplier")
@@ -42,14 +41,10 @@ def _define_model(values):
 def _define_output(values):
     group = {"module_name": "Files", "flag_values": values}
     flags.DEFINE_string("output_dir", None, "Folder to write; must not exist or be empty.", required=True, **group)
-    flags.DEFINE_list("formats", ",".join(FORMATS), f"Formats to write, of {', '.join(FORMATS)}.", **group)
-    flags.DEFINE_list(
-        "quantization",
-        "none",
-        "TFLite files to write: none (float32), float16 (half the size), dynamic (int8 weights), int8 (int8 weights "
-        "and activations).",
-        **group,
-    )
+    written = dict.fromkeys(file_format.name for file_format in FORMATS if file_format.is_default)
+    flags.DEFINE_list("formats", ",".join(written), f"Formats to write, of {', '.join(format_names())}.", **group)
+    meanings = ", ".join(f"{name} ({summary})" for name, summary in _quantizations().items())
+    flags.DEFINE_list("quantization", "none", f"TFLite files to write: {meanings}.", **group)
     flags.DEFINE_enum(
         "int8_input", "uint8", INT8_INPUTS, "What an int8 file takes; int8 is the pixel less 128.", **group
     )
@@ -95,56 +90,84 @@ def _define_data(values):
     )
 
 
-def chosen_modes(values):
-    """Returns the `Mode`s of --formats and --quantization, each once; raises a `UserError` for an unknown one."""
-    for kind, flag, known in (("format", "formats", FORMATS), ("quantization", "quantization", TFLITE_MODES)):
+def _quantizations():
+    """What --quantization may name, a dict to what it means."""
+    return {each.quantization: each.summary for each in FORMATS if each.quantization is not None}
+
+
+def chosen_formats(values):
+    """Returns the `ExportFormat`s of --formats and --quantization, each once.
+
+    Raises:
+        UserError: one of the two names none, or one that is unknown.
+    """
+    known_names = (("format", "formats", format_names()), ("quantization", "quantization", _quantizations()))
+    for kind, flag, known in known_names:
         for name in values[flag].value:
             if name not in known:
                 raise unknown_name(kind, name, known)
         if not values[flag].value:
             raise UserError(f"--{flag} must name at least one of {', '.join(known)}")
-    modes = [SAVED_MODEL] if "savedmodel" in values.formats else []
-    if "tflite" in values.formats:
-        modes += [TFLITE_MODES[name] for name in dict.fromkeys(values.quantization)]
-    return modes
+    chosen = []
+    for name in format_names():
+        if name in values.formats:
+            known = variants(name)
+            for quantization in [None] if None in known else dict.fromkeys(values.quantization):
+                if quantization not in known:
+                    raise unknown_name(f"quantization of --formats={name}", quantization, known)
+                chosen.append(known[quantization])
+    return chosen
 
 
-def check_uses(values, modes, source):
+def check_uses(values, formats, source):
     """Raises a `UserError` for the first flag that the rest of the command would ignore.
 
     Args:
         values: parsed `absl.flags.FlagValues`.
-        modes: as `chosen_modes` returns them.
+        formats: as `chosen_formats` returns them.
         source: `condconv_keras.export.source.Source`.
     """
-    for names, is_used, reason in _USES:
+    for names, is_used, reason in (*_USES_OF_MODEL, *_uses_of_formats(), *_USES_OF_DATA):
         for name in names:
             is_given = values[name].present and values[name].value is not False
-            if is_given and not is_used(values, modes, source):
+            if is_given and not is_used(values, formats, source):
                 raise UserError(f"--{name} {reason}")
 
 
-def _has_dataset(values, modes, source):
+def _uses_of_formats():
+    """As `_USES_OF_MODEL`, of each flag that only some formats use."""
+    for flag in dict.fromkeys(flag for file_format in FORMATS for flag in file_format.flags):
+        users = [file_format for file_format in FORMATS if flag in file_format.flags]
+        yield (flag,), lambda v, f, s, users=users: any(each in users for each in f), f"is for {_choice(users)}"
+
+
+def _choice(formats):
+    """The flags that choose these formats."""
+    names = dict.fromkeys(file_format.name for file_format in formats)
+    choice = f"--formats={','.join(names)}"
+    if all(file_format in formats for name in names for file_format in variants(name).values()):
+        return choice
+    quantizations = dict.fromkeys(each.quantization for each in formats if each.quantization is not None)
+    return f"{choice} with --quantization={','.join(quantizations)}"
+
+
+def _has_dataset(values, formats, source):
     return values.dataset is not None or source.config is not None
 
 
-# Flags, whether an export uses them, and what to say where it does not.
-_USES = (
-    (MODEL_ARGUMENTS, lambda v, m, s: s.kind in (UNTRAINED, IMAGENET), "is for registered models"),
-    (("input_size", "seed"), lambda v, m, s: s.kind == UNTRAINED, "is for registered models without --weights"),
-    (("num_experts", "static_kernels"), lambda v, m, s: not s.is_plain, "is for CondConv models, this one is plain"),
-    (("raw_outputs",), lambda v, m, s: s.task == DETECTION, "is for detectors, this is a classifier"),
-    (("quantization", "static_kernels", "raw_outputs"), lambda v, m, s: m != [SAVED_MODEL], "is for --formats=tflite"),
-    (
-        ("int8_input", "representative_data"),
-        lambda v, m, s: TFLITE_MODES["int8"] in m,
-        "is for --formats=tflite with --quantization=int8",
-    ),
-    (("data_dir",), lambda v, m, s: _has_dataset(v, m, s) or v.representative_data is not None, "is for --dataset"),
+# Flags, whether an export uses them (a function of the values, the formats and the source), and what to say if not.
+_USES_OF_MODEL = (
+    (MODEL_ARGUMENTS, lambda v, f, s: s.kind in (UNTRAINED, IMAGENET), "is for registered models"),
+    (("input_size", "seed"), lambda v, f, s: s.kind == UNTRAINED, "is for registered models without --weights"),
+    (("num_experts", "static_kernels"), lambda v, f, s: not s.is_plain, "is for CondConv models, this one is plain"),
+    (("raw_outputs",), lambda v, f, s: s.task == DETECTION, "is for detectors, this is a classifier"),
+)
+_USES_OF_DATA = (
+    (("data_dir",), lambda v, f, s: _has_dataset(v, f, s) or v.representative_data is not None, "is for --dataset"),
     (("validation_fraction", "skip_bad_images"), _has_dataset, "is for --dataset"),
     (
         ("gate_examples",),
-        lambda v, m, s: s.is_trained and _has_dataset(v, m, s),
+        lambda v, f, s: s.is_trained and _has_dataset(v, f, s),
         "is for a trained model and the --dataset that its accuracy is measured on",
     ),
 )

@@ -1,26 +1,28 @@
 """Export of classifiers: probabilities, softmax inside."""
 
-from condconv_keras.export.tasks import ExportTask
+from condconv_keras.export.check.classifier_answers import ClassifierAnswers
+from condconv_keras.export.task import ExportTask
+from condconv_keras.export.tflite.graph import TFLiteGraph
 from condconv_keras.stored.litert import OUTPUT
+from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.utils.lazy import tensorflow as tf
+
+classifier = LazyModule("condconv_keras.export.saved_model.classifier")
 
 
-class _Classification(ExportTask):
+class ClassifierExport(ExportTask):
+    """The answers are probabilities."""
+
     def endpoints(self, model, card, class_names):
-        from condconv_keras.export.saved_model.classifier import endpoints
-
-        return endpoints(model, card, class_names)
+        return classifier.endpoints(model, card, class_names)
 
     def converted_outputs(self, outputs, quantize):
-        import tensorflow as tf
-
         return {"logits": outputs} if quantize else {OUTPUT: tf.nn.softmax(outputs)}
 
     def finish(self, content, card, quantize, raw_outputs):
         """Puts a float32 softmax behind int8 logits, which the converter would have made an int8 one."""
         if not quantize:
             return content
-        from condconv_keras.export.tflite.graph import TFLiteGraph
-
         graph = TFLiteGraph(content)
         shape = graph.shape(graph.outputs["logits"])
         (softmax,) = graph.add_operator("SOFTMAX", [graph.outputs["logits"]], {OUTPUT: shape}, beta=1.0)
@@ -28,18 +30,13 @@ class _Classification(ExportTask):
         return graph.to_bytes()
 
     def answers(self, model, card, images):
-        from condconv_keras.export.check.gate import ClassifierAnswers
-
         return ClassifierAnswers(model, card, images)
 
     def facts(self, card):
         return {"outputs": {OUTPUT: [len(card.class_names)]}}
 
-    def file_facts(self, mode, card, raw_outputs):
+    def file_facts(self, file_format, card, raw_outputs):
         return {}
 
     def write_beside(self, folder, card, raw_outputs):
         pass
-
-
-TASK = _Classification()

@@ -2,20 +2,24 @@
 
 import json
 
-from condconv_keras.export.modes import SAVED_MODEL
-from condconv_keras.export.tasks import ExportTask
+from condconv_keras.export.check.detector_answers import DetectorAnswers
+from condconv_keras.export.task import ExportTask
+from condconv_keras.export.tflite.postprocessing import centre_anchors, with_postprocessing
 from condconv_keras.stored.exported_detector import RAW_OUTPUTS
 from condconv_keras.tasks.detection.boxes import CODE_SCALES
 from condconv_keras.tasks.detection.postprocessing import IOU_THRESHOLD, MAX_DETECTIONS, SCORE_THRESHOLD
+from condconv_keras.utils.lazy import LazyModule
+
+detector = LazyModule("condconv_keras.export.saved_model.detector")
 
 ANCHORS = "anchors.json"
 
 
-class _Detection(ExportTask):
-    def endpoints(self, model, card, class_names):
-        from condconv_keras.export.saved_model.detector import endpoints
+class DetectorExport(ExportTask):
+    """The answers are detections, or what the network returns."""
 
-        return endpoints(model, card, class_names)
+    def endpoints(self, model, card, class_names):
+        return detector.endpoints(model, card, class_names)
 
     def converted_outputs(self, outputs, quantize):
         return outputs
@@ -23,13 +27,9 @@ class _Detection(ExportTask):
     def finish(self, content, card, quantize, raw_outputs):
         if raw_outputs:
             return content
-        from condconv_keras.export.tflite.postprocessing import with_postprocessing
-
         return with_postprocessing(content, card)
 
     def answers(self, model, card, images):
-        from condconv_keras.export.check.detector_answers import DetectorAnswers
-
         return DetectorAnswers(model, card, images)
 
     def facts(self, card):
@@ -45,13 +45,11 @@ class _Detection(ExportTask):
             },
         }
 
-    def file_facts(self, mode, card, raw_outputs):
+    def file_facts(self, file_format, card, raw_outputs):
         """The unit of the boxes; of a file with raw outputs these and the file with the anchors."""
-        if mode is SAVED_MODEL:
-            return {"box_unit": "pixel"}
-        if not raw_outputs:
-            return {"box_unit": "fraction"}
-        anchors = len(_anchors(card))
+        if not (raw_outputs and "raw_outputs" in file_format.flags):
+            return {"box_unit": file_format.box_unit}
+        anchors = len(centre_anchors(card))
         shapes = ([anchors, 4], [anchors, 1 + len(card.class_names)])
         return {"outputs": dict(zip(RAW_OUTPUTS, shapes, strict=True)), "anchors": ANCHORS}
 
@@ -59,15 +57,6 @@ class _Detection(ExportTask):
         """Writes the anchors of raw outputs: (ycenter, xcenter, height, width), fractions of the image."""
         if raw_outputs:
             # The digits that tell float32 numbers apart.
-            rows = [[float(f"{value:.9g}") for value in anchor] for anchor in _anchors(card).tolist()]
+            rows = [[float(f"{value:.9g}") for value in anchor] for anchor in centre_anchors(card).tolist()]
             fields = {"format": ["ycenter", "xcenter", "height", "width"], "anchors": rows}
             (folder / ANCHORS).write_text(json.dumps(fields) + "\n", encoding="utf-8")
-
-
-def _anchors(card):
-    from condconv_keras.export.tflite.postprocessing import centre_anchors
-
-    return centre_anchors(card)
-
-
-TASK = _Detection()

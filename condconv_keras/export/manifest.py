@@ -7,13 +7,12 @@ import pathlib
 import platform
 import tomllib
 
-from condconv_keras.export.modes import SAVED_MODEL
+from condconv_keras.export.formats import FORMATS
 from condconv_keras.export.tasks import export_task
 from condconv_keras.facts.model_card import FILE_NAME
 from condconv_keras.utils.files import file_hash
 
 LABELS = "labels.txt"
-_EXTRA = "assets.extra"
 _PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")
 
 
@@ -21,14 +20,15 @@ def write_cards(folder, card, facts=None):
     """Writes `model.json` and `labels.txt` where the readers of the folder's files look for them.
 
     Args:
-        folder: with a SavedModel, `.tflite` files, or both.
+        folder: with exported files.
         card: `ModelCard`.
         facts: dict of what stands beside the card's fields in `model.json`.
     """
     text = json.dumps({**json.loads(card.to_json()), **(facts or {})}, indent=2) + "\n"
     places = [folder]
-    if (folder / SAVED_MODEL.file_name).is_dir():
-        places.append(folder / SAVED_MODEL.file_name / _EXTRA)
+    for file_format in FORMATS:
+        if file_format.cards and (folder / file_format.file_name).is_dir():
+            places.append(folder / file_format.file_name / file_format.cards)
     for place in places:
         place.mkdir(exist_ok=True)
         (place / FILE_NAME).write_text(text, encoding="utf-8")
@@ -57,7 +57,7 @@ def export_facts(card, source, files):
     }
 
 
-def file_facts(path, mode):
+def file_facts(path, file_format):
     """Returns name, quantization, input tensor, size and SHA-256 of an exported file or folder.
 
     `"input"` has the shape of a batch, null for any size, and the type. An integer there has `"scale"` and
@@ -65,34 +65,24 @@ def file_facts(path, mode):
     """
     return {
         "file": path.name,
-        "quantization": None if mode is SAVED_MODEL else mode.name,
-        "input": _input(path, mode),
-        "bytes": sum(file.stat().st_size for file in _files(path)),
-        "sha256": sha256(path),
+        "quantization": file_format.quantization,
+        "input": file_format.input(path),
+        "bytes": sum(file.stat().st_size for file in _files(path, file_format)),
+        "sha256": sha256(path, file_format),
     }
 
 
-def sha256(path):
-    """Returns the SHA-256 of a file; of a SavedModel, what its own folder prints for
+def sha256(path, file_format):
+    """Returns the SHA-256 of a file; of a folder as a SavedModel is, what it prints itself for
 
         find . -type f -not -path './assets.extra/*' | LC_ALL=C sort | xargs sha256sum | sha256sum
 
-    without `assets.extra`, which TensorFlow does not read and where this hash itself is written.
+    without the `cards` of its format, where this hash itself is written.
     """
     if path.is_file():
         return file_hash(path)
-    names = sorted(f"./{file.relative_to(path).as_posix()}" for file in _files(path))
+    names = sorted(f"./{file.relative_to(path).as_posix()}" for file in _files(path, file_format))
     return hashlib.sha256("".join(f"{file_hash(path / name)}  {name}\n" for name in names).encode()).hexdigest()
-
-
-def _input(path, mode):
-    if mode is SAVED_MODEL:
-        return {"dtype": "float32", "batch": None}
-    from condconv_keras.stored.litert import LiteRTFile
-
-    tensor = LiteRTFile(path).input
-    facts = {"dtype": tensor.dtype.name, "batch": 1}
-    return {**facts, **({"scale": tensor.scale, "zero_point": tensor.zero_point} if tensor.scale else {})}
 
 
 def _versions():
@@ -102,8 +92,8 @@ def _versions():
     return {"condconv-keras": own, "python": platform.python_version(), **packages}
 
 
-def _files(path):
+def _files(path, file_format):
     """What counts of an exported file or folder."""
     if path.is_file():
         return [path]
-    return [file for file in path.rglob("*") if file.is_file() and _EXTRA not in file.parts]
+    return [file for file in path.rglob("*") if file.is_file() and file_format.cards not in file.parts]

@@ -11,6 +11,9 @@ from condconv_keras.training.config import TrainConfig
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.files import file_hash
+from condconv_keras.utils.lazy import LazyModule
+
+untrained = LazyModule("condconv_keras.export.untrained")
 
 UNTRAINED = "untrained"
 
@@ -58,12 +61,11 @@ class Source:
             if card.task != self.task:
                 raise UserError(f"expected a model with a card, {str(path)!r} has none and is one for {card.task}")
             return model, card
-        from condconv_keras.export.untrained import untrained_model
-
         entry = model_entry(self.name)
         size = self.input_size or entry.input_size
+        shape = (size, size, entry.channels)
         try:
-            return untrained_model(self.name, self.seed, input_shape=(size, size, entry.channels), **self.arguments)
+            return untrained.untrained_model(self.name, self.seed, input_shape=shape, **self.arguments)
         except (TypeError, ValueError) as error:
             raise UserError(f"--model={self.name} cannot be built: {one_line(error)}") from error
 

@@ -3,7 +3,14 @@
 import contextlib
 import functools
 
+from condconv_keras.export.check.representative import photographs, prepared
+from condconv_keras.models import build_model
+from condconv_keras.models.cards import registered_card
 from condconv_keras.utils.keras_graph import all_layers, wrapped_call
+from condconv_keras.utils.lazy import LazyModule, keras
+
+layers = LazyModule("condconv_keras.layers")
+ops = LazyModule("keras.ops")
 
 # Root mean square of what every batch normalisation puts out. Small, because there swish, sigmoid and ReLU6 are nearly
 # linear or piecewise linear: at full swing a deep random network multiplies every rounding error.
@@ -33,11 +40,6 @@ def untrained_model(name, seed=0, **arguments):
     Returns:
         The Keras model and its `ModelCard`, whose classes are named by their index.
     """
-    import keras
-
-    from condconv_keras.export.check.representative import photographs, prepared
-    from condconv_keras.models import build_model
-    from condconv_keras.models.cards import registered_card
 
     keras.utils.set_random_seed(seed)
     model = build_model(name, **arguments)
@@ -51,13 +53,9 @@ def untrained_model(name, seed=0, **arguments):
 @contextlib.contextmanager
 def _scaled_by_images(model):
     """Lets every batch normalisation, router and predictor take its scale from the images that pass through."""
-    import keras
-
-    from condconv_keras import Routing
-
     with contextlib.ExitStack() as stack:
         for layer in all_layers(model):
-            for kind, scale in ((keras.layers.BatchNormalization, _scale_norm), (Routing, _scale_router)):
+            for kind, scale in ((keras.layers.BatchNormalization, _scale_norm), (layers.Routing, _scale_router)):
                 if isinstance(layer, kind):
                     stack.enter_context(wrapped_call(layer, functools.partial(_scaled_call, layer, scale)))
             if layer.name.startswith(_PREDICTORS) and layer.weights:
@@ -75,16 +73,12 @@ def _scaled_call(layer, scale, call):
 
 
 def _scale_norm(layer, inputs):
-    from keras import ops
-
     # One number for all channels: to scale up the faint ones would scale up their rounding errors.
     variance = ops.mean(ops.square(inputs)) / _ROOT_MEAN_SQUARE**2
     layer.moving_variance.assign(ops.full_like(layer.moving_variance, variance))
 
 
 def _scale_router(layer, inputs):
-    from keras import ops
-
     features = ops.mean(inputs, axis=(1, 2)) if len(inputs.shape) == 4 else inputs
     logits = ops.matmul(features, layer.kernel)
     scale = _ROUTING_DEVIATION / ops.std(logits, axis=0)
@@ -93,8 +87,6 @@ def _scale_router(layer, inputs):
 
 
 def _scaled_prediction(layer, call):
-    from keras import ops
-
     @functools.wraps(call)
     def scaled_call(inputs, *args, **kwargs):
         linear = call(inputs, *args, **kwargs) - call(ops.zeros_like(inputs), *args, **kwargs)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from condconv_keras.export.check.representative import check_images, prepared
-from condconv_keras.export.modes import TFLITE_MODES
+from condconv_keras.export.formats import TFLITE
 from condconv_keras.export.tflite.conversion import tflite_bytes
 from tests.export.detectors import PHOTOGRAPHS, small_detector
 
@@ -28,4 +28,4 @@ def raw_detectors(detector):
     keras.utils.set_random_seed(0)
     model, card = detector
     calibration = prepared(PHOTOGRAPHS.calibration(), card.preprocessing)
-    return {mode: tflite_bytes(model, card, mode, calibration, raw_outputs=True) for mode in TFLITE_MODES}
+    return {mode: tflite_bytes(model, card, mode, calibration, raw_outputs=True) for mode in TFLITE}

@@ -170,7 +170,7 @@ def test_int8_is_calibrated_on_training_images(detector):
 
 
 def test_a_flag_of_detectors(parsed):  # noqa: F811
-    from condconv_keras.commands.export_flags import check_uses, chosen_modes
+    from condconv_keras.commands.export_flags import check_uses, chosen_formats
 
     for source, arguments, contains in (
         (Source("mobilenet_v1", "untrained"), [], "--raw_outputs is for detectors"),
@@ -178,7 +178,7 @@ def test_a_flag_of_detectors(parsed):  # noqa: F811
     ):
         values = parsed("--raw_outputs", *arguments)
         with pytest.raises(UserError, match=contains):
-            check_uses(values, chosen_modes(values), source)
+            check_uses(values, chosen_formats(values), source)
 
 
 def test_a_file_that_is_no_detectors(exported, detector, tmp_path):

@@ -11,9 +11,9 @@ import pytest
 from absl import flags
 
 from condconv_keras.commands import export as command
-from condconv_keras.commands.export_flags import check_uses, chosen_modes, define_flags
+from condconv_keras.commands.export_flags import check_uses, chosen_formats, define_flags
 from condconv_keras.data import Preprocessing
-from condconv_keras.export.check import gate
+from condconv_keras.export.check import classifier_answers, gate
 from condconv_keras.export.saved_model import writing
 from condconv_keras.export.source import Source, open_source
 from condconv_keras.export.tflite import conversion
@@ -53,7 +53,7 @@ def saved(tmp_path_factory):
 
 
 def test_the_files_that_are_written(parsed):
-    names = lambda *arguments: [mode.file_name for mode in chosen_modes(parsed(*arguments))]  # noqa: E731
+    names = lambda *arguments: [each.file_name for each in chosen_formats(parsed(*arguments))]  # noqa: E731
     assert names() == ["saved_model", "model.tflite"]
     assert names("--formats=savedmodel") == ["saved_model"]
     assert names("--formats=tflite", "--quantization=int8,dynamic,int8,none,float16") == [
@@ -96,7 +96,7 @@ KERAS = Source("m.keras", "keras")
 def test_a_flag_that_would_be_ignored_is_refused(parsed, source, arguments, contains):
     values = parsed(*arguments)
     with pytest.raises(UserError, match=contains):
-        check_uses(values, chosen_modes(values), source)
+        check_uses(values, chosen_formats(values), source)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_flag_that_would_be_ignored_is_refused(parsed, source, arguments, cont
 )
 def test_a_flag_that_is_used_is_taken(parsed, source, arguments):
     values = parsed(*arguments)
-    check_uses(values, chosen_modes(values), source)
+    check_uses(values, chosen_formats(values), source)
 
 
 def test_what_a_name_means(trained_run, saved, tmp_path, monkeypatch):
@@ -234,7 +234,9 @@ def test_a_file_that_differs_leaves_nothing(export, saved, tmp_path, monkeypatch
 
 
 def test_a_refused_file_comes_with_advice(export, saved, tmp_path, monkeypatch):
-    monkeypatch.setattr(gate, "compare", lambda *answers: gate.Comparison(16, 1.0, 3.0, 16, 0.0))
+    monkeypatch.setattr(
+        classifier_answers, "compare", lambda *answers: classifier_answers.Comparison(16, 1.0, 3.0, 16, 0.0)
+    )
     options = [f"--output_dir={tmp_path / 'out'}", "--formats=tflite", "--quantization=int8"]
     with pytest.raises(UserError, match=r"SNR 3\.0 dB .*; int8 was calibrated on 128 images: are they like"):
         export(f"--model={saved}", *options)
@@ -280,18 +282,20 @@ def test_what_the_converter_is_asked_for(export, saved, tmp_path, monkeypatch):
     """The calibration images are training images, and the flags arrive."""
     asked = []
 
-    def convert(model, card, quantization="none", representative=None, static_kernels=False, int8_input="uint8"):
-        asked.append((quantization, representative, static_kernels, int8_input))
+    def convert(model, card, *settings):
+        asked.append(settings)
         return b""
 
     monkeypatch.setattr(conversion, "tflite_bytes", convert)
-    monkeypatch.setattr(command, "file_facts", lambda path, mode: {"file": path.name, "bytes": 0})
-    monkeypatch.setattr(gate.Gate, "check", lambda *arguments: (gate.Comparison(16, 0.0, 200.0, 16, 0.0), None))
+    monkeypatch.setattr(command, "file_facts", lambda path, file_format: {"file": path.name, "bytes": 0})
+    monkeypatch.setattr(
+        gate.Gate, "check", lambda *arguments: (classifier_answers.Comparison(16, 0.0, 200.0, 16, 0.0), None)
+    )
     flags = ("--formats=tflite", "--quantization=dynamic,int8", "--representative_data=digits", "--int8_input=int8")
     results = export(f"--model={saved}", f"--output_dir={tmp_path / 'out'}", *flags)
     assert [file["file"] for file in results["files"]] == ["model_dynamic.tflite", "model_int8.tflite"]
-    (dynamic, none, *_), (int8, images, static, int8_input) = asked
-    assert (dynamic, none, int8, static, int8_input) == ("dynamic", None, "int8", False, "int8")
+    (dynamic, none, *_), (int8, images, static, int8_input, raw) = asked
+    assert (dynamic, none, int8, static, int8_input, raw) == ("dynamic", None, "int8", False, "int8", False)
     assert images.shape == (128, 32, 32, 1)
     assert images.min() == 0
     assert images.max() == 255

@@ -5,14 +5,14 @@ import pathlib
 
 import pytest
 
-from condconv_keras.export.modes import SAVED_MODEL, TFLITE_MODES
+from condconv_keras.export.formats import SAVED_MODEL, TFLITE
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError
 from scripts import export_results
 from tests import processes
 from tests.training.configs import CONFIG
 
-FILES = [mode.file_name for mode in (SAVED_MODEL, *TFLITE_MODES.values())]
+FILES = [mode.file_name for mode in (SAVED_MODEL, *TFLITE.values())]
 
 
 class _Commands:

@@ -13,25 +13,22 @@ one of its class. That is what non-maximum suppression is, in whatever order it 
 
 import dataclasses
 import math
-import tempfile
-from pathlib import Path
 
 import numpy as np
 
 from condconv_keras.data.detection_dataset import DetectionDataset
+from condconv_keras.export.check.answers import Answers
 from condconv_keras.export.check.figures import decibels, ratio
-from condconv_keras.export.modes import MAX_AP_LOSS
-from condconv_keras.export.tasks import Answers
-from condconv_keras.export.tflite.postprocessing import without_postprocessing
 from condconv_keras.facts.anchors import ssd_anchors
 from condconv_keras.facts.model_card import DETECTION
-from condconv_keras.stored.exported_detector import RAW_OUTPUTS, LiteRTDetector
-from condconv_keras.stored.predictor import load_saved_model, open_predictor
+from condconv_keras.stored.exported_detector import RAW_OUTPUTS
 from condconv_keras.tasks.detection import decode_boxes, detect, iou
 from condconv_keras.tasks.detection.postprocessing import IOU_THRESHOLD, MAX_DETECTIONS, SCORE_THRESHOLD
 from condconv_keras.tasks.detection.predictor import keras_predict
 from condconv_keras.tasks.table import get_task
 
+# A file's AP may be this much lower than Keras's.
+MAX_AP_LOSS = 0.01
 # Boxes (fractions of the image) and scores of one network, computed in two ways in float32, differ by less.
 _TOLERANCE = 1e-4
 # And so do overlaps, which are quotients of small areas.
@@ -118,9 +115,10 @@ class DetectorAnswers(Answers):
         outputs = self._model(self._card.preprocessing.scale_images(self._images), training=False)
         return _Answer(_arrays(outputs), _arrays(detect(outputs, self._anchors)))
 
-    def of_file(self, path, threads):
-        detections = open_predictor(path, num_threads=threads).predict(self._images)
-        return _Answer(_raw_outputs(path, self._images, threads), detections)
+    def of_file(self, file_format, path, threads):
+        detections = file_format.predictor(path, self._model, self._card, threads)(self._images)
+        outputs = file_format.raw_outputs(path, self._model, self._card, self._images, threads)
+        return _Answer(outputs, detections)
 
     def compare(self, received):
         pairs = [(self._reference[name], received.outputs[name]) for name in RAW_OUTPUTS]
@@ -139,7 +137,7 @@ class DetectorAnswers(Answers):
             found.append(f"SNR {comparison.snr_db:.1f} dB (at least {min_snr_db:.0f})")
         return found
 
-    def accuracy(self, path, dataset, examples):
+    def accuracy(self, file_format, path, dataset, examples):
         split = dataset.evaluation_split
         examples = min(examples or math.inf, dataset.splits[split])
         part = _Part(dataset, split, examples)
@@ -147,7 +145,7 @@ class DetectorAnswers(Answers):
             self._keras_ap = self._average_precision(self._keras_predict, part, split)
         if self._keras_ap is None:  # nothing to find in these images
             return None, []
-        found = self._average_precision(open_predictor(path).predict, part, split)
+        found = self._average_precision(file_format.predictor(path, self._model, self._card), part, split)
         accuracy = DetectorAccuracy(found, self._keras_ap, examples)
         if self._keras_ap - accuracy.AP <= MAX_AP_LOSS + 1e-9:
             return accuracy, []
@@ -230,19 +228,6 @@ def _figures(reference, received):
         ratio(np.abs(difference).max(), max(np.abs(signal).max(), _LEAST_SIGNAL * np.abs(reference).max())),
         decibels(np.square(signal).sum(), np.square(difference).sum()),
     )
-
-
-def _raw_outputs(path, images, threads):
-    """What the network in an exported file returns."""
-    if path.is_dir():
-        return _arrays(load_saved_model(path).signatures["raw_outputs"](images=images))
-    detector = LiteRTDetector(path, threads)
-    if detector.has_raw_outputs:
-        return detector.run(images)
-    with tempfile.TemporaryDirectory() as folder:
-        network = Path(folder, path.name)
-        network.write_bytes(without_postprocessing(path.read_bytes()))
-        return LiteRTDetector(network, threads).run(images)
 
 
 def _arrays(tensors):

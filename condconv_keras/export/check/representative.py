@@ -7,8 +7,12 @@ import pathlib
 import numpy as np
 
 from condconv_keras.data.dataset import TRAIN_SPLIT, Dataset
+from condconv_keras.data.input.decoding import read_image
 from condconv_keras.data.sources.image_files import find_images
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.lazy import LazyModule
+
+datasets = LazyModule("sklearn.datasets")
 
 CALIBRATION_IMAGES = 128
 CHECK_IMAGES = 16
@@ -49,13 +53,13 @@ class FolderImages:
 
     def calibration(self):
         """Yields the images; raises a `UserError` for a file that cannot be decoded."""
-        return map(_read, self._calibration_paths())
+        return map(read_image, self._calibration_paths())
 
     def check(self):
         """Yields images that calibration has not seen, if there are enough of them; errors as in `calibration`."""
         used = set(self._calibration_paths())
         others = [path for path in self.paths if path not in used]
-        return map(_read, _evenly_spaced(others if len(others) >= MIN_CHECK_IMAGES else self.paths, CHECK_IMAGES))
+        return map(read_image, _evenly_spaced(others if len(others) >= MIN_CHECK_IMAGES else self.paths, CHECK_IMAGES))
 
     def _calibration_paths(self):
         return _evenly_spaced(self.paths, CALIBRATION_IMAGES)
@@ -122,9 +126,7 @@ def check_images(source, preprocessing):
 
 def photographs(rows=2, columns=4):
     """Yields rows x columns square windows of each of scikit-learn's two photographs, uint8 [213, 213, 3]."""
-    from sklearn.datasets import load_sample_images
-
-    for photograph in load_sample_images().images:
+    for photograph in datasets.load_sample_images().images:
         side = photograph.shape[0] // 2
         for top in np.linspace(0, photograph.shape[0] - side, rows).astype(int):
             for left in np.linspace(0, photograph.shape[1] - side, columns).astype(int):
@@ -142,9 +144,3 @@ def _held_out_files(dataset):
 
 def _evenly_spaced(values, count):
     return [values[i] for i in np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int)]
-
-
-def _read(path):
-    from condconv_keras.data.input.decoding import read_image
-
-    return read_image(path)

@@ -6,6 +6,8 @@ import pathlib
 import tempfile
 
 from condconv_keras.export.tasks import export_task
+from condconv_keras.utils.lazy import keras
+from condconv_keras.utils.lazy import tensorflow as tf
 
 
 def write_saved_model(model, card, path):
@@ -38,8 +40,6 @@ def write_saved_model(model, card, path):
     Raises:
         UserError: as `ModelCard.labels`.
     """
-    import keras
-
     with tempfile.TemporaryDirectory() as folder:
         class_names = _class_names(card, pathlib.Path(folder) / "labels.txt")
         archive = keras.export.ExportArchive()
@@ -53,8 +53,6 @@ def write_saved_model(model, card, path):
 
 def _class_names(card, path):
     """The table from class ids to names; it reads `path`, which is written here and becomes an asset when saved."""
-    import tensorflow as tf
-
     path.write_text(card.labels, encoding="utf-8")
     lines = tf.lookup.TextFileInitializer(
         str(path),

@@ -6,6 +6,9 @@ import os
 import sys
 import tempfile
 
+import keras
+import tensorflow as tf
+
 from condconv_keras.export.tasks import export_task
 from condconv_keras.export.tflite.mobile_network import mobile_network
 from condconv_keras.stored.litert import INPUT, SIGNATURE
@@ -50,8 +53,6 @@ def tflite_bytes(
     Raises:
         UserError: the model has an operation that TFLite lacks.
     """
-    import tensorflow as tf
-
     if quantization == "int8" and representative is None:
         raise UserError("int8 needs representative images to take the ranges of its activations from, received none")
     scaled = None if representative is None else card.preprocessing.scale_images(representative)
@@ -97,9 +98,6 @@ def _quiet_stderr():
 
 def _write_batch_of_one(serve, shape, folder):
     """Writes a SavedModel: converting the functions of a Keras model leaves its variables outside the file."""
-    import keras
-    import tensorflow as tf
-
     archive = keras.export.ExportArchive()
     archive.add_endpoint("serve", serve, input_signature=[tf.TensorSpec(shape, tf.float32, name=INPUT)])
     with contextlib.redirect_stdout(io.StringIO()):
@@ -107,8 +105,6 @@ def _write_batch_of_one(serve, shape, folder):
 
 
 def _set_quantization(converter, quantization, representative, int8_input):
-    import tensorflow as tf
-
     if quantization == "none":
         return
     converter.optimizations = [tf.lite.Optimize.DEFAULT]

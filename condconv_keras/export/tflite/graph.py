@@ -2,6 +2,10 @@
 
 import numpy as np
 
+from condconv_keras.utils.lazy import LazyModule
+
+flatbuffer_utils = LazyModule("tensorflow.lite.tools.flatbuffer_utils")
+
 
 class TFLiteGraph:
     """The graph of a `.tflite` file with one signature, to which float32 operators are added.
@@ -13,9 +17,6 @@ class TFLiteGraph:
     """
 
     def __init__(self, content):
-        from tensorflow.lite.tools import flatbuffer_utils
-
-        self._utils = flatbuffer_utils
         self._schema = flatbuffer_utils.schema_fb
         self._file = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
         self._graph = self._file.subgraphs[0]
@@ -96,7 +97,7 @@ class TFLiteGraph:
 
     def to_bytes(self):
         """Returns the file."""
-        return bytes(self._utils.convert_object_to_bytearray(self._file))
+        return bytes(flatbuffer_utils.convert_object_to_bytearray(self._file))
 
     def _add_tensor(self, name, shape, buffer, dtype="float32"):
         tensor = self._schema.TensorT()

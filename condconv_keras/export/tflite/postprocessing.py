@@ -14,6 +14,10 @@ from condconv_keras.facts.anchors import ssd_anchors
 from condconv_keras.stored.exported_detector import DETECTIONS, RAW_OUTPUTS
 from condconv_keras.tasks.detection.boxes import CODE_SCALES
 from condconv_keras.tasks.detection.postprocessing import IOU_THRESHOLD, MAX_DETECTIONS, SCORE_THRESHOLD
+from condconv_keras.utils.lazy import LazyModule
+
+box_ops = LazyModule("official.vision.ops.box_ops")
+flexbuffers = LazyModule("flatbuffers.flexbuffers")
 
 OPERATOR = "TFLite_Detection_PostProcess"
 # No class is left out with less threads than this; each costs a look at every anchor's zero.
@@ -103,15 +107,11 @@ def _add_classes(graph, classes):
 
 def _largest_codes():
     """The codes, float32 [4], of the largest box that `decode_boxes` returns."""
-    from official.vision.ops import box_ops
-
     _, _, height, width = CODE_SCALES
     return np.array([_ANY, _ANY, box_ops.BBOX_XFORM_CLIP * height, box_ops.BBOX_XFORM_CLIP * width], np.float32)
 
 
 def _flexbuffer(options):
-    from flatbuffers import flexbuffers
-
     builder = flexbuffers.Builder()
     add = {bool: builder.Bool, int: builder.Int, float: builder.Float}
     with builder.Map():

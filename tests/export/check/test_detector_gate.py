@@ -11,8 +11,8 @@ from condconv_keras.export.check import detector_answers
 from condconv_keras.export.check.detector_answers import detection_faults
 from condconv_keras.export.check.gate import Gate
 from condconv_keras.export.check.representative import check_images, prepared
+from condconv_keras.export.formats import SAVED_MODEL, TFLITE
 from condconv_keras.export.manifest import write_cards
-from condconv_keras.export.modes import SAVED_MODEL, TFLITE_MODES
 from condconv_keras.export.saved_model.writing import write_saved_model
 from condconv_keras.export.tflite import mobile_layers, postprocessing
 from condconv_keras.export.tflite.conversion import tflite_bytes
@@ -39,7 +39,7 @@ def check(detector, gate, raw_detectors, tmp_path):
     write_cards(tmp_path, card)
 
     def check_file(name, content=None, raw_outputs=False):
-        mode = TFLITE_MODES[name]
+        mode = TFLITE[name]
         path = tmp_path / mode.file_name
         content = content or raw_detectors[name]
         path.write_bytes(content if raw_outputs else postprocessing.with_postprocessing(content, card))
@@ -122,13 +122,13 @@ def test_the_kernels_of_the_first_image_for_all_are_refused(check, detector, mon
 
 
 def test_classes_in_another_order_are_refused(check, monkeypatch):
-    answers = detector_answers._raw_outputs
+    answers = TFLITE["none"].raw_outputs
 
-    def shifted(*arguments):
+    def shifted(self, *arguments):
         outputs = answers(*arguments)
         return {**outputs, "class_logits": np.roll(outputs["class_logits"], 1, axis=-1)}
 
-    monkeypatch.setattr(detector_answers, "_raw_outputs", shifted)
+    monkeypatch.setattr(type(TFLITE["none"]), "raw_outputs", shifted)
     with pytest.raises(UserError, match="relative error"):
         check("none")
 
@@ -232,20 +232,20 @@ def test_the_average_precision_may_fall_by_one_point(detector, tmp_path, monkeyp
     answers = detector_answers.DetectorAnswers(model, card, check_images(PHOTOGRAPHS, card.preprocessing))
     shift = 0.0
 
-    def open_doctored(path, num_threads=None):
+    def open_doctored(self, path, model, card, threads=None):
         def doctored(images):
             found = predict(images)
             return {**found, "boxes": found["boxes"] + np.float32(shift)}
 
-        return types.SimpleNamespace(predict=doctored)
+        return doctored
 
-    monkeypatch.setattr(detector_answers, "open_predictor", open_doctored)
+    monkeypatch.setattr(type(TFLITE["int8"]), "predictor", open_doctored)
     path = types.SimpleNamespace(name="doctored.tflite")
-    accuracy, failures = answers.accuracy(path, dataset, None)
+    accuracy, failures = answers.accuracy(TFLITE["int8"], path, dataset, None)
     assert accuracy.examples == 16
     assert 0.2 < accuracy.AP == accuracy.keras_AP < 0.95
     assert failures == []
     shift = 0.1
-    accuracy, failures = answers.accuracy(path, dataset, None)
+    accuracy, failures = answers.accuracy(TFLITE["int8"], path, dataset, None)
     assert accuracy.keras_AP - accuracy.AP > 0.01
     assert failures[0].startswith(f"AP {accuracy.AP:.4f} on 16 held-out images (Keras 0.")

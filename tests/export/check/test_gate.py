@@ -7,11 +7,12 @@ import pytest
 
 from condconv_keras import CondConv2D, Routing
 from condconv_keras.data import Preprocessing, open_dataset
-from condconv_keras.export.check import gate
-from condconv_keras.export.check.gate import EQUAL_DB, Gate, centred_log_probabilities, compare, failures
+from condconv_keras.export.check.classifier_answers import Comparison, centred_log_probabilities, compare, failures
+from condconv_keras.export.check.figures import EQUAL_DB
+from condconv_keras.export.check.gate import Gate
 from condconv_keras.export.check.representative import DatasetImages, check_images
+from condconv_keras.export.formats import SAVED_MODEL, TFLITE
 from condconv_keras.export.manifest import write_cards
-from condconv_keras.export.modes import SAVED_MODEL, TFLITE_MODES
 from condconv_keras.export.saved_model.writing import write_saved_model
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.tasks.classification.prediction import keras_predict
@@ -19,7 +20,7 @@ from condconv_keras.utils.errors import UserError
 
 PREPROCESSING = Preprocessing((8, 8), 1, 127.5, 127.5)
 CARD = ModelCard("small", tuple("0123456789"), PREPROCESSING)
-FLOAT32, DYNAMIC, INT8 = (TFLITE_MODES[name] for name in ("none", "dynamic", "int8"))
+FLOAT32, DYNAMIC, INT8 = (TFLITE[name] for name in ("none", "dynamic", "int8"))
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +53,10 @@ def check(model, images, monkeypatch):
     """
 
     def run(predict, mode, dataset=None, examples=None, model=model):
-        def open_doctored(path, num_threads=None):
-            return types.SimpleNamespace(predict=lambda images: predict(images, num_threads))
+        def open_doctored(self, path, model, card, threads=None):
+            return lambda images: predict(images, threads)
 
-        monkeypatch.setattr(gate, "open_predictor", open_doctored)
+        monkeypatch.setattr(type(mode), "predictor", open_doctored)
         return Gate(model, CARD, images, dataset, examples, trained=dataset is not None).check(
             types.SimpleNamespace(name="doctored.tflite"), mode
         )
@@ -101,7 +102,7 @@ def test_what_float32_probabilities_cannot_show_is_no_difference():
 def test_equal_and_vanishing_answers():
     answers = centred_log_probabilities(np.array([[1.0, 0.0, 0.0], [0.2, 0.5, 0.3]]))
     assert answers[0] == pytest.approx(np.log([1, 1e-30, 1e-30]) - np.log(1e-30) * 2 / 3)
-    assert compare(answers, answers) == gate.Comparison(2, 0.0, EQUAL_DB, 2, 0.0)
+    assert compare(answers, answers) == Comparison(2, 0.0, EQUAL_DB, 2, 0.0)
     flat = np.zeros((2, 3))
     assert compare(flat, flat).snr_db == EQUAL_DB
     assert compare(flat, answers).relative_error == math.inf
@@ -122,11 +123,11 @@ def test_a_confident_answer_may_not_change_and_a_near_tie_may():
 @pytest.mark.parametrize(("mode", "passing", "failing"), [("float16", 61, 59), ("dynamic", 21, 19), ("int8", 21, 19)])
 def test_the_thresholds_of_noise(check, model, mode, passing, failing):
     predict = keras_predict(model, CARD)
-    comparison, accuracy = check(lambda images, _: _with_noise(predict(images), passing), TFLITE_MODES[mode])
+    comparison, accuracy = check(lambda images, _: _with_noise(predict(images), passing), TFLITE[mode])
     assert comparison.snr_db == pytest.approx(passing, abs=0.1)
     assert accuracy is None
     with pytest.raises(UserError, match=rf"doctored\.tflite .* SNR {failing}\.\d dB \(at least"):
-        check(lambda images, _: _with_noise(predict(images), failing), TFLITE_MODES[mode])
+        check(lambda images, _: _with_noise(predict(images), failing), TFLITE[mode])
 
 
 def test_what_rounding_alone_costs_is_no_failure(check, model):
@@ -139,10 +140,10 @@ def test_what_rounding_alone_costs_is_no_failure(check, model):
     bank.assign(bank * 2.0**16)
     before = sensitive.get_weights()
     predict = keras_predict(sensitive, CARD)
-    comparison, _ = check(lambda images, _: _with_noise(predict(images), 54), TFLITE_MODES["float16"], model=sensitive)
+    comparison, _ = check(lambda images, _: _with_noise(predict(images), 54), TFLITE["float16"], model=sensitive)
     assert comparison.snr_db == pytest.approx(54, abs=0.1)
     with pytest.raises(UserError, match=r"SNR 20\.0 dB \(at least [45]\d\)"):
-        check(lambda images, _: _with_noise(predict(images), 20), TFLITE_MODES["float16"], model=sensitive)
+        check(lambda images, _: _with_noise(predict(images), 20), TFLITE["float16"], model=sensitive)
     for received, expected in zip(sensitive.get_weights(), before, strict=True):
         np.testing.assert_array_equal(received, expected)
 
@@ -153,7 +154,7 @@ def test_weights_that_float16_cannot_hold_are_refused(check, model):
     predict = keras_predict(large, CARD)
     for answers in (np.full((16, 10), np.nan), np.roll(predict(np.zeros((16, 8, 8, 1), np.float32)), 1, axis=-1)):
         with pytest.raises(UserError, match=r"\(at least 20\)"):
-            check(lambda images, _, answers=answers: answers, TFLITE_MODES["float16"], model=large)
+            check(lambda images, _, answers=answers: answers, TFLITE["float16"], model=large)
 
 
 def _first_kernels(model):
@@ -191,9 +192,9 @@ def test_a_broken_file_is_caught(check, model, mode, sabotage):
 
 
 def test_the_honest_answers_pass(check, model):
-    for mode in (SAVED_MODEL, *TFLITE_MODES.values()):
+    for mode in (SAVED_MODEL, *TFLITE.values()):
         comparison, _ = check(lambda images, _: keras_predict(model, CARD)(images), mode)
-        assert comparison == gate.Comparison(16, 0.0, EQUAL_DB, 16, 0.0)
+        assert comparison == Comparison(16, 0.0, EQUAL_DB, 16, 0.0)
 
 
 def _forgetful(predict, wrong):

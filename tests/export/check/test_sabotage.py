@@ -4,8 +4,8 @@ import pytest
 
 from condconv_keras.export.check.gate import Gate
 from condconv_keras.export.check.representative import Photographs, check_images, prepared
+from condconv_keras.export.formats import TFLITE
 from condconv_keras.export.manifest import write_cards
-from condconv_keras.export.modes import TFLITE_MODES
 from condconv_keras.export.tflite import mobile_layers
 from condconv_keras.export.tflite.conversion import tflite_bytes
 from condconv_keras.export.untrained import untrained_model
@@ -26,7 +26,7 @@ def check(network, tmp_path):
     photographs = Photographs(trained=False)
 
     def export_and_check(quantization):
-        mode = TFLITE_MODES[quantization]
+        mode = TFLITE[quantization]
         calibration = prepared(photographs.calibration(), card.preprocessing)
         path = tmp_path / mode.file_name
         write_cards(tmp_path, card)

@@ -4,8 +4,8 @@ import pytest
 
 from condconv_keras.export.check.gate import Gate
 from condconv_keras.export.check.representative import Photographs, check_images, prepared
+from condconv_keras.export.formats import TFLITE
 from condconv_keras.export.manifest import write_cards
-from condconv_keras.export.modes import TFLITE_MODES
 from condconv_keras.export.tflite.conversion import tflite_bytes
 from condconv_keras.export.untrained import untrained_model
 from condconv_keras.models import list_models
@@ -23,7 +23,7 @@ def assert_every_mode_passes(name, tmp_path, **arguments):
     gate = Gate(model, card, check_images(photographs, card.preprocessing))
     calibration = prepared(photographs.calibration(), card.preprocessing)
     write_cards(tmp_path, card)
-    for mode in TFLITE_MODES.values():
+    for mode in TFLITE.values():
         path = tmp_path / mode.file_name
         path.write_bytes(tflite_bytes(model, card, mode.name, calibration))
         comparison, _ = gate.check(path, mode)

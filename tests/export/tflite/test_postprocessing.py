@@ -9,7 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 from flatbuffers import flexbuffers
 from tensorflow.lite.tools import flatbuffer_utils
 
-from condconv_keras.export.detection import TASK
+from condconv_keras.export.tasks import export_task
 from condconv_keras.export.tflite.conversion import tflite_bytes
 from condconv_keras.export.tflite.postprocessing import (
     OPERATOR,
@@ -176,9 +176,9 @@ def test_without_postprocessing_the_same_network_is_left(detector, files, raw_de
 
 def test_the_anchors_of_a_file(detector, tmp_path):
     _, card = detector
-    TASK.write_beside(tmp_path, card, raw_outputs=False)
+    export_task(card.task).write_beside(tmp_path, card, raw_outputs=False)
     assert not list(tmp_path.iterdir())
-    TASK.write_beside(tmp_path, card, raw_outputs=True)
+    export_task(card.task).write_beside(tmp_path, card, raw_outputs=True)
     fields = json.loads((tmp_path / "anchors.json").read_text())
     assert fields["format"] == ["ycenter", "xcenter", "height", "width"]
     np.testing.assert_array_equal(np.array(fields["anchors"], np.float32), centre_anchors(card))

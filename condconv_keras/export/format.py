@@ -1,0 +1,131 @@
+"""What an export format is: a class that names a file, writes it, reads it back, and says how near to Keras it must be.
+
+A new format is a class like these and a row of `condconv_keras.export.formats.FORMATS`.
+"""
+
+import abc
+import dataclasses
+
+import numpy as np
+
+from condconv_keras.utils.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class WriteOptions:
+    """What a user may ask of the files; each format takes what it has a use for.
+
+    Attributes:
+        representative: float32 [count, height, width, channels] in 0..255, images as the model will see them, for a
+            format whose `is_calibrated`; else None.
+        static_kernels: whether CondConv layers compute every expert with static kernels.
+        int8_input: `"uint8"` or `"int8"`, what a file with 8-bit activations takes.
+        raw_outputs: whether a detector returns what its network does, without non-maximum suppression.
+    """
+
+    representative: np.ndarray | None = None
+    static_kernels: bool = False
+    int8_input: str = "uint8"
+    raw_outputs: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportFormat(abc.ABC):
+    """One kind of exported file and the thresholds of its gate (`condconv_keras.export.check` defines the figures).
+
+    Of the thresholds `max_relative_error` and `min_snr_db` a format has one.
+
+    Attributes:
+        name: value of --formats that chooses it.
+        file_name: of the file or folder.
+        quantization: value of --quantization that chooses it among the formats of its name, or None if it is alone.
+        summary: what the help of --quantization says of it.
+        max_relative_error: largest relative error.
+        min_snr_db: least signal-to-noise ratio in dB.
+        min_trained_snr_db: what takes the place of `min_snr_db` for a trained model, whose top-1 accuracy counts.
+            Training pushes the probabilities of the wrong classes towards 0; their logarithms are large and of no
+            interest, and rounding keeps them less well than those of a random network.
+        weights_dtype: type that the file's weights are rounded to, where a network may be so sensitive to that alone
+            that no file could reach `min_snr_db`: what the Keras model with its weights rounded reaches, less
+            `gate.ROUNDING_MARGIN_DB`, is enough then, but not less than `gate.LEAST_ROUNDED_SNR_DB`.
+
+    Attributes of a class:
+        is_default: whether an export writes it where --formats is not given.
+        flags: names of the flags that only some formats use and this one does.
+        threads: numbers of threads that the gate runs a file with; None is the reader's choice.
+        cards: sub-folder of an exported folder where the cards lie, too; no part of its size and hash.
+        box_unit: what a detector's boxes are numbers of, `"fraction"` of the image or `"pixel"`.
+    """
+
+    name: str
+    file_name: str
+    quantization: str | None = None
+    summary: str = ""
+    max_relative_error: float | None = None
+    min_snr_db: float | None = None
+    min_trained_snr_db: float | None = None
+    weights_dtype: str | None = None
+
+    # Without annotations: no fields.
+    is_default = False
+    flags = ()
+    threads = (None,)
+    cards = None
+    box_unit = "fraction"
+
+    def __post_init__(self):
+        if (self.max_relative_error is None) == (self.min_snr_db is None):
+            received = f"{self.max_relative_error} and {self.min_snr_db}"
+            raise ValueError(f"expected one of `max_relative_error` and `min_snr_db`. Received: {received}")
+
+    @property
+    def label(self):
+        """What messages call it."""
+        return self.quantization or self.name
+
+    @property
+    def is_calibrated(self):
+        """Whether it needs representative images."""
+        return "representative_data" in self.flags
+
+    @abc.abstractmethod
+    def write(self, path, model, card, options):
+        """Writes the file or folder.
+
+        Args:
+            path: `pathlib.Path`, where nothing lies yet.
+            model: functional or sequential Keras model that computes in float32.
+            card: its `ModelCard`.
+            options: `WriteOptions`.
+
+        Raises:
+            UserError: the format has no way to store the model.
+        """
+
+    @abc.abstractmethod
+    def predictor(self, path, model, card, threads=None):
+        """Loads a file as its user would, the cards beside it, for the gate.
+
+        Args:
+            path: of the file.
+            model: the Keras model that was exported, for a format that holds no network; it must stay as it is.
+            card: its `ModelCard`.
+            threads: one of the class's `threads`, or None.
+
+        Returns:
+            A function of images as in `condconv_keras.stored.predictor`.
+
+        Raises:
+            UserError: the file cannot be loaded.
+        """
+
+    def raw_outputs(self, path, model, card, images, threads=None):
+        """Returns what the network in a detector's file returns, a dict of `box_codes` and `class_logits`.
+
+        Arguments and errors as of `predictor`, and float32 images [count, height, width, channels] in 0..255.
+        """
+        raise UserError(f"--formats={self.name} is for classifiers, this is a detector")
+
+    def input(self, path):
+        """Returns what `model.json` says of the images that a file takes, as `manifest.file_facts` describes it."""
+        return {"dtype": "float32", "batch": None}

@@ -1,0 +1,57 @@
+"""The `.tflite` files as export formats: one for each quantization."""
+
+import pathlib
+import tempfile
+
+from condconv_keras.export.format import ExportFormat
+from condconv_keras.export.tflite.postprocessing import without_postprocessing
+from condconv_keras.stored.exported_detector import LiteRTDetector
+from condconv_keras.stored.litert import LiteRTFile
+from condconv_keras.stored.predictor import open_predictor
+from condconv_keras.utils.lazy import LazyModule
+
+conversion = LazyModule("condconv_keras.export.tflite.conversion")
+
+
+class TFLite(ExportFormat):
+    """A file for LiteRT: `condconv_keras.export.tflite.conversion` says what is in it and what a quantization means."""
+
+    is_default = True
+    flags = ("quantization", "static_kernels", "raw_outputs")
+    # LiteRT shares the work out differently, and XNNPACK has other kernels, for one thread and for several.
+    threads = (1, 4)
+
+    def write(self, path, model, card, options):
+        content = conversion.tflite_bytes(
+            model,
+            card,
+            self.quantization,
+            options.representative if self.is_calibrated else None,
+            options.static_kernels,
+            options.int8_input,
+            options.raw_outputs,
+        )
+        path.write_bytes(content)
+
+    def predictor(self, path, model, card, threads=None):
+        return open_predictor(path, num_threads=threads).predict
+
+    def raw_outputs(self, path, model, card, images, threads=None):
+        detector = LiteRTDetector(path, threads)
+        if detector.has_raw_outputs:
+            return detector.run(images)
+        with tempfile.TemporaryDirectory() as folder:
+            network = pathlib.Path(folder, path.name)
+            network.write_bytes(without_postprocessing(path.read_bytes()))
+            return LiteRTDetector(network, threads).run(images)
+
+    def input(self, path):
+        tensor = LiteRTFile(path).input
+        facts = {"dtype": tensor.dtype.name, "batch": 1}
+        return {**facts, **({"scale": tensor.scale, "zero_point": tensor.zero_point} if tensor.scale else {})}
+
+
+class CalibratedTFLite(TFLite):
+    """A file whose activations are quantised by the ranges that they have for representative images."""
+
+    flags = (*TFLite.flags, "int8_input", "representative_data")
