@@ -20,14 +20,13 @@ from condconv_keras.commands.export_flags import MODEL_ARGUMENTS, check_uses, ch
 from condconv_keras.data.opening import is_folder
 from condconv_keras.export.check import representative
 from condconv_keras.export.check.gate import Gate
+from condconv_keras.export.folder import write_folder
 from condconv_keras.export.format import WriteOptions
-from condconv_keras.export.manifest import export_facts, file_facts, write_cards
 from condconv_keras.export.source import open_source
-from condconv_keras.export.tasks import export_task
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.config import VALIDATION_FRACTION, open_run_dataset
 from condconv_keras.utils.errors import UserError
-from condconv_keras.utils.files import checked_new_folder, whole_folder
+from condconv_keras.utils.files import checked_new_folder
 from condconv_keras.utils.lazy import LazyModule
 
 mobile_network = LazyModule("condconv_keras.export.tflite.mobile_network")
@@ -62,17 +61,9 @@ def main(argv):
     calibrated = [file_format for file_format in formats if file_format.is_calibrated]
     calibration_images = _calibration_images(calibration, card, calibrated) if calibrated else None
     options = WriteOptions(calibration_images, FLAGS.static_kernels, FLAGS.int8_input, FLAGS.raw_outputs)
-    texts = []
-    with whole_folder(output) as folder:
-        results["files"] = []
-        for file_format in formats:
-            facts, text = _export(folder, file_format, model, card, gate, options, source.is_trained)
-            results["files"].append(facts)
-            texts.append(text)
-        facts = {"static_kernels": FLAGS.static_kernels, **export_facts(card, source, results["files"])}
-        write_cards(folder, card, facts)
-        export_task(card.task).write_beside(folder, card, FLAGS.raw_outputs)
-    return cli.to_json(results) if FLAGS.json else _summary(results, texts)
+    written = write_folder(output, formats, model, card, gate, options, source)
+    results["files"] = [facts for facts, _ in written]
+    return cli.to_json(results) if FLAGS.json else _summary(results, [text for _, text in written])
 
 
 def _open_dataset(source):
@@ -120,37 +111,6 @@ def _multiply_adds(model, preprocessing):
     if run_time == static:
         raise UserError("--static_kernels is for CondConv models, this one is plain")
     return {"run_time_kernels": run_time, "static_kernels": static, "ratio": round(static / run_time, 3)}
-
-
-def _export(folder, file_format, model, card, gate, options, is_trained):
-    """Writes one file and lets it pass the gate; returns what is to be known of it, as a dict and as text."""
-    path = folder / file_format.file_name
-    print(f"writing {path.name}", file=sys.stderr)
-    file_format.write(path, model, card, options)
-    write_cards(folder, card)
-    print(f"checking {path.name}", file=sys.stderr)
-    try:
-        comparison, accuracy = gate.check(path, file_format)
-    except UserError as error:
-        raise UserError(f"{error}{_hint(file_format, options, is_trained)}") from error
-    of_task = export_task(card.task).file_facts(file_format, card, options.raw_outputs)
-    facts = {**file_facts(path, file_format), **of_task}
-    found = [figures for figures in (comparison, accuracy) if figures is not None]
-    for figures in found:
-        facts |= figures.to_dict()
-    return facts, ", ".join([f"{facts['bytes'] / 1e6:.2f} MB", *(figures.text for figures in found)])
-
-
-def _hint(file_format, options, is_trained):
-    """What to try where a file of a format was refused."""
-    if file_format.min_snr_db is None:
-        return ""
-    if not is_trained:
-        return "; random weights may be too sensitive to rounding: try another --seed, or fewer --quantization modes"
-    if file_format.is_calibrated:
-        count = len(options.representative)
-        return f"; {file_format.label} was calibrated on {count} images: are they like the model's data?"
-    return ""
 
 
 def _warn(text):

@@ -46,8 +46,9 @@ class ExportFormat(abc.ABC):
             Training pushes the probabilities of the wrong classes towards 0; their logarithms are large and of no
             interest, and rounding keeps them less well than those of a random network.
         weights_dtype: type that the file's weights are rounded to, where a network may be so sensitive to that alone
-            that no file could reach `min_snr_db`: what the Keras model with its weights rounded reaches, less
-            `gate.ROUNDING_MARGIN_DB`, is enough then, but not less than `gate.LEAST_ROUNDED_SNR_DB`.
+            that no file could reach `min_snr_db`, which such a format has: what the Keras model with its weights
+            rounded reaches, less `gate.ROUNDING_MARGIN_DB`, is enough then, but not less than
+            `gate.LEAST_ROUNDED_SNR_DB`.
 
     Attributes of a class:
         is_default: whether an export writes it where --formats is not given.

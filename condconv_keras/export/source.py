@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 from collections.abc import Mapping
 
+from condconv_keras.export.untrained import untrained_model
 from condconv_keras.models import list_models, model_entry
 from condconv_keras.pretrained import IMAGENET, pretrained_file, published_for
 from condconv_keras.stored.predictor import load_carded, model_kind, model_task
@@ -11,9 +12,6 @@ from condconv_keras.training.config import TrainConfig
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.files import file_hash
-from condconv_keras.utils.lazy import LazyModule
-
-untrained = LazyModule("condconv_keras.export.untrained")
 
 UNTRAINED = "untrained"
 
@@ -65,7 +63,7 @@ class Source:
         size = self.input_size or entry.input_size
         shape = (size, size, entry.channels)
         try:
-            return untrained.untrained_model(self.name, self.seed, input_shape=shape, **self.arguments)
+            return untrained_model(self.name, self.seed, input_shape=shape, **self.arguments)
         except (TypeError, ValueError) as error:
             raise UserError(f"--model={self.name} cannot be built: {one_line(error)}") from error
 

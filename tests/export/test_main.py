@@ -13,6 +13,7 @@ from absl import flags
 from condconv_keras.commands import export as command
 from condconv_keras.commands.export_flags import check_uses, chosen_formats, define_flags
 from condconv_keras.data import Preprocessing
+from condconv_keras.export import folder
 from condconv_keras.export.check import classifier_answers, gate
 from condconv_keras.export.saved_model import writing
 from condconv_keras.export.source import Source, open_source
@@ -287,7 +288,7 @@ def test_what_the_converter_is_asked_for(export, saved, tmp_path, monkeypatch):
         return b""
 
     monkeypatch.setattr(conversion, "tflite_bytes", convert)
-    monkeypatch.setattr(command, "file_facts", lambda path, file_format: {"file": path.name, "bytes": 0})
+    monkeypatch.setattr(folder, "file_facts", lambda path, file_format: {"file": path.name, "bytes": 0})
     monkeypatch.setattr(
         gate.Gate, "check", lambda *arguments: (classifier_answers.Comparison(16, 0.0, 200.0, 16, 0.0), None)
     )
