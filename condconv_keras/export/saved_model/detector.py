@@ -17,8 +17,8 @@ import functools
 
 import tensorflow as tf
 
-from condconv_keras.export.saved_model.classifier import decode_images, of_each_dtype, traced
 from condconv_keras.export.saved_model.served_network import trace_network
+from condconv_keras.export.saved_model.signatures import decode_images, of_each_dtype, traced
 from condconv_keras.facts.anchors import ssd_anchors
 from condconv_keras.tasks.detection import detect
 

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-from condconv_keras import CondConv2D, DepthwiseCondConv2D
 from condconv_keras.export.tflite.mobile_layers import Bank, MobileCondConv, uses_static_kernels
+from condconv_keras.layers import CondConv2D, DepthwiseCondConv2D
 from condconv_keras.profiling import profile
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.keras_graph import all_layers, calls_of
