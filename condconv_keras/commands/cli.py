@@ -12,6 +12,7 @@ from absl import app, flags, logging
 
 from condconv_keras.utils import allocator
 from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.lazy import installs_named
 
 _ABSL_HELP = ("helpfull", "helpxml")
 _HELP_WIDTH = 120
@@ -51,7 +52,7 @@ def _parse_flags(argv, module):
 def _print_help(argv, module):
     """Prints the program's own flags by group, or with --helpfull and --helpxml absl's help; ends with a success."""
     if not any(argument.lstrip("-").startswith(_ABSL_HELP) for argument in argv):
-        print(help_text(sys.modules[module].__doc__ or "", flags.FLAGS, module))
+        _print(help_text(sys.modules[module].__doc__ or "", flags.FLAGS, module))
         sys.exit(0)
     try:
         return app.parse_flags_with_usage(argv)
@@ -108,7 +109,7 @@ def _code_of(main, argv, backends):
             raise UserError(f"this script runs on {' and '.join(backends)}; received: KERAS_BACKEND={backend}")
         signal.signal(signal.SIGTERM, _terminate)
         allocator.tune()
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), installs_named():
             result = main(argv)
     except UserError as error:
         return _failed(str(error))

@@ -14,9 +14,8 @@ from condconv_keras.models import cards_page, table
 from condconv_keras.models.registry import list_models
 from condconv_keras.utils.errors import UserError, unknown_name
 from condconv_keras.utils.files import write_text
-from condconv_keras.utils.lazy import LazyModule
-
-tqdm = LazyModule("tqdm")
+from condconv_keras.utils.lazy import installs_named
+from condconv_keras.utils.progress import progress
 
 _MARKDOWN_PATH = "docs/models.md"
 
@@ -31,7 +30,8 @@ def main(argv=None):
         _check_path("--csv", options.csv, ".csv")
         _check_path("--markdown", options.markdown, ".md")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        _write(_measure(names), options)
+        with installs_named():
+            _write(_measure(names), options)
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return UserError.EXIT_CODE
@@ -45,8 +45,14 @@ class _Parser(argparse.ArgumentParser):
         self.exit(UserError.EXIT_CODE, f"error: {message}\n")
 
 
+def _program():
+    """What this command was started as: `python -m models` of a checkout, or `condconv-models`."""
+    name = os.path.basename(sys.argv[0])
+    return "python -m models" if name == "__main__.py" else name
+
+
 def _parse(argv):
-    parser = _Parser(prog="python -m models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser(prog=_program(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern of model names, as in 'condconv_*'")
     output = parser.add_mutually_exclusive_group()
     output.add_argument(
@@ -72,8 +78,7 @@ def _check_path(flag, path, suffix):
 
 def _measure(names):
     """The rows of the models, with progress on a terminal."""
-    progress = tqdm.tqdm(names, disable=None, leave=False, unit="model")
-    return [row for name in progress for row in table.measure(name)]
+    return [row for name in progress(names, leave=False, unit="model") for row in table.measure(name)]
 
 
 def _write(rows, options):

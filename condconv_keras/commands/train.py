@@ -6,9 +6,7 @@ docs/training.md explains the recipes, several devices and machines, precision a
 """
 
 import dataclasses
-import importlib.metadata
 import os
-import platform
 import shlex
 import sys
 
@@ -32,10 +30,12 @@ from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.files import check_writable
 from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.utils.versions import versions
 
 initial_weights = LazyModule("condconv_keras.training.initial_weights")
 
 FLAGS = flags.FLAGS
+_PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
 
 
 def main(argv):
@@ -186,15 +186,20 @@ def train(config, run, dataset, strategy):
         initial = _open_initial_model(config)
         weights = config.initial_weights if initial is None else None
         config = dataclasses.replace(config, inherited=None if initial is None else initial.inherited)
-    command = shlex.join(["python", *_program(), *sys.argv[1:]])
+    command = shlex.join([*_program(), *sys.argv[1:]])
     model_builder, preprocessing_of = _model_builder(config, weights), _preprocessing_of(config)
-    return fit.train(config, run, dataset, strategy, model_builder, preprocessing_of, command, versions(), initial)
+    return fit.train(
+        config, run, dataset, strategy, model_builder, preprocessing_of, command, versions(_PACKAGES), initial
+    )
 
 
 def _program():
     """The words by which this process was asked to run this command."""
     module = sys.modules["__main__"].__spec__
-    return [sys.argv[0]] if module is None else ["-m", module.name.removesuffix(".__main__")]
+    if module is not None:
+        return ["python", "-m", module.name.removesuffix(".__main__")]
+    installed = os.path.basename(sys.argv[0])
+    return [installed] if installed == "condconv-train" else ["python", sys.argv[0]]
 
 
 def describe(config, dataset):
@@ -253,12 +258,6 @@ def _open_initial_model(config):
         path = str(starting_file(config.model, config.model_arguments))
         print(f"starting from {path}", file=sys.stderr)
     return initial_weights.open_initial_model(path)
-
-
-def versions():
-    """Returns the versions that a result depends on."""
-    packages = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
 
 
 def summary(config, run, results):

@@ -1,16 +1,13 @@
 """`model.json`: the model card, and what a program on a phone or a server has to know of the files beside it."""
 
 import hashlib
-import importlib.metadata
 import json
-import pathlib
-import platform
-import tomllib
 
 from condconv_keras.export.formats import FORMATS
 from condconv_keras.export.tasks import export_task
 from condconv_keras.facts.model_card import FILE_NAME
 from condconv_keras.utils.files import file_hash
+from condconv_keras.utils.versions import versions
 
 LABELS = "labels.txt"
 _PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy")
@@ -53,7 +50,7 @@ def export_facts(card, source, files):
         },
         **export_task(card.task).facts(card),
         "files": files,
-        "versions": _versions(),
+        "versions": versions(_PACKAGES),
     }
 
 
@@ -83,13 +80,6 @@ def sha256(path, file_format):
         return file_hash(path)
     names = sorted(f"./{file.relative_to(path).as_posix()}" for file in _files(path, file_format))
     return hashlib.sha256("".join(f"{file_hash(path / name)}  {name}\n" for name in names).encode()).hexdigest()
-
-
-def _versions():
-    project = pathlib.Path(__file__).resolve().parent.parent / "pyproject.toml"
-    own = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]
-    packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return {"condconv-keras": own, "python": platform.python_version(), **packages}
 
 
 def _files(path, file_format):

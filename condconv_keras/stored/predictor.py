@@ -127,14 +127,12 @@ def open_predictor(path, raw=False, num_threads=None):
     path = pathlib.Path(path)
     kind = model_kind(path, raw)
     if kind == "savedmodel":
-        card = _read_card(path / "assets.extra" / FILE_NAME)
+        card = exported_card(path, kind)
         return Predictor(card, kind, _SAVED_MODEL_PREDICT[card.task](load_saved_model(path)))
     if kind == "tflite":
-        card = _read_card(path.parent / FILE_NAME)
+        card = exported_card(path, kind)
         return Predictor(card, kind, _TFLITE_PREDICT[card.task](path, card, num_threads))
-    if kind == "run":
-        path = RunFolder(path).raw_model if raw else RunFolder(path).model
-    model, card = load_carded(path)
+    model, card = load_carded(weights_file(path, kind, raw))
     predict = get_task(card.task).keras_predict(model, card)
     return Predictor(card, "keras", predict, model)
 
@@ -148,7 +146,25 @@ def model_task(path):
     if kind == "keras":
         card = archived_card(path)
         return CLASSIFICATION if card is None else card.task
-    return _read_card(path / "assets.extra" / FILE_NAME if kind == "savedmodel" else path.parent / FILE_NAME).task
+    return exported_card(path, kind).task
+
+
+def weights_file(path, kind, raw=False):
+    """Returns the path of the `.keras` file of a run folder, or of one that is it; `kind` is its `model_kind`."""
+    if kind != "run":
+        return path
+    return RunFolder(path).raw_model if raw else RunFolder(path).model
+
+
+def exported_card(path, kind):
+    """Returns the `ModelCard` of a SavedModel or a `.tflite` file; raises a `UserError` if it has none.
+
+    Args:
+        path: path of the export.
+        kind: its `model_kind`.
+    """
+    path = pathlib.Path(path)
+    return _read_card(path / "assets.extra" / FILE_NAME if kind == "savedmodel" else path.parent / FILE_NAME)
 
 
 def load_carded(path):

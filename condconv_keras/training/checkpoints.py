@@ -7,11 +7,13 @@ import re
 import sys
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.files import whole_file
+from condconv_keras.utils.lazy import LazyModule
+
+safetensors = LazyModule("safetensors")
+safetensors_numpy = LazyModule("safetensors.numpy")
 
 KEPT = 2
 _NAME = re.compile(r"step_(\d{10})\.safetensors")
@@ -64,7 +66,7 @@ class Checkpoints:
         metadata = {"checkpoint": json.dumps({"step": checkpoint.step})}
         with whole_file(self.folder / f"step_{checkpoint.step:010d}.safetensors") as partial:
             try:
-                safetensors.numpy.save_file(checkpoint.values, partial, metadata=metadata)
+                safetensors_numpy.save_file(checkpoint.values, partial, metadata=metadata)
             except safetensors.SafetensorError as error:
                 raise OSError(f"cannot write a checkpoint in {str(self.folder)!r}: {one_line(error)}") from error
         for path in self._paths()[KEPT:]:

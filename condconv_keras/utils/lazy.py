@@ -1,23 +1,30 @@
 """Modules that are imported when they are first used: flags are answered before TensorFlow is there."""
 
+import contextlib
 import importlib
 
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.versions import DISTRIBUTION
 
-_DISTRIBUTION = "condconv-keras"
 # Which extra of the distribution brings a package that not every use of the library needs.
 _EXTRAS = {
     "PIL": "tensorflow",
     "absl": "tensorflow",
     "ai_edge_litert": "export",
+    "flatbuffers": "export",
+    "h5py": "tensorflow",
+    "importlib_resources": "tensorflow",
     "matplotlib": "tensorflow",
+    "ml_dtypes": "tensorflow",
     "official": "augmentation",
+    "pkg_resources": "tensorflow",
     "pycocotools": "detection",
     "safetensors": "tensorflow",
     "scipy": "tensorflow",
     "sklearn": "tensorflow",
     "tensorflow": "tensorflow",
     "tensorflow_datasets": "tensorflow",
+    "tf_keras": "augmentation",
     "tqdm": "tensorflow",
 }
 
@@ -38,23 +45,33 @@ class LazyModule:
     def __getattr__(self, attribute):
         module = self.__dict__.get("_module")
         if module is None:
-            module = self._module = _imported(self._name)
+            module = self._module = import_module(self._name)
         return getattr(module, attribute)
 
     def __repr__(self):
         return f"<lazy module {self._name!r}>"
 
 
-def _imported(name):
-    try:
+def import_module(name):
+    """Imports a module by its dotted name; errors as in `installs_named`."""
+    with installs_named():
         return importlib.import_module(name)
+
+
+@contextlib.contextmanager
+def installs_named():
+    """While open, a package that is missing is a `UserError` with the `pip install` that brings it.
+
+    What no extra of the library brings stays a `ModuleNotFoundError`.
+    """
+    try:
+        yield
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if package not in _EXTRAS:
             raise
-        raise UserError(
-            f"the package {package!r} is not installed; it comes with pip install '{_DISTRIBUTION}[{_EXTRAS[package]}]'"
-        ) from error
+        command = f"pip install '{DISTRIBUTION}[{_EXTRAS[package]}]'"
+        raise UserError(f"the package {package!r} is not installed; it comes with {command}") from error
 
 
 keras = LazyModule("keras")
