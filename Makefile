@@ -1,10 +1,17 @@
-# Everything a fresh machine needs is Python 3.11, make and git; each target installs the rest into .venv.
-PYTHON ?= python3.11
+# Everything a fresh machine needs is one of these Pythons, on which requirements.lock installs, make and git; each
+# target installs the rest into .venv. PYTHON=... takes another one. A name may be there without a Python behind it.
+PYTHONS := python3.11 python3.12 python3.13
+ifndef PYTHON
+PYTHON := $(shell for name in $(PYTHONS); do if $$name -c "" 2>/dev/null; then echo $$name; break; fi; done)
+endif
+ifeq ($(PYTHON),)
+$(error expected one of $(PYTHONS), none of them runs; PYTHON=... names another one)
+endif
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo demo-detection pretrained test test-all test-backends lint format lock clean
+.PHONY: demo demo-detection pretrained test test-all test-backends lint format requirements lock dist clean
 
 demo: $(READY)  ## Trains, evaluates, exports and predicts on real handwritten digits.
 	$(BIN)/python -m scripts.demo
@@ -33,28 +40,45 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-$(READY): requirements.lock
-	$(PYTHON) -m venv $(VENV)
+# The library itself is installed as it lies here, for its version and its commands.
+$(READY): requirements.lock pyproject.toml $(BIN)/$(notdir $(PYTHON))
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-# The other Keras backends have an environment of their own, without TensorFlow. torch joins when it is installed there.
+# An environment of another Python is replaced. `venv` names its interpreter as the one that made it.
+$(BIN)/$(notdir $(PYTHON)):
+	$(PYTHON) -m venv --clear $(VENV)
+
+# The other Keras backends have an environment of their own, without TensorFlow and with nothing but what the layers and
+# the zoo need. torch joins when it is installed there.
 BACKENDS := .venv-backends
-BACKEND_TESTS := tests/layers tests/models/test_backends.py
+BACKEND_PYTEST := $(BACKENDS)/bin/python -m pytest --numprocesses=2 -m "not slow" \
+  tests/layers tests/models/test_backends.py tests/packaging/test_core.py
 
 test-backends: $(BACKENDS)/.ready  ## Runs the backend-neutral tests under jax, and under torch where it is installed.
-	KERAS_BACKEND=jax $(BACKENDS)/bin/python -m pytest -m "not slow" $(BACKEND_TESTS)
+	KERAS_BACKEND=jax $(BACKEND_PYTEST)
 	@if $(BACKENDS)/bin/python -c "import torch" 2>/dev/null; then \
-	  KERAS_BACKEND=torch $(BACKENDS)/bin/python -m pytest -m "not slow" $(BACKEND_TESTS); \
+	  KERAS_BACKEND=torch $(BACKEND_PYTEST); \
 	else echo "torch is not installed in $(BACKENDS); its tests were left out"; fi
 
-$(BACKENDS)/.ready: requirements-backends.txt
-	$(PYTHON) -m venv $(BACKENDS)
-	$(BACKENDS)/bin/python -m pip install --quiet --requirement requirements-backends.txt
+$(BACKENDS)/.ready: requirements-backends.txt $(BACKENDS)/bin/$(notdir $(PYTHON))
+	$(BACKENDS)/bin/python -m pip install --quiet --requirement requirements-backends.txt --constraint requirements.lock
 	touch $@
 
-lock:  ## Pins every dependency anew; needs uv.
+$(BACKENDS)/bin/$(notdir $(PYTHON)):
+	$(PYTHON) -m venv --clear $(BACKENDS)
+
+requirements:  ## Writes requirements.txt and requirements-dev.txt from pyproject.toml.
+	$(PYTHON) -m scripts.requirements
+
+lock: requirements  ## Pins every dependency anew; needs uv.
 	uv pip compile --universal --python-version 3.11 --no-header --no-annotate requirements-dev.txt -o requirements.lock
 
+dist: $(READY)  ## Builds the source distribution and the wheel into dist/ and checks what they say of themselves.
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+
 clean:
-	rm -rf $(VENV) $(BACKENDS) .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BACKENDS) dist .pytest_cache .ruff_cache
