@@ -21,7 +21,7 @@ import math
 
 import keras
 
-from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
+from condconv_keras.layers import CondConv2D, DepthwiseCondConv2D, Routing
 from condconv_keras.utils.keras_graph import all_layers, wrapped_call
 
 

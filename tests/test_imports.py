@@ -59,7 +59,8 @@ def imports_of(text, modules, module=""):
         elif isinstance(node, ast.JoinedStr):
             found |= _completed(node, modules, module)
         elif isinstance(node, ast.Constant) and id(node) not in docstrings and _MODULE_NAME.fullmatch(str(node.value)):
-            found.add(_closest(node.value.partition(":")[0], modules))
+            # As a file may be called, "condconv_keras.json".
+            found |= {_closest(node.value.partition(":")[0], modules)} - {NAME}
     return found - {None, module}
 
 

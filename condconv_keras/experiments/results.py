@@ -10,13 +10,13 @@ from condconv_keras.analysis.figures import MARKERS
 from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
 from condconv_keras.models import model_entry
 from condconv_keras.models.saving import load_model
-from condconv_keras.profiling import profile
 from condconv_keras.tasks.detection.coco import DetectionMetrics
 from condconv_keras.utils.errors import UserError, unknown_name
 from condconv_keras.utils.files import write_rows
 from condconv_keras.utils.lazy import LazyModule, keras
 from condconv_keras.utils.lazy import tensorflow as tf
 
+profiling = LazyModule("condconv_keras.profiling")
 mpl_figure = LazyModule("matplotlib.figure")
 
 
@@ -156,6 +156,6 @@ def _label(row):
 @functools.cache
 def _multiply_adds(path):
     tf.config.set_visible_devices([], "GPU")  # its memory is for the runs
-    count = profile(load_model(path)[0]).multiply_adds
+    count = profiling.profile(load_model(path)[0]).multiply_adds
     keras.backend.clear_session()
     return count

@@ -4,13 +4,13 @@ import dataclasses
 import math
 
 from condconv_keras.data import InputShard
-from condconv_keras.profiling import profile
 from condconv_keras.training.config import TrainConfig
 from condconv_keras.training.speed import measure_speed
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import LazyModule, keras
 from condconv_keras.utils.lazy import tensorflow as tf
 
+profiling = LazyModule("condconv_keras.profiling")
 optimization = LazyModule("condconv_keras.training.optimization")
 cond_conv = LazyModule("condconv_keras.layers")
 
@@ -68,7 +68,7 @@ def describe_run(config: TrainConfig, dataset, build_model, preprocessing_of):
     steps = config.steps_per_epoch(dataset)
     preprocessing = preprocessing_of(dataset.image_shape[-1])
     model = build_model(preprocessing.input_shape, len(dataset.class_names))
-    cost = profile(model)
+    cost = profiling.profile(model)
     devices = device_count(config.execution)
     batch = InputShard(count=devices).batch_size(recipe.batch_size)
     memory = training_memory(model, recipe, batch)
