@@ -17,9 +17,9 @@ import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
 from condconv_keras.model_card import load_model
-from tests import commands
+from tests import processes
 
-FOLDER = commands.ROOT / "tests/fixtures/v0_1"
+FOLDER = processes.ROOT / "tests/fixtures/v0_1"
 LAYERS = (CondConv2D, DepthwiseCondConv2D, Routing)
 # Depends on the moment, the machine or the installed packages, or is rounding itself, as a file's distance from Keras.
 VOLATILE = {"seconds", "command", "versions", "bytes", "sha256", "relative_error", "snr_db"}
@@ -53,7 +53,7 @@ def run_again(name, old, new):
     arguments = COMMANDS[name]
     for then, now in places.items():
         arguments = [argument.replace(then, now) for argument in arguments]
-    text = commands.run(*arguments).stdout
+    text = processes.run(*arguments).stdout
     for then, now in places.items():
         text = text.replace(now, then)
     return json.loads(text)
@@ -96,7 +96,7 @@ def test_a_finished_run_is_complete(old):
     (line,) = re.findall(r"^python (train.py .*/run)$", (FOLDER / "README.md").read_text(), re.MULTILINE)
     arguments = shlex.split(line.replace("tests/fixtures/v0_1", str(old)))
     # Exactly equal: they are read from the run.
-    assert json.loads(commands.run(*arguments, "--json").stdout) == read_json(FOLDER / "run/results.json")
+    assert json.loads(processes.run(*arguments, "--json").stdout) == read_json(FOLDER / "run/results.json")
 
 
 def test_an_interrupted_run_goes_on(old, tmp_path):
@@ -222,7 +222,7 @@ def test_layers(old, name):
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_flags_are_accepted(program):
     """A flag that was renamed keeps its old name as an absl alias, which has the default of the flag that it means."""
-    text = commands.run(*PROGRAMS[program], "--helpxml").stdout
+    text = processes.run(*PROGRAMS[program], "--helpxml").stdout
     flags = {flag.findtext("name"): flag.findtext("default") for flag in ElementTree.fromstring(text).iter("flag")}
     recorded = read_json(FOLDER / "flags.json")[program]
     assert recorded.items() <= flags.items()
