@@ -214,8 +214,8 @@ sys.ready = True
 import keras
 {HOOKS}
 """
-    init = f"{KERAS}\nimport sys\nif not hasattr(sys, 'ready'): raise ImportError('no backend')"
-    assert fake(code, init=init, part=part) == ["no backend", "registered", "0"]
+    init = f"{KERAS}\nimport sys; print('executed')\nif not hasattr(sys, 'ready'): raise ImportError('no backend')"
+    assert fake(code, init=init, part=part) == ["executed", "no backend", "executed", "registered", "0"]
 
 
 def test_classes_that_cannot_be_imported_are_an_error_every_time(fake):
