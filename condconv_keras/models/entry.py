@@ -109,7 +109,9 @@ class ModelEntry:
             "name": f"condconv_{self.name}",
             "summary": f"{self.summary}; CondConv, {placement.num_experts} experts",
             "placement": placement,
-            **{"paper": (), "published": (), "foreign": {}},
+            "paper": (),
+            "published": (),
+            "foreign": {},
         }
         return dataclasses.replace(self, **{**fields, **changes})
 

@@ -1,6 +1,6 @@
 """The networks of other code bases, found by the model of the zoo."""
 
-from condconv_keras.models.registry import ZOO
+from condconv_keras.models.registry import ZOO, model_entry
 from condconv_keras.utils.errors import UserError
 
 
@@ -12,9 +12,9 @@ def foreign_networks(code_base, name):
         name: registry name.
 
     Raises:
-        UserError: there are none.
+        UserError: there are none, or no model of this name.
     """
-    entry = ZOO[name]
+    entry = model_entry(name)
     if code_base in entry.look_alikes:
         raise UserError(entry.look_alikes[code_base])
     if code_base not in entry.foreign:
