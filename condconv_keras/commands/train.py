@@ -18,13 +18,15 @@ from condconv_keras.commands.train_flags import NONE, RECIPE_FLAGS, define_flags
 from condconv_keras.data import InputShard
 from condconv_keras.data.input.service import check_service
 from condconv_keras.data.opening import embedded_names, find_source, is_folder
-from condconv_keras.facts.model_card import CLASSIFICATION, check_archive
+from condconv_keras.facts.model_card import check_archive
 from condconv_keras.models import model_entry
-from condconv_keras.pretrained import IMAGENET, create_model, starting_file
+from condconv_keras.pretrained import IMAGENET
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.config import VALIDATION_FRACTION, Execution, TrainConfig
 from condconv_keras.training.distribution import check_workers, make_strategy
+from condconv_keras.training.dry_run import describe_run, summary_rows
 from condconv_keras.training.flag_rules import check_flags, check_validation_fraction
+from condconv_keras.training.network import without_download
 from condconv_keras.training.recipes import default_recipe_name, get_recipe
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError, one_line
@@ -32,7 +34,7 @@ from condconv_keras.utils.files import check_writable
 from condconv_keras.utils.lazy import LazyModule
 from condconv_keras.utils.versions import versions
 
-initial_weights = LazyModule("condconv_keras.training.initial_weights")
+fit = LazyModule("condconv_keras.training.fit")
 
 FLAGS = flags.FLAGS
 _PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
@@ -172,25 +174,11 @@ def _absolute(path):
 
 def train(config, run, dataset, strategy):
     """Runs the configuration; see `condconv_keras.training.fit.train`."""
-    from condconv_keras.training import fit
-
     recipe = config.recipe
     if recipe.warmup_epochs >= recipe.epochs:
         print(f"the warm-up of {recipe.warmup_epochs:g} epochs does not end in {recipe.epochs}", file=sys.stderr)
-    initial = None
-    if run.has_checkpoint():
-        # The checkpoint holds the weights; the file that they started from may be gone.
-        config = dataclasses.replace(config, inherited=run.read_config().inherited)
-        weights = None
-    else:
-        initial = _open_initial_model(config)
-        weights = config.initial_weights if initial is None else None
-        config = dataclasses.replace(config, inherited=None if initial is None else initial.inherited)
     command = shlex.join([*_program(), *sys.argv[1:]])
-    model_builder, preprocessing_of = _model_builder(config, weights), _preprocessing_of(config)
-    return fit.train(
-        config, run, dataset, strategy, model_builder, preprocessing_of, command, versions(_PACKAGES), initial
-    )
+    return fit.train(config, run, dataset, strategy, command, versions(_PACKAGES))
 
 
 def _program():
@@ -204,60 +192,8 @@ def _program():
 
 def describe(config, dataset):
     """Returns what `--dry_run` prints; nothing is written or downloaded."""
-    from condconv_keras.training.dry_run import describe_run, summary_rows
-
-    if config.initial_weights == IMAGENET:
-        # Of the published weights, which are not opened, the channels are known.
-        inherited = {"model_arguments": {}, "preprocessing": {"channels": model_entry(config.model).channels}}
-        config = dataclasses.replace(config, inherited=inherited)
-    else:
-        initial = _open_initial_model(config)
-        config = dataclasses.replace(config, inherited=None if initial is None else initial.inherited)
-    description = describe_run(config, dataset, _model_builder(config), _preprocessing_of(config))
+    description = describe_run(without_download(config), dataset)
     return cli.to_json(description) if FLAGS.json else cli.table(summary_rows(description))
-
-
-def _preprocessing_of(config):
-    """A function of the data's channels that returns the `Preprocessing` of a run."""
-    recipe, inherited = config.recipe, (config.inherited or {}).get("preprocessing", {})
-
-    def preprocessing_of(channels):
-        size = (recipe.input_size, recipe.input_size)
-        fields = {"input_size": size, "channels": channels, "crop_fraction": recipe.crop_fraction}
-        return model_entry(config.model).preprocessing(**{**fields, **inherited})
-
-    return preprocessing_of
-
-
-def _model_builder(config, weights=None):
-    """A function of the input's shape and the number of classes that builds the model of a run."""
-    recipe, inherited = config.recipe, (config.inherited or {}).get("model_arguments", {})
-    arguments = {**config.model_arguments, **inherited}
-    if config.task == CLASSIFICATION:
-        arguments["dropout_rate"] = recipe.dropout_rate
-    if recipe.bn_momentum is not None:
-        arguments["bn_momentum"] = recipe.bn_momentum
-    if recipe.stochastic_depth_rate:
-        arguments["stochastic_depth_rate"] = recipe.stochastic_depth_rate
-
-    def build_model(input_shape, classes):
-        try:
-            return create_model(config.model, input_shape=input_shape, classes=classes, weights=weights, **arguments)
-        except (ValueError, TypeError) as error:
-            raise UserError(one_line(error)) from error
-
-    return build_model
-
-
-def _open_initial_model(config):
-    """The trained model that a new run starts from; None where there is none, or weights without a model."""
-    path = config.initial_weights
-    if path is None or path.endswith(".weights.h5"):
-        return None
-    if path == IMAGENET:
-        path = str(starting_file(config.model, config.model_arguments))
-        print(f"starting from {path}", file=sys.stderr)
-    return initial_weights.open_initial_model(path)
 
 
 def summary(config, run, results):

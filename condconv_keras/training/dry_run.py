@@ -5,6 +5,7 @@ import math
 
 from condconv_keras.data import InputShard
 from condconv_keras.training.config import TrainConfig
+from condconv_keras.training.network import build_network, make_preprocessing
 from condconv_keras.training.speed import measure_speed
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import LazyModule, keras
@@ -46,11 +47,12 @@ class TrainingMemory:
         return sum(dataclasses.astuple(self))
 
 
-def describe_run(config: TrainConfig, dataset, build_model, preprocessing_of):
+def describe_run(config: TrainConfig, dataset):
     """Describes a run; builds its model and writes nothing.
 
     Args:
-        config, dataset, build_model, preprocessing_of: as in `condconv_keras.training.fit.train`.
+        config: `TrainConfig` with what the run inherits.
+        dataset: the data set of the configuration.
 
     Returns:
         A dict that JSON can hold: `config`; `data` (`classes`, `splits`, `skipped_images`, of a detector
@@ -62,12 +64,11 @@ def describe_run(config: TrainConfig, dataset, build_model, preprocessing_of):
     Raises:
         UserError: the data, the batch size or the model's arguments do not fit.
     """
-
     keras.config.set_dtype_policy(config.precision)
     recipe = config.recipe
     steps = config.steps_per_epoch(dataset)
-    preprocessing = preprocessing_of(dataset.image_shape[-1])
-    model = build_model(preprocessing.input_shape, len(dataset.class_names))
+    preprocessing = make_preprocessing(config, dataset.image_shape[-1])
+    model = build_network(config, preprocessing.input_shape, len(dataset.class_names))
     cost = profiling.profile(model)
     devices = device_count(config.execution)
     batch = InputShard(count=devices).batch_size(recipe.batch_size)

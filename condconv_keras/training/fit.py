@@ -1,5 +1,6 @@
-"""Trains one run: from a configuration and a model builder to a complete run folder."""
+"""Trains one run: from a configuration to a complete run folder."""
 
+import dataclasses
 import json
 import time
 
@@ -14,6 +15,7 @@ from condconv_keras.training.callbacks import Diverged
 from condconv_keras.training.distribution import is_chief, is_multi_worker, synchronise_batch_norm, wait_for_all
 from condconv_keras.training.loop import TrainingLoop
 from condconv_keras.training.model import TrainingModel
+from condconv_keras.training.network import build_network, make_preprocessing, with_initial_model
 from condconv_keras.training.optimization import apply_weight_decay, make_optimizer
 from condconv_keras.training.termination import Termination
 from condconv_keras.training.validation import Validator
@@ -25,7 +27,7 @@ _ROUTER_IMAGES = 64
 _EVALUATION_BATCH = 256
 
 
-def train(config, run, dataset, strategy, build_model, preprocessing_of, command, versions, initial=None):
+def train(config, run, dataset, strategy, command, versions):
     """Trains a model, or goes on with a run that was interrupted, and evaluates it on every held-out example.
 
     Args:
@@ -33,11 +35,8 @@ def train(config, run, dataset, strategy, build_model, preprocessing_of, command
         run: `RunFolder` that was checked against the configuration.
         dataset: the data set of the configuration.
         strategy: `tf.distribute.Strategy`, as of `distribution.make_strategy`.
-        build_model: function of (input shape, number of classes) that returns the model of the configuration.
-        preprocessing_of: function of the number of channels that returns the `Preprocessing`.
         command: the command line, for the results.
         versions: dict of package name to version, for the results.
-        initial: `InitialModel` that a new run starts from, or None.
 
     Returns:
         The results, as written to `results.json`: the metrics of the held-out split, `split`, `seconds` (of training,
@@ -51,15 +50,21 @@ def train(config, run, dataset, strategy, build_model, preprocessing_of, command
         OSError: a file cannot be written. What is in the run folder stays whole.
         SystemExit: the process was sent SIGTERM; the run goes on where it stopped.
     """
+    if run.has_checkpoint():
+        # The checkpoint holds the weights; the file that they started from may be gone.
+        config, initial, weights = dataclasses.replace(config, inherited=run.read_config().inherited), None, None
+    else:
+        config, initial = with_initial_model(config)
+        weights = config.initial_weights if initial is None else None
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
     recipe, task = config.recipe, get_task(config.task)
-    preprocessing = preprocessing_of(dataset.image_shape[-1])
+    preprocessing = make_preprocessing(config, dataset.image_shape[-1])
     card = task.make_card(config.model, dataset, preprocessing)
     steps = config.steps_per_epoch(dataset)
     InputShard(replicas=strategy.num_replicas_in_sync).batch_size(recipe.batch_size)  # or its error, before the work
     with strategy.scope():
-        network = build_model(preprocessing.input_shape, len(dataset.class_names))
+        network = build_network(config, preprocessing.input_shape, len(dataset.class_names), weights)
     if initial is not None:
         initial.put_into(network, _router_images(dataset, preprocessing, config))
     synchronise_batch_norm(network, recipe.synchronized_bn and strategy.num_replicas_in_sync > 1)

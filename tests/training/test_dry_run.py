@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from condconv_keras import CondConv2D
 from condconv_keras.data import Preprocessing, open_dataset
+from condconv_keras.training import dry_run
 from condconv_keras.training.config import Execution, TrainConfig
 from condconv_keras.training.dry_run import describe_run, device_count, summary_rows, training_memory
 from condconv_keras.training.recipes import get_recipe
@@ -81,9 +82,15 @@ def test_the_devices_that_share_a_batch(monkeypatch):
     assert device_count(Execution(strategy="multi_worker_mirrored")) == 3
 
 
+@pytest.fixture(autouse=True)
+def _tiny_network(monkeypatch):
+    monkeypatch.setattr(dry_run, "build_network", lambda config, *arguments: _tiny(*arguments))
+    preprocessing = lambda config, channels: Preprocessing((8, 8), channels, 0.0, 255.0)  # noqa: E731
+    monkeypatch.setattr(dry_run, "make_preprocessing", preprocessing)
+
+
 def _describe(**changes):
-    config = dataclasses.replace(CONFIG, **changes)
-    return describe_run(config, open_dataset("digits"), _tiny, lambda c: Preprocessing((8, 8), c, 0.0, 255.0))
+    return describe_run(dataclasses.replace(CONFIG, **changes), open_dataset("digits"))
 
 
 def test_a_description():
