@@ -4,6 +4,8 @@ import dataclasses
 
 from keras import ops
 
+from condconv_keras.utils.lazy import tensorflow as tf
+
 
 @dataclasses.dataclass(frozen=True)
 class ConvGeometry:
@@ -56,8 +58,6 @@ def pad(x, geometry):
     if all(isinstance(w, int) for pair in widths for w in pair):
         return ops.pad(x, [(0, 0), *widths, (0, 0)])
     # Only TensorFlow has sizes that are unknown while a function is traced.
-    import tensorflow as tf
-
     return tf.pad(x, [(0, 0), *widths, (0, 0)])
 
 

@@ -20,6 +20,7 @@ import keras
 from keras import ops
 
 from condconv_keras.layers.forms.geometry import ConvGeometry, pad, taps
+from condconv_keras.utils.lazy import tensorflow as tf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +58,6 @@ def mix(routing_weights, bank, dtype):
     """Mixes one kernel per example: [batch, n] x [n, size] -> [batch, size], computed in float32, cast to `dtype`."""
     if keras.backend.backend() != "tensorflow":
         return ops.cast(ops.matmul(routing_weights, bank), dtype)
-    import tensorflow as tf
-
     # Transposed twice for the gradient's sake: that of the routing weights becomes bank x upstream^T, n rows of a long
     # sum. As upstream x bank^T, which is the same, TensorFlow takes half as long again.
     return tf.cast(tf.matmul(tf.transpose(routing_weights), bank, transpose_a=True), dtype)
