@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from condconv_keras.models import create_model, list_models, model_entry
+from condconv_keras.models import list_models, model_entry
+from condconv_keras.pretrained import create_model
 from condconv_keras.profiling import profile
 from tests import processes
 

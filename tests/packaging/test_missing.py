@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from condconv_keras.models import create_model
+from condconv_keras.pretrained import create_model
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import LazyModule, installs_named
 from tests import processes

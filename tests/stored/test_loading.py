@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 import condconv_keras
-from condconv_keras.models import create_model
+from condconv_keras.pretrained import create_model
 from condconv_keras.stored.loading import load_model
 from condconv_keras.stored.predictor import open_predictor
 from condconv_keras.utils.errors import UserError
