@@ -7,7 +7,7 @@
 Nothing here imports TensorFlow before a data set is read, so that a script can check its flags at once.
 """
 
-import importlib
+from condconv_keras.utils.lazy import import_module
 
 _HOME = {
     "AugmentationOptions": "condconv_keras.data.augment.augmentation",
@@ -42,7 +42,7 @@ __all__ = [
 
 def __getattr__(name):
     if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
+        return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

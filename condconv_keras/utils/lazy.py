@@ -4,8 +4,8 @@ import contextlib
 import importlib
 
 from condconv_keras.utils.errors import UserError
-from condconv_keras.utils.versions import DISTRIBUTION
 
+DISTRIBUTION = "condconv-keras"
 # Which extra of the distribution brings a package that not every use of the library needs.
 _EXTRAS = {
     "PIL": "tensorflow",

@@ -1,12 +1,15 @@
 """The versions that a result depends on."""
 
 import functools
-import importlib.metadata
 import pathlib
-import platform
-import tomllib
 
-DISTRIBUTION = "condconv-keras"
+from condconv_keras.utils.lazy import DISTRIBUTION, LazyModule
+
+# Slow to import, and every command imports this module.
+metadata = LazyModule("importlib.metadata")
+platform = LazyModule("platform")
+tomllib = LazyModule("tomllib")
+
 _CHECKOUT = pathlib.Path(__file__).resolve().parents[2] / "pyproject.toml"
 
 
@@ -35,8 +38,8 @@ def versions(packages):
 
 def _installed(name):
     try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
         return None
 
 

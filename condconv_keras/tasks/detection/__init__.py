@@ -10,7 +10,7 @@ logits and class targets 0 is the background and class `c` is `1 + c`.
 Nothing here imports TensorFlow before it computes with it, except the losses, which are Keras classes.
 """
 
-import importlib
+from condconv_keras.utils.lazy import import_module
 
 _HOME = {
     "CocoEvaluator": "coco",
@@ -43,7 +43,7 @@ __all__ = [
 
 def __getattr__(name):
     if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
