@@ -35,7 +35,7 @@ def untrained_model(name, seed=0, **arguments):
     Args:
         name: registry name.
         seed: of the weights.
-        arguments: further arguments of `models.build_model`.
+        arguments: further arguments of `condconv_keras.models.build_model`.
 
     Returns:
         The Keras model and its `ModelCard`, whose classes are named by their index.

@@ -151,7 +151,7 @@ def test_an_untrained_detector(export, tmp_path):
 def test_a_lower_average_precision_leaves_nothing(export, detector, tmp_path, monkeypatch):
     from condconv_keras.export.check import detector_answers
 
-    monkeypatch.setattr(detector_answers, "_part", lambda dataset, split, examples: dataset)
+    monkeypatch.setattr(detector_answers, "_Part", lambda dataset, split, examples: dataset)
     monkeypatch.setattr(detector_answers, "MAX_AP_LOSS", -1.0)
     with pytest.raises(UserError, match=r"model\.tflite differs from .*: AP 0\.\d+ on 16 held-out images \(Keras 0"):
         export(

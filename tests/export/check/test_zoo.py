@@ -25,9 +25,9 @@ def assert_every_mode_passes(name, tmp_path, **arguments):
     write_cards(tmp_path, card)
     for mode in TFLITE.values():
         path = tmp_path / mode.file_name
-        path.write_bytes(tflite_bytes(model, card, mode.name, calibration))
+        path.write_bytes(tflite_bytes(model, card, mode.quantization, calibration))
         comparison, _ = gate.check(path, mode)
-        print(name, mode.name, path.stat().st_size, comparison)
+        print(name, mode.quantization, path.stat().st_size, comparison)
         path.unlink()
 
 
