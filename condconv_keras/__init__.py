@@ -5,7 +5,7 @@ need a data class or an error type start at once.
 """
 
 from condconv_keras.registration import register_with_keras
-from condconv_keras.utils.lazy import import_module
+from condconv_keras.utils.lazy import attach
 from condconv_keras.utils.versions import own_version
 
 _HOMES = {
@@ -37,18 +37,11 @@ __all__ = [
 ]
 
 
+_get, __dir__ = attach(__name__, _HOMES, (*_MODULES, "__version__"))
+
+
 def __getattr__(name):
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
-    if name == "__version__":
-        return own_version()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted({*globals(), *__all__})
+    return own_version() if name == "__version__" else _get(name)
 
 
 register_with_keras()

@@ -1,5 +1,6 @@
 """What `import condconv_keras` offers."""
 
+import importlib
 import subprocess
 import sys
 
@@ -21,6 +22,24 @@ def test_the_names_are_there():
             for name in ("analysis", "data", "export", "layers", "models", "profiling", "training", "weights")
         },
     }
+
+
+@pytest.mark.parametrize("package", ["analysis", "data", "export", "models", "tasks.detection", "training", "weights"])
+def test_a_package_offers_what_it_lists(package):
+    module = importlib.import_module(f"condconv_keras.{package}")
+    assert set(module.__all__) <= set(dir(module))
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["training.fit", "training.recipes", "export.formats", "analysis.report", "weights.warm_start", "pretrained"],
+)
+def test_modules_are_attributes_without_an_import_of_their_own(name):
+    program = f"import condconv_keras; print(condconv_keras.{name}.__name__)"
+    finished = subprocess.run([sys.executable, "-c", program], cwd=processes.ROOT, capture_output=True, text=True)
+    assert finished.stdout == f"condconv_keras.{name}\n", finished.stderr
 
 
 def test_another_name_is_an_attribute_error():

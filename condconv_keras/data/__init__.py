@@ -7,7 +7,7 @@
 Nothing here imports TensorFlow before a data set is read, so that a script can check its flags at once.
 """
 
-from condconv_keras.utils.lazy import import_module
+from condconv_keras.utils.lazy import attach
 
 _HOME = {
     "AugmentationOptions": "condconv_keras.data.augment.augmentation",
@@ -39,12 +39,4 @@ __all__ = [
     "training_batches",
 ]
 
-
-def __getattr__(name):
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted({*globals(), *_HOME})
+__getattr__, __dir__ = attach(__name__, _HOME)

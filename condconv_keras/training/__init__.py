@@ -1,1 +1,19 @@
-"""Training: recipes, run configuration, run folder and the fit itself."""
+"""Training: recipes, run configuration, run folder and the fit itself.
+
+`get_recipe` returns a `Recipe`, `TrainConfig` describes a run, `train` trains it into a `RunFolder`.
+"""
+
+from condconv_keras.utils.lazy import attach
+
+_HOME = {
+    "Execution": "condconv_keras.training.config",
+    "Recipe": "condconv_keras.training.recipes",
+    "RunFolder": "condconv_keras.training.run_folder",
+    "TrainConfig": "condconv_keras.training.config",
+    "get_recipe": "condconv_keras.training.recipes",
+    "train": "condconv_keras.training.fit",
+}
+
+__all__ = ["Execution", "Recipe", "RunFolder", "TrainConfig", "get_recipe", "train"]
+
+__getattr__, __dir__ = attach(__name__, _HOME)

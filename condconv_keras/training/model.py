@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from condconv_keras.training.averaging import MovingAverage
 from condconv_keras.training.distribution import is_multi_worker
+from condconv_keras.utils.keras_graph import BuiltBeforeFit
 from condconv_keras.weights.skipped_layers import CLASSIFIER
 
 STOP = "stop"
@@ -12,7 +13,7 @@ STOP = "stop"
 TRAINED_ALONE = ("dropout", *CLASSIFIER)
 
 
-class TrainingModel(keras.Model):
+class TrainingModel(BuiltBeforeFit, keras.Model):
     """A network in training.
 
     The logs of a step are `loss` and what the objective reports besides, means since the start of the epoch, and
@@ -110,6 +111,3 @@ class TrainingModel(keras.Model):
     def request_stop(self):
         """Makes `stop` of the next step's logs positive, for all workers."""
         self.stop_flag.assign(1.0)
-
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Nothing is left to build."""

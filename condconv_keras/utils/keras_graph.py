@@ -8,6 +8,8 @@ The names are those of Keras 3.15. Nothing else in the library, the benchmarks a
 - `KerasTensor._keras_history`: the operation that made a tensor, and in which of its calls.
 - `vars(layer)["call"]`: an attribute of the instance hides the method of the class; set in the dictionary, past Keras's
   attribute tracking. Keras has hooks of variables, none of a call. A layer around it would change the names in files.
+- `Trainer._maybe_symbolic_build`: what `fit` builds a model with. There is no public way to tell it that nothing is
+  left to build.
 - `Optimizer._get_variable_index`, `RMSprop._velocities` and `RMSprop._momentums`: `Optimizer.variables` is public, but
   does not say which of them belong to which variable of the model.
 """
@@ -80,6 +82,13 @@ def wrapped_call(layer, wrap):
             del vars(layer)["call"]
         else:
             replace_call(layer, before)
+
+
+class BuiltBeforeFit:
+    """A base of Keras models, before `keras.Model`, that `fit` and `evaluate` take as built."""
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing is left to build."""
 
 
 def rmsprop_slots(optimizer, variable):

@@ -2,6 +2,8 @@
 
 import contextlib
 import importlib
+import importlib.util
+import sys
 
 from condconv_keras.utils.errors import UserError
 
@@ -56,6 +58,25 @@ def import_module(name):
     """Imports a module by its dotted name; errors as in `installs_named`."""
     with installs_named():
         return importlib.import_module(name)
+
+
+def attach(package, homes, modules=()):
+    """Returns the `__getattr__` and the `__dir__` of a package that imports what it offers on first use.
+
+    Args:
+        package: its `__name__`. Its own modules are attributes of it, too, whether they have been imported or not.
+        homes: dict of the names that it offers to the modules that have them.
+        modules: names of those of its own modules that `dir` lists before they are imported.
+    """
+
+    def get(name):
+        if name in homes:
+            return getattr(import_module(homes[name]), name)
+        if not name.startswith("_") and importlib.util.find_spec(f"{package}.{name}") is not None:
+            return import_module(f"{package}.{name}")
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    return get, lambda: sorted({*vars(sys.modules[package]), *homes, *modules})
 
 
 @contextlib.contextmanager

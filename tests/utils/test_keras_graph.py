@@ -32,9 +32,18 @@ def _own_names(tree):
             yield node.attr
 
 
+def _overrides(tree):
+    """The methods of classes with bases that have a private name of Keras's: they take the place of its own."""
+    for each in ast.walk(tree):
+        if isinstance(each, ast.ClassDef) and each.bases:
+            yield from (n for n in each.body if isinstance(n, ast.FunctionDef) and n.name in _private_names())
+
+
 def _uses(tree):
     """The private names of Keras that a file reads, sets in an instance's dictionary, or names in a string."""
     private = _private_names() - set(_own_names(tree))
+    for method in _overrides(tree):
+        yield method.name
     # A part of an f-string is an ending.
     parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     for node in ast.walk(tree):
@@ -58,6 +67,7 @@ def _sets_a_call(node):
         ("layers = model._flatten_layers()", ["_flatten_layers"]),
         ("getattr(layer, '_inbound_nodes')", ["_inbound_nodes"]),
         ("x._keras_history.operation", ["_keras_history"]),
+        ("class A(keras.Model):\n    def _maybe_symbolic_build(self): pass", ["_maybe_symbolic_build"]),
         ("vars(layer)['call'] = f", ["call"]),
         ("layer.call = f", ["call"]),
         ("self._mine = 1; self._mine; model.layers", []),

@@ -10,20 +10,20 @@ logits and class targets 0 is the background and class `c` is `1 + c`.
 Nothing here imports TensorFlow before it computes with it, except the losses, which are Keras classes.
 """
 
-from condconv_keras.utils.lazy import import_module
+from condconv_keras.utils.lazy import attach
 
 _HOME = {
-    "CocoEvaluator": "coco",
-    "DetectionMetrics": "coco",
-    "SigmoidFocalLoss": "losses",
-    "SmoothL1Loss": "losses",
-    "coco_results": "coco",
-    "decode_boxes": "boxes",
-    "detect": "postprocessing",
-    "draw_boxes": "drawing",
-    "encode_boxes": "boxes",
-    "iou": "boxes",
-    "match_anchors": "matching",
+    "CocoEvaluator": "condconv_keras.tasks.detection.coco",
+    "DetectionMetrics": "condconv_keras.tasks.detection.coco",
+    "SigmoidFocalLoss": "condconv_keras.tasks.detection.losses",
+    "SmoothL1Loss": "condconv_keras.tasks.detection.losses",
+    "coco_results": "condconv_keras.tasks.detection.coco",
+    "decode_boxes": "condconv_keras.tasks.detection.boxes",
+    "detect": "condconv_keras.tasks.detection.postprocessing",
+    "draw_boxes": "condconv_keras.tasks.detection.drawing",
+    "encode_boxes": "condconv_keras.tasks.detection.boxes",
+    "iou": "condconv_keras.tasks.detection.boxes",
+    "match_anchors": "condconv_keras.tasks.detection.matching",
 }
 
 __all__ = [
@@ -40,12 +40,4 @@ __all__ = [
     "match_anchors",
 ]
 
-
-def __getattr__(name):
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted({*globals(), *_HOME})
+__getattr__, __dir__ = attach(__name__, _HOME)
