@@ -10,6 +10,7 @@ import textwrap
 
 from absl import app, flags, logging
 
+from condconv_keras.commands.names import as_started
 from condconv_keras.utils import allocator
 from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.lazy import installs_named
@@ -52,7 +53,7 @@ def _parse_flags(argv, module):
 def _print_help(argv, module):
     """Prints the program's own flags by group, or with --helpfull and --helpxml absl's help; ends with a success."""
     if not any(argument.lstrip("-").startswith(_ABSL_HELP) for argument in argv):
-        _print(help_text(sys.modules[module].__doc__ or "", flags.FLAGS, module))
+        _print(as_started(help_text(sys.modules[module].__doc__ or "", flags.FLAGS, module)))
         sys.exit(0)
     try:
         return app.parse_flags_with_usage(argv)
@@ -143,7 +144,7 @@ def _print(text):
 
 def _failed(message):
     """Prints an error; returns its exit code."""
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {as_started(message)}", file=sys.stderr)
     return UserError.EXIT_CODE
 
 

@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 
+from condconv_keras.commands.names import as_started, started_as
 from condconv_keras.models import cards_page, table
 from condconv_keras.models.registry import list_models
 from condconv_keras.utils.errors import UserError, unknown_name
@@ -45,14 +46,12 @@ class _Parser(argparse.ArgumentParser):
         self.exit(UserError.EXIT_CODE, f"error: {message}\n")
 
 
-def _program():
-    """What this command was started as: `python -m models` of a checkout, or `condconv-models`."""
-    name = os.path.basename(sys.argv[0])
-    return "python -m models" if name == "__main__.py" else name
-
-
 def _parse(argv):
-    parser = _Parser(prog=_program(), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser(
+        prog=" ".join(started_as()),
+        description=as_started(__doc__),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern of model names, as in 'condconv_*'")
     output = parser.add_mutually_exclusive_group()
     output.add_argument(

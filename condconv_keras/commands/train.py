@@ -14,6 +14,7 @@ from absl import flags
 
 from condconv_keras.commands import cli
 from condconv_keras.commands.model_flags import MODEL_ARGUMENTS, check_placement, lacking_flags
+from condconv_keras.commands.names import started_as
 from condconv_keras.commands.train_flags import NONE, RECIPE_FLAGS, define_flags
 from condconv_keras.data import InputShard
 from condconv_keras.data.input.service import check_service
@@ -177,17 +178,8 @@ def train(config, run, dataset, strategy):
     recipe = config.recipe
     if recipe.warmup_epochs >= recipe.epochs:
         print(f"the warm-up of {recipe.warmup_epochs:g} epochs does not end in {recipe.epochs}", file=sys.stderr)
-    command = shlex.join([*_program(), *sys.argv[1:]])
+    command = shlex.join([*started_as(), *sys.argv[1:]])
     return fit.train(config, run, dataset, strategy, command, versions(_PACKAGES))
-
-
-def _program():
-    """The words by which this process was asked to run this command."""
-    module = sys.modules["__main__"].__spec__
-    if module is not None:
-        return ["python", "-m", module.name.removesuffix(".__main__")]
-    installed = os.path.basename(sys.argv[0])
-    return [installed] if installed == "condconv-train" else ["python", sys.argv[0]]
 
 
 def describe(config, dataset):

@@ -43,7 +43,7 @@ class ModelEntry:
         groups: function of those keywords, as many as it needs, that returns the numbers of blocks of the network's
             groups in order: what a placement may count. It needs no Keras, nor does importing the family.
         parts: the `PARTS` of a placement that the network has layers for.
-        recipe: name of the training recipe.
+        recipe: name of the training recipe of ImageNet or COCO.
         input_offset, input_scale: the network is fed `(x - input_offset) / input_scale` for pixels x in [0, 255].
         placement: the paper's CondConv layers, or None for a plain model.
         arguments: further arguments of `create_model` that differ from its defaults.
@@ -68,9 +68,9 @@ class ModelEntry:
     builder: Callable
     groups: Callable[..., tuple[int, ...]]
     parts: tuple[str, ...] = ()
-    recipe: str
-    input_offset: float
-    input_scale: float
+    recipe: str = "small"
+    input_offset: float = 127.5
+    input_scale: float = 127.5
     placement: CondConvPlacement | None = None
     arguments: Mapping = dataclasses.field(default_factory=dict)
     input_size: int = 224
