@@ -4,7 +4,7 @@ PYTHONS := python3.11 python3.12 python3.13
 ifndef PYTHON
 PYTHON := $(shell for name in $(PYTHONS); do if $$name -c "" 2>/dev/null; then echo $$name; break; fi; done)
 endif
-ifeq ($(PYTHON),)
+ifeq ($(PYTHON)$(filter clean,$(MAKECMDGOALS)),)
 $(error expected one of $(PYTHONS), none of them runs; PYTHON=... names another one)
 endif
 VENV := .venv

@@ -110,7 +110,8 @@ def _define_data(values):
         "dataset",
         None,
         f"{_embedded(CLASSIFICATION)}, a TFDS name, or a folder of images by class; for a detector "
-        f"{_embedded(DETECTION)}, a TFDS name, or a folder with COCO or Pascal VOC annotations. Default: the first.",
+        f"{_embedded(DETECTION)}, a TFDS name, or a folder with COCO or Pascal VOC annotations. Default: the embedded "
+        "one.",
         **group,
     )
     flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS data sets.", **group)
