@@ -10,6 +10,8 @@ from condconv_keras.routing_statistics.examples import ExampleImages
 from condconv_keras.routing_statistics.statistics import LayerStatistics
 from condconv_keras.utils.files import whole_folder
 
+# What the pictures and the order of similar classes take.
+PACKAGES = ("matplotlib", "scipy", "PIL")
 _DPI = 100
 
 

@@ -11,17 +11,18 @@ import os
 
 from absl import flags
 
-from condconv_keras.analysis.output import Analysis, write_analysis
+from condconv_keras.analysis.output import PACKAGES, Analysis, write_analysis
 from condconv_keras.analysis.selection import choose_classes, choose_layers
 from condconv_keras.commands import cli
 from condconv_keras.pretrained import model_file
 from condconv_keras.routing_statistics.gathering import gather
 from condconv_keras.routing_statistics.routing_model import RoutingModel
-from condconv_keras.stored.predictor import model_kind, model_task, open_predictor
+from condconv_keras.stored.predictor import model_kind, model_task, open_predictor, require_packages
 from condconv_keras.training.config import open_run_dataset
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import checked_new_folder
+from condconv_keras.utils.lazy import require
 
 FLAGS = flags.FLAGS
 
@@ -31,6 +32,8 @@ def main(argv):
         raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
     output = checked_new_folder(FLAGS.output_dir, "--output_dir")
     path = _model_path()
+    require_packages(path)
+    require(*PACKAGES, "tqdm")
     config = RunFolder(path).read_config() if model_kind(path) == "run" else None
     dataset = open_run_dataset(config, FLAGS.dataset, FLAGS.data_dir, None, False, model_task(path))
     split = FLAGS.split or dataset.evaluation_split

@@ -12,7 +12,7 @@ from absl import app, flags, logging
 
 from condconv_keras.commands.names import as_started
 from condconv_keras.utils import allocator
-from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.errors import MissingPackage, UserError, one_line
 from condconv_keras.utils.lazy import installs_named
 
 _ABSL_HELP = ("helpfull", "helpxml")
@@ -23,8 +23,8 @@ _HELP_COLUMN = 28
 def run(main, backends=("tensorflow",)):
     """Runs a script's `main(argv)` with absl flags.
 
-    A wrong flag, a `UserError`, Ctrl-C and SIGTERM end the process with one line on standard error and exit code 2, 2,
-    130 and 143, after what was written in part is removed.
+    A wrong flag, a `UserError` or `MissingPackage`, Ctrl-C and SIGTERM end the process with one line on standard error
+    and exit code 2, 2, 130 and 143, after what was written in part is removed.
     While `main` runs, everything printed goes to standard error, so that standard output holds the result alone:
     `main` returns it as text or None, alone or with the exit code.
 
@@ -112,7 +112,7 @@ def _code_of(main, argv, backends):
         allocator.tune()
         with contextlib.redirect_stdout(sys.stderr), installs_named():
             result = main(argv)
-    except UserError as error:
+    except (UserError, MissingPackage) as error:
         return _failed(str(error))
     except OSError as error:
         # A full disk, a folder without the right to write: the message of the system says what and where.

@@ -16,7 +16,7 @@ from absl import flags
 from condconv_keras.commands import cli, reports
 from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
 from condconv_keras.pretrained import model_file
-from condconv_keras.stored.predictor import model_kind, model_task, open_predictor
+from condconv_keras.stored.predictor import model_kind, model_task, open_predictor, require_packages
 from condconv_keras.tasks.detection import DetectionMetrics
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.config import STRATEGIES, Execution, open_run_dataset
@@ -27,6 +27,7 @@ from condconv_keras.training.validation import Validator
 from condconv_keras.utils import figures
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import check_parents, check_writable
+from condconv_keras.utils.lazy import require
 
 FLAGS = flags.FLAGS
 
@@ -41,6 +42,7 @@ def main(argv):
     strategy = _make_strategy(path)
     task_name = model_task(path)
     _check_task_flags(task_name)
+    _require_packages(path, task_name)
     dataset, split = _open_split(path, task_name)
     with contextlib.nullcontext() if strategy is None else strategy.scope():
         predictor = open_predictor(path, FLAGS.raw_weights)
@@ -68,6 +70,14 @@ def _check_task_flags(task_name):
     for name in ("confusion_csv", "confusion_png", "results_csv"):
         if FLAGS[name].value is not None:
             raise UserError(f"--{name} is for classifiers, the model is a detector")
+
+
+def _require_packages(path, task_name):
+    """Raises a `MissingPackage` unless all that the evaluation takes is installed, before it takes its time."""
+    require_packages(path)
+    get_task(task_name).require_metrics()
+    if FLAGS.confusion_png is not None:
+        require("matplotlib")
 
 
 def _check_outputs(outputs):

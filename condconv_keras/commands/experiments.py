@@ -29,6 +29,7 @@ from condconv_keras.experiments.runner import train_missing
 from condconv_keras.experiments.table import read_table
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import check_writable, whole_file
+from condconv_keras.utils.lazy import require
 
 FLAGS = flags.FLAGS
 
@@ -40,6 +41,7 @@ def main(argv):
     check_metric(runs, FLAGS.metric)
     root = pathlib.Path(FLAGS.output_dir).expanduser()
     check_writable(root, "--output_dir")
+    require("tensorflow", "matplotlib")
     root.mkdir(parents=True, exist_ok=True)
     failed = train_missing(_TRAIN, runs, root, argv[1:], FLAGS.jobs, lambda: _gather(runs, root))
     summary = setting_rows(_gather(runs, root))

@@ -20,7 +20,7 @@ from condconv_keras.commands.export_flags import MODEL_ARGUMENTS, check_uses, ch
 from condconv_keras.data.opening import is_folder
 from condconv_keras.export.check import representative
 from condconv_keras.export.check.gate import Gate
-from condconv_keras.export.folder import write_folder
+from condconv_keras.export.folder import require_packages, write_folder
 from condconv_keras.export.format import WriteOptions
 from condconv_keras.export.source import open_source
 from condconv_keras.tasks.table import get_task
@@ -42,6 +42,7 @@ def main(argv):
     arguments = {name: FLAGS[name].value for name in MODEL_ARGUMENTS if FLAGS[name].value is not None}
     source = open_source(FLAGS.model, FLAGS.weights, arguments, FLAGS.input_size, FLAGS.seed)
     check_uses(FLAGS, formats, source)
+    require_packages(formats, source.task)
     dataset = _open_dataset(source)
     calibration, checked = _image_sources(source, dataset)
     if not source.is_trained:

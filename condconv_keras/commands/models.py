@@ -13,7 +13,7 @@ import sys
 from condconv_keras.commands.names import as_started, started_as
 from condconv_keras.models import cards_page, table
 from condconv_keras.models.registry import list_models
-from condconv_keras.utils.errors import UserError, unknown_name
+from condconv_keras.utils.errors import MissingPackage, UserError, unknown_name
 from condconv_keras.utils.files import write_text
 from condconv_keras.utils.lazy import installs_named
 from condconv_keras.utils.progress import progress
@@ -33,7 +33,7 @@ def main(argv=None):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         with installs_named():
             _write(_measure(names), options)
-    except (UserError, OSError) as error:
+    except (UserError, MissingPackage, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return UserError.EXIT_CODE
     return 0

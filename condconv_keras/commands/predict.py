@@ -25,7 +25,7 @@ from condconv_keras.stored.predictor import model_kind, model_task, open_predict
 from condconv_keras.tasks.detection import coco_results, draw_boxes
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import check_parents, check_writable, whole_file, write_text
-from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.utils.lazy import LazyModule, require
 
 Image = LazyModule("PIL.Image")
 
@@ -46,6 +46,8 @@ def main(argv):
     model_kind(path)
     task = model_task(path)
     _check_task_flags(task, paths)
+    if FLAGS.output_dir is not None:
+        require("PIL")
     predictor = open_predictor(path)
     errors = []
     predict, formats = _TASKS[task]

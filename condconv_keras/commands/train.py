@@ -28,6 +28,7 @@ from condconv_keras.training.distribution import check_workers, make_strategy
 from condconv_keras.training.dry_run import describe_run, summary_rows
 from condconv_keras.training.flag_rules import check_flags, check_validation_fraction
 from condconv_keras.training.network import without_download
+from condconv_keras.training.packages import require_run, require_step
 from condconv_keras.training.recipes import default_recipe_name, get_recipe
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError, one_line
@@ -54,12 +55,14 @@ def main(argv):
         raise UserError("--model_dir is needed: the folder of the run")
     if FLAGS.dry_run:
         _check_initial_weights(config.initial_weights)
+        require_step(config)
         return describe(config, _open_dataset(config, given))
     results = run.read_results()
     if results is None:
         check_writable(run.path, "--model_dir")
         if not run.has_checkpoint():
             _check_initial_weights(config.initial_weights)
+        require_run(config)
         if config.execution.data_service is not None:
             check_service(config.execution.data_service)
         results = train(config, run, *_open_dataset_and_devices(config, given))

@@ -4,8 +4,23 @@ import sys
 
 from condconv_keras.export.manifest import export_facts, file_facts, write_cards
 from condconv_keras.export.tasks import export_task
+from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import whole_folder
+from condconv_keras.utils.lazy import require
+
+
+def require_packages(formats, task):
+    """Raises a `MissingPackage` unless the packages that an export takes are installed; imports none.
+
+    Args:
+        formats: as in `write_folder`.
+        task: one of `TASKS`, the model's.
+    """
+    get_task(task).require()
+    get_task(task).require_metrics()
+    for file_format in formats:
+        require(*file_format.packages, extra="export")
 
 
 def write_folder(output, formats, model, card, gate, options, source):
@@ -25,7 +40,9 @@ def write_folder(output, formats, model, card, gate, options, source):
 
     Raises:
         UserError: a file cannot be written, or differs from the Keras model.
+        MissingPackage: a package is not installed that this takes.
     """
+    require_packages(formats, card.task)
     with whole_folder(output) as folder:
         written = [_write(folder, each, model, card, gate, options, source.is_trained) for each in formats]
         facts = {"static_kernels": options.static_kernels}

@@ -51,6 +51,7 @@ class ExportFormat(abc.ABC):
             `gate.LEAST_ROUNDED_SNR_DB`.
 
     Attributes of a class:
+        packages: names of the packages, of the extra `export`, that writing and reading a file takes.
         is_default: whether an export writes it where --formats is not given.
         flags: names of the flags that only some formats use and this one does.
         threads: numbers of threads that the gate runs a file with; None is the reader's choice.
@@ -68,6 +69,7 @@ class ExportFormat(abc.ABC):
     weights_dtype: str | None = None
 
     # Without annotations: no fields.
+    packages = ()
     is_default = False
     flags = ()
     threads = (None,)

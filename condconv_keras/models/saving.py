@@ -1,9 +1,9 @@
 """Any Keras model with its card as one `.keras` file."""
 
 from condconv_keras.facts.model_card import archived_card
-from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.errors import MissingPackage, UserError, one_line
 from condconv_keras.utils.files import whole_file
-from condconv_keras.utils.lazy import LazyModule, keras
+from condconv_keras.utils.lazy import LazyModule, installs_named, keras
 
 fused_batch_norm = LazyModule("condconv_keras.layers.fused_batch_norm")
 
@@ -23,11 +23,15 @@ def load_model(path):
 
     Raises:
         UserError: the file is missing, corrupt or no `.keras` file.
+        MissingPackage: Keras or its backend is not installed.
     """
     # Before the file is read: `condconv_keras.layers` registers the layers that it may name.
     fuse = fused_batch_norm.fuse_batch_norms
     try:
-        return fuse(keras.saving.load_model(path, compile=False)), archived_card(path)
+        with installs_named():
+            return fuse(keras.saving.load_model(path, compile=False)), archived_card(path)
+    except MissingPackage:
+        raise
     except Exception as error:
         # Keras raises what its readers raise: zip, HDF5, JSON, type and value errors.
         reason = one_line(error, 200)

@@ -4,6 +4,7 @@ import numpy as np
 
 from condconv_keras.facts.anchors import ssd_anchors
 from condconv_keras.stored.litert import LiteRTFile, check_shapes
+from condconv_keras.tasks.detection.boxes import load_operations
 from condconv_keras.tasks.detection.postprocessing import MAX_DETECTIONS, detect
 from condconv_keras.utils.lazy import tensorflow as tf
 
@@ -48,6 +49,7 @@ def tflite_detector(path, card, num_threads=None):
         boxes = (1, MAX_DETECTIONS, 4)
         check_shapes(path, (model.input.shape, model.outputs["boxes"].shape), (images, boxes))
         return lambda images: _clipped(model.run(images))
+    load_operations()
     codes, logits = (model.outputs[name].shape for name in RAW_OUTPUTS)
     expected = (1, len(anchors), 4), (1, len(anchors), 1 + len(card.class_names))
     check_shapes(path, (model.input.shape, (codes, logits)), (images, expected))

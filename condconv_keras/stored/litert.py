@@ -6,7 +6,7 @@ import numpy as np
 
 from condconv_keras.facts.model_card import FILE_NAME
 from condconv_keras.utils.errors import UserError, one_line
-from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.utils.lazy import LazyModule, require
 
 litert = LazyModule("ai_edge_litert.interpreter")
 
@@ -44,6 +44,11 @@ class Tensor:
         return (numbers.astype(np.float32) - self.zero_point) * np.float32(self.scale)
 
 
+def require_litert():
+    """Raises a `MissingPackage` unless LiteRT is installed; imports nothing."""
+    require("ai_edge_litert")
+
+
 class LiteRTFile:
     """A loaded `.tflite` file that takes images as those of `python -m export` do.
 
@@ -57,6 +62,7 @@ class LiteRTFile:
 
     Raises:
         UserError: LiteRT cannot load the file or lay out its tensors, or it has another signature.
+        MissingPackage: LiteRT is not installed.
     """
 
     _expected = "another tensor"  # what an error says that the signature leads to

@@ -21,7 +21,8 @@ def load_model(path, raw=False):
         `signatures["serving_default"](images=...)` scales images in 0..255 itself.
 
     Raises:
-        UserError: nothing lies there, or something else, it is damaged, or a package that it needs is not installed.
+        UserError: nothing lies there, or something else, or it is damaged.
+        MissingPackage: a package that it needs is not installed.
 
     Example:
 

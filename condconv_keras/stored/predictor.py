@@ -21,11 +21,12 @@ from condconv_keras.facts.model_card import (
 from condconv_keras.models.cards import registered_card
 from condconv_keras.models.saving import load_model
 from condconv_keras.stored import exported_detector
-from condconv_keras.stored.litert import LiteRTModel, check_shapes
+from condconv_keras.stored.litert import LiteRTModel, check_shapes, require_litert
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.run_folder import RunFolder
-from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.errors import MissingPackage, UserError
 from condconv_keras.utils.keras_graph import compute_in_float32
+from condconv_keras.utils.lazy import require
 from condconv_keras.utils.lazy import tensorflow as tf
 
 
@@ -123,9 +124,11 @@ def open_predictor(path, raw=False, num_threads=None):
 
     Raises:
         UserError: there is none, or it is corrupt.
+        MissingPackage: a package that it needs is not installed.
     """
     path = pathlib.Path(path)
     kind = model_kind(path, raw)
+    require_packages(path)
     if kind == "savedmodel":
         card = exported_card(path, kind)
         return Predictor(card, kind, _SAVED_MODEL_PREDICT[card.task](load_saved_model(path)))
@@ -147,6 +150,17 @@ def model_task(path):
         card = archived_card(path)
         return CLASSIFICATION if card is None else card.task
     return exported_card(path, kind).task
+
+
+def require_packages(path):
+    """Raises a `MissingPackage` unless the packages that the model at a path needs are installed; loads nothing."""
+    kind = model_kind(path)
+    if kind == "tflite":
+        require_litert()
+    elif kind == "savedmodel":
+        require("tensorflow")
+    else:
+        get_task(model_task(path)).require()
 
 
 def weights_file(path, kind, raw=False):
@@ -172,7 +186,6 @@ def load_carded(path):
 
     Arguments and errors as in `open_predictor`.
     """
-
     model, card = load_model(path)
     if card is None:
         card = registered_card(model)
@@ -198,6 +211,8 @@ def load_saved_model(path):
     try:
         loaded = tf.saved_model.load(path)
         _ = loaded.signatures["serving_default"]
+    except MissingPackage:
+        raise
     except Exception as error:
         raise UserError(f"expected a SavedModel written by `python -m export`, {str(path)!r} is none") from error
     return loaded

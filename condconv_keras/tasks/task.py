@@ -5,6 +5,8 @@ import dataclasses
 import types
 from collections.abc import Callable, Mapping
 
+from condconv_keras.utils.lazy import require
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Validation:
@@ -30,12 +32,26 @@ class Task(abc.ABC):
     """One kind of model.
 
     Attributes:
+        extra: the extra of the distribution that brings all its packages.
+        packages: names of the packages that training its models and running them in Keras take.
+        metric_packages: those that its metrics take, of an exported model too.
         step_means: names of what a training step reports besides the loss, means over an epoch.
         validation: dict of a column of a run's history to the attribute of the held-out metrics that it shows.
     """
 
+    extra: str = "tensorflow"
+    packages: tuple[str, ...] = ("tensorflow",)
+    metric_packages: tuple[str, ...] = ("tqdm",)
     step_means: tuple[str, ...] = ()
     validation: Mapping[str, str] = types.MappingProxyType({})
+
+    def require(self):
+        """Raises a `MissingPackage` unless its packages are installed."""
+        require(*self.packages, extra=self.extra)
+
+    def require_metrics(self):
+        """Raises a `MissingPackage` unless the packages of its metrics are installed."""
+        require(*self.metric_packages, extra=self.extra)
 
     @abc.abstractmethod
     def open_dataset(self, name, data_dir=None, validation_fraction=0.2, skip_bad_images=False, download=True):

@@ -1,4 +1,4 @@
-"""The error that a script shows its user as one line."""
+"""The errors that a script shows its user as one line."""
 
 import difflib
 import re
@@ -11,6 +11,13 @@ class UserError(ValueError):
     """
 
     EXIT_CODE = 2
+
+
+class MissingPackage(ModuleNotFoundError):
+    """A package that is not installed: the message is one line that names the `pip install` which brings it.
+
+    Scripts print it as they print a `UserError`. It is none: a handler of bad files or values must not take it for one.
+    """
 
 
 def unknown_name(kind, name, known):

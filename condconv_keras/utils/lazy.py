@@ -3,11 +3,18 @@
 import contextlib
 import importlib
 import importlib.util
+import os
 import sys
 
-from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.errors import MissingPackage
 
 DISTRIBUTION = "condconv-keras"
+# What `official.vision` imports, whichever of its modules is asked for, as far as it is not TensorFlow's.
+OFFICIAL_VISION = ("official", "tf_keras", "pycocotools", "PIL")
+# What the distribution brings without an extra.
+_CORE = ("keras", "numpy")
+# Keras's other backends, which the distribution does not bring.
+_BACKENDS = ("jax", "torch")
 # Which extra of the distribution brings a package that not every use of the library needs.
 _EXTRAS = {
     "PIL": "tensorflow",
@@ -36,27 +43,39 @@ class LazyModule:
 
     Args:
         name: dotted name of the module.
+        extra: as in `installs_named`.
 
     Raises:
-        UserError: on first use, if the package is not installed; the message names the `pip install` that brings it.
+        MissingPackage: on first use, if a package is not installed; the message names the `pip install` that brings it.
     """
 
-    def __init__(self, name):
+    def __init__(self, name, extra=None):
         self._name = name
+        self._extra = extra
 
     def __getattr__(self, attribute):
         module = self.__dict__.get("_module")
         if module is None:
-            module = self._module = import_module(self._name)
+            module = self._module = import_module(self._name, self._extra)
         return getattr(module, attribute)
 
     def __repr__(self):
         return f"<lazy module {self._name!r}>"
 
 
-def import_module(name):
-    """Imports a module by its dotted name; errors as in `installs_named`."""
-    with installs_named():
+def load(*modules):
+    """Imports lazy modules now.
+
+    To be called before they are used in a `tf.function` or `Dataset.map`, which raise another error in the place of
+    that for a package that is missing.
+    """
+    for module in modules:
+        _ = module.__name__
+
+
+def import_module(name, extra=None):
+    """Imports a module by its dotted name; arguments and errors as in `installs_named`."""
+    with installs_named(extra):
         return importlib.import_module(name)
 
 
@@ -79,20 +98,57 @@ def attach(package, homes, modules=()):
     return get, lambda: sorted({*vars(sys.modules[package]), *homes, *modules})
 
 
-@contextlib.contextmanager
-def installs_named():
-    """While open, a package that is missing is a `UserError` with the `pip install` that brings it.
+def require(*packages, extra=None):
+    """Raises a `MissingPackage` for the first of these packages that is not installed; imports none of them.
 
-    What no extra of the library brings stays a `ModuleNotFoundError`.
+    Args:
+        packages: names of packages that the distribution brings.
+        extra: as in `installs_named`.
+    """
+    for package in packages:
+        if not _is_installed(package):
+            raise _missing(package, extra)
+
+
+def _is_installed(package):
+    if package in sys.modules:
+        return sys.modules[package] is not None
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ImportError:  # of a finder that refuses it
+        return False
+
+
+@contextlib.contextmanager
+def installs_named(extra=None):
+    """While open, a package that is missing is a `MissingPackage` with the `pip install` that brings it.
+
+    Without `extra`, what neither the distribution brings nor Keras computes with stays Python's `ModuleNotFoundError`.
+
+    Args:
+        extra: the extra of the distribution that brings all that is used here, or None for the smallest that brings the
+            package.
     """
     try:
         yield
+    except MissingPackage:
+        raise
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
-        if package not in _EXTRAS:
+        if not package or (extra is None and package not in (*_CORE, *_BACKENDS, *_EXTRAS)):
             raise
-        command = f"pip install '{DISTRIBUTION}[{_EXTRAS[package]}]'"
-        raise UserError(f"the package {package!r} is not installed; it comes with {command}") from error
+        raise _missing(package, extra) from error
+
+
+def _missing(package, extra=None):
+    """The `MissingPackage` of a package."""
+    if package in _BACKENDS:
+        asked = f", which KERAS_BACKEND={package} asks for" if os.environ.get("KERAS_BACKEND") == package else ""
+        text = f"{asked}: pip install {package}"
+    else:
+        extras = "" if package in _CORE else f"[{extra or _EXTRAS[package]}]"
+        text = f"; it comes with pip install '{DISTRIBUTION}{extras}'"
+    return MissingPackage(f"the package {package!r} is not installed{text}", name=package)
 
 
 keras = LazyModule("keras")

@@ -14,7 +14,7 @@ import socket
 import sys
 import urllib.parse
 
-from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.errors import MissingPackage, UserError
 from condconv_keras.utils.files import file_hash, whole_file
 from condconv_keras.utils.lazy import keras
 
@@ -51,6 +51,8 @@ def fetch(published):
     with whole_file(path) as partial:
         try:
             _download(url, partial)
+        except MissingPackage:
+            raise
         except Exception as error:
             # `get_file` raises bare exceptions, in the context of the one that says why.
             reason = " ".join(str(error.__context__ or error).split())

@@ -12,10 +12,10 @@ The operations that move an image do so by numbers of pixels meant for inputs of
 
 import functools
 
-from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.utils.lazy import OFFICIAL_VISION, LazyModule, load, require
 from condconv_keras.utils.lazy import tensorflow as tf
 
-augment = LazyModule("official.vision.ops.augment")
+augment = LazyModule("official.vision.ops.augment", extra="augmentation")
 
 MAX_MAGNITUDE = 10.0  # of the operations
 _GRAY = [128, 128, 128]  # where an operation has moved the image away
@@ -39,6 +39,11 @@ _RAND_AUGMENT_OPERATIONS = (
 )
 
 
+def require_packages():
+    """Raises a `MissingPackage` unless the packages of the policies are installed; imports none."""
+    require(*OFFICIAL_VISION, extra="augmentation")
+
+
 def make_policy(options):
     """Returns the policy of an `AugmentationOptions`, or None if it has none.
 
@@ -48,6 +53,7 @@ def make_policy(options):
     """
     if options.policy is None:
         return None
+    load(augment)
     distort = POLICIES[options.policy](options)
 
     def policy(image, seed):

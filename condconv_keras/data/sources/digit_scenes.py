@@ -12,7 +12,7 @@ from condconv_keras.data.dataset import slice_records
 from condconv_keras.data.detection_dataset import DetectionDataset
 from condconv_keras.data.sources.digits import digit_splits
 from condconv_keras.data.sources.textures import random_texture
-from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.utils.lazy import LazyModule, require
 from condconv_keras.utils.lazy import tensorflow as tf
 
 Image = LazyModule("PIL.Image")
@@ -69,6 +69,8 @@ class DigitScenes(DetectionDataset):
     seed_permutes_all = True
 
     def __init__(self, request):
+        # A scene is made inside TensorFlow, which raises another error for a package that is missing.
+        require("sklearn", "PIL")
         super().__init__(
             name=request.name,
             class_names=map(str, range(10)),

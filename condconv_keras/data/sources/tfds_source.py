@@ -14,8 +14,8 @@ import numpy as np
 
 from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT
 from condconv_keras.data.input.decoding import EncodedImage
-from condconv_keras.utils.errors import UserError, unknown_name
-from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.utils.errors import MissingPackage, UserError, unknown_name
+from condconv_keras.utils.lazy import LazyModule, installs_named
 
 tfds = LazyModule("tensorflow_datasets")
 naming = LazyModule("tensorflow_datasets.core.naming")
@@ -108,7 +108,10 @@ def prepare(request, builder):
             raise UserError(f"data set {name!r} is not prepared in {_shown(builder.data_dir)}, and not downloaded now")
         try:
             _check_host(builder)
-            builder.download_and_prepare()
+            with installs_named():
+                builder.download_and_prepare()
+        except MissingPackage:
+            raise
         except Exception as error:
             raise UserError(
                 f"data set {name!r} is not prepared in {_shown(builder.data_dir)} "

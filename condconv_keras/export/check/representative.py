@@ -10,7 +10,7 @@ from condconv_keras.data.dataset import TRAIN_SPLIT, Dataset
 from condconv_keras.data.input.decoding import read_image
 from condconv_keras.data.sources.image_files import find_images
 from condconv_keras.utils.errors import UserError
-from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.utils.lazy import LazyModule, require
 
 datasets = LazyModule("sklearn.datasets")
 
@@ -126,6 +126,7 @@ def check_images(source, preprocessing):
 
 def photographs(rows=2, columns=4):
     """Yields rows x columns square windows of each of scikit-learn's two photographs, uint8 [213, 213, 3]."""
+    require("sklearn", "PIL")  # scikit-learn reads them with Pillow
     for photograph in datasets.load_sample_images().images:
         side = photograph.shape[0] // 2
         for top in np.linspace(0, photograph.shape[0] - side, rows).astype(int):

@@ -16,6 +16,7 @@ conversion = LazyModule("condconv_keras.export.tflite.conversion")
 class TFLite(ExportFormat):
     """A file for LiteRT: `condconv_keras.export.tflite.conversion` says what is in it and what a quantization means."""
 
+    packages = ("ai_edge_litert", "flatbuffers")
     is_default = True
     flags = ("quantization", "static_kernels", "raw_outputs")
     # LiteRT shares the work out differently, and XNNPACK has other kernels, for one thread and for several.

@@ -16,7 +16,7 @@ from condconv_keras.tasks.detection.boxes import CODE_SCALES
 from condconv_keras.tasks.detection.postprocessing import IOU_THRESHOLD, MAX_DETECTIONS, SCORE_THRESHOLD
 from condconv_keras.utils.lazy import LazyModule
 
-box_ops = LazyModule("official.vision.ops.box_ops")
+box_ops = LazyModule("official.vision.ops.box_ops", extra="detection")
 flexbuffers = LazyModule("flatbuffers.flexbuffers")
 
 OPERATOR = "TFLite_Detection_PostProcess"

@@ -6,7 +6,7 @@ from condconv_keras.data.augment.box_augmentation import training_detection_exam
 from condconv_keras.data.input.streams import ONE_PIPELINE, START, evaluation_stream, training_stream
 from condconv_keras.data.sources.clean_boxes import MAX_BOXES
 from condconv_keras.facts.anchors import ssd_anchors
-from condconv_keras.tasks.detection.matching import match_anchors
+from condconv_keras.tasks.detection.matching import load_matching, match_anchors
 from condconv_keras.utils.lazy import tensorflow as tf
 
 FILLER_ID = -(2**63)  # image id of what only fills up a batch and is not counted; those of images are not negative
@@ -30,6 +30,7 @@ def training_detection_batches(
         A `tf.data.Dataset` of `(float32 [batch, height, width, channels] scaled, targets)`, the targets a dict as of
         `match_anchors`, [batch, anchors, ...].
     """
+    load_matching()
     anchors = ssd_anchors(preprocessing.input_size)
 
     def prepare(image, label, seed):

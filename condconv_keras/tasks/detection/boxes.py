@@ -1,14 +1,19 @@
 """Overlap of boxes and their code relative to anchors, on the box operations of tf-models-official."""
 
-from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.utils.lazy import LazyModule, load
 from condconv_keras.utils.lazy import tensorflow as tf
 
-iou_similarity = LazyModule("official.vision.ops.iou_similarity")
-box_ops = LazyModule("official.vision.ops.box_ops")
+iou_similarity = LazyModule("official.vision.ops.iou_similarity", extra="detection")
+box_ops = LazyModule("official.vision.ops.box_ops", extra="detection")
 
 
 # Of the codes (ty, tx, th, tw), as in `FasterRcnnBoxCoder` of the TensorFlow Object Detection API.
 CODE_SCALES = (10.0, 10.0, 5.0, 5.0)
+
+
+def load_operations():
+    """Imports what this module takes of tf-models-official; see `condconv_keras.utils.lazy.load`."""
+    load(iou_similarity, box_ops)
 
 
 def iou(a, b):

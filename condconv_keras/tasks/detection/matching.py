@@ -1,15 +1,21 @@
 """Which anchor has to predict which box."""
 
-from condconv_keras.tasks.detection.boxes import encode_boxes, iou
-from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.tasks.detection.boxes import encode_boxes, iou, load_operations
+from condconv_keras.utils.lazy import LazyModule, load
 from condconv_keras.utils.lazy import tensorflow as tf
 
-box_matcher = LazyModule("official.vision.ops.box_matcher")
-iou_similarity = LazyModule("official.vision.ops.iou_similarity")
+box_matcher = LazyModule("official.vision.ops.box_matcher", extra="detection")
+iou_similarity = LazyModule("official.vision.ops.iou_similarity", extra="detection")
 
 
 _MATCHED_IOU = 0.5
 _IGNORED_SHARE = 0.5
+
+
+def load_matching():
+    """Imports what `match_anchors` takes of tf-models-official; see `condconv_keras.utils.lazy.load`."""
+    load_operations()
+    load(box_matcher)
 
 
 def match_anchors(anchors, boxes, classes, is_crowd):

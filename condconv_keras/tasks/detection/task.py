@@ -14,10 +14,11 @@ from condconv_keras.tasks.detection.batches import (
     training_detection_batches,
     unpadded,
 )
+from condconv_keras.tasks.detection.boxes import load_operations
 from condconv_keras.tasks.detection.coco import CocoEvaluator
 from condconv_keras.tasks.detection.predictor import detections, keras_predict
 from condconv_keras.tasks.task import Task, Validation
-from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.utils.lazy import OFFICIAL_VISION, LazyModule
 
 losses = LazyModule("condconv_keras.tasks.detection.losses")
 
@@ -25,6 +26,9 @@ _SUMMARY = ("AP", "AP50", "AP75")
 
 
 class _Detection(Task):
+    extra = "detection"
+    packages = ("tensorflow", *OFFICIAL_VISION)
+    metric_packages = ("tqdm", "pycocotools")
     step_means = ("class_loss", "box_loss")
     validation = types.MappingProxyType({"val_AP": "AP", "val_AP50": "AP50"})
 
@@ -52,6 +56,8 @@ class _Detection(Task):
         return objective
 
     def make_validation(self, model, card, dataset, split, batch_size, repeated=False):
+        load_operations()
+
         def make_batches(shard):
             return evaluation_detection_batches(dataset, split, card.preprocessing, batch_size, repeated, shard)
 

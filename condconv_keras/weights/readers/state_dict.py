@@ -5,7 +5,7 @@ import warnings
 import ml_dtypes  # noqa: F401  # teaches NumPy the bfloat16 that a file may hold
 import numpy as np
 
-from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.errors import MissingPackage, UserError, one_line
 from condconv_keras.utils.lazy import LazyModule, keras
 
 layers = LazyModule("condconv_keras.layers")
@@ -47,13 +47,13 @@ def read_torch_file(path):
     """Returns the arrays of a `.pth` file by name. Only tensors are unpickled, no code (`weights_only=True`).
 
     Raises:
-        UserError: PyTorch is not installed, or the file is damaged or holds anything but a state dict.
+        MissingPackage: PyTorch is not installed.
+        UserError: the file is damaged or holds anything but a state dict.
     """
     try:
         load = torch.load
     except ImportError as error:
-        raise UserError(f"reading {str(path)!r} takes PyTorch: pip install torch") from error
-
+        raise MissingPackage(f"reading {str(path)!r} takes PyTorch: pip install torch", name="torch") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
-from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.errors import MissingPackage, UserError
 from condconv_keras.utils.lazy import LazyModule
 from condconv_keras.weights.readers import state_dict
 from condconv_keras.weights.readers.state_dict import keras_variable, read_safetensors, read_torch_file
@@ -100,7 +100,7 @@ def test_safetensors_of_half_precision(tmp_path):
 def test_without_pytorch_a_pth_file_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.setattr(state_dict, "torch", LazyModule("torch"))
-    with pytest.raises(UserError, match="takes PyTorch: pip install torch"):
+    with pytest.raises(MissingPackage, match="takes PyTorch: pip install torch"):
         read_torch_file(tmp_path / "x.pth")
 
 
