@@ -16,12 +16,14 @@ import urllib.parse
 
 from condconv_keras.utils.errors import MissingPackage, UserError
 from condconv_keras.utils.files import file_hash, whole_file
-from condconv_keras.utils.lazy import keras
+from condconv_keras.utils.lazy import keras, require
 
 # Replaces scheme and host of every address, as in http://mirror.example:8080/weights: the path stays.
 MIRROR = "CONDCONV_KERAS_WEIGHTS_MIRROR"
 # Part of the key of a converted file: raise it when an importer or a network changes what such a file holds.
 _CONVERSION = 1
+# What a published file is read with, by its ending; the others take what Keras brings.
+_PACKAGES = {".safetensors": ("safetensors",)}
 # A server that falls silent for so long, in seconds, has failed.
 _TIMEOUT = 60
 
@@ -42,11 +44,13 @@ def fetch(published):
 
     Raises:
         UserError: the download failed, or the file in the cache or the downloaded one has another hash.
+        MissingPackage: a package that reads the file is not installed; nothing is downloaded.
     """
     path = cache_folder() / published.file_name
     if path.is_file():
         _check_hash(path, published, f"{str(path)!r} is damaged; remove it to download it again")
         return path
+    require(*_PACKAGES.get(path.suffix, ()))
     url = _address(published.url)
     with whole_file(path) as partial:
         try:

@@ -281,6 +281,16 @@ class TestAHandlerOfOtherErrors:
         assert list(tmp_path.iterdir()) == []
 
 
+def test_a_package_is_missed_before_a_download(monkeypatch, tmp_path):
+    monkeypatch.setattr(download, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(download, "_download", lambda url, path: pytest.fail("downloads"))
+    block(monkeypatch, "safetensors")
+    address = "https://example.org/w.safetensors"
+    published = PublishedWeights(url=address, file_name="w.safetensors", kind="weights", origin="nobody")
+    with pytest.raises(MissingPackage, match=r"'safetensors' .*\[tensorflow\]"):
+        download.fetch(published)
+
+
 class TestRequire:
     def test_imports_nothing(self):
         program = "import sys; from condconv_keras.utils.lazy import require; require('official', 'keras'); "
