@@ -4,29 +4,17 @@ import os
 import re
 import sys
 
-PREFIX = "condconv-"
-# Longer ones first: one name may be a part of another.
-_INSTALLED = {
-    "python -m condconv_keras.weights": "condconv-weights",
-    "python -m experiments": "condconv-experiments",
-    "python -m export": "condconv-export",
-    "python -m models": "condconv-models",
-    "python analyze.py": "condconv-analyze",
-    "python predict.py": "condconv-predict",
-    "python train.py": "condconv-train",
-    "python eval.py": "condconv-eval",
-    "analyze.py": "condconv-analyze",
-    "predict.py": "condconv-predict",
-    "train.py": "condconv-train",
-    "eval.py": "condconv-eval",
-}
-_NAMES = re.compile(r"(?<![\w/.-])(" + "|".join(map(re.escape, _INSTALLED)) + r")(?![\w/])")
+_PREFIX = "condconv-"
+_CHECKOUT_NAMES = re.compile(
+    r"(?<![\w/.-])(?:(?:python )?(analyze|eval|predict|train)\.py"
+    r"|python -m (?:condconv_keras\.)?(experiments|export|models|weights))(?![\w/])"
+)
 
 
 def started_as():
     """Returns the words by which this process was asked to run its command, a list."""
-    installed = os.path.basename(sys.argv[0])
-    if installed.startswith(PREFIX):
+    installed = _installed_command()
+    if installed:
         return [installed]
     module = sys.modules["__main__"].__spec__
     return ["python", sys.argv[0]] if module is None else ["python", "-m", module.name.removesuffix(".__main__")]
@@ -34,6 +22,12 @@ def started_as():
 
 def as_started(text):
     """Returns a text with the commands' names of an installation if this process is one of those."""
-    if not os.path.basename(sys.argv[0]).startswith(PREFIX):
+    if not _installed_command():
         return text
-    return _NAMES.sub(lambda match: _INSTALLED[match.group()], text)
+    return _CHECKOUT_NAMES.sub(lambda match: _PREFIX + (match[1] or match[2]), text)
+
+
+def _installed_command():
+    """The name of the installed command that this process is, or None."""
+    name = os.path.basename(sys.argv[0])
+    return name if name.startswith(_PREFIX) else None
