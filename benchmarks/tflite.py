@@ -2,7 +2,7 @@
 
     python -m benchmarks.tflite [--models=condconv_mobilenet_v1] [--modes=none,dynamic] [--threads=1,2] [--csv=FILE]
 
-Writes the files of untrained networks, as `python -m export` does but without its gate, and runs them in LiteRT with
+Writes the files of untrained networks, as `python -m export` does but without its check, and runs them in LiteRT with
 XNNPACK. The files that are compared, a plain network's and its twin's in one mode, are invoked in turn in one process,
 which loads nothing else: prints their median milliseconds for one image, and the ratio of the medians with the
 quartiles of the rounds' own ratios. As they take turns, each finds the processor's caches full of another's weights.
@@ -25,7 +25,7 @@ from absl import flags
 from benchmarks.twins import PLAIN, RUN_TIME, STATIC, chosen_twins, measure, plain_name, table, to_csv, write_files
 from condconv_keras.commands import cli
 from condconv_keras.export.formats import TFLITE
-from condconv_keras.export.source import UNTRAINED, Source
+from condconv_keras.stored.registered import Untrained
 from condconv_keras.utils.errors import UserError, unknown_name
 from condconv_keras.utils.files import check_parents, check_writable, write_text
 
@@ -92,12 +92,12 @@ def _folder(model):
 
 
 def _sources(model):
-    """The `Source`s of a twin's plain network and of the twin, each with the forms of its files."""
+    """The `Untrained` models of a twin's plain network and of the twin, each with the forms of its files."""
     arguments = {} if FLAGS.width_multiplier is None else {"width_multiplier": FLAGS.width_multiplier}
     experts = {} if FLAGS.num_experts is None else {"num_experts": FLAGS.num_experts}
 
     def source(name, arguments):
-        return Source(name, UNTRAINED, arguments=arguments, input_size=FLAGS.input_size, seed=FLAGS.seed)
+        return Untrained(name, FLAGS.seed, FLAGS.input_size, **arguments)
 
     return (
         (source(plain_name(model), arguments), [PLAIN]),

@@ -75,7 +75,7 @@ def write_files(folder, source, forms, mode):
 
     Args:
         folder: path.
-        source: its `condconv_keras.export.source.Source`.
+        source: its `condconv_keras.stored.registered.Untrained`.
         forms: those of `PLAIN`, `RUN_TIME` and `STATIC` to write.
         mode: name of the mode.
 
@@ -88,7 +88,7 @@ def write_files(folder, source, forms, mode):
     model, card = source.load()
     images = None
     if mode == "int8":
-        images = representative.prepared(representative.photographs(**_CALIBRATION), card.preprocessing)
+        images = representative.card.preprocessing.evaluation_images(representative.photographs(**_CALIBRATION))
     files = {}
     for form in forms:
         path = pathlib.Path(folder, f"{form.replace(' ', '_')}_{TFLITE[mode].file_name}")

@@ -5,7 +5,7 @@ import warnings
 
 from condconv_keras.models.building import build_model, check_keywords
 from condconv_keras.models.registry import model_entry, starting_model
-from condconv_keras.models.saving import load_model
+from condconv_keras.models.saving import load_keras_file
 from condconv_keras.models.settings import weight_settings
 from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.lazy import LazyModule
@@ -135,7 +135,7 @@ def load_trained(path):
     """
     if not os.path.isfile(path):
         raise UserError(f"`weights` must be an existing local file. Received: {str(path)!r}")
-    model, _ = load_model(path)
+    model, _ = load_keras_file(path)
     return model, weight_settings(model)
 
 
@@ -156,20 +156,3 @@ def copy_weights(model, trained, description):
         warm_starts.warm_start(model, trained, skip_layers=layers_to_skip(model, trained))
     except UserError as error:
         raise UserError(f"{description} does not fit: {error}") from error
-
-
-def model_file(model, weights):
-    """The file behind the flags --model and --weights of a command that uses a model.
-
-    Args:
-        model: path, or with `weights` the name of a registered model.
-        weights: None or `"imagenet"`.
-
-    Raises:
-        UserError: another `weights`, an unknown model, or as in `pretrained_file`.
-    """
-    if weights is None:
-        return model
-    if weights != IMAGENET:
-        raise UserError(f"--weights is {IMAGENET!r}, or left out for a --model that is a path. Received: {weights!r}")
-    return pretrained_file(model)

@@ -45,15 +45,15 @@ def write_twin(plain, path):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras
 
-    from condconv_keras.export.check.representative import Photographs, prepared
+    from condconv_keras.export.check.representative import Photographs
     from condconv_keras.models import build_model
-    from condconv_keras.models.saving import load_model, save_model
+    from condconv_keras.models.saving import load_keras_file, save_model
     from condconv_keras.weights.warm_start import warm_start
 
     keras.utils.set_random_seed(0)
-    model, card = load_model(plain)
+    model, card = load_keras_file(plain)
     twin = build_model(f"condconv_{MODEL}", num_experts=NUM_EXPERTS)
-    images = prepared(Photographs().check(), card.preprocessing)
+    images = card.preprocessing.evaluation_images(Photographs().check())
     warm_start(twin, model, card.preprocessing.scale_images(images))
     save_model(twin, card, path)
 

@@ -1,11 +1,15 @@
-"""The seed of every test, and one small trained run and its exports, shared by the tests of the commands."""
+"""The seed of every test, and what is made once for all: a small trained run and its exports, a small detector."""
 
 import fcntl
 
 import keras
 import pytest
 
+from condconv_keras.utils.lazy import LazyModule
 from tests import processes
+
+# The tests of the other backends do without TensorFlow.
+detectors = LazyModule("tests.detectors")
 
 
 @pytest.fixture(autouse=True)
@@ -44,3 +48,22 @@ def exported(trained_run, made_once):
     """The folder of the run's exports."""
     command = ("-m", "export", f"--model={trained_run}", "--quantization=none,float16,dynamic")
     return made_once("digits_exports", lambda folder: processes.run(*command, f"--output_dir={folder}"))
+
+
+@pytest.fixture(scope="session")
+def detector():
+    """A small Keras detector with random weights, and its card."""
+    return detectors.small_detector()
+
+
+@pytest.fixture(scope="session")
+def detector_images(detector):
+    """Images that the detector is checked on, float32 in 0..255."""
+    return detectors.check_images(detector[1])
+
+
+@pytest.fixture(scope="session")
+def raw_detectors(detector):
+    """Dict of mode to the bytes of the detector's file with raw outputs."""
+    keras.utils.set_random_seed(0)
+    return detectors.raw_files(*detector)

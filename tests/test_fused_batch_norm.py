@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from condconv_keras.layers.fused_batch_norm import fuse
-from condconv_keras.models.saving import load_model
+from condconv_keras.models.saving import load_keras_file
 from condconv_keras.pretrained import create_model
 from tests import processes
 
@@ -124,7 +124,7 @@ def test_saved_networks_are_keras_own_and_fused_when_loaded(tmp_path):
     images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
     path = tmp_path / "network.keras"
     network.save(path)
-    loaded, _ = load_model(path)
+    loaded, _ = load_keras_file(path)
     bare = keras.saving.load_model(path)
     for other, fused in ((network, True), (loaded, True), (bare, False)):
         function = tf.function(lambda x, network=other: network(x, training=False))

@@ -23,6 +23,7 @@ ORDER = (
     ("training",),
     ("routing_statistics",),
     ("tasks",),
+    ("serving",),
     ("pretrained",),
     ("data", "weights"),
     ("models",),

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from condconv_keras.facts.imagenet import class_names
-from condconv_keras.models.saving import load_model
+from condconv_keras.models.saving import load_keras_file
 from condconv_keras.pretrained import create_model, pretrained_file, starting_file
 from condconv_keras.utils.errors import UserError
 from condconv_keras.weights.download import MIRROR
@@ -137,7 +137,7 @@ def test_training_starts_from_them(server, references, tmp_path):
     )
     assert "the classifier starts anew" in finished.stderr
     assert json.loads((run / "config.json").read_text())["initial_weights"] == "imagenet"
-    model, card = load_model(run / "model.keras")
+    model, card = load_keras_file(run / "model.keras")
     assert card.preprocessing.channels == 3
     # Nothing was learned at a rate of 0: every expert is the published kernel, for 2 of them with the factor 2 / 2.
     bank = np.asarray(model.get_layer("block_13_pointwise").condconv_kernel)

@@ -7,19 +7,15 @@ Written are `report.html` with all figures and the main numbers, `figures/` (PNG
 `routing.npz` and CSV, and `analysis.json`. docs/analysis.md says what each number means.
 """
 
-import os
-
 from absl import flags
 
 from condconv_keras.analysis.output import PACKAGES, Analysis, write_analysis
 from condconv_keras.analysis.selection import choose_classes, choose_layers
 from condconv_keras.commands import cli
-from condconv_keras.pretrained import model_file
 from condconv_keras.routing_statistics.gathering import gather
 from condconv_keras.routing_statistics.routing_model import RoutingModel
-from condconv_keras.stored.predictor import model_kind, model_task, open_predictor, require_packages
+from condconv_keras.stored import StoredModel
 from condconv_keras.training.config import open_run_dataset
-from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import checked_new_folder
 from condconv_keras.utils.lazy import require
@@ -31,37 +27,30 @@ def main(argv):
     if len(argv) > 1:
         raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
     output = checked_new_folder(FLAGS.output_dir, "--output_dir")
-    path = _model_path()
-    require_packages(path)
+    stored = StoredModel.open(FLAGS.model, FLAGS.weights)
+    if not stored.has_layers:
+        raise UserError(f"expected a run folder or a .keras file, {stored.name!r} is an export: it has no layers")
+    stored.require_packages()
     require(*PACKAGES, "tqdm")
-    config = RunFolder(path).read_config() if model_kind(path) == "run" else None
-    dataset = open_run_dataset(config, FLAGS.dataset, FLAGS.data_dir, None, False, model_task(path))
+    dataset = open_run_dataset(stored.config, FLAGS.dataset, FLAGS.data_dir, None, False, stored.task)
     split = FLAGS.split or dataset.evaluation_split
     dataset.check_split(split)
-    analysis = _analyze(path, dataset, split)
+    analysis = _analyze(stored, dataset, split)
 
     write_analysis(output, analysis)
     summary = analysis.summary()
     return cli.to_json(summary) if FLAGS.json else cli.table(_rows(summary, output))
 
 
-def _model_path():
-    """The path of the model; raises a `UserError` unless a model with layers lies there."""
-    path = model_file(FLAGS.model, FLAGS.weights)
-    if model_kind(path) not in ("run", "keras"):
-        raise UserError(f"expected a run folder or a .keras file, {os.fspath(path)!r} is an export: it has no layers")
-    return path
-
-
-def _analyze(path, dataset, split):
+def _analyze(stored, dataset, split):
     chosen_classes = choose_classes(dataset.class_names, FLAGS.classes or ())
-    predictor = open_predictor(path)
+    predictor = stored.predictor()
     predictor.card.check_classes(dataset)
     routing = RoutingModel(predictor.model, predictor.card.preprocessing)
     chosen_layers = choose_layers([name for name, _ in routing.layers], FLAGS.layers or ())
     statistics, examples = gather(routing, predictor.card, dataset, split, FLAGS.batch_size, chosen_layers[-1])
     return Analysis(
-        model=os.fspath(FLAGS.model),
+        model=stored.name,
         dataset=dataset.name,
         split=split,
         images=statistics.images,

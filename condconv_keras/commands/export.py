@@ -19,10 +19,10 @@ from condconv_keras.commands import cli
 from condconv_keras.commands.export_flags import MODEL_ARGUMENTS, check_uses, chosen_formats, define_flags
 from condconv_keras.data.opening import is_folder
 from condconv_keras.export.check import representative
-from condconv_keras.export.check.gate import Gate
+from condconv_keras.export.check.export_check import ExportCheck
 from condconv_keras.export.folder import require_packages, write_folder
 from condconv_keras.export.format import WriteOptions
-from condconv_keras.export.source import open_source
+from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.config import VALIDATION_FRACTION, open_run_dataset
 from condconv_keras.utils.errors import UserError
@@ -39,68 +39,77 @@ def main(argv):
         raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
     formats = chosen_formats(FLAGS)
     output = checked_new_folder(FLAGS.output_dir, "--output_dir")
-    arguments = {name: FLAGS[name].value for name in MODEL_ARGUMENTS if FLAGS[name].value is not None}
-    source = open_source(FLAGS.model, FLAGS.weights, arguments, FLAGS.input_size, FLAGS.seed)
-    check_uses(FLAGS, formats, source)
-    require_packages(formats, source.task)
-    dataset = _open_dataset(source)
-    calibration, checked = _image_sources(source, dataset)
-    if not source.is_trained:
-        _warn(f"{source.name} has random weights: its files show size and latency, their answers mean nothing")
-    model, card = source.load()
+    stored = _open_model()
+    check_uses(FLAGS, formats, stored)
+    require_packages(formats, stored.task)
+    dataset = _open_dataset(stored)
+    calibration, checked = _image_sources(stored, dataset)
+    if not stored.is_trained:
+        _warn(f"{stored.name} has random weights: its files show size and latency, their answers mean nothing")
+    model, card = stored.load_to_answer()
     _ = card.labels  # or its error, before the work
-    if source.is_trained and dataset is not None:
+    if stored.is_trained and dataset is not None:
         card.check_classes(dataset)
-    if source.is_trained and dataset is None:
+    if stored.is_trained and dataset is None:
         _warn("the files are not compared by their accuracy: for a model in use give --dataset")
     results = {"model": FLAGS.model, "output_dir": str(output)}
     if FLAGS.static_kernels:
         results["multiply_adds"] = _multiply_adds(model, card.preprocessing)
 
     images = representative.check_images(checked, card.preprocessing)
-    gate = Gate(model, card, images, dataset, FLAGS.gate_examples, source.is_trained)
+    check = ExportCheck(model, card, images, dataset, FLAGS.check_examples, stored.is_trained)
     calibrated = [file_format for file_format in formats if file_format.is_calibrated]
     calibration_images = _calibration_images(calibration, card, calibrated) if calibrated else None
     options = WriteOptions(calibration_images, FLAGS.static_kernels, FLAGS.int8_input, FLAGS.raw_outputs)
-    written = write_folder(output, formats, model, card, gate, options, source)
+    written = write_folder(output, formats, model, card, check, options, stored)
     results["files"] = [facts for facts, _ in written]
     return cli.to_json(results) if FLAGS.json else _summary(results, [text for _, text in written])
 
 
-def _open_dataset(source):
+def _open_model():
+    """The stored model of --model; raises a `UserError` for one that is exported already."""
+    arguments = {name: FLAGS[name].value for name in MODEL_ARGUMENTS if FLAGS[name].value is not None}
+    given = {"seed": FLAGS.seed, "input_size": FLAGS.input_size, **arguments}
+    stored = StoredModel.open(FLAGS.model, FLAGS.weights, untrained=True, **given)
+    if not stored.has_layers:
+        raise UserError(f"--model must be a run folder or a .keras file, {stored.name!r} is a {stored.kind} export")
+    return stored
+
+
+def _open_dataset(stored):
     """The data set whose held-out images check the files, or None."""
-    if source.config is None and FLAGS.dataset is None:
+    if stored.config is None and FLAGS.dataset is None:
         return None
     return open_run_dataset(
-        source.config, FLAGS.dataset, FLAGS.data_dir, FLAGS.validation_fraction, FLAGS.skip_bad_images, source.task
+        stored.config, FLAGS.dataset, FLAGS.data_dir, FLAGS.validation_fraction, FLAGS.skip_bad_images, stored.task
     )
 
 
-def _image_sources(source, dataset):
+def _image_sources(stored, dataset):
     """Where the images to calibrate on, and those to check on, come from."""
-    given = None if FLAGS.representative_data is None else _open_representative(source, dataset)
+    given = None if FLAGS.representative_data is None else _open_representative(stored, dataset)
     if dataset is not None:
         own = representative.DatasetImages(dataset)
     else:
-        own = given or representative.Photographs(source.is_trained)
+        own = given or representative.Photographs(stored.is_trained)
     return given or own, own
 
 
-def _open_representative(source, dataset):
+def _open_representative(stored, dataset):
     name = FLAGS.representative_data
-    data_dir = FLAGS.data_dir or (source.config and source.config.data_dir)
+    data_dir = FLAGS.data_dir or (stored.config and stored.config.data_dir)
     if is_folder(name, data_dir):
         return representative.folder_images(name, dataset)
     if dataset is not None and name == dataset.name:
         return representative.DatasetImages(dataset)
-    return representative.DatasetImages(get_task(source.task).open_dataset(name, data_dir, VALIDATION_FRACTION))
+    return representative.DatasetImages(get_task(stored.task).open_dataset(name, data_dir, VALIDATION_FRACTION))
 
 
 def _calibration_images(calibration, card, formats):
     names = " and ".join(file_format.label for file_format in formats)
     if isinstance(calibration, representative.Photographs):
         _warn(f"{names} is calibrated on two photographs: for a model in use give --representative_data")
-    images = representative.prepared(calibration.calibration(), card.preprocessing)
+    images = card.preprocessing.evaluation_images(calibration.calibration())
     print(f"calibrating {names} on {len(images)} images", file=sys.stderr)
     return images
 

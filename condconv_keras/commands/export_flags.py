@@ -3,9 +3,8 @@
 from absl import flags
 
 from condconv_keras.export.formats import FORMATS, format_names, variants
-from condconv_keras.export.source import UNTRAINED
-from condconv_keras.facts.model_card import DETECTION
-from condconv_keras.pretrained import IMAGENET
+from condconv_keras.stored.registered import Published, Untrained
+from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import UserError, unknown_name
 
 INT8_INPUTS = ("uint8", "int8")
@@ -86,8 +85,9 @@ def _define_data(values):
     )
     flags.DEFINE_bool("skip_bad_images", False, "Leave out images that cannot be decoded instead of stopping.", **group)
     flags.DEFINE_integer(
-        "gate_examples", None, "Held-out images that measure the accuracy; default: all.", lower_bound=1, **group
+        "check_examples", None, "Held-out images that measure the accuracy; default: all.", lower_bound=1, **group
     )
+    flags.DEFINE_alias("gate_examples", "check_examples", **group)
 
 
 def _quantizations():
@@ -119,18 +119,18 @@ def chosen_formats(values):
     return chosen
 
 
-def check_uses(values, formats, source):
+def check_uses(values, formats, stored):
     """Raises a `UserError` for the first flag that the rest of the command would ignore.
 
     Args:
         values: parsed `absl.flags.FlagValues`.
         formats: as `chosen_formats` returns them.
-        source: `condconv_keras.export.source.Source`.
+        stored: `condconv_keras.stored.StoredModel`.
     """
     for names, is_used, reason in (*_USES_OF_MODEL, *_uses_of_formats(), *_USES_OF_DATA):
         for name in names:
             is_given = values[name].present and values[name].value is not False
-            if is_given and not is_used(values, formats, source):
+            if is_given and not is_used(values, formats, stored):
                 raise UserError(f"--{name} {reason}")
 
 
@@ -151,22 +151,22 @@ def _choice(formats):
     return f"{choice} with --quantization={','.join(quantizations)}"
 
 
-def _has_dataset(values, formats, source):
-    return values.dataset is not None or source.config is not None
+def _has_dataset(values, formats, stored):
+    return values.dataset is not None or stored.config is not None
 
 
-# Flags, whether an export uses them (a function of the values, the formats and the source), and what to say if not.
+# Flags, whether an export uses them (by the values, the formats and the stored model), and what to say if not.
 _USES_OF_MODEL = (
-    (MODEL_ARGUMENTS, lambda v, f, s: s.kind in (UNTRAINED, IMAGENET), "is for registered models"),
-    (("input_size", "seed"), lambda v, f, s: s.kind == UNTRAINED, "is for registered models without --weights"),
+    (MODEL_ARGUMENTS, lambda v, f, s: isinstance(s, Published | Untrained), "is for registered models"),
+    (("input_size", "seed"), lambda v, f, s: not s.is_trained, "is for registered models without --weights"),
     (("num_experts", "static_kernels"), lambda v, f, s: not s.is_plain, "is for CondConv models, this one is plain"),
-    (("raw_outputs",), lambda v, f, s: s.task == DETECTION, "is for detectors, this is a classifier"),
+    (("raw_outputs",), lambda v, f, s: get_task(s.task).has_raw_outputs, "is for detectors, this is a classifier"),
 )
 _USES_OF_DATA = (
     (("data_dir",), lambda v, f, s: _has_dataset(v, f, s) or v.representative_data is not None, "is for --dataset"),
     (("validation_fraction", "skip_bad_images"), _has_dataset, "is for --dataset"),
     (
-        ("gate_examples",),
+        ("check_examples",),
         lambda v, f, s: s.is_trained and _has_dataset(v, f, s),
         "is for a trained model and the --dataset that its accuracy is measured on",
     ),

@@ -22,15 +22,15 @@ from condconv_keras.data.opening import embedded_names, find_source, is_folder
 from condconv_keras.facts.model_card import check_archive
 from condconv_keras.models import model_entry
 from condconv_keras.pretrained import IMAGENET
-from condconv_keras.tasks.table import get_task
+from condconv_keras.tasks.table import all_tasks, get_task
 from condconv_keras.training.config import VALIDATION_FRACTION, Execution, TrainConfig
 from condconv_keras.training.distribution import check_workers, make_strategy
 from condconv_keras.training.dry_run import describe_run, summary_rows
 from condconv_keras.training.flag_rules import check_flags, check_validation_fraction
-from condconv_keras.training.network import without_download
 from condconv_keras.training.packages import require_run, require_step
 from condconv_keras.training.recipes import default_recipe_name, get_recipe
 from condconv_keras.training.run_folder import RunFolder
+from condconv_keras.training.start import without_download
 from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.files import check_writable
 from condconv_keras.utils.lazy import LazyModule
@@ -88,7 +88,7 @@ def config_from_flags(values):
     entry = model_entry(values.model)
     check_placement(entry, values)
     given = {name for name in values if values[name].value != values[name].default}
-    dataset = values.dataset or embedded_names(entry.task)[0]
+    dataset = values.dataset or embedded_names(get_task(entry.task).dataset)[0]
     recipe_name = values.recipe or default_recipe_name(dataset, entry.recipe, entry.task)
     config = TrainConfig(
         model=entry.name,
@@ -111,8 +111,9 @@ def config_from_flags(values):
 
 def _recipe(name, entry, values):
     """The recipe of this name with the flags applied; the learning rate follows the batch size."""
-    recipe = get_recipe(name)
+    recipe = get_recipe(name, entry.task)
     changes = {field: values[field].value for field in RECIPE_FLAGS if values[field].value is not None}
+    _check_recipe_flags(changes, get_task(entry.task))
     if changes.get("policy") == NONE:
         changes["policy"] = None
     changes.setdefault("input_size", recipe.input_size or entry.input_size)
@@ -123,6 +124,18 @@ def _recipe(name, entry, values):
     if "learning_rate" in changes:
         return changed
     return dataclasses.replace(changed, learning_rate=recipe.learning_rate * changed.batch_size / recipe.batch_size)
+
+
+def _check_recipe_flags(changes, task):
+    """Raises a `UserError` for a flag that the recipes of the model's task do not have."""
+    for name in changes:
+        if name not in _fields(task):
+            nouns = " and ".join(f"{other.noun}s" for other in all_tasks() if name in _fields(other))
+            raise UserError(f"--{name} is for {nouns}, the model is a {task.noun}")
+
+
+def _fields(task):
+    return {field.name for field in dataclasses.fields(task.recipe)}
 
 
 def _initial_weights(values):

@@ -4,12 +4,26 @@ from absl import flags
 
 from condconv_keras.data.augment.policies import POLICIES
 from condconv_keras.data.opening import embedded_names
-from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
+from condconv_keras.tasks.recipe import OPTIMIZERS, SCHEDULES
+from condconv_keras.tasks.table import all_tasks
 from condconv_keras.training.config import PRECISIONS, STRATEGIES, VALIDATION_FRACTION
-from condconv_keras.training.recipes import OPTIMIZERS, RECIPES, SCHEDULES
+from condconv_keras.training.recipes import RECIPES
 
 # The word for a field of the recipe that is None.
 NONE = "none"
+
+
+def _augmentations():
+    """What --augmentation may be for the models of each task."""
+    names = (f"of a {task.noun} {', '.join(task.augmentations)}" for task in all_tasks())
+    return f"Of training images: {'; '.join(names)}."
+
+
+def _data(task):
+    """What --dataset may be for the models of a task."""
+    embedded = " or ".join(map(repr, embedded_names(task.dataset)))
+    return f"for a {task.noun} {embedded}, a TFDS name, or {task.folders}"
+
 
 # Fields of `Recipe`, whose ranges the recipe itself checks: what kind of flag, and its help.
 RECIPE_FLAGS = {
@@ -34,7 +48,7 @@ RECIPE_FLAGS = {
     "freeze_epochs": ("integer", "Epochs at the start that train the classifier alone."),
     "bn_momentum": ("float", "Momentum of batch normalisation's statistics."),
     "synchronized_bn": ("bool", "Whether the devices share batch normalisation's statistics."),
-    "augmentation": ("string", "Of training images: none, pad_crop, inception; of a detector none, ssd, ssd_no_flip."),
+    "augmentation": ("string", _augmentations()),
     "policy": ((NONE, *POLICIES), "Learned augmentation policy: AutoAugment v0 or RandAugment."),
     "policy_layers": ("integer", "Transforms of one image by RandAugment."),
     "policy_magnitude": ("float", "Strength of RandAugment's transforms."),
@@ -100,18 +114,12 @@ def _define_model(values):
     )
 
 
-def _embedded(task):
-    return " or ".join(map(repr, embedded_names(task)))
-
-
 def _define_data(values):
     group = {"module_name": "Data", "flag_values": values}
     flags.DEFINE_string(
         "dataset",
         None,
-        f"{_embedded(CLASSIFICATION)}, a TFDS name, or a folder of images by class; for a detector "
-        f"{_embedded(DETECTION)}, a TFDS name, or a folder with COCO or Pascal VOC annotations. Default: the embedded "
-        "one.",
+        f"{'; '.join(map(_data, all_tasks()))}. Default: the embedded one.",
         **group,
     )
     flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS data sets.", **group)

@@ -5,7 +5,6 @@ import dataclasses
 import math
 
 from condconv_keras.data.input.decoding import DecodedImage
-from condconv_keras.facts.model_card import CLASSIFICATION
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import tensorflow as tf
 
@@ -19,7 +18,8 @@ class Request:
 
     Attributes:
         name, data_dir, validation_fraction, skip_bad_images, download: as in `condconv_keras.data.open_dataset`.
-        embedded_names: the embedded data sets of the task, which may have been meant by a name that nothing has.
+        embedded_names: the embedded data sets with labels of the kind, which may have been meant by a name that nothing
+            has.
 
     Raises:
         UserError: if the fraction does not leave something for training and for validation.
@@ -56,7 +56,6 @@ class Dataset(abc.ABC):
             follows from the shape.
 
     Attributes:
-        task: of `condconv_keras.facts.model_card.TASKS`, of the models that learn from it.
         content: what its images have, in a word.
         purpose: the same as a clause that says which models it is for.
         embedded_name: the one name of a source that needs no files, None for other sources. It comes before all else
@@ -69,7 +68,6 @@ class Dataset(abc.ABC):
             shuffle them.
     """
 
-    task: str
     content: str
     purpose: str
     embedded_name: str | None = None
@@ -166,7 +164,6 @@ class Dataset(abc.ABC):
 class ImageDataset(Dataset):
     """A `Dataset` of images with one class label each, int32 `[]`: label `i` means `class_names[i]`."""
 
-    task = CLASSIFICATION
     content = "labels"
     purpose = "has labels, for classifiers"
 

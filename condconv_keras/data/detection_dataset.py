@@ -1,7 +1,6 @@
 """A data set of images with boxes, whatever its source."""
 
 from condconv_keras.data.dataset import Dataset
-from condconv_keras.facts.model_card import DETECTION
 
 
 class DetectionDataset(Dataset):
@@ -26,7 +25,6 @@ class DetectionDataset(Dataset):
         **description: as of `Dataset`.
     """
 
-    task = DETECTION
     content = "boxes"
     purpose = "has boxes: it is for detectors"
 

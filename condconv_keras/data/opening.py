@@ -2,18 +2,18 @@
 
 import os
 
-from condconv_keras.data.dataset import Dataset, Request
+from condconv_keras.data.dataset import Dataset, ImageDataset, Request
+from condconv_keras.data.detection_dataset import DetectionDataset
 from condconv_keras.data.sources.annotated_folder import DetectionFolder
 from condconv_keras.data.sources.digit_scenes import DigitScenes
 from condconv_keras.data.sources.digits import Digits
 from condconv_keras.data.sources.image_folder import ImageFolder
 from condconv_keras.data.sources.tfds_detection import TfdsDetection
 from condconv_keras.data.sources.tfds_images import TfdsImages
-from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
 from condconv_keras.utils.errors import UserError
 
 # A name means the last row that claims it, of the embedded ones first: what is general stands before what is special.
-# The first embedded row of a task is what a run that names no data set reads.
+# The first embedded row of a kind of labels is what a run that names no data set reads.
 SOURCES = [TfdsImages, TfdsDetection, ImageFolder, DetectionFolder, Digits, DigitScenes]
 
 
@@ -27,7 +27,7 @@ def register_source(source):
     Raises:
         ValueError: it is none, or another source has its embedded name.
     """
-    if not (isinstance(source, type) and issubclass(source, Dataset) and hasattr(source, "task")):
+    if not (isinstance(source, type) and issubclass(source, Dataset) and hasattr(source, "content")):
         raise ValueError(f"`source` is a subclass of ImageDataset or DetectionDataset. Received: {source!r}")
     if source.embedded_name is not None and source.embedded_name in {other.embedded_name for other in SOURCES}:
         raise ValueError(f"`embedded_name` is one that no other source has. Received: {source.embedded_name!r}")
@@ -35,28 +35,28 @@ def register_source(source):
     return source
 
 
-def embedded_names(task):
-    """Returns the tuple of the names of a task's embedded data sets, the default one first."""
-    return tuple(source.embedded_name for source in SOURCES if source.task == task and source.embedded_name is not None)
+def embedded_names(kind):
+    """Returns the tuple of the names of a kind's embedded data sets, the default one first; as in `find_source`."""
+    sources = [source for source in SOURCES if issubclass(source, kind)]
+    return tuple(source.embedded_name for source in sources if source.embedded_name is not None)
 
 
-def find_source(name, data_dir=None, task=None):
+def find_source(name, data_dir=None, kind=Dataset):
     """Returns the source, a class, that a data set's name means.
 
     Args:
         name, data_dir: as in `open_dataset`.
-        task: of `TASKS`, or None for the source that claims the name first, whatever its task.
+        kind: `ImageDataset` or `DetectionDataset`, or `Dataset` for the source that claims the name first.
 
     Raises:
-        UserError: the name is that of an embedded data set for another task.
+        UserError: the name is that of an embedded data set of another kind.
     """
     claimants = [source for source in reversed(SOURCES) if source.claims(name, data_dir)]
     claimants = [source for source in claimants if source.embedded_name is not None] or claimants
-    fitting = [source for source in claimants if task in (None, source.task)]
+    fitting = [source for source in claimants if issubclass(source, kind)]
     if not fitting:
-        default = embedded_names(task)[0]
-        content = find_source(default, task=task).content
-        raise UserError(f"expected images with {content}, such as {default!r}; {name!r} {claimants[0].purpose}")
+        default = embedded_names(kind)[0]
+        raise UserError(f"expected images with {kind.content}, such as {default!r}; {name!r} {claimants[0].purpose}")
     return fitting[0]
 
 
@@ -65,31 +65,29 @@ def is_folder(name, data_dir=None):
     return find_source(name, data_dir).is_folder
 
 
-def open_dataset(
-    name, data_dir=None, validation_fraction=0.2, skip_bad_images=False, download=True, task=CLASSIFICATION
-):
+def open_dataset(name, data_dir=None, validation_fraction=0.2, skip_bad_images=False, download=True, kind=ImageDataset):
     """Opens a data set.
 
     Args:
         name: `"digits"` (embedded), a TFDS name (`"fashion_mnist"`, `"name:1.0.0"`, `"name/config"`), or a folder of
-            images by class; with `task="detection"` as in `open_detection_dataset`. What is prepared in `data_dir`
+            images by class; of another kind as in `open_detection_dataset`. What is prepared in `data_dir`
             comes before a folder, a folder before TFDS's registry.
         data_dir: the folder of prepared TFDS data sets, TFDS's own default if None.
         validation_fraction: the part of the examples that is held out where the source has a training part only.
         skip_bad_images: whether a folder's missing and undecodable images are logged, counted and left out instead of
             refused.
         download: whether TFDS may download and prepare a data set that is not in `data_dir`.
-        task: `"classification"` or `"detection"`.
+        kind: what is opened: `ImageDataset` or `DetectionDataset`.
 
     Returns:
-        An `ImageDataset`, for detection a `DetectionDataset`.
+        A data set of the kind.
 
     Raises:
-        UserError: if there is no such data set, or it does not hold images with labels, for detection with boxes.
+        UserError: if there is no such data set, or its images do not have labels of the kind.
     """
-    names = embedded_names(task)
+    names = embedded_names(kind)
     request = Request(os.fspath(name), data_dir, validation_fraction, skip_bad_images, download, names)
-    return find_source(request.name, data_dir, task)(request)
+    return find_source(request.name, data_dir, kind)(request)
 
 
 def open_detection_dataset(name, data_dir=None, validation_fraction=0.2, skip_bad_images=False, download=True):
@@ -106,4 +104,4 @@ def open_detection_dataset(name, data_dir=None, validation_fraction=0.2, skip_ba
     Raises:
         UserError: as `open_dataset`.
     """
-    return open_dataset(name, data_dir, validation_fraction, skip_bad_images, download, DETECTION)
+    return open_dataset(name, data_dir, validation_fraction, skip_bad_images, download, DetectionDataset)

@@ -7,10 +7,9 @@ import json
 import statistics
 
 from condconv_keras.analysis.figures import MARKERS
-from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
 from condconv_keras.models import model_entry
-from condconv_keras.models.saving import load_model
-from condconv_keras.tasks.detection.coco import DetectionMetrics
+from condconv_keras.models.saving import load_keras_file
+from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import UserError, unknown_name
 from condconv_keras.utils.files import write_rows
 from condconv_keras.utils.lazy import LazyModule, keras
@@ -20,7 +19,6 @@ profiling = LazyModule("condconv_keras.profiling")
 mpl_figure = LazyModule("matplotlib.figure")
 
 
-METRICS = {CLASSIFICATION: ("top_1", "top_5", "loss"), DETECTION: DetectionMetrics.NAMES}
 _PER_RUN = ("model", "width_multiplier", "num_experts", "flags", "seed", "metric", "multiply_adds", "parameters")
 _PER_RUN += ("seconds", "command")
 _PER_SETTING = ("model", "width_multiplier", "num_experts", "flags", "runs", "mean", "deviation", "multiply_adds")
@@ -30,7 +28,7 @@ _PER_SETTING += ("parameters", "seconds")
 def check_metric(runs, metric):
     """Raises a `UserError` unless the results of every run will have this metric."""
     for run in runs:
-        known = METRICS[model_entry(run.setting.model).task]
+        known = get_task(model_entry(run.setting.model).task).metrics
         if metric not in known:
             raise unknown_name(f"metric of {run.setting.model}", metric, known)
 
@@ -49,7 +47,7 @@ def run_rows(runs, root, metric):
     Args:
         runs: list of `Run`.
         root: folder of the run folders.
-        metric: one of `METRICS`.
+        metric: one of the `Task.metrics` of the models.
 
     Returns:
         A list of dicts: the columns of the table, `metric`, `multiply_adds` (of one image), `parameters`, `seconds`
@@ -156,6 +154,6 @@ def _label(row):
 @functools.cache
 def _multiply_adds(path):
     tf.config.set_visible_devices([], "GPU")  # its memory is for the runs
-    count = profiling.profile(load_model(path)[0]).multiply_adds
+    count = profiling.profile(load_keras_file(path)[0]).multiply_adds
     keras.backend.clear_session()
     return count

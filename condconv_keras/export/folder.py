@@ -3,7 +3,6 @@
 import sys
 
 from condconv_keras.export.manifest import export_facts, file_facts, write_cards
-from condconv_keras.export.tasks import export_task
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import whole_folder
@@ -23,17 +22,17 @@ def require_packages(formats, task):
         require(*file_format.packages, extra="export")
 
 
-def write_folder(output, formats, model, card, gate, options, source):
-    """Writes a file of each format with the cards and what else their readers need; each has to pass the gate.
+def write_folder(output, formats, model, card, check, options, stored):
+    """Writes a file of each format with the cards and what else their readers need; each has to pass the check.
 
     Args:
         output: path of the folder, which must not exist or be empty.
         formats: list of `condconv_keras.export.format.ExportFormat`s.
         model: Keras model.
         card: its `ModelCard`.
-        gate: its `condconv_keras.export.check.gate.Gate`.
+        check: its `condconv_keras.export.check.export_check.ExportCheck`.
         options: `condconv_keras.export.format.WriteOptions`.
-        source: the `condconv_keras.export.source.Source` of the model.
+        stored: the `condconv_keras.stored.StoredModel` that it was loaded from.
 
     Returns:
         For each file a pair of what is to be known of it: a dict that JSON can hold, and text for a person.
@@ -44,26 +43,26 @@ def write_folder(output, formats, model, card, gate, options, source):
     """
     require_packages(formats, card.task)
     with whole_folder(output) as folder:
-        written = [_write(folder, each, model, card, gate, options, source.is_trained) for each in formats]
+        written = [_write(folder, each, model, card, check, options, stored.is_trained) for each in formats]
         facts = {"static_kernels": options.static_kernels}
-        facts |= export_facts(card, source, [of_file for of_file, _ in written])
+        facts |= export_facts(card, stored, [of_file for of_file, _ in written])
         write_cards(folder, card, facts)
-        export_task(card.task).write_beside(folder, card, options.raw_outputs)
+        get_task(card.task).write_beside(folder, card, options.raw_outputs)
     return written
 
 
-def _write(folder, file_format, model, card, gate, options, is_trained):
-    """Writes one file and lets it pass the gate; returns what is to be known of it, as a dict and as text."""
+def _write(folder, file_format, model, card, check, options, is_trained):
+    """Writes one file and checks it; returns what is to be known of it, as a dict and as text."""
     path = folder / file_format.file_name
     print(f"writing {path.name}", file=sys.stderr)
     file_format.write(path, model, card, options)
     write_cards(folder, card)
     print(f"checking {path.name}", file=sys.stderr)
     try:
-        comparison, accuracy = gate.check(path, file_format)
+        comparison, accuracy = check(path, file_format)
     except UserError as error:
         raise UserError(f"{error}{_hint(file_format, options, is_trained)}") from error
-    of_task = export_task(card.task).file_facts(file_format, card, options.raw_outputs)
+    of_task = get_task(card.task).file_facts(file_format, card, options.raw_outputs)
     facts = {**file_facts(path, file_format), **of_task}
     found = [figures for figures in (comparison, accuracy) if figures is not None]
     for figures in found:

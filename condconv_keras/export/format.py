@@ -31,7 +31,7 @@ class WriteOptions:
 
 @dataclasses.dataclass(frozen=True)
 class ExportFormat(abc.ABC):
-    """One kind of exported file and the thresholds of its gate (`condconv_keras.export.check` defines the figures).
+    """One kind of exported file and the thresholds of its check (`condconv_keras.export.check` defines the figures).
 
     Of the thresholds `max_relative_error` and `min_snr_db` a format has one.
 
@@ -47,14 +47,14 @@ class ExportFormat(abc.ABC):
             interest, and rounding keeps them less well than those of a random network.
         weights_dtype: type that the file's weights are rounded to, where a network may be so sensitive to that alone
             that no file could reach `min_snr_db`, which such a format has: what the Keras model with its weights
-            rounded reaches, less `gate.ROUNDING_MARGIN_DB`, is enough then, but not less than
-            `gate.LEAST_ROUNDED_SNR_DB`.
+            rounded reaches, less `export_check.ROUNDING_MARGIN_DB`, is enough then, but not less than
+            `export_check.LEAST_ROUNDED_SNR_DB`.
 
     Attributes of a class:
         packages: names of the packages, of the extra `export`, that writing and reading a file takes.
         is_default: whether an export writes it where --formats is not given.
         flags: names of the flags that only some formats use and this one does.
-        threads: numbers of threads that the gate runs a file with; None is the reader's choice.
+        threads: numbers of threads that the check runs a file with; None is the reader's choice.
         cards: sub-folder of an exported folder where the cards lie, too; no part of its size and hash.
         box_unit: what a detector's boxes are numbers of, `"fraction"` of the image or `"pixel"`.
     """
@@ -107,7 +107,7 @@ class ExportFormat(abc.ABC):
 
     @abc.abstractmethod
     def predictor(self, path, model, card, threads=None):
-        """Loads a file as its user would, the cards beside it, for the gate.
+        """Loads a file as its user would, the cards beside it, for the check.
 
         Args:
             path: of the file.
@@ -116,7 +116,7 @@ class ExportFormat(abc.ABC):
             threads: one of the class's `threads`, or None.
 
         Returns:
-            A function of images as in `condconv_keras.stored.predictor`.
+            A function of images as of `Task.keras_predict`.
 
         Raises:
             UserError: the file cannot be loaded.

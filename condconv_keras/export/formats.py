@@ -1,4 +1,4 @@
-"""The export formats: a row of this table is all that the flags, the gate and `model.json` know of one."""
+"""The export formats: a row of this table is all that the flags, the check and `model.json` know of one."""
 
 from condconv_keras.export.saved_model.format import SavedModel
 from condconv_keras.export.tflite.format import CalibratedTFLite, TFLite

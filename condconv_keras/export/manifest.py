@@ -4,8 +4,8 @@ import hashlib
 import json
 
 from condconv_keras.export.formats import FORMATS
-from condconv_keras.export.tasks import export_task
 from condconv_keras.facts.model_card import FILE_NAME
+from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.files import file_hash
 from condconv_keras.utils.versions import versions
 
@@ -21,7 +21,7 @@ def write_cards(folder, card, facts=None):
         card: `ModelCard`.
         facts: dict of what stands beside the card's fields in `model.json`.
     """
-    text = json.dumps({**json.loads(card.to_json()), **(facts or {})}, indent=2) + "\n"
+    text = json.dumps({**card.to_dict(), **(facts or {})}, indent=2) + "\n"
     places = [folder]
     for file_format in FORMATS:
         if file_format.cards and (folder / file_format.file_name).is_dir():
@@ -32,23 +32,23 @@ def write_cards(folder, card, facts=None):
         (place / LABELS).write_text(card.labels, encoding="utf-8")
 
 
-def export_facts(card, source, files):
+def export_facts(card, stored, files):
     """Returns what `model.json` says of an export besides the card.
 
     Args:
         card: `ModelCard`.
-        source: `condconv_keras.export.source.Source`.
-        files: list of dicts as `file_facts` returns them, with the figures of the gate.
+        stored: `condconv_keras.stored.StoredModel`.
+        files: list of dicts as `file_facts` returns them, with the figures of the check.
     """
     return {
-        "source": source.to_dict(),
+        "source": stored.to_dict(),
         "input": {
             "name": "images",
             "shape": list(card.preprocessing.input_shape),
             "range": [0, 255],
             "scaled_inside": True,
         },
-        **export_task(card.task).facts(card),
+        **get_task(card.task).output_facts(card),
         "files": files,
         "versions": versions(_PACKAGES),
     }

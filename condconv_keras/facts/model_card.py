@@ -4,10 +4,11 @@ import dataclasses
 import json
 import zipfile
 
+from condconv_keras.facts.anchors import SSD_MOBILENET_V1, AnchorScheme
 from condconv_keras.facts.preprocessing import Preprocessing
 from condconv_keras.utils.errors import UserError, one_line
 
-CLASSIFICATION, DETECTION = TASKS = ("classification", "detection")
+CLASSIFICATION, DETECTION = "classification", "detection"
 # A Keras file is a zip archive; Keras reads its own members and passes over this one.
 _MEMBER = "condconv_keras.json"
 FILE_NAME = "model.json"
@@ -15,28 +16,46 @@ FILE_NAME = "model.json"
 
 @dataclasses.dataclass(frozen=True)
 class ModelCard:
-    """How to feed a model and how to read its answer.
+    """How to feed a classifier and how to read its answer; the base of the cards of other tasks.
+
+    Made with another `task`, it is the card of that task, as a `pathlib.Path` is one of the system.
 
     Attributes:
         model: registry name.
         class_names: tuple of strings; output `i` is `class_names[i]`.
         preprocessing: `Preprocessing`.
-        task: one of `TASKS`. A detector's output 0 is the background, its output `1 + i` is `class_names[i]`.
-        category_ids: of a detector, the COCO id of each class, or None where its data had none.
+        task: one of `TASKS`, that of the class by default.
+
+    Raises:
+        ValueError: another task.
     """
 
     model: str
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     task: str = CLASSIFICATION
-    category_ids: tuple[int, ...] | None = None
+
+    def __new__(cls, *fields, **named):
+        task = dict(zip(_FIELDS, fields, strict=False)).get("task", named.get("task", cls.task))
+        return object.__new__(card_class(task))
+
+    @staticmethod
+    def number_of_classes(model):
+        """The number of classes of a Keras model of the task, or None if it ends in features."""
+        return model.output_shape[-1] if len(model.output_shape) == 2 else None
+
+    def fits(self, model):
+        """Whether a Keras model has the outputs of the task and of the card's classes."""
+        return len(model.outputs) == 1 and model.output_shape == (None, len(self.class_names))
 
     def to_json(self):
         """Returns the card as JSON text."""
-        fields = {"model": self.model, "task": self.task, "class_names": list(self.class_names)}
-        if self.category_ids is not None:
-            fields["category_ids"] = list(self.category_ids)
-        return json.dumps({**fields, "preprocessing": self.preprocessing.to_dict()}, indent=2) + "\n"
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    def to_dict(self):
+        """Returns the fields as a dict that JSON can hold."""
+        names = {"model": self.model, "task": self.task, "class_names": list(self.class_names)}
+        return {**names, **self._further_fields(), "preprocessing": self.preprocessing.to_dict()}
 
     @classmethod
     def from_json(cls, text):
@@ -45,11 +64,19 @@ class ModelCard:
             fields = json.loads(text)
             preprocessing = Preprocessing.from_dict(fields["preprocessing"])
             class_names = tuple(map(str, fields["class_names"]))
-            ids = fields.get("category_ids")
-            ids = None if ids is None else tuple(map(int, ids))
-            return cls(fields["model"], class_names, preprocessing, fields.get("task", cls.task), ids)
+            kind = card_class(fields.get("task", cls.task))
+            return kind(fields["model"], class_names, preprocessing, **kind._read_further_fields(fields))
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a model card: {error!r}") from error
+
+    def _further_fields(self):
+        """What the card of a task has besides, as a dict that JSON can hold."""
+        return {}
+
+    @classmethod
+    def _read_further_fields(cls, fields):
+        """The keywords of what `_further_fields` wrote."""
+        return {}
 
     def check_classes(self, dataset):
         """Raises a `UserError` unless the model's output `i` and an `ImageDataset`'s label `i` mean the same class."""
@@ -76,6 +103,60 @@ class ModelCard:
             if not name or len(name.splitlines()) > 1:
                 raise UserError(f"expected class names of one line, class {i} has the name {name!r}")
         return "".join(f"{name}\n" for name in self.class_names)
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectorCard(ModelCard):
+    """How to feed a detector and how to read its answer: output 0 is the background, `1 + i` is `class_names[i]`.
+
+    Attributes:
+        category_ids: the COCO id of each class, or None where its data had none.
+        anchors: `AnchorScheme` of the network.
+    """
+
+    task: str = DETECTION
+    category_ids: tuple[int, ...] | None = None
+    anchors: AnchorScheme = SSD_MOBILENET_V1
+
+    @property
+    def anchor_boxes(self):
+        """The anchors for the model's input, float32 [anchors, 4], as of `AnchorScheme.boxes`."""
+        return self.anchors.boxes(self.preprocessing.input_size)
+
+    @staticmethod
+    def number_of_classes(model):
+        return model.output["class_logits"].shape[-1] - 1
+
+    def fits(self, model):
+        anchors = len(self.anchors.boxes(model.input_shape[1:3]))
+        expected = {"box_codes": (None, anchors, 4), "class_logits": (None, anchors, 1 + len(self.class_names))}
+        outputs = model.output
+        return isinstance(outputs, dict) and {name: tuple(x.shape) for name, x in outputs.items()} == expected
+
+    def _further_fields(self):
+        ids = {} if self.category_ids is None else {"category_ids": list(self.category_ids)}
+        return {**ids, "anchors": self.anchors.to_dict()}
+
+    @classmethod
+    def _read_further_fields(cls, fields):
+        ids, anchors = fields.get("category_ids"), fields.get("anchors")
+        return {
+            "category_ids": None if ids is None else tuple(map(int, ids)),
+            # Cards of version 0.1 do not have them: there was one detector.
+            "anchors": SSD_MOBILENET_V1 if anchors is None else AnchorScheme.from_dict(anchors),
+        }
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(ModelCard))
+_CARDS = {card.task: card for card in (ModelCard, *ModelCard.__subclasses__())}
+TASKS = tuple(_CARDS)
+
+
+def card_class(task):
+    """Returns the class of the cards of a task; raises a ValueError for one that is not among `TASKS`."""
+    if task not in _CARDS:
+        raise ValueError(f"`task` must be one of {TASKS}. Received: task={task!r}")
+    return _CARDS[task]
 
 
 def check_archive(path):

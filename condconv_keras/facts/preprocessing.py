@@ -3,7 +3,10 @@
 import dataclasses
 import math
 
+from condconv_keras.utils.lazy import LazyModule
 from condconv_keras.utils.lazy import tensorflow as tf
+
+np = LazyModule("numpy")
 
 INTERPOLATIONS = ("bicubic", "bilinear")
 
@@ -85,6 +88,10 @@ class Preprocessing:
         if self.crop_fraction < 1:
             image = self._centre_crop(image)
         return self.resize(image)
+
+    def evaluation_images(self, images):
+        """Returns `evaluation_image` of each of some images, float32 NumPy `[count, height, width, channels]`."""
+        return np.stack([self.evaluation_image(image) for image in images])
 
     def convert_channels(self, image):
         """Returns the image `[h, w, c]` as float32 with the model's channels; gray is the ITU-R 601 luma."""

@@ -2,7 +2,6 @@
 
 import itertools
 
-from condconv_keras.facts.model_card import DETECTION
 from condconv_keras.models.registry import model_entry, published_models, starting_model
 
 _HEAD = """# Models
@@ -81,11 +80,9 @@ def _start(entry):
 
 
 def _command(entry):
-    dataset = "imagenet2012"
-    if entry.task == DETECTION:
-        dataset = "coco/2014 --weights=imagenet"
+    start = "" if entry.backbone is None else " --weights=imagenet"
     return (
-        f"python train.py --model={entry.name} --dataset={dataset} --data_dir=DIR --recipe={entry.recipe} "
+        f"python train.py --model={entry.name} --dataset={entry.dataset}{start} --data_dir=DIR --recipe={entry.recipe} "
         f"--model_dir=runs/{entry.name}"
     )
 
@@ -102,7 +99,7 @@ def _placement(entry):
     ):
         if getattr(placement, f"condconv_{field}"):
             parts.append(words)
-    if entry.task == DETECTION:
+    if entry.backbone is not None:
         parts.append("extra feature layers")
     return ", ".join(parts)
 

@@ -6,12 +6,12 @@ import types
 from collections.abc import Callable, Mapping
 
 from condconv_keras.facts.foreign_networks import ForeignNetwork
-from condconv_keras.facts.model_card import CLASSIFICATION
+from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.facts.preprocessing import Preprocessing
 from condconv_keras.facts.published_weights import PublishedWeights
 from condconv_keras.models.placement import CondConvPlacement
 
-_MAPPINGS = ("arguments", "foreign", "look_alikes")
+_MAPPINGS = ("arguments", "card_fields", "foreign", "look_alikes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,13 +20,15 @@ class PaperFigures:
 
     Attributes:
         multiply_adds: for one image, in millions.
-        accuracy: in percent: ImageNet top-1, or of a detector the mean average precision on COCO's minival.
+        accuracy: in percent.
         width_multiplier: the model's width, or None for the registered one.
+        metric: what the accuracy is: `"top_1"` on ImageNet, or `"map"`, the mean average precision on COCO's minival.
     """
 
     multiply_adds: float
     accuracy: float
     width_multiplier: float | None = None
+    metric: str = "top_1"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,7 @@ class ModelEntry:
 
     Attributes:
         name: registry name.
-        task: `"classification"` or `"detection"`.
+        card: class of the model's card, a `ModelCard` or subclass, which is that of its task.
         summary: one line, what the network is.
         reference: address of the paper that describes it.
         builder: function of `NetworkOptions` and the keywords of its family that builds the network. Its signature says
@@ -43,7 +45,8 @@ class ModelEntry:
         groups: function of those keywords, as many as it needs, that returns the numbers of blocks of the network's
             groups in order: what a placement may count. It needs no Keras, nor does importing the family.
         parts: the `PARTS` of a placement that the network has layers for.
-        recipe: name of the training recipe of ImageNet or COCO.
+        dataset: TFDS name of the data that the paper trains it on.
+        recipe: name of the training recipe for it.
         input_offset, input_scale: the network is fed `(x - input_offset) / input_scale` for pixels x in [0, 255].
         placement: the paper's CondConv layers, or None for a plain model.
         arguments: further arguments of `create_model` that differ from its defaults.
@@ -55,6 +58,7 @@ class ModelEntry:
             and scaling, residual sums and the final pooling, one per element.
         backbone: of a detector, the registered classification model whose layers it has, and whose weights it can
             start from.
+        card_fields: of the card, what the network itself decides, such as a detector's anchors.
         paper: the `PaperFigures` of the model, the registered width first; empty if it has none.
         published: the `PublishedWeights` of the model, the default first; empty if there are none.
         foreign: by code base, as in `"timm"`, the `ForeignNetwork`s whose weights the model takes, the default first.
@@ -62,12 +66,13 @@ class ModelEntry:
     """
 
     name: str
-    task: str = CLASSIFICATION
+    card: type[ModelCard] = ModelCard
     summary: str
     reference: str
     builder: Callable
     groups: Callable[..., tuple[int, ...]]
     parts: tuple[str, ...] = ()
+    dataset: str = "imagenet2012"
     recipe: str = "small"
     input_offset: float = 127.5
     input_scale: float = 127.5
@@ -79,6 +84,7 @@ class ModelEntry:
     interpolation: str = "bicubic"
     counts_elementwise: bool = False
     backbone: str | None = None
+    card_fields: Mapping = dataclasses.field(default_factory=dict)
     paper: tuple[PaperFigures, ...] = ()
     published: tuple[PublishedWeights, ...] = ()
     foreign: Mapping[str, tuple[ForeignNetwork, ...]] = dataclasses.field(default_factory=dict)
@@ -87,6 +93,21 @@ class ModelEntry:
     def __post_init__(self):
         for name in _MAPPINGS:
             object.__setattr__(self, name, types.MappingProxyType(dict(getattr(self, name))))
+
+    @property
+    def task(self):
+        """The name of the model's task, one of `condconv_keras.facts.model_card.TASKS`."""
+        return self.card.task
+
+    def make_card(self, class_names, preprocessing, **further):
+        """Returns the card of the model with these classes and this `Preprocessing`.
+
+        Args:
+            class_names: sequence of strings.
+            preprocessing: `Preprocessing`.
+            **further: fields that the cards of the task have besides.
+        """
+        return self.card(self.name, tuple(class_names), preprocessing, **self.card_fields, **further)
 
     @property
     def keywords(self):

@@ -15,7 +15,7 @@ def save_model(model, card, path):
         card.put_into(partial)
 
 
-def load_model(path):
+def load_keras_file(path):
     """Loads a `.keras` file.
 
     Returns:

@@ -4,15 +4,14 @@ import csv
 import dataclasses
 import io
 
-from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
 from condconv_keras.models.building import build_model
 from condconv_keras.models.registry import model_entry
 from condconv_keras.utils.lazy import LazyModule, keras
 
 profiling = LazyModule("condconv_keras.profiling")
 
-# The field of `Row` that has the published accuracy.
-_ACCURACY = {CLASSIFICATION: "paper_top_1", DETECTION: "paper_map"}
+# The fields of `Row` for published accuracies: each is that of a `PaperFigures.metric`.
+_ACCURACIES = ("paper_top_1", "paper_map")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,7 +99,7 @@ def _row(entry, figures):
     keras.backend.clear_session()
     elementwise = counts.elementwise if entry.counts_elementwise else 0
     millions = (counts.multiply_adds + elementwise) / 1e6
-    published = {} if figures is None else {_ACCURACY[entry.task]: figures.accuracy}
+    published = {} if figures is None else {f"paper_{figures.metric}": figures.accuracy}
     return Row(
         model=entry.name,
         width={"width_multiplier": 1.0, **entry.arguments, **arguments}["width_multiplier"],
@@ -114,7 +113,7 @@ def _row(entry, figures):
         elementwise=elementwise / 1e6,
         paper_multiply_adds=figures and figures.multiply_adds,
         difference=figures and 100 * millions / figures.multiply_adds - 100,
-        **{**dict.fromkeys(_ACCURACY.values()), **published},
+        **{**dict.fromkeys(_ACCURACIES), **published},
     )
 
 

@@ -2,13 +2,11 @@
 
 import numpy as np
 
-from condconv_keras.data import InputShard, evaluation_batches
-from condconv_keras.data.input.pipeline import FILLER_LABEL
-from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
+from condconv_keras.data import InputShard
 from condconv_keras.routing_statistics.examples import ExampleImages
 from condconv_keras.routing_statistics.statistics import RoutingStatistics
-from condconv_keras.tasks.detection.batches import FILLER_ID, evaluation_detection_batches
 from condconv_keras.tasks.progress import with_progress
+from condconv_keras.tasks.table import get_task
 
 
 def gather(routing, card, dataset, split, batch_size, example_layer):
@@ -48,44 +46,6 @@ def presence_batches(task, dataset, split, preprocessing, batch_size, every=1):
     Yields:
         float32 [batch, height, width, channels] in 0..255 and booleans [batch, classes].
     """
-    # The part of one pipeline of so many; what fills up its last batch is left out below.
-    shard = InputShard(count=every)
-    return _BATCHES[task](dataset, split, preprocessing, batch_size, shard if every > 1 else None)
-
-
-def class_presence(labels, classes):
-    """The one class of each image: booleans [batch, classes] from integer labels [batch]."""
-    return np.asarray(labels)[:, None] == np.arange(classes)
-
-
-def box_presence(truth, classes):
-    """The classes of which an image has a box that is no crowd: booleans [batch, classes].
-
-    Args:
-        truth: dict of arrays as of `evaluation_detection_batches`.
-        classes: number of classes.
-    """
-    of_boxes, is_crowd, count = (np.asarray(truth[name]) for name in ("classes", "is_crowd", "count"))
-    rows, boxes = np.nonzero((np.arange(of_boxes.shape[1]) < count[:, None]) & (is_crowd == 0))
-    presence = np.zeros((len(count), classes), bool)
-    presence[rows, of_boxes[rows, boxes]] = True
-    return presence
-
-
-def _classifier_batches(dataset, split, preprocessing, batch_size, shard):
-    for images, labels in evaluation_batches(dataset, split, preprocessing, batch_size, scaled=False, shard=shard):
-        presence = class_presence(labels, len(dataset.class_names))
-        yield (images, presence) if shard is None else _only(labels != FILLER_LABEL, images, presence)
-
-
-def _detector_batches(dataset, split, preprocessing, batch_size, shard):
-    for images, truth in evaluation_detection_batches(dataset, split, preprocessing, batch_size, shard=shard):
-        presence = box_presence(truth, len(dataset.class_names))
-        yield (images, presence) if shard is None else _only(truth["image_id"] != FILLER_ID, images, presence)
-
-
-def _only(counted, *arrays):
-    return tuple(np.asarray(array)[np.asarray(counted)] for array in arrays)
-
-
-_BATCHES = {CLASSIFICATION: _classifier_batches, DETECTION: _detector_batches}
+    # The part of one pipeline of so many.
+    shard = InputShard(count=every) if every > 1 else None
+    return get_task(task).presence_batches(dataset, split, preprocessing, batch_size, shard)

@@ -1,9 +1,6 @@
 """A stored model and its card, for programs."""
 
-from condconv_keras.models import saving
-from condconv_keras.models.cards import registered_card
-from condconv_keras.stored.predictor import exported_card, load_saved_model, model_kind, weights_file
-from condconv_keras.utils.errors import UserError
+from condconv_keras.stored import StoredModel
 
 
 def load_model(path, raw=False):
@@ -29,13 +26,4 @@ def load_model(path, raw=False):
     >>> model, card = load_model("runs/digits")
     >>> logits = model(card.preprocessing.scale_images(images))
     """
-    kind = model_kind(path, raw)
-    if kind == "tflite":
-        raise UserError(
-            f"expected a run folder, .keras file or SavedModel; {str(path)!r} is a .tflite file, which "
-            "condconv_keras.stored.predictor.open_predictor runs"
-        )
-    if kind == "savedmodel":
-        return load_saved_model(path), exported_card(path, kind)
-    model, card = saving.load_model(weights_file(path, kind, raw))
-    return model, registered_card(model) if card is None else card
+    return StoredModel.open(path, raw=raw).load()

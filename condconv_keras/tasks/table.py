@@ -1,14 +1,16 @@
-"""The tasks by name."""
+"""The tasks by name: a task's package is called as it is, and its module `task` ends with its `TASK`."""
 
 from condconv_keras.facts.model_card import TASKS
-from condconv_keras.tasks.classification import task as classification
-from condconv_keras.tasks.detection import task as detection
-
-_TASKS = dict(zip(TASKS, (classification.TASK, detection.TASK), strict=True))
+from condconv_keras.utils.lazy import import_module
 
 
 def get_task(name):
     """Returns the `Task` of this name; raises a ValueError for one that is not among `TASKS`."""
-    if name not in _TASKS:
+    if name not in TASKS:
         raise ValueError(f"`name` must be one of {TASKS}. Received: {name!r}")
-    return _TASKS[name]
+    return import_module(f"condconv_keras.tasks.{name}.task").TASK
+
+
+def all_tasks():
+    """Returns the `Task`s, in the order of `TASKS`."""
+    return tuple(map(get_task, TASKS))

@@ -1,10 +1,16 @@
-"""What training and evaluation need to know of a kind of model: its data, its objective, its metrics."""
+"""What a kind of model adds to all else: one class says it whole, a package of its name beside this module has it."""
 
 import abc
 import dataclasses
 import types
 from collections.abc import Callable, Mapping
 
+from condconv_keras.data.dataset import Dataset
+from condconv_keras.data.opening import open_dataset
+from condconv_keras.facts.model_card import ModelCard
+from condconv_keras.tasks.predictions import Predictions
+from condconv_keras.tasks.recipe import Recipe
+from condconv_keras.tasks.reports import Report
 from condconv_keras.utils.lazy import require
 
 
@@ -29,21 +35,62 @@ class Validation:
 
 
 class Task(abc.ABC):
-    """One kind of model.
+    """One kind of model, as in classification.
 
     Attributes:
+        card: class of its models' cards, which also names the task.
+        noun: what messages call such a model, as in `"classifier"`.
         extra: the extra of the distribution that brings all its packages.
         packages: names of the packages that training its models and running them in Keras take.
         metric_packages: those that its metrics take, of an exported model too.
+
+        dataset: the kind of data set that its models learn from.
+        folders: which folders can be such a data set, for help.
+        published_data: how the names of the data sets start that its published recipes are for.
+
+        recipe: class of its recipes.
+        recipes: dict of name to recipe.
+        small_recipe: the name of the one for a data set without a recipe of its own.
+        augmentations: names of what may happen to a training image.
+
         step_means: names of what a training step reports besides the loss, means over an epoch.
         validation: dict of a column of a run's history to the attribute of the held-out metrics that it shows.
+        metrics: names of the metrics in the results of a run.
+
+        has_raw_outputs: whether a `.tflite` file of its models can return what the network does, nothing behind it.
+
+        reports: dict of name to the `Report` that an evaluation can write.
+        predictions: the `Predictions` that a program prints of images without labels.
     """
 
+    card: type[ModelCard]
+    noun: str
     extra: str = "tensorflow"
     packages: tuple[str, ...] = ("tensorflow",)
     metric_packages: tuple[str, ...] = ("tqdm",)
+
+    dataset: type[Dataset]
+    folders: str
+    published_data: str
+
+    recipe: type[Recipe]
+    recipes: Mapping[str, Recipe]
+    small_recipe: str
+    augmentations: tuple[str, ...]
+
     step_means: tuple[str, ...] = ()
     validation: Mapping[str, str] = types.MappingProxyType({})
+    metrics: tuple[str, ...]
+
+    has_raw_outputs: bool = False
+
+    reports: Mapping[str, Report]
+    predictions: Predictions
+
+    @property
+    def name(self):
+        """One of `condconv_keras.facts.model_card.TASKS`."""
+        return self.card.task
 
     def require(self):
         """Raises a `MissingPackage` unless its packages are installed."""
@@ -53,33 +100,54 @@ class Task(abc.ABC):
         """Raises a `MissingPackage` unless the packages of its metrics are installed."""
         require(*self.metric_packages, extra=self.extra)
 
-    @abc.abstractmethod
-    def open_dataset(self, name, data_dir=None, validation_fraction=0.2, skip_bad_images=False, download=True):
-        """Opens a data set of the task, as `condconv_keras.data.open_dataset` does."""
+    # Data.
+
+    def open_dataset(self, *arguments, **options):
+        """Opens a data set of the task; arguments and errors as of `condconv_keras.data.open_dataset`."""
+        return open_dataset(*arguments, **options, kind=self.dataset)
 
     @abc.abstractmethod
-    def make_card(self, model, dataset, preprocessing):
-        """Returns the `ModelCard` of a model, by its registry name, that is trained on a data set."""
+    def card_fields(self, dataset):
+        """Returns what the card of a model that is trained on a data set has besides its classes, a dict."""
 
     @abc.abstractmethod
-    def training_batches(self, dataset, preprocessing, batch_size, recipe, position, shard, data_service=None):
+    def training_batches(self, dataset, card, batch_size, recipe, position, shard, data_service=None):
         """Returns endless `(images, targets)` of the training split.
 
         Args:
             dataset: the task's data set.
-            preprocessing: `Preprocessing`.
+            card: the model's card.
             batch_size: int.
-            recipe: `Recipe`, whose augmentation is used, or None for none.
+            recipe: the task's `Recipe`, whose augmentation is used, or None for none.
             position: `condconv_keras.data.input.streams.InputPosition`.
             shard, data_service: as in `condconv_keras.data.training_batches`.
         """
 
     @abc.abstractmethod
+    def presence_batches(self, dataset, split, preprocessing, batch_size, shard=None):
+        """Yields the images of a split and the classes in each, without fillers.
+
+        Args:
+            dataset, split, preprocessing, batch_size, shard: as in `condconv_keras.data.evaluation_batches`.
+
+        Yields:
+            float32 [batch, height, width, channels] in 0..255 and booleans [batch, classes].
+        """
+
+    # Training.
+
+    @abc.abstractmethod
+    def network_arguments(self, recipe):
+        """Returns the keywords of `create_model` that a recipe decides for models of the task alone, a dict."""
+
+    @abc.abstractmethod
     def make_objective(self, recipe, num_classes):
-        """Returns the function of a batch's targets and the network's outputs that training minimises.
+        """Returns the function of a batch's targets and the network's outputs that training minimizes.
 
         It returns the loss of each example, float [batch], and a dict of `step_means` to values whose mean is meant.
         """
+
+    # Evaluation.
 
     @abc.abstractmethod
     def make_validation(self, model, card, dataset, split, batch_size, repeated=False):
@@ -87,7 +155,7 @@ class Task(abc.ABC):
 
         Args:
             model: Keras model.
-            card: its `ModelCard`.
+            card: its card.
             dataset, split, batch_size: as in `condconv_keras.data.evaluation_batches`; the size of one replica's batch.
             repeated: whether the batches can be gone through again and again, without reading the data anew.
         """
@@ -97,9 +165,8 @@ class Task(abc.ABC):
         """Returns the metrics of a model on a split; each has `to_dict()`.
 
         Args:
-            predict: function of float32 images [batch, height, width, channels] in 0..255 that returns the task's
-                predictions as NumPy arrays.
-            card: the model's `ModelCard`.
+            predict: function of images as `keras_predict` returns it.
+            card: the model's card.
             dataset, split, batch_size: as in `condconv_keras.data.evaluation_batches`.
             with_progress: whether to show a progress bar on a terminal.
         """
@@ -109,9 +176,82 @@ class Task(abc.ABC):
         """Returns the main ones of the metrics' `to_dict()` as (name, text) pairs that a person reads."""
 
     @abc.abstractmethod
-    def fits(self, model, num_classes):
-        """Whether a Keras model has the outputs of the task and of this number of classes."""
+    def metric_rows(self, metrics):
+        """Returns all metrics that a person reads, as (name, text) pairs."""
+
+    # Prediction: functions of float32 images [batch, height, width, channels] in 0..255 that return NumPy arrays.
 
     @abc.abstractmethod
     def keras_predict(self, model, card):
-        """Returns the `predict` function of a Keras model for `evaluate`."""
+        """Returns the `predict` function of a Keras model."""
+
+    @abc.abstractmethod
+    def saved_model_predict(self, loaded):
+        """Returns the `predict` function of a loaded SavedModel."""
+
+    @abc.abstractmethod
+    def tflite_predict(self, path, card, num_threads=None):
+        """Returns the `predict` function of a `.tflite` file.
+
+        Args:
+            path: `.tflite` file.
+            card: its card.
+            num_threads: of its interpreter, or None for LiteRT's choice.
+
+        Raises:
+            UserError: LiteRT cannot load it, or it is not that of the card.
+        """
+
+    # Export.
+
+    @abc.abstractmethod
+    def endpoints(self, model, card, class_names):
+        """Traces the functions that a SavedModel offers.
+
+        Args:
+            model: functional or sequential Keras model of the task.
+            card: its card.
+            class_names: lookup table from int64 class ids to names.
+
+        Returns:
+            A dict of `tf.function`s by name; the first trace of each is the one for its signature.
+        """
+
+    @abc.abstractmethod
+    def converted_outputs(self, outputs, quantize):
+        """Returns the dict of tensors that the converter to TFLite is given.
+
+        Args:
+            outputs: of the network, as of `condconv_keras.export.tflite.mobile_network`.
+            quantize: whether the activations are quantized.
+        """
+
+    @abc.abstractmethod
+    def finish_tflite(self, content, card, quantize, raw_outputs):
+        """Returns the bytes of a `.tflite` file with what the converter leaves out.
+
+        Args:
+            content: what the converter returned.
+            card: the model's card.
+            quantize: as in `converted_outputs`.
+            raw_outputs: whether the file returns what its network does; of a task that `has_raw_outputs`.
+        """
+
+    @abc.abstractmethod
+    def answers(self, model, card, images):
+        """Returns the `Answers` of a Keras model to images, which exported files are compared with."""
+
+    @abc.abstractmethod
+    def output_facts(self, card):
+        """Returns what `model.json` says of the outputs of all files, as a dict that JSON can hold."""
+
+    @abc.abstractmethod
+    def file_facts(self, file_format, card, raw_outputs):
+        """Returns what `model.json` says of the outputs of one file.
+
+        Arguments as in `finish_tflite`, and the file's `condconv_keras.export.format.ExportFormat`.
+        """
+
+    @abc.abstractmethod
+    def write_beside(self, folder, card, raw_outputs):
+        """Writes the files that a reader of a `.tflite` file needs besides the cards; as in `finish_tflite`."""

@@ -7,7 +7,7 @@ from condconv_keras.utils.lazy import attach
 
 _HOME = {
     "Execution": "condconv_keras.training.config",
-    "Recipe": "condconv_keras.training.recipes",
+    "Recipe": "condconv_keras.tasks.recipe",
     "RunFolder": "condconv_keras.training.run_folder",
     "TrainConfig": "condconv_keras.training.config",
     "get_recipe": "condconv_keras.training.recipes",

@@ -4,10 +4,10 @@ import dataclasses
 import json
 
 from condconv_keras.data import steps_per_epoch
-from condconv_keras.facts.model_card import CLASSIFICATION
+from condconv_keras.facts.model_card import ModelCard
+from condconv_keras.tasks.recipe import Recipe
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.flag_rules import check_data_flags, check_validation_fraction
-from condconv_keras.training.recipes import Recipe
 from condconv_keras.utils.errors import UserError
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -75,7 +75,7 @@ class TrainConfig:
     initial_weights: str | None
     inherited: dict | None = None
     execution: Execution = Execution()
-    task: str = CLASSIFICATION
+    task: str = ModelCard.task
 
     def to_json(self):
         """Returns the configuration as JSON text."""
@@ -86,7 +86,8 @@ class TrainConfig:
         """Returns the configuration of a `to_json` text; raises a `UserError` if it is not one."""
         try:
             fields = json.loads(text)
-            nested = {"recipe": Recipe(**fields["recipe"]), "execution": Execution(**fields.get("execution", {}))}
+            recipe = get_task(fields.get("task", cls.task)).recipe.from_dict(fields["recipe"])
+            nested = {"recipe": recipe, "execution": Execution(**fields.get("execution", {}))}
             return cls(**{**fields, **nested})
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"expected the config.json of a training run: {error}") from error
@@ -110,7 +111,7 @@ class TrainConfig:
         return sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
 
 
-def open_run_dataset(config, name, data_dir, validation_fraction, skip_bad_images, task=CLASSIFICATION):
+def open_run_dataset(config, name, data_dir, validation_fraction, skip_bad_images, task=ModelCard.task):
     """Opens the data set of a command about a run: what the command leaves open is the run's.
 
     Args:

@@ -5,7 +5,7 @@ import math
 
 from condconv_keras.data import InputShard
 from condconv_keras.training.config import TrainConfig
-from condconv_keras.training.network import build_network, make_preprocessing
+from condconv_keras.training.plan import TrainingPlan
 from condconv_keras.training.speed import measure_speed
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import LazyModule, keras
@@ -66,9 +66,9 @@ def describe_run(config: TrainConfig, dataset):
     """
     keras.config.set_dtype_policy(config.precision)
     recipe = config.recipe
-    steps = config.steps_per_epoch(dataset)
-    preprocessing = make_preprocessing(config, dataset.image_shape[-1])
-    model = build_network(config, preprocessing.input_shape, len(dataset.class_names))
+    plan = TrainingPlan(config, dataset)
+    steps = plan.steps_per_epoch
+    model = plan.build_network()
     cost = profiling.profile(model)
     devices = device_count(config.execution)
     batch = InputShard(count=devices).batch_size(recipe.batch_size)
@@ -91,15 +91,15 @@ def describe_run(config: TrainConfig, dataset):
         "memory_bytes": {**dataclasses.asdict(memory), "total": memory.total},
         "devices": devices,
         "batch_per_device": batch,
-        "speed": _speed(config, dataset, model, preprocessing, batch),
+        "speed": _speed(plan, model, batch),
     }
 
 
-def _speed(config, dataset, model, preprocessing, batch):
-    if config.execution.strategy == "tpu":
+def _speed(plan, model, batch):
+    if plan.config.execution.strategy == "tpu":
         return {"not_measured": "it is the TPU's"}
     try:
-        return dataclasses.asdict(measure_speed(config, dataset, model, preprocessing, batch))
+        return dataclasses.asdict(measure_speed(plan, model, batch))
     except UserError as error:
         # The rest of the description holds all the same, the memory that may be short before all.
         return {"not_measured": str(error)}

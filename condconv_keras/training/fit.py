@@ -8,22 +8,18 @@ import keras
 import tensorflow as tf
 
 from condconv_keras.data import InputShard
-from condconv_keras.data.input.streams import ONE_PIPELINE, InputPosition
 from condconv_keras.models.saving import save_model
-from condconv_keras.tasks.table import get_task
 from condconv_keras.training.callbacks import Diverged
 from condconv_keras.training.distribution import is_chief, is_multi_worker, synchronise_batch_norm, wait_for_all
 from condconv_keras.training.loop import TrainingLoop
-from condconv_keras.training.model import TrainingModel
-from condconv_keras.training.network import build_network, make_preprocessing, with_initial_model
-from condconv_keras.training.optimization import apply_weight_decay, make_optimizer
+from condconv_keras.training.plan import TrainingPlan
+from condconv_keras.training.start import with_initial_model
 from condconv_keras.training.termination import Termination
 from condconv_keras.training.validation import Validator
 from condconv_keras.utils.errors import UserError, op_reason
 from condconv_keras.utils.files import write_text
 from condconv_keras.utils.keras_graph import compute_in_float32
 
-_ROUTER_IMAGES = 64
 _EVALUATION_BATCH = 256
 
 
@@ -50,49 +46,36 @@ def train(config, run, dataset, strategy, command, versions):
         OSError: a file cannot be written. What is in the run folder stays whole.
         SystemExit: the process was sent SIGTERM; the run goes on where it stopped.
     """
-    if run.has_checkpoint():
-        # The checkpoint holds the weights; the file that they started from may be gone.
-        config, initial, weights = dataclasses.replace(config, inherited=run.read_config().inherited), None, None
-    else:
-        config, initial = with_initial_model(config)
-        weights = config.initial_weights if initial is None else None
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
-    recipe, task = config.recipe, get_task(config.task)
-    preprocessing = make_preprocessing(config, dataset.image_shape[-1])
-    card = task.make_card(config.model, dataset, preprocessing)
-    steps = config.steps_per_epoch(dataset)
-    InputShard(replicas=strategy.num_replicas_in_sync).batch_size(recipe.batch_size)  # or its error, before the work
-    with strategy.scope():
-        network = build_network(config, preprocessing.input_shape, len(dataset.class_names), weights)
-    if initial is not None:
-        initial.put_into(network, _router_images(dataset, preprocessing, config))
-    synchronise_batch_norm(network, recipe.synchronized_bn and strategy.num_replicas_in_sync > 1)
-    with strategy.scope():
-        model = make_training_model(network, config, task, steps, len(dataset.class_names))
-    batch = min(_EVALUATION_BATCH, max(recipe.batch_size // strategy.num_replicas_in_sync, 1))
-    validation = task.make_validation(network, card, dataset, dataset.evaluation_split, batch, repeated=True)
+    plan, initial, weights = _plan(config, run, dataset)
+    replicas = strategy.num_replicas_in_sync
+    InputShard(replicas=replicas).batch_size(plan.recipe.batch_size)  # or its error, before the work
+    model = _make_model(plan, initial, weights, strategy)
+    batch = min(_EVALUATION_BATCH, max(plan.recipe.batch_size // replicas, 1))
+    split = dataset.evaluation_split
+    validation = plan.task.make_validation(model.network, plan.card, dataset, split, batch, repeated=True)
     validate = Validator(strategy, validation)
     start = time.monotonic()
     termination = Termination()
     with termination.handled():
-        loop = TrainingLoop(config, run, dataset, preprocessing, model, steps, validate, termination)
+        loop = TrainingLoop(plan, run, model, validate, termination)
         step = loop.restore()
         if is_chief(strategy):
-            run.start(config)
-        _run(loop, step, run, card, model, strategy)
+            run.start(plan.config)
+        _run(loop, step, run, plan.card, model, strategy)
         seconds = time.monotonic() - start
         if is_chief(strategy):
-            _save(model, card, run)
-            predict = task.keras_predict(network, card)
+            _save(model, plan.card, run)
+            predict = plan.task.keras_predict(model.network, plan.card)
             results = {
-                **task.evaluate(predict, card, dataset, dataset.evaluation_split, batch).to_dict(),
-                "split": dataset.evaluation_split,
+                **plan.task.evaluate(predict, plan.card, dataset, split, batch).to_dict(),
+                "split": split,
                 **dataset.left_out(*dataset.splits),
-                "epochs": recipe.epochs,
+                "epochs": plan.recipe.epochs,
                 "seconds": round(seconds, 1),
                 "first_step": step,
-                "parameters": network.count_params(),
+                "parameters": model.network.count_params(),
                 "command": command,
                 "versions": versions,
             }
@@ -101,38 +84,24 @@ def train(config, run, dataset, strategy, command, versions):
     return run.read_results()
 
 
-def _router_images(dataset, preprocessing, config):
-    """Some training images to fit new routers to: enough for a standard deviation, few enough for any memory."""
-    count = min(_ROUTER_IMAGES, dataset.splits[dataset.train_split])
-    task, position = get_task(config.task), InputPosition(config.seed)
-    images, _ = next(iter(task.training_batches(dataset, preprocessing, count, None, position, ONE_PIPELINE)))
-    return images
+def _plan(config, run, dataset):
+    """The `TrainingPlan`, the `InitialModel` or None, and the weights that the network is built with."""
+    if run.has_checkpoint():
+        # The checkpoint holds the weights; the file that they started from may be gone.
+        return TrainingPlan(dataclasses.replace(config, inherited=run.read_config().inherited), dataset), None, None
+    config, initial = with_initial_model(config)
+    return TrainingPlan(config, dataset), initial, config.initial_weights if initial is None else None
 
 
-def make_training_model(network, config, task, steps, num_classes):
-    """Returns the `TrainingModel` of a run, under the strategy whose scope is open.
-
-    Args:
-        network: built network; the recipe's weight decay is added to its variables.
-        config: `TrainConfig`.
-        task: its `Task`.
-        steps: steps of an epoch.
-        num_classes: classes of the data set.
-    """
-    recipe = config.recipe
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    optimizer = make_optimizer(recipe, steps, replicas)
-    apply_weight_decay(network, recipe, optimizer)
-    return TrainingModel(
-        network,
-        task.make_objective(recipe, num_classes),
-        task.step_means,
-        optimizer,
-        ema_decay=recipe.ema_decay,
-        mean_gradients=recipe.clip_norm is not None,
-        jit_compile=config.execution.jit_compile,
-        steps_per_execution=config.execution.steps_per_execution,
-    )
+def _make_model(plan, initial, weights, strategy):
+    """The `TrainingModel` of a run, with the weights that it starts from."""
+    with strategy.scope():
+        network = plan.build_network(weights)
+    if initial is not None:
+        initial.put_into(network, plan.router_images())
+    synchronise_batch_norm(network, plan.recipe.synchronized_bn and strategy.num_replicas_in_sync > 1)
+    with strategy.scope():
+        return plan.make_training_model(network)
 
 
 def _run(loop, step, run, card, model, strategy):

@@ -1,9 +1,6 @@
 """Flags that a run would ignore, and combinations that cannot work: each refused by one line, never passed over."""
 
-from condconv_keras.data.augment.augmentation import SPATIAL
-from condconv_keras.data.augment.box_augmentation import AUGMENTATIONS as BOX_AUGMENTATIONS
 from condconv_keras.data.opening import find_source
-from condconv_keras.facts.model_card import DETECTION
 from condconv_keras.utils.errors import UserError
 
 
@@ -22,7 +19,6 @@ def check_flags(given, config, lacking):
         raise UserError(f"--stochastic_depth_rate {lacking['stochastic_depth_rate']}: it must be 0")
     for name in sorted(given & lacking.keys()):
         raise UserError(f"--{name} {lacking[name]}")
-    _check_task(config)
     check_data_flags(given, config.dataset, config.data_dir)
     check_device_flags(config.execution)
     for names, is_used, reason in _USES:
@@ -97,36 +93,6 @@ _USES = (
     (("jit_compile",), lambda c: c.execution.strategy != "tpu", "is not for --strategy=tpu, which always compiles"),
 )
 
-# Fields of the recipe that a detector has no use for, and their values that change nothing.
-_CLASSIFICATION_ONLY = {
-    "label_smoothing": 0,
-    "dropout_rate": 0,
-    "stochastic_depth_rate": 0,
-    "policy": None,
-    "random_erasing": 0,
-    "mixup_alpha": 0,
-    "cutmix_alpha": 0,
-    "freeze_epochs": 0,
-}
-
-
-def _check_task(config):
-    """Raises a `UserError` for a part of the recipe, of a flag or its own, that is of another task."""
-    recipe, detects = config.recipe, config.task == DETECTION
-    augmentations = BOX_AUGMENTATIONS if detects else SPATIAL
-    if recipe.augmentation not in augmentations:
-        kind = "detector" if detects else "classifier"
-        names = ", ".join(augmentations)
-        raise UserError(f"--augmentation of a {kind} is one of {names}; received: {recipe.augmentation!r}")
-    if not detects:
-        return
-    for name, unused in _CLASSIFICATION_ONLY.items():
-        if getattr(recipe, name) != unused:
-            received = f"received: {getattr(recipe, name)!r} (recipe {config.recipe_name!r})"
-            raise UserError(f"--{name} is for classifiers, of a detector it is {unused or 0}; {received}")
-    if recipe.crop_fraction not in (None, 1):
-        raise UserError(f"--crop_fraction would cut boxes, of a detector it is 1; received: {recipe.crop_fraction}")
-
 
 def _check_data_service(config):
     """Raises a `UserError` where the machines of a tf.data service cannot make the images."""
@@ -163,7 +129,7 @@ _CONFLICTS = (
         "--schedule=exponential and staircase need a --decay_rate other than 1",
     ),
     (
-        lambda c: c.recipe.augmentation_options.mixes and c.recipe.batch_size == 1,
+        lambda c: c.recipe.mixes_images and c.recipe.batch_size == 1,
         "--mixup_alpha and --cutmix_alpha mix the images of a batch: --batch_size must be more than 1",
     ),
     (

@@ -6,8 +6,9 @@ import sys
 import keras
 
 from condconv_keras.models.cards import registered_card
-from condconv_keras.models.saving import load_model
+from condconv_keras.models.saving import load_keras_file
 from condconv_keras.models.settings import weight_settings
+from condconv_keras.pretrained import IMAGENET, starting_file
 from condconv_keras.utils.errors import UserError
 from condconv_keras.weights.skipped_layers import is_detector, layers_to_skip, number_of_classes
 from condconv_keras.weights.warm_start import warm_start
@@ -50,19 +51,24 @@ class InitialModel:
             print(f"the classifier starts anew: {new_classes} classes, {self.path!r} has {classes}", file=sys.stderr)
 
 
-def open_initial_model(path):
-    """Loads the trained model in a `.keras` file.
+def open_initial_model(config):
+    """Loads the trained model that a run starts from.
 
     Args:
-        path: of the file; without a card, that of the model's registered name is taken.
+        config: `TrainConfig` with the path of a `.keras` file, or with `"imagenet"`. Where the file has no card, that
+            of the model's registered name is taken.
 
     Returns:
         An `InitialModel`.
 
     Raises:
-        UserError: the file is missing, damaged or holds no network of the zoo.
+        UserError: the file is missing, damaged or holds no network of the zoo, or the weights cannot be downloaded.
     """
-    model, card = load_model(path)
+    path = config.initial_weights
+    if path == IMAGENET:
+        path = str(starting_file(config.model, config.model_arguments))
+        print(f"starting from {path}", file=sys.stderr)
+    model, card = load_keras_file(path)
     card = card or registered_card(model)
     preprocessing = {"channels": model.input_shape[-1]}
     if card is not None:

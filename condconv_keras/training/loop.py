@@ -6,8 +6,6 @@ import math
 
 import keras
 
-from condconv_keras.data.input.streams import InputPosition
-from condconv_keras.tasks.table import get_task
 from condconv_keras.training import checkpoints
 from condconv_keras.training.callbacks import Diverged, Epochs, Printed, Steps, read_history
 from condconv_keras.training.distribution import distributed_batches, is_chief, on_any_worker
@@ -48,24 +46,17 @@ class TrainingLoop:
     """Trains the model of a run.
 
     Args:
-        config: `TrainConfig`.
+        plan: `TrainingPlan`.
         run: `RunFolder`.
-        dataset: the data set of the run's task.
-        preprocessing: `Preprocessing`.
         model: `TrainingModel`.
-        steps_per_epoch: steps.
         validate: function that returns the task's metrics of the network's present weights on the held-out split.
         termination: `Termination`.
     """
 
-    def __init__(self, config, run, dataset, preprocessing, model, steps_per_epoch, validate, termination):
-        self._config = config
-        self._task = get_task(config.task)
+    def __init__(self, plan, run, model, validate, termination):
+        self._plan = plan
         self._run = run
-        self._dataset = dataset
-        self._preprocessing = preprocessing
         self._model = model
-        self._steps_per_epoch = steps_per_epoch
         self._validate = validate
         self._termination = termination
         self._strategy = model.distribute_strategy
@@ -92,34 +83,24 @@ class TrainingLoop:
             Diverged: the loss or a weight is not finite.
             OSError: a file cannot be written.
         """
-        recipe = self._config.recipe
-        complete = step // self._steps_per_epoch
-        if step % self._steps_per_epoch == 0 and complete > len(read_history(self._run.history, complete)):
+        recipe = self._plan.recipe
+        complete = step // self._plan.steps_per_epoch
+        if step % self._plan.steps_per_epoch == 0 and complete > len(read_history(self._run.history, complete)):
             self._record_pending_epoch(complete - 1)
         # `fit` resets the metrics of an epoch, those of its first part included.
         metrics = [(v, v.numpy()) for name, v in self._state.items() if "metric" in name]
-        for segment in segments(step, self._steps_per_epoch, recipe.epochs, recipe.freeze_epochs):
+        for segment in segments(step, self._plan.steps_per_epoch, recipe.epochs, recipe.freeze_epochs):
             self._fit(segment, metrics if segment.first_step else [])
 
     def _fit(self, segment, metrics):
-        config, recipe = self._config, self._config.recipe
-        steps = self._steps_per_epoch - segment.first_step
+        execution = self._plan.config.execution
+        steps = self._plan.steps_per_epoch - segment.first_step
         # Keras rounds the steps of an epoch up to whole executions; the rest of an epoch may need shorter ones.
-        self._model.steps_per_execution = math.gcd(steps, config.execution.steps_per_execution)
+        self._model.steps_per_execution = math.gcd(steps, execution.steps_per_execution)
         self._model.freeze(segment.frozen)
 
-        position = InputPosition(config.seed, segment.first_epoch, segment.first_step)
-
         def make_batches(shard):
-            return self._task.training_batches(
-                self._dataset,
-                self._preprocessing,
-                recipe.batch_size,
-                recipe,
-                position,
-                shard,
-                config.execution.data_service,
-            )
+            return self._plan.training_batches(segment.first_epoch, segment.first_step, shard)
 
         self._model.fit(
             distributed_batches(self._strategy, make_batches),
@@ -132,27 +113,27 @@ class TrainingLoop:
         )
 
     def _callbacks(self, segment, metrics):
-        first_step = segment.first_epoch * self._steps_per_epoch + segment.first_step
-        every = self._config.execution.checkpoint_every
+        first_step = segment.first_epoch * self._plan.steps_per_epoch + segment.first_step
+        every = self._plan.config.execution.checkpoint_every
         callbacks = [
             keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: _assign(metrics)),
-            Steps(first_step, self._steps_per_epoch, every, self._save, self._termination),
+            Steps(first_step, self._plan.steps_per_epoch, every, self._save, self._termination),
             self._epochs_callback(),
         ]
         if self._writes:
             callbacks.append(keras.callbacks.TensorBoard(str(self._run.tensorboard), write_graph=False))
-            if self._config.execution.log_routing:
+            if self._plan.config.execution.log_routing:
                 callbacks.append(self._routing_log())
-            callbacks.append(Printed(self._config.recipe.epochs))
+            callbacks.append(Printed(self._plan.recipe.epochs))
         return callbacks
 
     def _epochs_callback(self):
-        schedule = make_schedule(self._config.recipe, self._steps_per_epoch)
-        return Epochs(self._run, self._task, self._validated, schedule, self._writes)
+        schedule = make_schedule(self._plan.recipe, self._plan.steps_per_epoch)
+        return Epochs(self._run, self._plan.task, self._validated, schedule, self._writes)
 
     def _routing_log(self):
         folder = self._run.tensorboard / "routing"
-        return RoutingLog(self._model.network, self._config.task, self._preprocessing, self._dataset, folder)
+        return RoutingLog(self._model.network, self._plan.card, self._plan.dataset, folder)
 
     def _save(self, step):
         """Saves the state; returns whether a worker was asked to stop."""

@@ -21,23 +21,21 @@ class RoutingLog(keras.callbacks.Callback):
 
     Args:
         network: Keras model with CondConv layers, as it is trained.
-        task: of the model, as of `ModelCard`.
-        preprocessing: its `Preprocessing`.
+        card: its card.
         dataset: data set of the task.
         folder: where TensorBoard's file is written.
     """
 
-    def __init__(self, network, task, preprocessing, dataset, folder):
+    def __init__(self, network, card, dataset, folder):
         super().__init__()
         self.network = network
-        self.task = task
-        self.preprocessing = preprocessing
+        self.card = card
         self.dataset = dataset
         self.folder = folder
         self._routing = self._writer = None
 
     def on_train_begin(self, logs=None):
-        self._routing = RoutingModel(self.network, self.preprocessing)
+        self._routing = RoutingModel(self.network, self.card.preprocessing)
         self._writer = tf.summary.create_file_writer(str(self.folder))
 
     def on_epoch_end(self, epoch, logs=None):
@@ -59,7 +57,8 @@ class RoutingLog(keras.callbacks.Callback):
         gathered = []
         split = self.dataset.evaluation_split
         every = max(1, self.dataset.splits[split] // IMAGES)
-        for batch, presence in presence_batches(self.task, self.dataset, split, self.preprocessing, _BATCH, every):
+        batches = presence_batches(self.card.task, self.dataset, split, self.card.preprocessing, _BATCH, every)
+        for batch, presence in batches:
             if len(batch):
                 gathered.append(self._routing(batch))
                 statistics.add(gathered[-1], presence)

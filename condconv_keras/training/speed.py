@@ -4,14 +4,8 @@ import dataclasses
 import sys
 import time
 
-from condconv_keras.data.input.streams import ONE_PIPELINE, InputPosition
-from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import UserError, op_reason
-from condconv_keras.utils.lazy import LazyModule
 from condconv_keras.utils.lazy import tensorflow as tf
-
-fit = LazyModule("condconv_keras.training.fit")
-
 
 # The activations of a whole batch may be more than this machine has.
 _MOST_IMAGES = 32
@@ -36,14 +30,12 @@ class TrainingSpeed:
     bottleneck: str
 
 
-def measure_speed(config, dataset, network, preprocessing, batch_size):
+def measure_speed(plan, network, batch_size):
     """Measures what a run would do, some steps of it; trains the network in doing so, and writes nothing.
 
     Args:
-        config: `TrainConfig`; its precision is the one of the network.
-        dataset: the data set of the configuration.
+        plan: `TrainingPlan`; its precision is the one of the network.
         network: built functional model, on one device.
-        preprocessing: its `Preprocessing`.
         batch_size: images of one device.
 
     Returns:
@@ -54,24 +46,18 @@ def measure_speed(config, dataset, network, preprocessing, batch_size):
     """
 
     print("measuring the input and the training step", file=sys.stderr, flush=True)
-    task, count, position = get_task(config.task), min(batch_size, _MOST_IMAGES), InputPosition(config.seed)
-    batches = iter(task.training_batches(dataset, preprocessing, count, config.recipe, position, ONE_PIPELINE))
+    execution, count = plan.config.execution, min(batch_size, _MOST_IMAGES)
+    batches = iter(plan.training_batches(batch_size=count))
     try:
         input_speed = count / _seconds(lambda: next(batches))
-        step = _training_step(config, task, dataset, network)
+        step = tf.function(plan.make_training_model(network).train_step, jit_compile=execution.jit_compile)
         batch = next(batches)
         step_speed = count / _seconds(lambda: step(batch)["loss"].numpy())
     except tf.errors.OpError as error:
         raise UserError(op_reason(error)[:300]) from error
-    devices = max(len(tf.config.list_physical_devices("GPU")), 1) if config.execution.strategy != "none" else 1
+    devices = max(len(tf.config.list_physical_devices("GPU")), 1) if execution.strategy != "none" else 1
     input_speed, step_speed = round(input_speed, 1), round(step_speed, 1)
     return TrainingSpeed(input_speed, step_speed, count, "input" if input_speed < step_speed * devices else "training")
-
-
-def _training_step(config, task, dataset, network):
-    steps = config.steps_per_epoch(dataset)
-    model = fit.make_training_model(network, config, task, steps, len(dataset.class_names))
-    return tf.function(model.train_step, jit_compile=config.execution.jit_compile)
 
 
 def _seconds(work):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks import twins
-from condconv_keras.export.source import UNTRAINED, Source
 from condconv_keras.models import list_models
-from condconv_keras.stored.litert import LiteRTModel
+from condconv_keras.serving.litert import LiteRTModel
+from condconv_keras.stored.registered import Untrained
 from tests import processes
 
 
@@ -97,7 +97,7 @@ def test_files_are_written_and_measured(tmp_path):
         ("mobilenet_v1", twins.PLAIN, {}),
         ("condconv_mobilenet_v1", twins.RUN_TIME, {"num_experts": 2}),
     ):
-        source = Source(name, UNTRAINED, arguments={"width_multiplier": 0.25, **experts}, input_size=32)
+        source = Untrained(name, input_size=32, width_multiplier=0.25, **experts)
         written = twins.write_files(tmp_path, source, [form], "dynamic")
         assert list(written) == [form]
         files |= written

@@ -7,7 +7,7 @@ import pytest
 from condconv_keras.data import evaluation_batches, open_dataset
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.models import model_entry
-from condconv_keras.models.saving import load_model, save_model
+from condconv_keras.models.saving import load_keras_file, save_model
 from condconv_keras.pretrained import create_model
 from tests import processes
 from tests.models.randomise import randomise
@@ -50,7 +50,7 @@ def test_a_run_folder(run, tmp_path):
     assert [layer["layer"] for layer in summary["layers"]] == names
     assert (output / "report.html").is_file() and (output / "figures/class_means.svg").is_file()
 
-    model, card = load_model(run / "model.keras")
+    model, card = load_keras_file(run / "model.keras")
     network = keras.Model(model.input, [model.get_layer(name).output for name in names])
     ((images, labels),) = evaluation_batches(open_dataset("digits"), "test", card.preprocessing, 1000)
     labels = labels.numpy()

@@ -122,7 +122,7 @@ def test_predictions_are_what_pycocotools_evaluates(run, squares, results, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "contains"),
     [
-        (["--label_smoothing=0.1"], "--label_smoothing is for classifiers, of a detector it is 0"),
+        (["--label_smoothing=0.1"], "--label_smoothing is for classifiers, the model is a detector"),
         (["--mixup_alpha=0.2"], "--mixup_alpha is for classifiers"),
         (
             ["--recipe=mobilenet"],
@@ -130,7 +130,7 @@ def test_predictions_are_what_pycocotools_evaluates(run, squares, results, tmp_p
         ),
         (["--condconv_classifier"], "--condconv_classifier is not for --model=condconv_ssd300_mobilenet_v1"),
         (["--data_service=grpc://localhost:1"], "--data_service is not for digit_scenes"),
-        (["--crop_fraction=0.9"], "--crop_fraction would cut boxes"),
+        (["--crop_fraction=0.9"], "`crop_fraction` must be 1 or None, as a crop would cut boxes"),
         (["--dataset=digits"], "digits"),
     ],
 )
@@ -140,7 +140,7 @@ def test_flags_that_are_not_a_detectors(arguments, contains, tmp_path):
 
 
 def test_augmentations_of_boxes_are_not_a_classifiers(tmp_path):
-    contains = "--augmentation of a classifier is one of none, pad_crop, inception; received: 'ssd'"
+    contains = "`augmentation` must be one of none, pad_crop, inception. Received: augmentation='ssd'"
     arguments = ("--model=mobilenet_v1", "--augmentation=ssd", f"--model_dir={tmp_path / 'run'}")
     processes.assert_refused("train.py", *arguments, contains=contains)
 

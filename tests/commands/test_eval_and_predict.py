@@ -10,8 +10,8 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support, top_k_accuracy_score
 
 from condconv_keras.data import evaluation_batches, open_dataset
-from condconv_keras.models.saving import load_model, save_model
-from condconv_keras.stored.predictor import open_predictor
+from condconv_keras.models.saving import load_keras_file, save_model
+from condconv_keras.stored import StoredModel
 from tests import processes
 from tests.images import write_digit_folder
 
@@ -19,7 +19,7 @@ from tests.images import write_digit_folder
 @pytest.fixture(scope="module")
 def renamed(trained_run, tmp_path_factory):
     """The run's model with other names for its classes."""
-    model, card = load_model(trained_run / "model.keras")
+    model, card = load_keras_file(trained_run / "model.keras")
     path = tmp_path_factory.mktemp("renamed") / "m.keras"
     names = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
     save_model(model, dataclasses.replace(card, class_names=names), path)
@@ -53,7 +53,7 @@ def test_eval_equals_scikit_learn_for_every_stored_form(stored, tmp_path, kind):
     names = ("per_class.csv", "confusion.csv", "confusion.png", "results.csv")
     flags += [f"--{name.replace('.', '_')}={tmp_path / name}" for name in names]
     results = json.loads(processes.run("eval.py", f"--model={stored[kind]}", "--json", *flags).stdout)
-    predictor = open_predictor(stored["run"])
+    predictor = StoredModel.open(stored["run"]).predictor()
     dataset = open_dataset("digits")
     batches = list(evaluation_batches(dataset, "test", predictor.card.preprocessing, 100, scaled=False))
     labels = np.concatenate([labels for _, labels in batches])
@@ -70,7 +70,7 @@ def test_eval_equals_scikit_learn_for_every_stored_form(stored, tmp_path, kind):
     assert row["model"] == str(stored[kind])
     assert float(row["top1"]) == pytest.approx(100 * results["top_1"], abs=1e-3)
     assert float(row["top5_err"]) == pytest.approx(100 - 100 * results["top_5"], abs=1e-3)
-    parameters = sum(np.size(weight) for weight in load_model(stored["keras"])[0].trainable_weights)
+    parameters = sum(np.size(weight) for weight in load_keras_file(stored["keras"])[0].trainable_weights)
     assert row["param_count"] == (f"{parameters / 1e6:.2f}" if kind in ("run", "keras") else "")
     assert (row["img_size"], row["crop_pct"], row["interpolation"]) == ("64", "1.000", "bicubic")
 
@@ -99,7 +99,7 @@ def averaged(trained_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("averaged") / "run"
     shutil.copytree(trained_run, folder)
     (folder / "model.keras").rename(folder / "model_raw.keras")
-    model, card = load_model(folder / "model_raw.keras")
+    model, card = load_keras_file(folder / "model_raw.keras")
     model.set_weights([0.5 * weight for weight in model.get_weights()])
     save_model(model, card, folder / "model.keras")
     return folder
@@ -107,9 +107,9 @@ def averaged(trained_run, tmp_path_factory):
 
 def test_a_run_has_raw_weights_beside_the_averaged_ones(stored, averaged):
     images = np.random.default_rng(0).uniform(0, 255, (4, *_input_size(stored), 1)).astype(np.float32)
-    expected = open_predictor(stored["run"]).predict(images)
-    np.testing.assert_array_equal(open_predictor(averaged, raw=True).predict(images), expected)
-    assert np.abs(open_predictor(averaged).predict(images) - expected).max() > 0.01
+    expected = StoredModel.open(stored["run"]).predictor().predict(images)
+    np.testing.assert_array_equal(StoredModel.open(averaged, raw=True).predictor().predict(images), expected)
+    assert np.abs(StoredModel.open(averaged).predictor().predict(images) - expected).max() > 0.01
 
 
 def test_eval_of_the_training_split_with_raw_weights(averaged):
@@ -125,7 +125,7 @@ def test_predict_gives_the_same_classes_for_every_stored_form(stored, images):
         finished = processes.run("predict.py", f"--model={path}", "--top_k=3", "--json", images)
         answers[kind] = json.loads(finished.stdout)["predictions"]
     dataset = open_dataset("digits")
-    predictor = open_predictor(stored["run"])
+    predictor = StoredModel.open(stored["run"]).predictor()
     expected = predictor.predict(
         np.stack([predictor.card.preprocessing.evaluation_image(x) for x, _ in dataset.examples("test").take(5)])
     )
@@ -258,12 +258,12 @@ def test_the_exported_folder(exported):
 
 
 def test_every_exported_file_gives_the_classes_of_the_run(stored, exported):
-    run = open_predictor(stored["run"])
+    run = StoredModel.open(stored["run"]).predictor()
     batches = evaluation_batches(open_dataset("digits"), "test", run.card.preprocessing, 100, scaled=False)
     images, _ = next(iter(batches))
     expected = run.predict(images)
     for path in (exported / "saved_model", *exported.glob("*.tflite")):
-        received = open_predictor(path).predict(images.numpy())
+        received = StoredModel.open(path).predictor().predict(images.numpy())
         exact = path.name in ("saved_model", "model.tflite")
         np.testing.assert_allclose(received, expected, atol=1e-4 if exact else 0.2, err_msg=path.name)
         same = (received.argmax(-1) == expected.argmax(-1)).mean()
@@ -271,7 +271,7 @@ def test_every_exported_file_gives_the_classes_of_the_run(stored, exported):
 
 
 def test_the_saved_model_takes_any_batch(stored):
-    predict = open_predictor(stored["savedmodel"]).predict
+    predict = StoredModel.open(stored["savedmodel"]).predictor().predict
     images = np.random.default_rng(0).uniform(0, 255, (17, *_input_size(stored), 1)).astype(np.float32)
     together = predict(images)
     assert together.shape == (17, 10)
@@ -280,4 +280,4 @@ def test_the_saved_model_takes_any_batch(stored):
 
 
 def _input_size(stored):
-    return open_predictor(stored["savedmodel"]).card.preprocessing.input_size
+    return StoredModel.open(stored["savedmodel"]).predictor().card.preprocessing.input_size

@@ -11,7 +11,7 @@ import pytest
 
 from condconv_keras.data import Preprocessing
 from condconv_keras.facts.model_card import ModelCard
-from condconv_keras.models.saving import load_model, save_model
+from condconv_keras.models.saving import load_keras_file, save_model
 from condconv_keras.pretrained import create_model
 from tests import processes
 from tests.images import write_digit_folder
@@ -77,8 +77,8 @@ def test_a_twin_takes_over_weights_settings_and_scaling_and_goes_on_without_the_
     assert "Epoch 6/6" in finished.stderr
     assert "Epoch 1/6" not in finished.stderr
     assert json.loads((run / "config.json").read_text()) == before
-    model, card = load_model(run / "model.keras")
-    plain, _ = load_model(plain_file)
+    model, card = load_keras_file(run / "model.keras")
+    plain, _ = load_keras_file(plain_file)
     assert card.preprocessing == Preprocessing((32, 32), 3, OFFSET, SCALE, "bilinear", 1.0)
     assert model.get_layer("stem_pad").padding == ((1, 1), (1, 1))
     assert {layer.epsilon for layer in model.layers if layer.name.endswith("_bn")} == {1e-5}

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from condconv_keras.models.saving import load_model
+from condconv_keras.models.saving import load_keras_file
 from tests import processes
 from tests.fixtures.timm.make_weights import save_safetensors
 from tests.weights.importing import quarter_width_tensors
@@ -23,7 +23,7 @@ def test_imports_and_says_what(tmp_path):
         "--json",
     )
     result = json.loads(finished.stdout)
-    model, card = load_model(tmp_path / "x.keras")
+    model, card = load_keras_file(tmp_path / "x.keras")
     assert result["model"] == card.model == model.name == "mobilenet_v1"
     assert "timm checkpoint" in result["source"]
     assert result["tensors"] == len(model.weights) == 137

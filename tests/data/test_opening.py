@@ -6,7 +6,14 @@ import sys
 import numpy as np
 import pytest
 
-from condconv_keras.data import ImageDataset, Preprocessing, opening, register_source, training_batches
+from condconv_keras.data import (
+    DetectionDataset,
+    ImageDataset,
+    Preprocessing,
+    opening,
+    register_source,
+    training_batches,
+)
 from condconv_keras.data.dataset import slice_records
 from condconv_keras.data.opening import embedded_names, find_source, is_folder, open_dataset, open_detection_dataset
 from condconv_keras.data.sources.annotated_folder import DetectionFolder
@@ -15,7 +22,6 @@ from condconv_keras.data.sources.digits import Digits
 from condconv_keras.data.sources.image_folder import ImageFolder
 from condconv_keras.data.sources.tfds_detection import TfdsDetection
 from condconv_keras.data.sources.tfds_images import TfdsImages
-from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
 from condconv_keras.utils.errors import UserError
 from tests.data.detection_folders import save_image, write_voc
 
@@ -87,16 +93,16 @@ def test_which_source_a_name_means(tmp_path, monkeypatch):
     (data / "dataset_info.json").touch()
     monkeypatch.chdir(tmp_path)
     expected = {
-        ("digits", CLASSIFICATION): Digits,
-        ("digit_scenes", DETECTION): DigitScenes,
-        ("images", CLASSIFICATION): ImageFolder,
-        ("images", DETECTION): DetectionFolder,
-        ("prepared", CLASSIFICATION): TfdsImages,
-        ("mnist", CLASSIFICATION): TfdsImages,
-        ("coco/2017", DETECTION): TfdsDetection,
+        ("digits", ImageDataset): Digits,
+        ("digit_scenes", DetectionDataset): DigitScenes,
+        ("images", ImageDataset): ImageFolder,
+        ("images", DetectionDataset): DetectionFolder,
+        ("prepared", ImageDataset): TfdsImages,
+        ("mnist", ImageDataset): TfdsImages,
+        ("coco/2017", DetectionDataset): TfdsDetection,
     }
-    assert {(name, task): find_source(name, "data", task) for name, task in expected} == expected
-    assert find_source("prepared", None, CLASSIFICATION) is ImageFolder
+    assert {(name, kind): find_source(name, "data", kind) for name, kind in expected} == expected
+    assert find_source("prepared", None, ImageDataset) is ImageFolder
     assert [name for name in ("digits", "images", "prepared", "mnist") if is_folder(name, "data")] == ["images"]
 
 
@@ -119,8 +125,8 @@ def test_what_sources_say_before_they_are_opened(tmp_path):
         assert ImageFolder.may_hold_out(str(tmp_path)) is may_hold_out
 
 
-def test_the_default_of_a_task():
-    assert (embedded_names(CLASSIFICATION), embedded_names(DETECTION)) == (("digits",), ("digit_scenes",))
+def test_the_default_of_a_kind():
+    assert (embedded_names(ImageDataset), embedded_names(DetectionDataset)) == (("digits",), ("digit_scenes",))
 
 
 @pytest.mark.parametrize(
@@ -213,7 +219,7 @@ def test_a_source_of_ones_own(own_table, tmp_path, monkeypatch):
     )
     np.testing.assert_array_equal((images == images[:, :1]).all(axis=(1, 2, 3)), labels == 0)
     assert not is_folder("stripes", None) and not Stripes.may_hold_out("stripes")
-    assert embedded_names(CLASSIFICATION) == ("digits", "stripes")
+    assert embedded_names(ImageDataset) == ("digits", "stripes")
     with pytest.raises(UserError, match="expected images with boxes, such as 'digit_scenes'; 'stripes' has labels"):
         open_detection_dataset("stripes")
 

@@ -11,14 +11,14 @@ from condconv_keras.data import open_detection_dataset
 from condconv_keras.data.input.decoding import read_image
 from condconv_keras.export.check.representative import DatasetImages
 from condconv_keras.export.manifest import write_cards
-from condconv_keras.export.source import Source
 from condconv_keras.models.saving import save_model
-from condconv_keras.stored.predictor import model_task, open_predictor
+from condconv_keras.stored import StoredModel
+from condconv_keras.stored.registered import Untrained
 from condconv_keras.tasks.detection.predictor import keras_predict
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import UserError
 from tests import processes
-from tests.export.detectors import CATEGORIES, CLASSES, small_detector, write_findable
+from tests.detectors import CATEGORIES, CLASSES, small_detector, write_findable
 from tests.export.test_main import parsed  # noqa: F401 - a fixture
 
 # Boxes found by random weights are too near to each other in their scores for 8 bits to keep the AP.
@@ -94,9 +94,9 @@ def test_model_json(detector, exported):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_exported_file_predicts_as_keras_does(detector, exported, name):
-    predictor = open_predictor(exported / name)
+    predictor = StoredModel.open(exported / name).predictor()
     assert predictor.card == detector.card
-    assert model_task(exported / name) == "detection"
+    assert StoredModel.open(exported / name).task == "detection"
     image = read_image(detector.data / "val/000003.png")
     images = detector.card.preprocessing.evaluation_image(image).numpy()[np.newaxis]
     received, expected = predictor.predict(images), detector.predict(images)
@@ -126,7 +126,7 @@ def test_eval_and_predict(detector, exported, tmp_path):
 
 def test_raw_outputs(export, detector, tmp_path):
     out = tmp_path / "out"
-    arguments = ("--formats=tflite", "--raw_outputs", "--static_kernels", "--gate_examples=5")
+    arguments = ("--formats=tflite", "--raw_outputs", "--static_kernels", "--check_examples=5")
     results = export(f"--model={detector.path}", f"--output_dir={out}", f"--dataset={detector.data}", *arguments)
     assert {path.name for path in out.iterdir()} == {"model.tflite", "anchors.json", "model.json", "labels.txt"}
     assert results["multiply_adds"]["ratio"] > 1
@@ -135,7 +135,7 @@ def test_raw_outputs(export, detector, tmp_path):
     assert file["outputs"] == {"box_codes": [204, 4], "class_logits": [204, 4]}
     assert file["examples"] == 5
     image = detector.card.preprocessing.evaluation_image(read_image(detector.data / "val/000001.png"))
-    received = open_predictor(out / "model.tflite").predict(image.numpy()[np.newaxis])
+    received = StoredModel.open(out / "model.tflite").predictor().predict(image.numpy()[np.newaxis])
     for name, value in detector.predict(image.numpy()[np.newaxis]).items():
         np.testing.assert_allclose(received[name], value, atol=1e-5)
 
@@ -173,8 +173,8 @@ def test_a_flag_of_detectors(parsed):  # noqa: F811
     from condconv_keras.commands.export_flags import check_uses, chosen_formats
 
     for source, arguments, contains in (
-        (Source("mobilenet_v1", "untrained"), [], "--raw_outputs is for detectors"),
-        (Source("ssd300_mobilenet_v1", "untrained"), ["--formats=savedmodel"], "--raw_outputs is for --formats=tflite"),
+        (Untrained("mobilenet_v1"), [], "--raw_outputs is for detectors"),
+        (Untrained("ssd300_mobilenet_v1"), ["--formats=savedmodel"], "--raw_outputs is for --formats=tflite"),
     ):
         values = parsed("--raw_outputs", *arguments)
         with pytest.raises(UserError, match=contains):
@@ -185,8 +185,8 @@ def test_a_file_that_is_no_detectors(exported, detector, tmp_path):
     (tmp_path / "model.tflite").write_bytes((exported / "model.tflite").read_bytes())
     write_cards(tmp_path, dataclasses.replace(detector.card, task="classification"))
     with pytest.raises(UserError, match="has no signature 'serving_default' from 'images' to 'probabilities'"):
-        open_predictor(tmp_path / "model.tflite")
+        StoredModel.open(tmp_path / "model.tflite").predictor()
     larger = dataclasses.replace(detector.card.preprocessing, input_size=(128, 96))
     write_cards(tmp_path, dataclasses.replace(detector.card, preprocessing=larger))
     with pytest.raises(UserError, match=r"takes \(1, 96, 96, 3\) .* takes \(1, 128, 96, 3\)"):
-        open_predictor(tmp_path / "model.tflite")
+        StoredModel.open(tmp_path / "model.tflite").predictor()

@@ -11,15 +11,15 @@ from condconv_keras.commands import export as command
 from condconv_keras.commands import export_flags
 from condconv_keras.commands.export_flags import check_uses, chosen_formats
 from condconv_keras.export import formats
-from condconv_keras.export.check.gate import Gate
+from condconv_keras.export.check.export_check import ExportCheck
 from condconv_keras.export.format import ExportFormat, WriteOptions
 from condconv_keras.export.formats import FORMATS, SAVED_MODEL, TFLITE, variants
-from condconv_keras.export.source import Source
+from condconv_keras.stored.registered import Untrained
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import UserError
 from tests.export.test_main import parsed  # noqa: F401 - a fixture
 
-UNTRAINED = Source("condconv_mobilenet_v1", "untrained")
+UNTRAINED = Untrained("condconv_mobilenet_v1")
 
 
 class WeightsNpz(ExportFormat):
@@ -150,4 +150,4 @@ def test_a_format_of_classifiers_refuses_a_detector(detector, detector_images, t
     model, card = detector
     NPZ.write(tmp_path / "weights.npz", model, card, WriteOptions())
     with pytest.raises(UserError, match="--formats=weights_npz is for classifiers, this is a detector"):
-        Gate(model, card, detector_images).check(tmp_path / "weights.npz", NPZ)
+        ExportCheck(model, card, detector_images)(tmp_path / "weights.npz", NPZ)

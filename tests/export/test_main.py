@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import types
 
 import keras
 import numpy as np
@@ -14,14 +15,15 @@ from condconv_keras.commands import export as command
 from condconv_keras.commands.export_flags import check_uses, chosen_formats, define_flags
 from condconv_keras.data import Preprocessing
 from condconv_keras.export import folder
-from condconv_keras.export.check import classifier_answers, gate
+from condconv_keras.export.check import export_check
 from condconv_keras.export.saved_model import writing
-from condconv_keras.export.source import Source, open_source
 from condconv_keras.export.tflite import conversion
 from condconv_keras.facts.model_card import ModelCard
-from condconv_keras.models.saving import load_model, save_model
+from condconv_keras.models.saving import load_keras_file, save_model
 from condconv_keras.pretrained import create_model
-from condconv_keras.stored.predictor import open_predictor
+from condconv_keras.stored import StoredModel
+from condconv_keras.stored.registered import Published, Untrained
+from condconv_keras.tasks.classification import answers
 from condconv_keras.utils.errors import UserError
 from tests import processes
 from tests.images import write_digit_folder
@@ -68,9 +70,9 @@ def test_the_files_that_are_written(parsed):
             names(wrong)
 
 
-UNTRAINED = Source("condconv_mobilenet_v1", "untrained")
-PLAIN = Source("mobilenet_v1", "untrained")
-KERAS = Source("m.keras", "keras")
+UNTRAINED = Untrained("condconv_mobilenet_v1")
+PLAIN = Untrained("mobilenet_v1")
+KERAS = types.SimpleNamespace(config=None, is_trained=True, is_plain=False, task="classification")  # as of a file
 
 
 @pytest.mark.parametrize(
@@ -84,14 +86,14 @@ KERAS = Source("m.keras", "keras")
         (KERAS, ["--width_multiplier=0.5"], "--width_multiplier is for registered models"),
         (KERAS, ["--input_size=32"], "--input_size is for registered models without --weights"),
         (KERAS, ["--seed=1"], "--seed is for registered models without --weights"),
-        (Source("mobilenet_v1", "imagenet"), ["--input_size=32"], "without --weights"),
+        (Published("mobilenet_v1"), ["--input_size=32"], "without --weights"),
         (PLAIN, ["--num_experts=2"], "--num_experts is for CondConv models, this one is plain"),
         (PLAIN, ["--static_kernels"], "--static_kernels is for CondConv models, this one is plain"),
         (KERAS, ["--data_dir=x"], "--data_dir is for --dataset"),
         (KERAS, ["--validation_fraction=0.5"], "--validation_fraction is for --dataset"),
         (KERAS, ["--skip_bad_images"], "--skip_bad_images is for --dataset"),
-        (KERAS, ["--gate_examples=5"], "--gate_examples is for a trained model"),
-        (UNTRAINED, ["--gate_examples=5", "--dataset=digits"], "--gate_examples is for a trained model"),
+        (KERAS, ["--check_examples=5"], "--check_examples is for a trained model"),
+        (UNTRAINED, ["--check_examples=5", "--dataset=digits"], "--check_examples is for a trained model"),
     ],
 )
 def test_a_flag_that_would_be_ignored_is_refused(parsed, source, arguments, contains):
@@ -104,10 +106,13 @@ def test_a_flag_that_would_be_ignored_is_refused(parsed, source, arguments, cont
     ("source", "arguments"),
     [
         (KERAS, ["--quantization=int8", "--int8_input=int8", "--representative_data=x", "--data_dir=d"]),
-        (KERAS, ["--static_kernels", "--nojson", "--dataset=digits", "--gate_examples=5", "--validation_fraction=0.5"]),
+        (
+            KERAS,
+            ["--static_kernels", "--nojson", "--dataset=digits", "--check_examples=5", "--validation_fraction=0.5"],
+        ),
         (UNTRAINED, ["--num_experts=2", "--width_multiplier=0.5", "--input_size=32", "--seed=0", "--static_kernels"]),
         (PLAIN, ["--nostatic_kernels", "--formats=savedmodel"]),
-        (Source("condconv_efficientnet_b0", "imagenet"), ["--num_experts=8"]),
+        (Published("condconv_efficientnet_b0"), ["--num_experts=8"]),
     ],
 )
 def test_a_flag_that_is_used_is_taken(parsed, source, arguments):
@@ -117,22 +122,22 @@ def test_a_flag_that_is_used_is_taken(parsed, source, arguments):
 
 def test_what_a_name_means(trained_run, saved, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert open_source("mobilenet_v1").kind == "untrained"
-    assert open_source("mobilenet_v1", "imagenet").kind == "imagenet"
-    assert open_source(str(saved)).kind == "keras"
-    run = open_source(str(trained_run))
+    assert StoredModel.open("mobilenet_v1", untrained=True).kind == "untrained"
+    assert StoredModel.open("mobilenet_v1", "imagenet").kind == "imagenet"
+    assert StoredModel.open(str(saved)).kind == "keras"
+    run = StoredModel.open(str(trained_run))
     assert (run.kind, run.config.dataset, run.is_plain) == ("run", "digits", False)
     digest = hashlib.sha256((trained_run / "model.keras").read_bytes()).hexdigest()
     assert run.to_dict() == {"name": str(trained_run), "kind": "run", "sha256": digest}
     for name, weights, message in (
         ("mobilenet_v9", None, "no model has this name"),
         (str(saved), "imagenet", "unknown model"),
-        ("mobilenet_v1", "noisy-student", "--weights is 'imagenet'"),
+        ("mobilenet_v1", "noisy-student", "`weights` is 'imagenet'"),
     ):
         with pytest.raises(UserError, match=message):
-            open_source(name, weights)
+            StoredModel.open(name, weights, untrained=True)
     with pytest.raises(UserError, match="unexpected keyword argument 'width_multiplier'"):
-        Source("resnet50", "untrained", arguments={"width_multiplier": 0.5}).load()
+        Untrained("resnet50", width_multiplier=0.5).load()
 
 
 @pytest.mark.parametrize(
@@ -156,7 +161,7 @@ def test_wrong_flags_are_one_line_at_once(saved, tmp_path, arguments, contains):
 
 def test_an_untrained_model_tells_images_apart():
     """As initialised, this network's logits are all within 1e-4 of each other."""
-    source = Source("condconv_efficientnet_b0", "untrained", arguments={"num_experts": 2}, input_size=64)
+    source = Untrained("condconv_efficientnet_b0", input_size=64, num_experts=2)
     model, card = source.load()
     assert len(card.class_names) == 1000
     assert card.preprocessing.input_size == (64, 64)
@@ -170,9 +175,9 @@ def test_an_untrained_model_tells_images_apart():
 
 
 def test_an_untrained_model_is_that_of_its_seed():
-    settings = {"arguments": {"width_multiplier": 0.1}, "input_size": 32}
+    settings = {"width_multiplier": 0.1, "input_size": 32}
     first, again, other = (
-        Source("mobilenet_v1", "untrained", seed=seed, **settings).load()[0].get_weights() for seed in (1, 1, 2)
+        Untrained("mobilenet_v1", seed=seed, **settings).load()[0].get_weights() for seed in (1, 1, 2)
     )
     for mine, theirs in zip(first, again, strict=True):
         np.testing.assert_array_equal(mine, theirs)
@@ -181,7 +186,7 @@ def test_an_untrained_model_is_that_of_its_seed():
 
 def test_model_json_says_all_of_the_files(trained_run, exported):
     facts = json.loads((exported / "model.json").read_text())
-    _, card = load_model(trained_run / "model.keras")
+    _, card = load_keras_file(trained_run / "model.keras")
     assert {name: facts[name] for name in ("model", "task", "class_names", "preprocessing")} == json.loads(
         card.to_json()
     )
@@ -202,7 +207,7 @@ def test_model_json_says_all_of_the_files(trained_run, exported):
             assert path.stat().st_size == file["bytes"]
         assert (file["images"], file["examples"]) == (16, 360)
         assert file["keras_top_1"] - file["top_1"] <= 0.01
-        assert open_predictor(path).card == card
+        assert StoredModel.open(path).predictor().card == card
 
 
 @pytest.fixture
@@ -235,9 +240,7 @@ def test_a_file_that_differs_leaves_nothing(export, saved, tmp_path, monkeypatch
 
 
 def test_a_refused_file_comes_with_advice(export, saved, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        classifier_answers, "compare", lambda *answers: classifier_answers.Comparison(16, 1.0, 3.0, 16, 0.0)
-    )
+    monkeypatch.setattr(answers, "compare", lambda *answers: answers.Comparison(16, 1.0, 3.0, 16, 0.0))
     options = [f"--output_dir={tmp_path / 'out'}", "--formats=tflite", "--quantization=int8"]
     with pytest.raises(UserError, match=r"SNR 3\.0 dB .*; int8 was calibrated on 128 images: are they like"):
         export(f"--model={saved}", *options)
@@ -251,7 +254,7 @@ def test_a_trained_model_without_data_is_warned_of(export, saved, tmp_path, caps
 
 
 def test_class_names_that_a_list_cannot_hold_are_refused_at_once(export, saved, tmp_path):
-    model, card = load_model(saved)
+    model, card = load_keras_file(saved)
     path = tmp_path / "model.keras"
     save_model(model, dataclasses.replace(card, class_names=("two\nlines", *card.class_names[1:])), path)
     with pytest.raises(UserError, match="expected class names of one line, class 0 has the name 'two"):
@@ -290,7 +293,7 @@ def test_what_the_converter_is_asked_for(export, saved, tmp_path, monkeypatch):
     monkeypatch.setattr(conversion, "tflite_bytes", convert)
     monkeypatch.setattr(folder, "file_facts", lambda path, file_format: {"file": path.name, "bytes": 0})
     monkeypatch.setattr(
-        gate.Gate, "check", lambda *arguments: (classifier_answers.Comparison(16, 0.0, 200.0, 16, 0.0), None)
+        export_check.ExportCheck, "__call__", lambda *arguments: (answers.Comparison(16, 0.0, 200.0, 16, 0.0), None)
     )
     flags = ("--formats=tflite", "--quantization=dynamic,int8", "--representative_data=digits", "--int8_input=int8")
     results = export(f"--model={saved}", f"--output_dir={tmp_path / 'out'}", *flags)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from condconv_keras.facts.anchors import ANCHORS_PER_LOCATION, feature_map_sizes, ssd_anchors
+from condconv_keras.facts.anchors import SSD_MOBILENET_V1
 
 
 @pytest.mark.parametrize(
@@ -14,10 +14,10 @@ from condconv_keras.facts.anchors import ANCHORS_PER_LOCATION, feature_map_sizes
     ],
 )
 def test_the_maps_and_the_number_of_anchors(input_size, sizes, count):
-    assert feature_map_sizes(input_size) == sizes
-    anchors = ssd_anchors(input_size)
+    assert SSD_MOBILENET_V1.map_sizes(input_size) == sizes
+    anchors = SSD_MOBILENET_V1.boxes(input_size)
     assert anchors.shape == (count, 4) and anchors.dtype == np.float32
-    assert sum(h * w * n for (h, w), n in zip(sizes, ANCHORS_PER_LOCATION, strict=True)) == count
+    assert sum(h * w * n for (h, w), n in zip(sizes, SSD_MOBILENET_V1.per_location, strict=True)) == count
 
 
 def _centre_and_size(boxes):
@@ -25,7 +25,7 @@ def _centre_and_size(boxes):
 
 
 def test_anchors_of_the_first_map():
-    anchors = _centre_and_size(ssd_anchors((300, 300)))
+    anchors = _centre_and_size(SSD_MOBILENET_V1.boxes((300, 300)))
     # One location is 1/19 wide. (y, x, height, width); 0.2 at ratio 2 is 0.1414 high and 0.2828 wide.
     shapes = [(0.1, 0.1), (0.14142, 0.28284), (0.28284, 0.14142)]
     for row, column in [(0, 0), (0, 1), (1, 0), (18, 18)]:
@@ -35,7 +35,7 @@ def test_anchors_of_the_first_map():
 
 
 def test_anchors_of_the_second_and_the_last_map():
-    anchors = _centre_and_size(ssd_anchors((300, 300)))
+    anchors = _centre_and_size(SSD_MOBILENET_V1.boxes((300, 300)))
     second = [  # 0.35; sqrt(2) = 1.41421, sqrt(3) = 1.73205, sqrt(0.35 * 0.5) = 0.41833
         (0.35, 0.35),
         (0.24749, 0.49497),
@@ -57,7 +57,7 @@ def test_anchors_of_the_second_and_the_last_map():
 
 
 def test_ratio_one_is_a_square_of_pixels_of_the_shorter_side():
-    anchors = ssd_anchors((200, 400))
+    anchors = SSD_MOBILENET_V1.boxes((200, 400))
     np.testing.assert_allclose(
         anchors[0], (0.5 / 13 - 0.05, 0.5 / 25 - 0.025, 0.5 / 13 + 0.05, 0.5 / 25 + 0.025), atol=1e-6
     )

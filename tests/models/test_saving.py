@@ -8,9 +8,9 @@ from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.layers.fused_batch_norm import fuse_batch_norms
 from condconv_keras.models import build_model
 from condconv_keras.models.cards import registered_card
-from condconv_keras.models.saving import load_model, save_model
-from condconv_keras.stored.predictor import load_carded
-from condconv_keras.tasks.classification.prediction import keras_predict
+from condconv_keras.models.saving import load_keras_file, save_model
+from condconv_keras.stored.keras_files import KerasFile
+from condconv_keras.tasks.classification.predictor import keras_predict
 from condconv_keras.utils.errors import UserError
 
 CARD = ModelCard("condconv_mobilenet_v1", ("cat", "dog"), Preprocessing((32, 48), 1, 127.5, 127.5, "bilinear", 0.9))
@@ -24,7 +24,7 @@ def _model(**kwargs):
 def test_a_saved_model_keeps_its_card_and_its_values(tmp_path):
     model = _model()
     save_model(model, CARD, tmp_path / "m.keras")
-    loaded, card = load_model(tmp_path / "m.keras")
+    loaded, card = load_keras_file(tmp_path / "m.keras")
     x = np.random.default_rng(0).standard_normal((3, 32, 48, 1)).astype(np.float32)
     assert card == CARD
     np.testing.assert_array_equal(np.asarray(loaded(x)), np.asarray(model(x)))
@@ -36,13 +36,13 @@ def test_a_saved_model_keeps_its_card_and_its_values(tmp_path):
 
 
 def test_the_documented_names_are_these():
-    assert (model_card.load_model, model_card.save_model) == (load_model, save_model)
+    assert (model_card.load_model, model_card.save_model) == (load_keras_file, save_model)
     assert model_card.ModelCard is ModelCard
 
 
 def test_a_file_without_a_card_gets_that_of_its_registered_name(tmp_path):
     _model().save(tmp_path / "m.keras")
-    model, card = load_model(tmp_path / "m.keras")
+    model, card = load_keras_file(tmp_path / "m.keras")
     assert card is None
     card = registered_card(model)
     assert (card.class_names, card.preprocessing.input_size, card.preprocessing.channels) == (("0", "1"), (32, 48), 1)
@@ -59,7 +59,7 @@ def test_a_damaged_file_is_one_clear_line(tmp_path, damage):
         data = path.read_bytes()
         path.write_bytes({"empty": b"", "text": b"hello", "truncated": data[: len(data) // 2]}[damage])
     with pytest.raises(UserError, match=r"expected a model saved as \.keras") as error:
-        load_model(path)
+        load_keras_file(path)
     assert "\n" not in str(error.value)
 
 
@@ -73,7 +73,7 @@ def test_a_model_of_mixed_precision_is_evaluated_in_float32(tmp_path):
     for _ in range(20):
         model(CARD.preprocessing.scale_images(images), training=True)  # logits of ordinary size
     save_model(model, CARD, tmp_path / "m.keras")
-    loaded, card = load_carded(tmp_path / "m.keras")
+    loaded, card = KerasFile(tmp_path / "m.keras").load_to_answer()
     twin = _model()
     twin.set_weights(model.get_weights())
     expected = keras_predict(twin, card)(images)

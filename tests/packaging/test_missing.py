@@ -13,8 +13,7 @@ from condconv_keras.data.augment.augmentation import AugmentationOptions
 from condconv_keras.facts.published_weights import PublishedWeights
 from condconv_keras.models import saving
 from condconv_keras.pretrained import create_model
-from condconv_keras.stored import litert
-from condconv_keras.stored.predictor import load_saved_model
+from condconv_keras.stored import StoredModel, litert
 from condconv_keras.tasks.detection import boxes
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import MissingPackage, UserError
@@ -257,13 +256,13 @@ class TestAHandlerOfOtherErrors:
     def test_of_a_keras_file(self, monkeypatch):
         monkeypatch.setattr(keras.saving, "load_model", raising("h5py"))
         with pytest.raises(MissingPackage, match="'h5py' is not installed"):
-            saving.load_model(FIXTURES / "detector.keras")
+            saving.load_keras_file(FIXTURES / "detector.keras")
 
     def test_of_a_saved_model(self, monkeypatch):
         error = MissingPackage("the package 'tensorflow' is not installed")
         monkeypatch.setattr(tf.saved_model, "load", lambda path: (_ for _ in ()).throw(error))
         with pytest.raises(MissingPackage, match=r"^the package 'tensorflow' is not installed$"):
-            load_saved_model(FIXTURES / "exported" / "saved_model")
+            StoredModel.open(FIXTURES / "exported" / "saved_model").load()
 
     def test_of_a_tflite_file(self, monkeypatch):
         block(monkeypatch, "ai_edge_litert.interpreter")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from condconv_keras.data import evaluation_batches, open_dataset, open_detection_dataset
-from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION, ModelCard
+from condconv_keras.facts.model_card import DetectorCard, ModelCard
 from condconv_keras.facts.preprocessing import Preprocessing
 from condconv_keras.routing_statistics import gathering
 from tests.data.detection_folders import labels_by_id, write_squares
@@ -18,21 +18,6 @@ class _Brightness:
         middle = images.shape[1] // 2
         halves = [images[:, :middle].mean(axis=(1, 2, 3)), images[:, middle:].mean(axis=(1, 2, 3))]
         return [images.mean(axis=(1, 2, 3))[:, None], np.stack(halves, axis=1)]
-
-
-def test_the_classes_of_labels():
-    presence = gathering.class_presence(np.array([2, 0], np.int32), 3)
-    assert presence.tolist() == [[False, False, True], [True, False, False]]
-
-
-def test_the_classes_of_boxes_are_those_of_boxes_that_are_no_crowd():
-    truth = {
-        "classes": np.array([[1, 1, 2, 0], [0, 2, 0, 0], [0, 0, 0, 0]]),
-        "is_crowd": np.array([[0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]),
-        "count": np.array([3, 2, 0]),
-    }
-    presence = gathering.box_presence(truth, 4)
-    assert [np.flatnonzero(row).tolist() for row in presence] == [[1, 2], [2], []]
 
 
 @pytest.mark.parametrize("batch_size", [50, 400])
@@ -56,7 +41,7 @@ def test_every_so_many_images_of_a_split(every):
     dataset = open_dataset("digits")
     preprocessing = Preprocessing(input_size=(8, 8), channels=1, offset=0.0, scale=1.0)
     ((images, labels),) = evaluation_batches(dataset, "test", preprocessing, 1000, scaled=False)
-    batches = list(gathering.presence_batches(CLASSIFICATION, dataset, "test", preprocessing, 16, every))
+    batches = list(gathering.presence_batches(ModelCard.task, dataset, "test", preprocessing, 16, every))
     np.testing.assert_array_equal(np.concatenate([batch for batch, _ in batches]), images[::every])
     np.testing.assert_array_equal(
         np.concatenate([presence for _, presence in batches]), np.eye(10, dtype=bool)[labels[::every]]
@@ -70,7 +55,7 @@ def test_every_other_image_of_a_detector(tmp_path):
     every = [
         [np.concatenate(arrays) for arrays in zip(*batches, strict=True)]
         for batches in (
-            gathering.presence_batches(DETECTION, dataset, "val", preprocessing, 4, step) for step in (1, 2)
+            gathering.presence_batches(DetectorCard.task, dataset, "val", preprocessing, 4, step) for step in (1, 2)
         )
     ]
     for all_of_them, some in zip(*every, strict=True):
@@ -82,7 +67,7 @@ def test_a_split_of_a_detector(tmp_path):
     write_squares(tmp_path, train=1, val=6)
     dataset = open_detection_dataset(tmp_path)
     preprocessing = Preprocessing(input_size=(96, 96), channels=3, offset=0.0, scale=1.0)
-    card = ModelCard("model", dataset.class_names, preprocessing, DETECTION)
+    card = DetectorCard("model", dataset.class_names, preprocessing)
     statistics, _ = gathering.gather(_Brightness(), card, dataset, "val", 4, example_layer=0)
     layer, _ = statistics.layers()
     labels = labels_by_id(dataset, "val")

@@ -5,8 +5,8 @@ import tensorflow as tf
 
 import condconv_keras
 from condconv_keras.pretrained import create_model
+from condconv_keras.stored import StoredModel
 from condconv_keras.stored.loading import load_model
-from condconv_keras.stored.predictor import open_predictor
 from condconv_keras.utils.errors import UserError
 
 
@@ -28,7 +28,7 @@ def test_a_run_is_its_model_and_its_card(trained_run, images):
         tuple("0123456789"),
     )
     logits = model(card.preprocessing.scale_images(images), training=False)
-    expected = open_predictor(trained_run).predict(images)
+    expected = StoredModel.open(trained_run).predictor().predict(images)
     np.testing.assert_allclose(keras.ops.softmax(logits), expected, rtol=1e-5, atol=1e-6)
 
 
@@ -37,7 +37,7 @@ def test_a_saved_model_has_the_signatures_and_the_card_of_its_run(exported, trai
     loaded, card = load_model(path)
     assert card == load_model(trained_run)[1]
     answer = loaded.signatures["serving_default"](images=tf.constant(images))["probabilities"]
-    np.testing.assert_allclose(answer, open_predictor(trained_run).predict(images), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(answer, StoredModel.open(trained_run).predictor().predict(images), rtol=1e-4, atol=1e-5)
 
 
 def test_a_model_that_keras_saved_has_the_card_of_its_registered_name(tmp_path):
@@ -67,7 +67,7 @@ def test_the_last_weights_of_a_run_are_asked_for_as_raw(trained_run):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("nothing", "nothing lies at"), ("model.tflite", "open_predictor"), ("x.keras", "damaged")]
+    ("name", "message"), [("nothing", "nothing lies at"), ("model.tflite", "predictor"), ("x.keras", "damaged")]
 )
 def test_what_it_does_not_load_is_refused(tmp_path, name, message):
     if name != "nothing":

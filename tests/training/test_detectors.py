@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from condconv_keras.models.saving import load_model
+from condconv_keras.models.saving import load_keras_file
 from tests import processes
 from tests.data.detection_folders import write_squares
 from tests.training.runs import history, newest_step
@@ -56,7 +56,7 @@ def test_a_killed_run_ends_where_it_would_have_ended(squares, whole, tmp_path):
     assert newest_step(run) > STEPS_PER_EPOCH and not (run / "results.json").exists()
     processes.run(*COMMAND, *arguments)
     assert (run / "history.csv").read_text() == (whole / "history.csv").read_text()
-    networks = [load_model(folder / "model.keras")[0] for folder in (whole, run)]
+    networks = [load_keras_file(folder / "model.keras")[0] for folder in (whole, run)]
     for expected, actual in zip(*(network.get_weights() for network in networks), strict=True):
         np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
 

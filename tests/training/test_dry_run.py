@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from condconv_keras import CondConv2D
 from condconv_keras.data import Preprocessing, open_dataset
+from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.training import dry_run
 from condconv_keras.training.config import Execution, TrainConfig
 from condconv_keras.training.dry_run import describe_run, device_count, summary_rows, training_memory
@@ -84,9 +85,9 @@ def test_the_devices_that_share_a_batch(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _tiny_network(monkeypatch):
-    monkeypatch.setattr(dry_run, "build_network", lambda config, *arguments: _tiny(*arguments))
-    preprocessing = lambda config, channels: Preprocessing((8, 8), channels, 0.0, 255.0)  # noqa: E731
-    monkeypatch.setattr(dry_run, "make_preprocessing", preprocessing)
+    card = ModelCard("tiny", tuple("0123456789"), Preprocessing((8, 8), 1, 0.0, 255.0))
+    monkeypatch.setattr(dry_run.TrainingPlan, "card", card)
+    monkeypatch.setattr(dry_run.TrainingPlan, "build_network", lambda plan: _tiny(card.preprocessing.input_shape, 10))
 
 
 def _describe(**changes):

@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from condconv_keras.pretrained import create_model
 from condconv_keras.training.initial_weights import open_initial_model
 from condconv_keras.utils.errors import UserError
 from tests.models.randomise import images, randomise
+from tests.training.configs import CONFIG
 
 SMALL = {"width_multiplier": 0.25, "input_shape": (32, 32, 3), "classes": 4}
 
@@ -24,7 +27,7 @@ def opened(model, path, card=None):
         model.save(path)
     else:
         save_model(model, card, path)
-    return open_initial_model(str(path))
+    return open_initial_model(dataclasses.replace(CONFIG, initial_weights=str(path)))
 
 
 def test_scaling_and_settings_are_inherited(tmp_path):

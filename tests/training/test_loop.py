@@ -3,11 +3,13 @@ import numpy as np
 import pytest
 
 from condconv_keras.data import Preprocessing, open_dataset
+from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.tasks.classification.metrics import evaluate
 from condconv_keras.training.callbacks import read_history
 from condconv_keras.training.checkpoints import state_of
 from condconv_keras.training.config import Execution, TrainConfig
 from condconv_keras.training.loop import Segment, TrainingLoop, segments
+from condconv_keras.training.plan import TrainingPlan
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.training.termination import Termination
 from tests.training import networks
@@ -79,11 +81,10 @@ def digits_loop(folder, steps_per_execution=1):
     def validate():
         return evaluate(lambda images: np.eye(10)[:4], [(None, np.arange(4))])
 
-    preprocessing = Preprocessing((8, 8), 1, 0.0, 255.0)
-    loop = TrainingLoop(
-        config, RunFolder(folder), open_dataset("digits"), preprocessing, model, 4, validate, Termination()
-    )
-    return loop, model
+    plan = TrainingPlan(config, open_dataset("digits"))
+    plan.card = ModelCard("tiny", plan.dataset.class_names, Preprocessing((8, 8), 1, 0.0, 255.0))
+    assert plan.steps_per_epoch == 4
+    return TrainingLoop(plan, RunFolder(folder), model, validate, Termination()), model
 
 
 @pytest.mark.parametrize("stop", [2, 4, 6])

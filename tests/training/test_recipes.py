@@ -54,7 +54,6 @@ PUBLISHED = {
         "schedule": "cosine",
         "warmup_start": 0.3 / 0.9,
         "weight_decay": 4e-5,
-        "label_smoothing": 0.0,
         "ema_decay": 0.0,
         "augmentation": "ssd",
     },
@@ -70,10 +69,10 @@ def test_the_steps_of_the_detection_recipe():
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_published_recipes(name):
-    recipe = dataclasses.asdict(get_recipe(name))
-    assert {field: recipe[field] for field in PUBLISHED[name]} == pytest.approx(PUBLISHED[name])
+    recipe = get_recipe(name)
+    assert {field: getattr(recipe, field) for field in PUBLISHED[name]} == pytest.approx(PUBLISHED[name])
     # What the paper adds for larger models only is a matter of flags.
-    assert (recipe["policy"], recipe["mixup_alpha"], recipe["cutmix_alpha"]) == (None, 0.0, 0.0)
+    assert (recipe.policy, recipe.mixes_images) == (None, False)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +82,7 @@ def test_the_published_recipes(name):
         ("batch_size", [0, math.nan]),
         ("optimizer", ["adam", None]),
         ("schedule", ["linear"]),
+        ("augmentation", ["flip", "ssd"]),
         ("learning_rate", [-0.1, math.nan, math.inf]),
         ("decay_rate", [0.0, math.nan]),
         ("decay_epochs", [0.0, math.inf]),
@@ -109,7 +109,6 @@ def test_a_value_out_of_range_is_named(name, values):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("augmentation", "flip"),
         ("policy", "trivialaugment"),
         ("policy_layers", 0),
         ("policy_magnitude", 10.5),
@@ -133,6 +132,38 @@ def test_the_augmentation_of_a_recipe():
 def test_the_ends_of_the_ranges_are_allowed():
     ends = {"warmup_epochs": 0, "weight_decay": 0.0, "momentum": 0.0, "random_erasing": 1.0, "crop_fraction": 1.0}
     dataclasses.replace(get_recipe("digits"), freeze_epochs=19, clip_norm=None, input_size=32, bn_momentum=0.0, **ends)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("augmentation", ["inception"]), ("crop_fraction", [0.9]), ("epochs", [0])]
+)
+def test_a_value_out_of_range_of_a_detector_is_named(name, values):
+    for value in values:
+        with pytest.raises(ValueError, match=f"`{name}` must be .* Received: {name}="):
+            dataclasses.replace(get_recipe("ssd"), **{name: value})
+    dataclasses.replace(get_recipe("ssd"), augmentation="ssd_no_flip", crop_fraction=1.0)
+
+
+def test_a_recipe_that_0_1_stored():
+    """It held what only classifiers have with those of detectors, too."""
+    recipe = get_recipe("ssd")
+    of_classifiers = {
+        "label_smoothing": 0.0,
+        "policy": None,
+        "policy_layers": 2,
+        "freeze_epochs": 0,
+        "mixup_alpha": 0.0,
+    }
+    assert type(recipe).from_dict({**dataclasses.asdict(recipe), **of_classifiers}) == recipe
+    with pytest.raises(TypeError):
+        type(recipe).from_dict({**dataclasses.asdict(recipe), "momentums": 0.0})
+
+
+def test_a_recipe_of_another_task():
+    with pytest.raises(
+        UserError, match=r"`recipe` of a detector is one of ssd, ssd_small, digit_scenes\. Received: 'small'"
+    ):
+        get_recipe("small", "detection")
 
 
 def test_an_unknown_recipe():

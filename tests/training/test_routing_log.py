@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from condconv_keras.data import evaluation_batches, open_dataset
-from condconv_keras.facts.model_card import CLASSIFICATION
+from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.facts.preprocessing import Preprocessing
 from condconv_keras.pretrained import create_model
 from condconv_keras.routing_statistics.routing_model import RoutingModel
@@ -27,7 +27,7 @@ def test_what_is_logged_are_the_present_weights(tmp_path):
     network = create_model("condconv_mobilenet_v1", input_shape=(32, 32, 1), **options)
     dataset = open_dataset("digits")
     preprocessing = Preprocessing(input_size=(32, 32), channels=1, offset=127.5, scale=127.5)
-    log = RoutingLog(network, CLASSIFICATION, preprocessing, dataset, tmp_path / "routing")
+    log = RoutingLog(network, ModelCard("model", dataset.class_names, preprocessing), dataset, tmp_path / "routing")
     log.on_train_begin()
     log.on_epoch_end(0)
     bias = network.get_layer("block_13_routing").bias

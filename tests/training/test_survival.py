@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from condconv_keras.models.saving import load_model
+from condconv_keras.models.saving import load_keras_file
 from tests import processes
 from tests.training.runs import newest_step
 
@@ -37,7 +37,7 @@ COMMAND = (
 
 def weights(run):
     """The averaged and the last weights of a run."""
-    models = [load_model(run / name)[0] for name in ("model.keras", "model_raw.keras")]
+    models = [load_keras_file(run / name)[0] for name in ("model.keras", "model_raw.keras")]
     return [weight for model in models for weight in model.get_weights()]
 
 

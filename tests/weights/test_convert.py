@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from condconv_keras.models.saving import load_model
+from condconv_keras.models.saving import load_keras_file
 from condconv_keras.utils.errors import UserError
 from condconv_keras.weights import WeightSource
 from tests.fixtures.timm.make_weights import save_safetensors
@@ -27,7 +27,7 @@ def _import(source, output, arguments=QUARTER_WIDTH, **kwargs):
 
 def test_a_file_of_other_classes_keeps_their_number(checkpoint, tmp_path):
     result = _import(checkpoint, tmp_path / "new" / "x.keras")
-    model, card = load_model(tmp_path / "new" / "x.keras")
+    model, card = load_keras_file(tmp_path / "new" / "x.keras")
     assert card.class_names == tuple("0123456789")
     assert model.output_shape == (None, 10)
     # Any size of input, with the checkpoint's padding.
@@ -38,7 +38,7 @@ def test_a_file_of_other_classes_keeps_their_number(checkpoint, tmp_path):
 
 def test_arguments_take_the_place_of_the_sources(checkpoint, tmp_path):
     _import(checkpoint, tmp_path / "x.keras", {**QUARTER_WIDTH, "padding": "same", "bn_epsilon": 1e-3})
-    model, _ = load_model(tmp_path / "x.keras")
+    model, _ = load_keras_file(tmp_path / "x.keras")
     assert (model.get_layer("stem").padding, model.get_layer("stem_bn").epsilon) == ("same", 1e-3)
 
 
@@ -46,7 +46,7 @@ def test_half_precision_becomes_float32(tmp_path):
     tensors = {key: tensor.astype(ml_dtypes.bfloat16) for key, tensor in quarter_width_tensors().items()}
     save_safetensors(tmp_path / "half.safetensors", tensors)
     _import(tmp_path / "half.safetensors", tmp_path / "x.keras")
-    model, _ = load_model(tmp_path / "x.keras")
+    model, _ = load_keras_file(tmp_path / "x.keras")
     bias = model.get_layer("classifier").bias
     assert bias.dtype == "float32"
     np.testing.assert_array_equal(bias, tensors["classifier.bias"].astype(np.float32))

@@ -8,7 +8,6 @@ size, an integer seed of shape [2], and the model's `Preprocessing`. It returns 
 import dataclasses
 import math
 
-from condconv_keras.data.augment.box_augmentation import AUGMENTATIONS as BOX_AUGMENTATIONS
 from condconv_keras.data.augment.erasing import erase_rectangle
 from condconv_keras.data.augment.policies import MAX_MAGNITUDE, POLICIES, make_policy
 from condconv_keras.utils.errors import UserError, unknown_name
@@ -47,9 +46,8 @@ class AugmentationOptions:
     cutmix_alpha: float = 0.0
 
     def __post_init__(self):
-        names = {*SPATIAL, *BOX_AUGMENTATIONS}
-        if self.augmentation not in names:
-            raise unknown_name("augmentation", self.augmentation, names)
+        if self.augmentation not in SPATIAL:
+            raise unknown_name("augmentation", self.augmentation, SPATIAL)
         if self.policy is not None and self.policy not in POLICIES:
             raise unknown_name("augmentation policy", self.policy, POLICIES)
         self._check("policy_layers", self.policy_layers >= 1, "at least 1")

@@ -9,10 +9,8 @@ import numpy as np
 from condconv_keras.data.dataset import TRAIN_SPLIT, Dataset
 from condconv_keras.data.input.decoding import read_image
 from condconv_keras.data.sources.image_files import find_images
+from condconv_keras.data.sources.photographs import photographs
 from condconv_keras.utils.errors import UserError
-from condconv_keras.utils.lazy import LazyModule, require
-
-datasets = LazyModule("sklearn.datasets")
 
 CALIBRATION_IMAGES = 128
 CHECK_IMAGES = 16
@@ -70,7 +68,7 @@ class Photographs:
 
     Args:
         trained: whether the model is. A random network may answer a few of many windows fiftyfold, and the ranges of
-            int8 would be those windows': it is calibrated on the windows that `condconv_keras.export.untrained` sets
+            int8 would be those windows': it is calibrated on the windows that `condconv_keras.stored.untrained` sets
             its scales by.
     """
 
@@ -105,13 +103,11 @@ def folder_images(folder, dataset=None):
     return FolderImages(paths)
 
 
-def prepared(images, preprocessing):
-    """Returns images ready for the model but for the scaling, float32 [count, height, width, channels] in 0..255."""
-    return np.stack([preprocessing.evaluation_image(image) for image in images])
-
-
 def check_images(source, preprocessing):
-    """Returns 8 to 16 images that differ, as in `prepared`: those of a source first, photographs where they are few."""
+    """Returns 8 to 16 images that differ, as of `Preprocessing.evaluation_images`.
+
+    They are those of a source first, photographs where they are few.
+    """
     found = {}
     for place in (source, Photographs()):
         for image in place.check():
@@ -122,16 +118,6 @@ def check_images(source, preprocessing):
         if len(found) >= MIN_CHECK_IMAGES:
             break
     return np.stack(list(found.values()))
-
-
-def photographs(rows=2, columns=4):
-    """Yields rows x columns square windows of each of scikit-learn's two photographs, uint8 [213, 213, 3]."""
-    require("sklearn", "PIL")  # scikit-learn reads them with Pillow
-    for photograph in datasets.load_sample_images().images:
-        side = photograph.shape[0] // 2
-        for top in np.linspace(0, photograph.shape[0] - side, rows).astype(int):
-            for left in np.linspace(0, photograph.shape[1] - side, columns).astype(int):
-                yield photograph[top : top + side, left : left + side]
 
 
 def _held_out_files(dataset):

@@ -4,7 +4,7 @@ import numpy as np
 
 from condconv_keras.export.format import ExportFormat
 from condconv_keras.export.saved_model import writing
-from condconv_keras.stored.predictor import load_saved_model, open_predictor
+from condconv_keras.stored import StoredModel
 
 
 class SavedModel(ExportFormat):
@@ -18,8 +18,8 @@ class SavedModel(ExportFormat):
         writing.write_saved_model(model, card, path)
 
     def predictor(self, path, model, card, threads=None):
-        return open_predictor(path).predict
+        return StoredModel.open(path).predictor().predict
 
     def raw_outputs(self, path, model, card, images, threads=None):
-        loaded = load_saved_model(path)
+        loaded = StoredModel.open(path).load()[0]
         return {name: np.array(value) for name, value in loaded.signatures["raw_outputs"](images=images).items()}

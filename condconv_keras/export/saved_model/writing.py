@@ -5,7 +5,7 @@ import io
 import pathlib
 import tempfile
 
-from condconv_keras.export.tasks import export_task
+from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.lazy import keras
 from condconv_keras.utils.lazy import tensorflow as tf
 
@@ -13,7 +13,7 @@ from condconv_keras.utils.lazy import tensorflow as tf
 def write_saved_model(model, card, path):
     """Writes a classifier or detector as a SavedModel: decoding, scaling and what follows the network are inside.
 
-    The batch has any size. What a detector's signatures return is in `condconv_keras.export.saved_model.detector`.
+    The batch has any size. What a detector's signatures return is in `condconv_keras.tasks.detection.serving`.
     Those of a classifier, `images` being [batch, height, width, channels] in 0..255, resized to the model's input:
 
     - `serving_default` and `serve` take float32 `images` and return `probabilities`, float32 [batch, classes], and
@@ -45,7 +45,7 @@ def write_saved_model(model, card, path):
         archive = keras.export.ExportArchive()
         # The model itself is not tracked: Keras would save its variables twice.
         archive.track(class_names)
-        for name, function in export_task(card.task).endpoints(model, card, class_names).items():
+        for name, function in get_task(card.task).endpoints(model, card, class_names).items():
             archive.add_endpoint(name, function)
         with contextlib.redirect_stdout(io.StringIO()):
             archive.write_out(str(path), verbose=False)

@@ -9,9 +9,9 @@ import tempfile
 import keras
 import tensorflow as tf
 
-from condconv_keras.export.tasks import export_task
 from condconv_keras.export.tflite.mobile_network import mobile_network
-from condconv_keras.stored.litert import INPUT, SIGNATURE
+from condconv_keras.serving.litert import INPUT, SIGNATURE
+from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import UserError
 
 
@@ -31,7 +31,7 @@ def tflite_bytes(
     hence the batch of one. All outputs are float32:
 
     - of a classifier `probabilities` [1, classes], the softmax is inside;
-    - of a detector those of `condconv_keras.export.tflite.postprocessing.with_postprocessing`, or with `raw_outputs`
+    - of a detector those of `condconv_keras.tasks.detection.tflite.with_postprocessing`, or with `raw_outputs`
       `box_codes` [1, anchors, 4] and `class_logits` [1, anchors, 1 + classes].
 
     Args:
@@ -58,7 +58,7 @@ def tflite_bytes(
     scaled = None if representative is None else card.preprocessing.scale_images(representative)
     network = mobile_network(model, card.preprocessing.input_shape, quantization, static_kernels, scaled)
     quantize = quantization == "int8"
-    task = export_task(card.task)
+    task = get_task(card.task)
 
     def serve(images):
         if quantize:
@@ -79,7 +79,7 @@ def tflite_bytes(
             # The converter raises one type, which TensorFlow does not export, with a listing of the whole graph.
             reason = str(error).strip().splitlines()[0][:200]
             raise UserError(f"TensorFlow cannot convert the model to TFLite ({reason})") from error
-    return task.finish(content, card, quantize, raw_outputs)
+    return task.finish_tflite(content, card, quantize, raw_outputs)
 
 
 @contextlib.contextmanager

@@ -4,10 +4,10 @@ import pathlib
 import tempfile
 
 from condconv_keras.export.format import ExportFormat
-from condconv_keras.export.tflite.postprocessing import without_postprocessing
-from condconv_keras.stored.exported_detector import LiteRTDetector
-from condconv_keras.stored.litert import LiteRTFile
-from condconv_keras.stored.predictor import open_predictor
+from condconv_keras.serving.litert import LiteRTFile
+from condconv_keras.stored import StoredModel
+from condconv_keras.tasks.detection.exported import LiteRTDetector
+from condconv_keras.tasks.detection.tflite import without_postprocessing
 from condconv_keras.utils.lazy import LazyModule
 
 conversion = LazyModule("condconv_keras.export.tflite.conversion")
@@ -35,7 +35,7 @@ class TFLite(ExportFormat):
         path.write_bytes(content)
 
     def predictor(self, path, model, card, threads=None):
-        return open_predictor(path, num_threads=threads).predict
+        return StoredModel.open(path).predictor(threads).predict
 
     def raw_outputs(self, path, model, card, images, threads=None):
         detector = LiteRTDetector(path, threads)

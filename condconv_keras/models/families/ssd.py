@@ -1,14 +1,15 @@
 """SSD on MobileNetV1, a single-shot detector, and its CondConv twin."""
 
-from condconv_keras.facts.model_card import DETECTION
+import functools
+
+from condconv_keras.facts.anchors import SSD_MOBILENET_V1
+from condconv_keras.facts.model_card import DetectorCard
 from condconv_keras.models.blocks import LayerFactory
 from condconv_keras.models.classifier import image_input
 from condconv_keras.models.entry import ModelEntry, PaperFigures
 from condconv_keras.models.families.mobilenet_v1 import group_sizes, mobilenet_v1_features
 from condconv_keras.models.placement import CondConvPlacement
-from condconv_keras.utils.lazy import LazyModule, keras
-
-anchor_scheme = LazyModule("condconv_keras.facts.anchors")  # imports NumPy, which a list of names does without
+from condconv_keras.utils.lazy import keras
 
 _PARTS = ("condconv_heads",)
 _MINIMUM_SIZE = 96
@@ -91,7 +92,7 @@ def _extra_stage(x, projected, expanded, number, factory):
 def _predictions(maps, factory, classes):
     """The network's output from the feature maps."""
     box_codes, class_logits = [], []
-    for number, (x, anchors) in enumerate(zip(maps, anchor_scheme.ANCHORS_PER_LOCATION, strict=True), start=1):
+    for number, (x, anchors) in enumerate(zip(maps, SSD_MOBILENET_V1.per_location, strict=True), start=1):
         routing = factory.heads_routing(x, number)
         box_codes.append(_head(x, anchors, 4, 0.0, routing, factory, name=f"box_head_{number}"))
         class_logits.append(_head(x, anchors, 1 + classes, _CLASS_BIAS, routing, factory, name=f"class_head_{number}"))
@@ -131,26 +132,29 @@ def _expert_scales(placement):
     return 1 / (experts * weight), 1 / (experts**0.5 * weight)
 
 
+_figures = functools.partial(PaperFigures, metric="map")
 _SSD300_MOBILENET_V1 = ModelEntry(
     name="ssd300_mobilenet_v1",
-    task=DETECTION,
+    card=DetectorCard,
     summary="SSD on MobileNetV1: a single-shot detector with 1,917 anchors at 300x300",
     reference="https://arxiv.org/abs/1512.02325",
     builder=ssd300_mobilenet_v1,
     groups=group_sizes,
     parts=_PARTS,
+    dataset="coco/2014",
     recipe="ssd",
     arguments={"classes": 90, "bn_momentum": 0.97},
     input_size=300,
     crop_fraction=1.0,
     interpolation="bilinear",
     backbone="mobilenet_v1",
-    paper=(PaperFigures(1230, 20.3, 1.0), PaperFigures(730, 18.2, 0.75), PaperFigures(352, 14.4, 0.5)),
+    card_fields={"anchors": SSD_MOBILENET_V1},
+    paper=(_figures(1230, 20.3, 1.0), _figures(730, 18.2, 0.75), _figures(352, 14.4, 0.5)),
 )
 ENTRIES = (
     _SSD300_MOBILENET_V1,
     _SSD300_MOBILENET_V1.twin(
         CondConvPlacement(num_experts=8, start_block=6),
-        paper=(PaperFigures(1280, 22.4, 1.0), PaperFigures(755, 21.0, 0.75), PaperFigures(363, 18.0, 0.5)),
+        paper=(_figures(1280, 22.4, 1.0), _figures(755, 21.0, 0.75), _figures(363, 18.0, 0.5)),
     ),
 )

@@ -1,35 +1,59 @@
-"""Classification: one label an image, cross entropy, top-1 and top-5."""
+"""Classification: one label an image, cross entropy, top-1 and top-5; files return probabilities, softmax inside."""
 
 import types
 
+from condconv_keras.data.augment.augmentation import SPATIAL
+from condconv_keras.data.dataset import ImageDataset
 from condconv_keras.data.input.pipeline import NO_AUGMENTATION, evaluation_batches, training_batches
-from condconv_keras.data.opening import open_dataset
-from condconv_keras.facts.model_card import ModelCard
+from condconv_keras.facts.model_card import CLASSIFICATION, card_class
+from condconv_keras.serving.litert import OUTPUT
 from condconv_keras.tasks import progress
-from condconv_keras.tasks.classification import metrics
+from condconv_keras.tasks.classification import metrics, predictor, presence
 from condconv_keras.tasks.classification.loss import make_loss
-from condconv_keras.tasks.classification.prediction import keras_predict, probabilities
+from condconv_keras.tasks.classification.predictions import ClassPredictions
+from condconv_keras.tasks.classification.recipes import RECIPES, ClassificationRecipe
+from condconv_keras.tasks.classification.reports import REPORTS
 from condconv_keras.tasks.task import Task, Validation
+from condconv_keras.utils.lazy import LazyModule
 from condconv_keras.utils.lazy import tensorflow as tf
+
+answers = LazyModule("condconv_keras.tasks.classification.answers")
+serving = LazyModule("condconv_keras.tasks.classification.serving")
+tflite = LazyModule("condconv_keras.tasks.classification.tflite")
 
 _SUMMARY = {"top-1": "top_1", "top-5": "top_5", "loss": "loss"}
 
 
-class _Classification(Task):
+class Classification(Task):
+    """One label an image."""
+
+    card = card_class(CLASSIFICATION)
+    noun = "classifier"
+
+    dataset = ImageDataset
+    folders = "a folder of images by class"
+    published_data = "imagenet"
+
+    recipe = ClassificationRecipe
+    recipes = RECIPES
+    small_recipe = "small"
+    augmentations = tuple(SPATIAL)
+
     step_means = ("accuracy",)
     validation = types.MappingProxyType({"val_loss": "loss", "val_accuracy": "top_1", "val_top_5": "top_5"})
+    metrics = tuple(_SUMMARY.values())
 
-    def open_dataset(self, *arguments, **options):
-        return open_dataset(*arguments, **options)
+    reports = REPORTS
+    predictions = ClassPredictions()
 
-    def make_card(self, model, dataset, preprocessing):
-        return ModelCard(model, dataset.class_names, preprocessing)
+    def card_fields(self, dataset):
+        return {}
 
-    def training_batches(self, dataset, preprocessing, batch_size, recipe, position, shard, data_service=None):
+    def training_batches(self, dataset, card, batch_size, recipe, position, shard, data_service=None):
         return training_batches(
             dataset,
             dataset.train_split,
-            preprocessing,
+            card.preprocessing,
             batch_size,
             NO_AUGMENTATION if recipe is None else recipe.augmentation_options,
             position.seed,
@@ -38,6 +62,15 @@ class _Classification(Task):
             shard,
             data_service,
         )
+
+    def presence_batches(self, dataset, split, preprocessing, batch_size, shard=None):
+        return presence.presence_batches(dataset, split, preprocessing, batch_size, shard)
+
+    def network_arguments(self, recipe):
+        arguments = {"dropout_rate": recipe.dropout_rate}
+        if recipe.stochastic_depth_rate:
+            arguments["stochastic_depth_rate"] = recipe.stochastic_depth_rate
+        return arguments
 
     def make_objective(self, recipe, num_classes):
         loss = make_loss(recipe, num_classes)
@@ -50,7 +83,7 @@ class _Classification(Task):
             )
 
         return Validation(
-            predict=lambda images: probabilities(model, card, images),
+            predict=lambda images: predictor.probabilities(model, card, images),
             make_batches=make_batches,
             examples=dataset.splits[split],
             count=lambda labels: int((labels >= 0).sum()),
@@ -66,11 +99,43 @@ class _Classification(Task):
     def summary_rows(self, results):
         return [(name, f"{results[key]:.4f}") for name, key in _SUMMARY.items()]
 
-    def fits(self, model, num_classes):
-        return len(model.outputs) == 1 and model.output_shape == (None, num_classes)
+    def metric_rows(self, metrics):
+        results = metrics.to_dict()
+        rows = self.summary_rows(results)
+        rows += [(f"macro {name}", f"{results[f'{name}_macro']:.4f}") for name in ("precision", "recall", "f1")]
+        if results["not_finite"]:
+            rows.append(("not finite", f"{results['not_finite']} answers, counted as wrong"))
+        return rows
 
     def keras_predict(self, model, card):
-        return keras_predict(model, card)
+        return predictor.keras_predict(model, card)
+
+    def saved_model_predict(self, loaded):
+        return predictor.saved_model_predict(loaded)
+
+    def tflite_predict(self, path, card, num_threads=None):
+        return predictor.tflite_predict(path, card, num_threads)
+
+    def endpoints(self, model, card, class_names):
+        return serving.endpoints(model, card, class_names)
+
+    def converted_outputs(self, outputs, quantize):
+        return {tflite.LOGITS: outputs} if quantize else {OUTPUT: tf.nn.softmax(outputs)}
+
+    def finish_tflite(self, content, card, quantize, raw_outputs):
+        return tflite.with_softmax(content) if quantize else content
+
+    def answers(self, model, card, images):
+        return answers.ClassifierAnswers(model, card, images)
+
+    def output_facts(self, card):
+        return {"outputs": {OUTPUT: [len(card.class_names)]}}
+
+    def file_facts(self, file_format, card, raw_outputs):
+        return {}
+
+    def write_beside(self, folder, card, raw_outputs):
+        pass
 
 
 def _correct(labels, logits):
@@ -80,4 +145,4 @@ def _correct(labels, logits):
     return tf.cast(tf.cast(tf.argmax(logits, axis=-1), labels.dtype) == labels, tf.float32)
 
 
-TASK = _Classification()
+TASK = Classification()

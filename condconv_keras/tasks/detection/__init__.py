@@ -3,7 +3,7 @@
 A box is float32 (ymin, xmin, ymax, xmax) as fractions of its image's height and width. Classes count from 0; in class
 logits and class targets 0 is the background and class `c` is `1 + c`.
 
-    anchors = ssd_anchors((300, 300))
+    anchors = card.anchor_boxes
     targets = match_anchors(anchors, boxes, classes, is_crowd)  # one image; batch with tf.data
     detections = detect(network(images), anchors)
 

@@ -5,7 +5,6 @@ import numpy as np
 from condconv_keras.data.augment.box_augmentation import training_detection_example
 from condconv_keras.data.input.streams import ONE_PIPELINE, START, evaluation_stream, training_stream
 from condconv_keras.data.sources.clean_boxes import MAX_BOXES
-from condconv_keras.facts.anchors import ssd_anchors
 from condconv_keras.tasks.detection.matching import load_matching, match_anchors
 from condconv_keras.utils.lazy import tensorflow as tf
 
@@ -13,7 +12,7 @@ FILLER_ID = -(2**63)  # image id of what only fills up a batch and is not counte
 
 
 def training_detection_batches(
-    dataset, preprocessing, batch_size, augmentation, position=START, shard=ONE_PIPELINE, data_service=None
+    dataset, card, batch_size, augmentation, position=START, shard=ONE_PIPELINE, data_service=None
 ):
     """Returns endless batches of images and the targets of their anchors.
 
@@ -21,7 +20,7 @@ def training_detection_batches(
 
     Args:
         dataset: a `DetectionDataset`; its training split is read.
-        preprocessing: the model's `Preprocessing`.
+        card: the model's `DetectorCard`.
         batch_size: int, of the whole run.
         augmentation: name, as in `training_detection_example`.
         position, shard, data_service: as in `training_stream`.
@@ -31,7 +30,7 @@ def training_detection_batches(
         `match_anchors`, [batch, anchors, ...].
     """
     load_matching()
-    anchors = ssd_anchors(preprocessing.input_size)
+    preprocessing, anchors = card.preprocessing, card.anchor_boxes
 
     def prepare(image, label, seed):
         image, *boxes = training_detection_example(image.whole(), label, seed, preprocessing, augmentation)
@@ -41,7 +40,7 @@ def training_detection_batches(
         del seeds
         return images, targets
 
-    made_by = (preprocessing, augmentation)
+    made_by = (preprocessing, card.anchors, augmentation)
     return training_stream(
         dataset, dataset.train_split, batch_size, prepare, finish, made_by, position, shard, data_service
     )

@@ -27,7 +27,7 @@ def detect(
     Args:
         outputs: dict of `box_codes` float32 [batch, anchors, 4] and `class_logits` float32 [batch, anchors, 1 +
             classes].
-        anchors: float32 [anchors, 4], of `ssd_anchors`.
+        anchors: float32 [anchors, 4], of `DetectorCard.anchor_boxes`.
         max_detections: detections per image.
         score_threshold: a detection's score is above it.
         iou_threshold: in [0, 1].

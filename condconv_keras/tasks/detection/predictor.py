@@ -1,6 +1,5 @@
 """A Keras detector as a function of images."""
 
-from condconv_keras.facts.anchors import ssd_anchors
 from condconv_keras.tasks.detection.boxes import load_operations
 from condconv_keras.tasks.detection.postprocessing import detect
 from condconv_keras.utils.lazy import tensorflow as tf
@@ -18,7 +17,7 @@ def detections(model, card, images):
         Dict of tensors, as `detect` returns it.
     """
     outputs = model(card.preprocessing.scale_images(images), training=False)
-    return detect(outputs, ssd_anchors(card.preprocessing.input_size))
+    return detect(outputs, card.anchor_boxes)
 
 
 def keras_predict(model, card):

@@ -1,48 +1,76 @@
-"""Detection: boxes in images, focal and smooth L1 loss, COCO's metrics."""
+"""Detection: boxes in images, focal and smooth L1 loss, COCO's metrics; files return boxes, suppression inside."""
 
+import json
 import types
 
 import numpy as np
 
-from condconv_keras.data.opening import open_detection_dataset
-from condconv_keras.facts.anchors import ssd_anchors
-from condconv_keras.facts.model_card import DETECTION, ModelCard
+from condconv_keras.data.augment.box_augmentation import AUGMENTATIONS
+from condconv_keras.data.detection_dataset import DetectionDataset
+from condconv_keras.facts.model_card import DETECTION, card_class
 from condconv_keras.tasks import progress
+from condconv_keras.tasks.detection import exported, postprocessing, predictor, presence
 from condconv_keras.tasks.detection.batches import (
     FILLER_ID,
     evaluation_detection_batches,
     training_detection_batches,
     unpadded,
 )
-from condconv_keras.tasks.detection.boxes import load_operations
-from condconv_keras.tasks.detection.coco import CocoEvaluator
-from condconv_keras.tasks.detection.predictor import detections, keras_predict
+from condconv_keras.tasks.detection.boxes import CODE_SCALES, load_operations
+from condconv_keras.tasks.detection.coco import CocoEvaluator, DetectionMetrics
+from condconv_keras.tasks.detection.predictions import BoxPredictions
+from condconv_keras.tasks.detection.recipes import RECIPES, DetectionRecipe
+from condconv_keras.tasks.detection.reports import REPORTS
 from condconv_keras.tasks.task import Task, Validation
 from condconv_keras.utils.lazy import OFFICIAL_VISION, LazyModule
 
+answers = LazyModule("condconv_keras.tasks.detection.answers")
 losses = LazyModule("condconv_keras.tasks.detection.losses")
+serving = LazyModule("condconv_keras.tasks.detection.serving")
+tflite = LazyModule("condconv_keras.tasks.detection.tflite")
 
 _SUMMARY = ("AP", "AP50", "AP75")
+ANCHORS_FILE = "anchors.json"
 
 
-class _Detection(Task):
+class Detection(Task):
+    """Boxes in images."""
+
+    card = card_class(DETECTION)
+    noun = "detector"
     extra = "detection"
     packages = ("tensorflow", *OFFICIAL_VISION)
     metric_packages = ("tqdm", "pycocotools")
+
+    dataset = DetectionDataset
+    folders = "a folder with COCO or Pascal VOC annotations"
+    published_data = "coco"
+
+    recipe = DetectionRecipe
+    recipes = RECIPES
+    small_recipe = "ssd_small"
+    augmentations = tuple(AUGMENTATIONS)
+
     step_means = ("class_loss", "box_loss")
     validation = types.MappingProxyType({"val_AP": "AP", "val_AP50": "AP50"})
+    metrics = DetectionMetrics.NAMES
 
-    def open_dataset(self, *arguments, **options):
-        return open_detection_dataset(*arguments, **options)
+    has_raw_outputs = True
+    reports = REPORTS
+    predictions = BoxPredictions()
 
-    def make_card(self, model, dataset, preprocessing):
-        return ModelCard(model, dataset.class_names, preprocessing, DETECTION, dataset.category_ids)
+    def card_fields(self, dataset):
+        return {"category_ids": dataset.category_ids}
 
-    def training_batches(self, dataset, preprocessing, batch_size, recipe, position, shard, data_service=None):
+    def training_batches(self, dataset, card, batch_size, recipe, position, shard, data_service=None):
         augmentation = "none" if recipe is None else recipe.augmentation
-        return training_detection_batches(
-            dataset, preprocessing, batch_size, augmentation, position, shard, data_service
-        )
+        return training_detection_batches(dataset, card, batch_size, augmentation, position, shard, data_service)
+
+    def presence_batches(self, dataset, split, preprocessing, batch_size, shard=None):
+        return presence.presence_batches(dataset, split, preprocessing, batch_size, shard)
+
+    def network_arguments(self, recipe):
+        return {}
 
     def make_objective(self, recipe, num_classes):
         """Focal and smooth L1 loss with equal weights, both for each matched anchor; see `tasks.detection`."""
@@ -62,7 +90,7 @@ class _Detection(Task):
             return evaluation_detection_batches(dataset, split, card.preprocessing, batch_size, repeated, shard)
 
         return Validation(
-            predict=lambda images: detections(model, card, images),
+            predict=lambda images: predictor.detections(model, card, images),
             make_batches=make_batches,
             examples=dataset.splits[split],
             count=lambda truth: int((truth["image_id"] != FILLER_ID).sum()),
@@ -77,16 +105,67 @@ class _Detection(Task):
         return _measure(answers, card)
 
     def summary_rows(self, results):
-        return [(name, "-" if results[name] is None else f"{results[name]:.4f}") for name in _SUMMARY]
+        return [(name, _figure(results[name])) for name in _SUMMARY]
 
-    def fits(self, model, num_classes):
-        anchors = len(ssd_anchors(model.input_shape[1:3]))
-        expected = {"box_codes": (None, anchors, 4), "class_logits": (None, anchors, 1 + num_classes)}
-        outputs = model.output
-        return isinstance(outputs, dict) and {name: tuple(x.shape) for name, x in outputs.items()} == expected
+    def metric_rows(self, metrics):
+        """COCO's table, then the AP of every class; "-" where there is nothing to find."""
+        results = metrics.to_dict()
+        figures = [(name, results[name]) for name in DetectionMetrics.NAMES] + list(metrics.per_class.items())
+        return [(name, _figure(value)) for name, value in figures]
 
     def keras_predict(self, model, card):
-        return keras_predict(model, card)
+        return predictor.keras_predict(model, card)
+
+    def saved_model_predict(self, loaded):
+        return exported.saved_detector(loaded)
+
+    def tflite_predict(self, path, card, num_threads=None):
+        return exported.tflite_detector(path, card, num_threads)
+
+    def endpoints(self, model, card, class_names):
+        return serving.endpoints(model, card, class_names)
+
+    def converted_outputs(self, outputs, quantize):
+        return outputs
+
+    def finish_tflite(self, content, card, quantize, raw_outputs):
+        return content if raw_outputs else tflite.with_postprocessing(content, card)
+
+    def answers(self, model, card, images):
+        return answers.DetectorAnswers(self, model, card, images)
+
+    def output_facts(self, card):
+        most = postprocessing.MAX_DETECTIONS
+        return {
+            "outputs": {"boxes": [most, 4], "classes": [most], "scores": [most], "count": []},
+            "box_format": ["ymin", "xmin", "ymax", "xmax"],
+            "postprocessing": {
+                "max_detections": most,
+                "score_threshold": postprocessing.SCORE_THRESHOLD,
+                "iou_threshold": postprocessing.IOU_THRESHOLD,
+                "code_scales": list(CODE_SCALES),
+            },
+        }
+
+    def file_facts(self, file_format, card, raw_outputs):
+        """The unit of the boxes; of a file with raw outputs these and the file with the anchors."""
+        if not (raw_outputs and "raw_outputs" in file_format.flags):
+            return {"box_unit": file_format.box_unit}
+        anchors = len(card.anchor_boxes)
+        shapes = ([anchors, 4], [anchors, 1 + len(card.class_names)])
+        return {"outputs": dict(zip(exported.RAW_OUTPUTS, shapes, strict=True)), "anchors": ANCHORS_FILE}
+
+    def write_beside(self, folder, card, raw_outputs):
+        """Writes the anchors of raw outputs: (ycenter, xcenter, height, width), fractions of the image."""
+        if raw_outputs:
+            # The digits that tell float32 numbers apart.
+            rows = [[float(f"{value:.9g}") for value in anchor] for anchor in tflite.center_anchors(card).tolist()]
+            fields = {"format": ["ycenter", "xcenter", "height", "width"], "anchors": rows}
+            (folder / ANCHORS_FILE).write_text(json.dumps(fields) + "\n", encoding="utf-8")
+
+
+def _figure(value):
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _measure(answers, card):
@@ -98,4 +177,4 @@ def _measure(answers, card):
     return evaluator.metrics()
 
 
-TASK = _Detection()
+TASK = Detection()

@@ -11,7 +11,6 @@ from condconv_keras.export.check.representative import (
     Photographs,
     check_images,
     folder_images,
-    prepared,
 )
 from condconv_keras.utils.errors import UserError
 from tests.images import truncate, write_digit_folder
@@ -48,7 +47,7 @@ def test_the_images_of_a_folder_that_is_sorted_by_class_are_of_all_classes(tmp_p
     assert set(names.values()) == {16}
     checked = check_images(files, GRAY)
     assert len(checked) == 16
-    assert not set(_contents(checked)) & set(_contents(prepared(files.calibration(), GRAY)))
+    assert not set(_contents(checked)) & set(_contents(GRAY.evaluation_images(files.calibration())))
 
 
 def test_a_folder_needs_no_classes(tmp_path):
@@ -57,7 +56,7 @@ def test_a_folder_needs_no_classes(tmp_path):
     (tmp_path / ".hidden").mkdir()
     (tmp_path / ".hidden/x.png").write_text("no image")
     assert folder_images(tmp_path).paths == sorted(paths)
-    images = prepared(folder_images(tmp_path).calibration(), GRAY)
+    images = GRAY.evaluation_images(folder_images(tmp_path).calibration())
     assert images.shape == (15, 8, 8, 1)
     assert images.dtype == np.float32
     assert len(check_images(folder_images(tmp_path), GRAY)) == 15
@@ -99,7 +98,7 @@ def test_photographs_serve_where_there_is_no_data_set():
     assert len(set(_contents(images))) == 16
     assert images.min() >= 0
     assert 100 < images.max() <= 255
-    calibration = prepared(Photographs().calibration(), colour)
+    calibration = colour.evaluation_images(Photographs().calibration())
     assert len(calibration) == 128
     assert not set(_contents(calibration)) & set(_contents(images))
 

@@ -1,16 +1,16 @@
-"""The gate refuses exports that are broken on purpose, as an exporter without it would have written them."""
+"""The check refuses exports that are broken on purpose, as an exporter without it would have written them."""
 
 import pytest
 
-from condconv_keras.export.check.gate import Gate
-from condconv_keras.export.check.representative import Photographs, check_images, prepared
+from condconv_keras.export.check.export_check import ExportCheck
+from condconv_keras.export.check.representative import Photographs, check_images
 from condconv_keras.export.formats import TFLITE
 from condconv_keras.export.manifest import write_cards
 from condconv_keras.export.tflite import mobile_layers
 from condconv_keras.export.tflite.conversion import tflite_bytes
-from condconv_keras.export.untrained import untrained_model
+from condconv_keras.stored.untrained import untrained_model
 from condconv_keras.utils.errors import UserError
-from tests.export.sabotage import mix_kernels_of_first_image
+from tests.sabotage import mix_kernels_of_first_image
 
 
 @pytest.fixture(scope="module")
@@ -21,17 +21,17 @@ def network():
 
 @pytest.fixture
 def check(network, tmp_path):
-    """Exports the network in a mode and lets the gate look at the file."""
+    """Exports the network in a mode and checks the file."""
     model, card = network
     photographs = Photographs(trained=False)
 
     def export_and_check(quantization):
         mode = TFLITE[quantization]
-        calibration = prepared(photographs.calibration(), card.preprocessing)
+        calibration = card.preprocessing.evaluation_images(photographs.calibration())
         path = tmp_path / mode.file_name
         write_cards(tmp_path, card)
         path.write_bytes(tflite_bytes(model, card, quantization, calibration))
-        return Gate(model, card, check_images(photographs, card.preprocessing)).check(path, mode)[0]
+        return ExportCheck(model, card, check_images(photographs, card.preprocessing))(path, mode)[0]
 
     return export_and_check
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from condconv_keras.export.check.gate import Gate
-from condconv_keras.export.check.representative import Photographs, check_images, prepared
+from condconv_keras.export.check.export_check import ExportCheck
+from condconv_keras.export.check.representative import Photographs, check_images
 from condconv_keras.export.formats import TFLITE
 from condconv_keras.export.manifest import write_cards
 from condconv_keras.export.tflite.conversion import tflite_bytes
-from condconv_keras.export.untrained import untrained_model
 from condconv_keras.models import list_models
+from condconv_keras.stored.untrained import untrained_model
 
 # What has every kind of layer: squeeze and excitation, kernels of 3x3 and 5x5.
 QUICK = "condconv_mnasnet_a1"
@@ -20,13 +20,13 @@ SMALL = [QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)
 def assert_every_mode_passes(name, tmp_path, **arguments):
     model, card = untrained_model(name, **arguments)
     photographs = Photographs(trained=False)
-    gate = Gate(model, card, check_images(photographs, card.preprocessing))
-    calibration = prepared(photographs.calibration(), card.preprocessing)
+    check = ExportCheck(model, card, check_images(photographs, card.preprocessing))
+    calibration = card.preprocessing.evaluation_images(photographs.calibration())
     write_cards(tmp_path, card)
     for mode in TFLITE.values():
         path = tmp_path / mode.file_name
         path.write_bytes(tflite_bytes(model, card, mode.quantization, calibration))
-        comparison, _ = gate.check(path, mode)
+        comparison, _ = check(path, mode)
         print(name, mode.quantization, path.stat().st_size, comparison)
         path.unlink()
 

@@ -21,7 +21,7 @@ from condconv_keras.export.saved_model.writing import write_saved_model
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.pretrained import create_model
 from condconv_keras.routing_statistics.routing_model import RoutingModel
-from condconv_keras.tasks.classification.prediction import keras_predict
+from condconv_keras.tasks.classification.predictor import keras_predict
 from condconv_keras.utils.errors import UserError
 
 CLASSES = tuple(f"class {i} é" for i in range(10))

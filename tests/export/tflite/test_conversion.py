@@ -10,10 +10,10 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from tensorflow.lite.tools import flatbuffer_utils
 
-from condconv_keras.export.check.representative import Photographs, prepared
+from condconv_keras.export.check.representative import Photographs
 from condconv_keras.export.tflite.conversion import tflite_bytes
-from condconv_keras.export.untrained import untrained_model
-from condconv_keras.tasks.classification.prediction import keras_predict
+from condconv_keras.stored.untrained import untrained_model
+from condconv_keras.tasks.classification.predictor import keras_predict
 from condconv_keras.utils.errors import UserError
 
 MODES = ["none", "float16", "dynamic", "int8"]
@@ -23,7 +23,7 @@ MODES = ["none", "float16", "dynamic", "int8"]
 def network():
     arguments = {"width_multiplier": 0.5, "num_experts": 4, "classes": 10, "input_shape": (96, 96, 3)}
     model, card = untrained_model("condconv_mobilenet_v1", **arguments)
-    return model, card, prepared(Photographs(trained=False).calibration(), card.preprocessing)
+    return model, card, card.preprocessing.evaluation_images(Photographs(trained=False).calibration())
 
 
 @pytest.fixture(scope="module")

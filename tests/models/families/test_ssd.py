@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
-from condconv_keras.facts.anchors import ANCHORS_PER_LOCATION, feature_map_sizes, ssd_anchors
+from condconv_keras.facts.anchors import SSD_MOBILENET_V1
 from condconv_keras.pretrained import create_model
 from condconv_keras.profiling import profile
 from tests.models.randomise import images, randomise
@@ -68,9 +68,9 @@ def test_a_prediction_for_every_anchor(size, anchors, padding):
     model = tiny(PLAIN, input_shape=(*size, 3), padding=padding)
     shapes = {name: output.shape for name, output in model.output.items()}
     assert shapes == {"box_codes": (None, anchors, 4), "class_logits": (None, anchors, 6)}
-    assert len(ssd_anchors(size)) == anchors
+    assert len(SSD_MOBILENET_V1.boxes(size)) == anchors
     maps = [model.get_layer(f"box_head_{number}").input.shape[1:3] for number in range(1, 7)]
-    assert maps == feature_map_sizes(size)
+    assert maps == SSD_MOBILENET_V1.map_sizes(size)
 
 
 @pytest.mark.parametrize("condconv_heads", [False, True])
@@ -86,7 +86,7 @@ def test_rows_are_in_the_order_of_the_anchors(condconv_heads):
     actual = numpy_outputs(model, images(112)[:, :, :96])
     for output, head, size in (("box_codes", "box_head", 4), ("class_logits", "class_head", 6)):
         row = 0
-        for number, anchors in enumerate(ANCHORS_PER_LOCATION, start=1):
+        for number, anchors in enumerate(SSD_MOBILENET_V1.per_location, start=1):
             name = f"{head}_{number}"
             x, layer = np.asarray(tensors[f"{name}/0"]), model.get_layer(name)
             kernel, bias = (np.asarray(weight) for weight in layer.get_weights())

@@ -5,13 +5,15 @@ import pytest
 
 from condconv_keras.data import InputShard, Preprocessing, open_detection_dataset
 from condconv_keras.data.input.streams import InputPosition
-from condconv_keras.facts.anchors import ssd_anchors
+from condconv_keras.facts.anchors import SSD_MOBILENET_V1
+from condconv_keras.facts.model_card import DetectorCard
 from condconv_keras.tasks.detection import decode_boxes
 from condconv_keras.tasks.detection.batches import evaluation_detection_batches, training_detection_batches, unpadded
 from tests.data.detection_folders import coco_box, coco_image, labels_by_id, save_image, write_coco
 
 SIZE = (96, 96)
 PREPROCESSING = Preprocessing(SIZE, 3, 127.5, 127.5, "bilinear")
+CARD = DetectorCard("model", ("a", "b"), PREPROCESSING)
 COUNT = 7
 
 
@@ -67,8 +69,8 @@ def test_shards_share_the_images_and_fill_up(dataset):
 
 def test_training_targets_are_the_boxes(dataset):
     """Without augmentation, what the matched anchors' codes mean are the boxes of the image."""
-    anchors = ssd_anchors(SIZE)
-    images, targets = next(iter(training_detection_batches(dataset, PREPROCESSING, COUNT, "none")))
+    anchors = SSD_MOBILENET_V1.boxes(SIZE)
+    images, targets = next(iter(training_detection_batches(dataset, CARD, COUNT, "none")))
     labels = labels_by_id(dataset, "train").values()
     inputs = np.stack([PREPROCESSING.scale_images(PREPROCESSING.evaluation_image(image)) for image, _ in labels])
     counts = []
@@ -90,12 +92,12 @@ def test_training_targets_are_the_boxes(dataset):
 
 
 def test_a_stream_goes_on_where_it_stopped(dataset):
-    whole = iter(training_detection_batches(dataset, PREPROCESSING, 2, "ssd", InputPosition(seed=5)))
+    whole = iter(training_detection_batches(dataset, CARD, 2, "ssd", InputPosition(seed=5)))
     batches = [next(whole) for _ in range(5)]  # three an epoch
-    later = iter(training_detection_batches(dataset, PREPROCESSING, 2, "ssd", InputPosition(5, 1, 1)))
+    later = iter(training_detection_batches(dataset, CARD, 2, "ssd", InputPosition(5, 1, 1)))
     images, targets = next(later)
     np.testing.assert_array_equal(images, batches[4][0])
     for name, value in targets.items():
         np.testing.assert_array_equal(value, batches[4][1][name])
-    other = next(iter(training_detection_batches(dataset, PREPROCESSING, 2, "ssd", InputPosition(6, 1, 1))))
+    other = next(iter(training_detection_batches(dataset, CARD, 2, "ssd", InputPosition(6, 1, 1))))
     assert np.abs(np.asarray(other[0]) - images).max() > 0

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from condconv_keras.facts.anchors import ssd_anchors
+from condconv_keras.facts.anchors import SSD_MOBILENET_V1
 from condconv_keras.tasks.detection import match_anchors
 from tests.tasks.detection import numpy_detection as oracle
 
@@ -57,7 +57,7 @@ def _slow_targets(anchors, boxes, classes, is_crowd):
 @pytest.mark.parametrize("count", [0, 1, 5, 40])
 def test_random_boxes_and_crowds(count):
     rng = np.random.default_rng(count)
-    anchors = ssd_anchors((96, 128))
+    anchors = SSD_MOBILENET_V1.boxes((96, 128))
     for _ in range(3):
         boxes, classes = oracle.random_boxes(rng, count), rng.integers(0, 9, count)
         is_crowd = rng.random(count) < 0.2

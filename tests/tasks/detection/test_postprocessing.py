@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from condconv_keras.facts.anchors import ssd_anchors
+from condconv_keras.facts.anchors import SSD_MOBILENET_V1
 from condconv_keras.tasks.detection import detect
 from tests.tasks.detection import numpy_detection as oracle
 
@@ -44,7 +44,7 @@ def _check(detections, expected):
 )
 def test_random_outputs(classes, options):
     rng = np.random.default_rng(0)
-    anchors = ssd_anchors((96, 96))
+    anchors = SSD_MOBILENET_V1.boxes((96, 96))
     codes = rng.normal(scale=2, size=(2, len(anchors), 4)).astype(np.float32)
     logits = rng.normal(scale=2, size=(2, len(anchors), 1 + classes)).astype(np.float32)
     graph = tf.function(

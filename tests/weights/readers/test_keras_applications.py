@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from condconv_keras.models import build_model
-from condconv_keras.models.saving import load_model
+from condconv_keras.models.saving import load_keras_file
 from condconv_keras.utils.errors import UserError
 from condconv_keras.weights import open_source
 from condconv_keras.weights.readers.keras_applications import open_keras_model
@@ -45,7 +45,7 @@ def _pixels(size):
 def test_computes_what_the_application_does(name, tmp_path):
     application = _application(name)
     import_into(name, open_keras_model(application, name), tmp_path / "x.keras")
-    model, card = load_model(tmp_path / "x.keras")
+    model, card = load_keras_file(tmp_path / "x.keras")
     for size in (224, 160):
         at_size = APPLICATIONS[name](weights=None, classifier_activation=None, input_shape=(size, size, 3))
         at_size.set_weights(application.get_weights())

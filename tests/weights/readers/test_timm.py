@@ -8,7 +8,7 @@ import pytest
 
 from condconv_keras.facts.imagenet import class_names
 from condconv_keras.models.inverted_residual import TIMM_NAMES
-from condconv_keras.models.saving import load_model
+from condconv_keras.models.saving import load_keras_file
 from condconv_keras.utils.errors import UserError
 from condconv_keras.weights.readers import pytorch
 from tests.fixtures.timm import make_weights
@@ -27,7 +27,7 @@ def imported(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("timm")
     make_weights.save_safetensors(folder / "model.safetensors", timm_tensors(request.param))
     result = import_into(NETWORKS[request.param], folder / "model.safetensors", folder / "model.keras")
-    return request.param, result, *load_model(folder / "model.keras")
+    return request.param, result, *load_keras_file(folder / "model.keras")
 
 
 def test_computes_what_timm_does(imported):

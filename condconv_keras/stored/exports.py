@@ -1,0 +1,111 @@
+"""Exported models: SavedModels and `.tflite` files, with their cards beside them."""
+
+import abc
+import pathlib
+
+from condconv_keras.facts.model_card import FILE_NAME, ModelCard
+from condconv_keras.serving.litert import require_litert
+from condconv_keras.stored.model import Predictor, StoredModel
+from condconv_keras.tasks.table import get_task
+from condconv_keras.utils.errors import MissingPackage, UserError
+from condconv_keras.utils.lazy import require
+from condconv_keras.utils.lazy import tensorflow as tf
+
+
+class Export(StoredModel):
+    """An exported model."""
+
+    has_layers = False
+
+    @property
+    def path(self):
+        """Where it lies."""
+        return pathlib.Path(self.name)
+
+    @property
+    @abc.abstractmethod
+    def card_file(self):
+        """The path of its card."""
+
+    @property
+    def card(self):
+        """Its `ModelCard`; raises a `UserError` if it has none."""
+        path = self.card_file
+        if not path.is_file():
+            raise UserError(
+                f"expected the classes and preprocessing of the model in {str(path)!r}, which does not exist"
+            )
+        try:
+            return ModelCard.from_json(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"expected a model card in {str(path)!r} ({error})") from error
+
+    @property
+    def task(self):
+        return self.card.task
+
+
+class SavedModel(Export):
+    """A folder that TensorFlow loads."""
+
+    kind = "savedmodel"
+
+    @classmethod
+    def claims(cls, name, weights):
+        return weights is None and pathlib.Path(name, "saved_model.pb").is_file()
+
+    @property
+    def card_file(self):
+        return self.path / "assets.extra" / FILE_NAME
+
+    def require_packages(self):
+        require("tensorflow")
+
+    def load(self):
+        """As of `StoredModel`: the object that TensorFlow loads, which owns the variables.
+
+        A signature alone does not keep them alive.
+        """
+        try:
+            loaded = tf.saved_model.load(self.name)
+            _ = loaded.signatures["serving_default"]
+        except MissingPackage:
+            raise
+        except Exception as error:
+            raise UserError(f"expected a SavedModel written by `python -m export`, {self.name!r} is none") from error
+        return loaded, self.card
+
+    def predictor(self, num_threads=None):
+        del num_threads
+        self.require_packages()
+        loaded, card = self.load()
+        return Predictor(card, self.kind, get_task(card.task).saved_model_predict(loaded))
+
+
+class TFLiteFile(Export):
+    """A `.tflite` file, which LiteRT runs."""
+
+    kind = "tflite"
+
+    @classmethod
+    def claims(cls, name, weights):
+        path = pathlib.Path(name)
+        return weights is None and path.suffix == ".tflite" and path.exists() and not path.is_dir()
+
+    @property
+    def card_file(self):
+        return self.path.parent / FILE_NAME
+
+    def require_packages(self):
+        require_litert()
+
+    def load(self):
+        raise UserError(
+            f"expected a run folder, .keras file or SavedModel; {self.name!r} is a .tflite file, which "
+            "condconv_keras.stored.StoredModel.open(...).predictor() runs"
+        )
+
+    def predictor(self, num_threads=None):
+        self.require_packages()
+        card = self.card
+        return Predictor(card, self.kind, get_task(card.task).tflite_predict(self.path, card, num_threads))

@@ -1,0 +1,162 @@
+"""A stored model, whatever it is: its kind, task, card and configuration, and how to load it.
+
+Predictors take float32 images [batch, height, width, channels] in 0..255, already resized to the model's input. That of
+a classifier returns float32 probabilities [batch, classes], that of a detector a dict as of
+`condconv_keras.tasks.detection.detect`; NumPy arrays.
+"""
+
+import abc
+import dataclasses
+import math
+import os
+import pathlib
+from collections.abc import Callable
+
+from condconv_keras.facts.model_card import FILE_NAME, ModelCard
+from condconv_keras.tasks.table import get_task
+from condconv_keras.utils.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+    """A loaded model.
+
+    Attributes:
+        card: `ModelCard`.
+        kind: `"keras"`, `"savedmodel"` or `"tflite"`.
+        predict: function of images, see the module.
+        model: the Keras model, or None for an export.
+    """
+
+    card: ModelCard
+    kind: str
+    predict: Callable
+    model: object = None
+
+    @property
+    def parameters(self):
+        """The number of trainable scalars, as papers and timm count parameters; None for an export.
+
+        An export's constants need not be the network's.
+        """
+        if self.model is None:
+            return None
+        return sum(math.prod(weight.shape) for weight in self.model.trainable_weights)
+
+
+class StoredModel(abc.ABC):
+    """A model that is not loaded yet: `StoredModel.open` finds its kind, which is a subclass.
+
+    Attributes:
+        name: as it was given, a path or a registry name.
+        kind: the name of the kind: `"run"`, `"keras"`, `"savedmodel"`, `"tflite"`, `"imagenet"` or `"untrained"`.
+        config: `TrainConfig` of a run, else None.
+        is_trained: whether its weights are not random.
+        has_layers: whether it is loaded as a Keras model; an export is not.
+    """
+
+    kind: str
+    config = None
+    is_trained = True
+    has_layers = True
+
+    def __init__(self, name):
+        self.name = os.fspath(name)
+
+    @classmethod
+    def open(cls, name_or_path, weights=None, raw=False, untrained=False, **arguments):
+        """Finds what a name means, without loading it. A path that exists comes before a registered model.
+
+        Args:
+            name_or_path: path of a run folder, `.keras` file, SavedModel or `.tflite` file, or a registry name.
+            weights: None, or `"imagenet"` for the published weights of the registered model.
+            raw: whether the last weights of a run are asked for instead of their moving average.
+            untrained: whether a registry name without weights is a model, too, with random ones.
+            **arguments: of a registered model: `seed` and `input_size` of one with random weights, and keywords of
+                `create_model`, by which published weights are chosen, too.
+
+        Raises:
+            UserError: it means nothing, or something else; it is damaged, or has no such weights.
+        """
+        for kind in _kinds(cls):
+            if kind.claims(name_or_path, weights):
+                if not (kind.is_trained or untrained):
+                    raise UserError(
+                        f"{name_or_path!r} is the name of a registered model, which has no weights of its own: "
+                        "`weights='imagenet'` is for published ones"
+                    )
+                opened = kind(name_or_path, **kind.chosen(arguments))
+                return opened.with_raw_weights() if raw else opened
+        raise _unknown(pathlib.Path(name_or_path), untrained)
+
+    @classmethod
+    @abc.abstractmethod
+    def claims(cls, name, weights):
+        """Whether a name and weights, as of `open`, mean a model of this kind, judged without loading anything."""
+
+    @classmethod
+    def chosen(cls, arguments):
+        """Returns those of the arguments of `open` that a model of this kind has a use for."""
+        del arguments
+        return {}
+
+    def with_raw_weights(self):
+        """Returns the model with the last weights; raises a `UserError` where there are none besides the average."""
+        raise UserError(f"only a run folder keeps the weights before averaging, {self.name!r} is none")
+
+    @property
+    @abc.abstractmethod
+    def task(self):
+        """The name of its task, one of `TASKS`, without loading it."""
+
+    @property
+    def is_plain(self):
+        """Whether the network is known to have no CondConv layer, before it is loaded."""
+        return False
+
+    def require_packages(self):
+        """Raises a `MissingPackage` unless the packages that it needs are installed; loads nothing."""
+        get_task(self.task).require()
+
+    @abc.abstractmethod
+    def load(self):
+        """Returns the model as it was stored and its card, as of `condconv_keras.load_model`."""
+
+    @abc.abstractmethod
+    def predictor(self, num_threads=None):
+        """Loads the model for answers.
+
+        Args:
+            num_threads: of a `.tflite` file's interpreter, or None for LiteRT's choice.
+
+        Returns:
+            A `Predictor`.
+
+        Raises:
+            UserError: it is corrupt, has no card, or not the outputs of its card.
+            MissingPackage: a package that it needs is not installed.
+        """
+
+    def to_dict(self):
+        """Returns where the model comes from, as a dict that JSON can hold."""
+        return {"name": self.name, "kind": self.kind}
+
+
+def _kinds(kind):
+    """The subclasses of a class that have a name, whatever their depth."""
+    for subclass in kind.__subclasses__():
+        if "kind" in vars(subclass):
+            yield subclass
+        yield from _kinds(subclass)
+
+
+def _unknown(path, untrained):
+    """The `UserError` for what is no stored model; `untrained` as in `StoredModel.open`."""
+    expected = "expected a run folder, .keras file, SavedModel or .tflite file"
+    if not path.exists():
+        names = " and no model has this name; `python -m models` lists them" if untrained else ""
+        return UserError(f"{expected}, nothing lies at {str(path)!r}{names}")
+    if (path / FILE_NAME).is_file():
+        exports = (p.name for p in path.iterdir() if p.suffix == ".tflite" or (p / "saved_model.pb").is_file())
+        return UserError(f"{str(path)!r} holds exports; give one of them: {', '.join(sorted(exports))}")
+    return UserError(f"{expected}, {str(path)!r} is none of them")

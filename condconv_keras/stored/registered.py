@@ -1,0 +1,110 @@
+"""Registered models by name: with their published weights, or with random ones."""
+
+import functools
+import pathlib
+
+from condconv_keras.models import list_models, model_entry
+from condconv_keras.pretrained import IMAGENET, pretrained_file, published_for
+from condconv_keras.stored.keras_files import KerasFile, KerasModel
+from condconv_keras.stored.model import StoredModel
+from condconv_keras.stored.untrained import untrained_model
+from condconv_keras.utils.errors import UserError, one_line
+
+
+class Published(KerasFile):
+    """A registered model with its published weights, which are downloaded and converted once.
+
+    Args:
+        name: registry name.
+        arguments: keywords of `create_model` that choose between weights.
+
+    Raises:
+        UserError: none are published for the model with these arguments.
+    """
+
+    kind = IMAGENET
+
+    def __init__(self, name, **arguments):
+        StoredModel.__init__(self, name)
+        self.arguments = arguments
+        published_for(self.name, arguments)
+
+    @classmethod
+    def claims(cls, name, weights):
+        if weights not in (None, IMAGENET):
+            raise UserError(f"`weights` is {IMAGENET!r}, or None for a `model` that is a path. Received: {weights!r}")
+        return weights == IMAGENET
+
+    @classmethod
+    def chosen(cls, arguments):
+        return {name: value for name, value in arguments.items() if name not in ("seed", "input_size")}
+
+    @functools.cached_property
+    def file(self):
+        """The path of the `.keras` file; raises a `UserError` if the weights cannot be had."""
+        return pretrained_file(self.name, self.arguments)
+
+    @property
+    def task(self):
+        return model_entry(self.name).task
+
+    @property
+    def is_plain(self):
+        return model_entry(self.name).placement is None
+
+    def to_dict(self):
+        return {**super().to_dict(), **({"arguments": self.arguments} if self.arguments else {})}
+
+
+class Untrained(KerasModel):
+    """A registered model with random weights.
+
+    Args:
+        name: registry name.
+        seed: of the weights.
+        input_size: height and width of its input in pixels, or None for the registered one.
+        **arguments: keywords of `create_model`.
+    """
+
+    kind = "untrained"
+    is_trained = False
+
+    def __init__(self, name, seed=0, input_size=None, **arguments):
+        super().__init__(name)
+        self.seed = seed
+        self.input_size = input_size
+        self.arguments = arguments
+
+    @classmethod
+    def claims(cls, name, weights):
+        return weights is None and name in list_models() and not pathlib.Path(name).exists()
+
+    @classmethod
+    def chosen(cls, arguments):
+        return arguments
+
+    @property
+    def task(self):
+        return model_entry(self.name).task
+
+    @property
+    def is_plain(self):
+        return model_entry(self.name).placement is None
+
+    def load(self):
+        """As of `StoredModel`; raises a `UserError` if an argument is bad."""
+        entry = model_entry(self.name)
+        size = self.input_size or entry.input_size
+        shape = (size, size, entry.channels)
+        try:
+            return untrained_model(self.name, self.seed, input_shape=shape, **self.arguments)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"`model` {self.name!r} cannot be built: {one_line(error)}") from error
+
+    def load_to_answer(self):
+        """As `load`: it computes in float32 and has the outputs of its card."""
+        return self.load()
+
+    def to_dict(self):
+        arguments = {"arguments": self.arguments} if self.arguments else {}
+        return {**super().to_dict(), **arguments, "seed": self.seed}  # the input's size is that of the card

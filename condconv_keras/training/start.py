@@ -1,0 +1,35 @@
+"""What a new run starts from: nothing, or a trained model, from which it inherits."""
+
+import dataclasses
+
+from condconv_keras.models import model_entry
+from condconv_keras.pretrained import IMAGENET
+from condconv_keras.utils.lazy import LazyModule
+
+initial_weights = LazyModule("condconv_keras.training.initial_weights")
+
+
+def with_initial_model(config):
+    """Opens the trained model that a new run starts from.
+
+    Returns:
+        The `TrainConfig` with what the run inherits, and the `InitialModel`, None where there is none or `.weights.h5`
+        are loaded into the network as it is built.
+
+    Raises:
+        UserError: the file is missing or damaged, does not fit, or cannot be downloaded.
+    """
+    path = config.initial_weights
+    if path is None or path.endswith(".weights.h5"):
+        return dataclasses.replace(config, inherited=None), None
+    initial = initial_weights.open_initial_model(config)
+    return dataclasses.replace(config, inherited=initial.inherited), initial
+
+
+def without_download(config):
+    """The `TrainConfig` with what a run would inherit, as far as that is known without downloading weights."""
+    if config.initial_weights != IMAGENET:
+        return with_initial_model(config)[0]
+    # Of the published weights, which are not opened, the channels are known.
+    inherited = {"model_arguments": {}, "preprocessing": {"channels": model_entry(config.model).channels}}
+    return dataclasses.replace(config, inherited=inherited)
