@@ -44,7 +44,7 @@ class ModelEntry:
             groups in order: what a placement may count. It needs no Keras, nor does importing the family.
         parts: the `PARTS` of a placement that the network has layers for.
         recipe: name of the training recipe of ImageNet or COCO.
-        input_offset, input_scale: the network is fed `(x - input_offset) / input_scale` for pixels x in [0, 255].
+        input_mean, input_std: the network is fed `(x - input_mean) / input_std` for pixels x in [0, 255].
         placement: the paper's CondConv layers, or None for a plain model.
         arguments: further arguments of `create_model` that differ from its defaults.
         input_size: height and width of the input in pixels.
@@ -69,8 +69,8 @@ class ModelEntry:
     groups: Callable[..., tuple[int, ...]]
     parts: tuple[str, ...] = ()
     recipe: str = "small"
-    input_offset: float = 127.5
-    input_scale: float = 127.5
+    input_mean: float = 127.5
+    input_std: float = 127.5
     placement: CondConvPlacement | None = None
     arguments: Mapping = dataclasses.field(default_factory=dict)
     input_size: int = 224
@@ -125,8 +125,8 @@ class ModelEntry:
         fields = {
             "input_size": (self.input_size, self.input_size),
             "channels": self.channels,
-            "offset": self.input_offset,
-            "scale": self.input_scale,
+            "mean": self.input_mean,
+            "std": self.input_std,
             "interpolation": self.interpolation,
             "crop_fraction": self.crop_fraction,
         }

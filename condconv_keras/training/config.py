@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 from condconv_keras.data import steps_per_epoch
+from condconv_keras.facts import old_names
 from condconv_keras.facts.model_card import CLASSIFICATION
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.flag_rules import check_data_flags, check_validation_fraction
@@ -83,11 +84,11 @@ class TrainConfig:
 
     @classmethod
     def from_json(cls, text):
-        """Returns the configuration of a `to_json` text; raises a `UserError` if it is not one."""
+        """Returns the configuration of a `to_json` text, of an earlier version too; else raises a `UserError`."""
         try:
             fields = json.loads(text)
             nested = {"recipe": Recipe(**fields["recipe"]), "execution": Execution(**fields.get("execution", {}))}
-            return cls(**{**fields, **nested})
+            return cls(**{**fields, **nested, "inherited": _inherited(fields.get("inherited"))})
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"expected the config.json of a training run: {error}") from error
 
@@ -142,6 +143,13 @@ def open_run_dataset(config, name, data_dir, validation_fraction, skip_bad_image
     dataset = get_task(task).open_dataset(name, data_dir, validation_fraction, skip_bad_images)
     check_validation_fraction(given, dataset)
     return dataset
+
+
+def _inherited(fields):
+    """What a run inherits, as it is stored, under the names of today."""
+    if fields is None:
+        return None
+    return {**fields, "preprocessing": old_names.renamed(fields["preprocessing"], old_names.PREPROCESSING)}
 
 
 def _flat(fields):

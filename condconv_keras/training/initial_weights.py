@@ -21,7 +21,7 @@ class InitialModel:
         path: its file, for messages.
         model: the Keras model.
         inherited: what a model that starts from it has to share, as JSON can hold it: `"model_arguments"` (`padding`
-            and `bn_epsilon`, keywords of `create_model`) and `"preprocessing"` (`channels`, and `offset`, `scale` and
+            and `bn_epsilon`, keywords of `create_model`) and `"preprocessing"` (`channels`, and `mean`, `std` and
             `interpolation` if the file says them, fields of `Preprocessing`).
     """
 
@@ -67,7 +67,7 @@ def open_initial_model(path):
     preprocessing = {"channels": model.input_shape[-1]}
     if card is not None:
         fields = card.preprocessing.to_dict()
-        preprocessing |= {name: fields[name] for name in ("offset", "scale", "interpolation")}
+        preprocessing |= {name: fields[name] for name in ("mean", "std", "interpolation")}
     try:
         settings = weight_settings(model)
     except UserError as error:

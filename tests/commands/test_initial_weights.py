@@ -19,7 +19,7 @@ from tests.models.randomise import randomise
 
 # Few CondConv layers, for the time that tracing takes.
 TWIN = ("--model=condconv_mobilenet_v1", "--width_multiplier=0.25", "--num_experts=2", "--start_block=13")
-OFFSET, SCALE = [123.0, 117.0, 104.0], [58.0, 57.0, 57.5]
+MEAN, STD = [123.0, 117.0, 104.0], [58.0, 57.0, 57.5]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def plain_file(tmp_path_factory):
         bn_epsilon=1e-5,
     )
     randomise(model)
-    card = ModelCard("mobilenet_v1", tuple("abcdefg"), Preprocessing((224, 224), 3, OFFSET, SCALE, "bilinear", 0.9))
+    card = ModelCard("mobilenet_v1", tuple("abcdefg"), Preprocessing((224, 224), 3, MEAN, STD, "bilinear", 0.9))
     save_model(model, card, path)
     return path
 
@@ -70,7 +70,7 @@ def test_a_twin_takes_over_weights_settings_and_scaling_and_goes_on_without_the_
     assert before["initial_weights"] == str(initial)
     assert before["inherited"] == {
         "model_arguments": {"padding": "symmetric", "bn_epsilon": 1e-5},
-        "preprocessing": {"channels": 3, "offset": OFFSET, "scale": SCALE, "interpolation": "bilinear"},
+        "preprocessing": {"channels": 3, "mean": MEAN, "std": STD, "interpolation": "bilinear"},
     }
 
     finished = processes.run(*command)
@@ -79,7 +79,7 @@ def test_a_twin_takes_over_weights_settings_and_scaling_and_goes_on_without_the_
     assert json.loads((run / "config.json").read_text()) == before
     model, card = load_model(run / "model.keras")
     plain, _ = load_model(plain_file)
-    assert card.preprocessing == Preprocessing((32, 32), 3, OFFSET, SCALE, "bilinear", 1.0)
+    assert card.preprocessing == Preprocessing((32, 32), 3, MEAN, STD, "bilinear", 1.0)
     assert model.get_layer("stem_pad").padding == ((1, 1), (1, 1))
     assert {layer.epsilon for layer in model.layers if layer.name.endswith("_bn")} == {1e-5}
     assert model.output_shape == (None, 3)

@@ -44,7 +44,7 @@ def test_every_model_has_a_card_that_says_what_is_known():
         assert ": 1,234,567, of which batch normalisation 89" in card
         assert "123.40 M (convolution 100.00, mixing 20.00, routing 3.25, elementwise 0.15)" in card
         assert entry.reference in card
-        assert f"offset {entry.input_offset:g}, scale {entry.input_scale:g}" in card
+        assert f"mean {entry.input_mean:g}, std {entry.input_std:g}" in card
         assert f"--model={name} " in card and f"--recipe={entry.recipe} " in card
         accuracy = "mAP" if entry.task == "detection" else "top-1"
         for figures in entry.paper:

@@ -220,7 +220,7 @@ def test_another_network_is_no_backbone():
 )
 def test_experts_grow_apart_in_training(name):
     dataset = open_dataset("digits", None, 0.2, False)
-    preprocessing = Preprocessing(input_size=(64, 64), channels=1, offset=127.5, scale=127.5)
+    preprocessing = Preprocessing(input_size=(64, 64), channels=1, mean=127.5, std=127.5)
     batches = iter(training_batches(dataset, dataset.train_split, preprocessing, 32, AugmentationOptions("pad_crop")))
     arguments = {"input_shape": (64, 64, 1), "classes": 10, "bn_momentum": 0.9, **FAMILIES[name]}
     plain = build_model(name, **arguments)

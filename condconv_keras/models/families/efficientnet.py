@@ -106,11 +106,11 @@ AUTHORS_NAMES = ScopeNames(
 )
 _CROP = {"interpolation": "bicubic", "crop_fraction": 0.875}  # preprocessing.py in tensorflow/tpu
 # MEAN_RGB and STDDEV_RGB of condconv/efficientnet_condconv_builder.py and of lite/efficientnet_lite_builder.py there.
-AUTHORS_PIXELS = {"offset": 127.0, "scale": 128.0, **_CROP}
+AUTHORS_PIXELS = {"mean": 127.0, "std": 128.0, **_CROP}
 # The same of efficientnet_builder.py. AdvProp's checkpoints of the same names were trained with x / 127.5 - 1 instead.
 _PLAIN_PIXELS = {
-    "offset": (0.485 * 255, 0.456 * 255, 0.406 * 255),
-    "scale": (0.229 * 255, 0.224 * 255, 0.225 * 255),
+    "mean": (0.485 * 255, 0.456 * 255, 0.406 * 255),
+    "std": (0.229 * 255, 0.224 * 255, 0.225 * 255),
     **_CROP,
 }
 
@@ -136,8 +136,8 @@ _B0 = ModelEntry(
     groups=lambda depth_multiplier=1.0: group_sizes(deepened(GROUPS, depth_multiplier)),
     parts=PARTS,
     recipe="efficientnet",
-    input_offset=127.0,
-    input_scale=128.0,
+    input_mean=127.0,
+    input_std=128.0,
     counts_elementwise=True,
     paper=(PaperFigures(391, 77.2),),
     published=(

@@ -117,8 +117,8 @@ _LITE0 = ModelEntry(
     groups=lambda depth_multiplier=1.0: group_sizes(_groups(depth_multiplier)),
     parts=PARTS,
     recipe="efficientnet",
-    input_offset=127.0,
-    input_scale=128.0,
+    input_mean=127.0,
+    input_std=128.0,
     counts_elementwise=True,
     published=(
         timm_file(

@@ -63,8 +63,8 @@ _MNASNET_A1 = ModelEntry(
     groups=lambda: group_sizes(_GROUPS),
     parts=PARTS,
     recipe="mnasnet",
-    input_offset=127.0,
-    input_scale=128.0,
+    input_mean=127.0,
+    input_std=128.0,
     paper=(PaperFigures(312, 74.9),),
     published=(
         timm_file(

@@ -1,0 +1,28 @@
+"""What has been renamed since version 0.1: the one table of the old names, and how they are read.
+
+Stored files and command lines of earlier versions say these names; nothing writes them.
+"""
+
+import types
+
+# Fields of `Preprocessing`, in cards and in what a run inherits.
+PREPROCESSING = types.MappingProxyType({"offset": "mean", "scale": "std"})
+
+
+def renamed(fields, names):
+    """Returns stored fields under their names of today.
+
+    Args:
+        fields: mapping of names, old or new, to values.
+        names: one of the tables above, from old names to new.
+
+    Returns:
+        A dict.
+
+    Raises:
+        ValueError: a field is there under both of its names.
+    """
+    for old, new in names.items():
+        if old in fields and new in fields:
+            raise ValueError(f"expected {new!r} or {old!r}, its old name. Received: both")
+    return {names.get(name, name): value for name, value in fields.items()}
