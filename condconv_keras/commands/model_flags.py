@@ -34,9 +34,9 @@ def check_placement(entry, values):
         entry: `ModelEntry`.
         values: `absl.flags.FlagValues`.
     """
-    changes = {name: values[name].value for name in ("start_block", "start_group") if values[name].value is not None}
+    changes = {name: values[name].value for name in ("start_block", "start_stage") if values[name].value is not None}
     if entry.placement is not None and len(changes) == 1:
         try:
-            entry.placement.replace(**changes).first_block(entry.group_sizes)
+            entry.placement.replace(**changes).first_block(entry.stage_sizes)
         except ValueError as error:
             raise UserError(one_line(error)) from error

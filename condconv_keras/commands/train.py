@@ -19,6 +19,7 @@ from condconv_keras.commands.train_flags import NONE, RECIPE_FLAGS, define_flags
 from condconv_keras.data import InputShard
 from condconv_keras.data.input.service import check_service
 from condconv_keras.data.opening import embedded_names, find_source, is_folder
+from condconv_keras.facts import old_names
 from condconv_keras.facts.model_card import check_archive
 from condconv_keras.models import model_entry
 from condconv_keras.pretrained import IMAGENET
@@ -87,7 +88,7 @@ def config_from_flags(values):
     """
     entry = model_entry(values.model)
     check_placement(entry, values)
-    given = {name for name in values if values[name].value != values[name].default}
+    given = {name for name in values if values[name].value != values[name].default} - old_names.TRAIN_FLAGS.keys()
     dataset = values.dataset or embedded_names(entry.task)[0]
     recipe_name = values.recipe or default_recipe_name(dataset, entry.recipe, entry.task)
     config = TrainConfig(

@@ -2,8 +2,10 @@
 
 from absl import flags
 
+from condconv_keras.commands.old_flags import define_old_names
 from condconv_keras.data.augment.policies import POLICIES
 from condconv_keras.data.opening import embedded_names
+from condconv_keras.facts import old_names
 from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
 from condconv_keras.training.config import PRECISIONS, STRATEGIES, VALIDATION_FRACTION
 from condconv_keras.training.recipes import OPTIMIZERS, RECIPES, SCHEDULES
@@ -63,6 +65,7 @@ def define_flags(values):
     _define_recipe(values)
     _define_execution(values)
     _define_output(values)
+    define_old_names(values, old_names.TRAIN_FLAGS)
 
 
 def _define_model(values):
@@ -72,7 +75,7 @@ def _define_model(values):
     flags.DEFINE_integer("num_experts", None, "Experts of every CondConv layer.", lower_bound=1, **group)
     flags.DEFINE_integer("start_block", None, "First CondConv block.", lower_bound=1, **group)
     flags.DEFINE_integer(
-        "start_group", None, "First CondConv group of blocks, in place of --start_block.", lower_bound=1, **group
+        "start_stage", None, "First CondConv stage of blocks, in place of --start_block.", lower_bound=1, **group
     )
     flags.DEFINE_bool("condconv_head", None, "Whether the convolution after the blocks is a CondConv layer.", **group)
     flags.DEFINE_bool(

@@ -7,10 +7,14 @@ import types
 
 # Fields of `Preprocessing`, in cards and in what a run inherits.
 PREPROCESSING = types.MappingProxyType({"offset": "mean", "scale": "std"})
+# Arguments of models, in runs and of `create_model`; flags of `train.py` too.
+MODEL_ARGUMENTS = types.MappingProxyType({"start_group": "start_stage"})
+# Flags of `train.py`.
+TRAIN_FLAGS = types.MappingProxyType({**MODEL_ARGUMENTS})
 
 
 def renamed(fields, names):
-    """Returns stored fields under their names of today.
+    """Returns fields under their names of today.
 
     Args:
         fields: mapping of names, old or new, to values.

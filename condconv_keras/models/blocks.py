@@ -37,17 +37,17 @@ class LayerFactory:
     _routers: dict = dataclasses.field(default_factory=dict, repr=False)  # the network's one router, once it exists
 
     @classmethod
-    def of(cls, options, *, activation, group_sizes, parts=()):
+    def of(cls, options, *, activation, stage_sizes, parts=()):
         """The factory of a network.
 
         Args:
             options: `NetworkOptions`.
             activation: name of the activation.
-            group_sizes: number of blocks of each group of the network.
+            stage_sizes: number of blocks of each stage of the network.
             parts: the `PARTS` of a placement that the network has layers for.
 
         Raises:
-            ValueError: the placement names a block, group or layer that the network does not have.
+            ValueError: the placement names a block, stage or layer that the network does not have.
         """
         placement = options.placement
         for name in PARTS if placement is not None else ():
@@ -58,7 +58,7 @@ class LayerFactory:
             bn_momentum=options.bn_momentum,
             bn_epsilon=options.bn_epsilon,
             placement=placement,
-            first_block=placement and placement.first_block(group_sizes),
+            first_block=placement and placement.first_block(stage_sizes),
             padding=options.padding,
         )
 

@@ -92,7 +92,7 @@ def _command(entry):
 
 def _placement(entry):
     placement = entry.placement
-    start = f"group {placement.start_group}" if placement.start_block is None else f"block {placement.start_block}"
+    start = f"stage {placement.start_stage}" if placement.start_block is None else f"block {placement.start_block}"
     parts = [f"{placement.num_experts} experts from {start} on"]
     for field, words in (
         ("head", "head convolution"),

@@ -40,8 +40,8 @@ class ModelEntry:
         reference: address of the paper that describes it.
         builder: function of `NetworkOptions` and the keywords of its family that builds the network. Its signature says
             which these are.
-        groups: function of those keywords, as many as it needs, that returns the numbers of blocks of the network's
-            groups in order: what a placement may count. It needs no Keras, nor does importing the family.
+        stages: function of those keywords, as many as it needs, that returns the numbers of blocks of the network's
+            stages in order: what a placement may count. It needs no Keras, nor does importing the family.
         parts: the `PARTS` of a placement that the network has layers for.
         recipe: name of the training recipe of ImageNet or COCO.
         input_mean, input_std: the network is fed `(x - input_mean) / input_std` for pixels x in [0, 255].
@@ -66,7 +66,7 @@ class ModelEntry:
     summary: str
     reference: str
     builder: Callable
-    groups: Callable[..., tuple[int, ...]]
+    stages: Callable[..., tuple[int, ...]]
     parts: tuple[str, ...] = ()
     recipe: str = "small"
     input_mean: float = 127.5
@@ -94,9 +94,9 @@ class ModelEntry:
         return _keywords(self.builder)[1:]  # after the options
 
     @property
-    def group_sizes(self):
-        """The numbers of blocks of the network's groups as it is registered."""
-        return self.groups(**{name: self.arguments[name] for name in _keywords(self.groups) if name in self.arguments})
+    def stage_sizes(self):
+        """The numbers of blocks of the network's stages as it is registered."""
+        return self.stages(**{name: self.arguments[name] for name in _keywords(self.stages) if name in self.arguments})
 
     def twin(self, placement, **changes):
         """Returns the entry of the model's CondConv twin.

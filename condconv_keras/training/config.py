@@ -87,8 +87,13 @@ class TrainConfig:
         """Returns the configuration of a `to_json` text, of an earlier version too; else raises a `UserError`."""
         try:
             fields = json.loads(text)
-            nested = {"recipe": Recipe(**fields["recipe"]), "execution": Execution(**fields.get("execution", {}))}
-            return cls(**{**fields, **nested, "inherited": _inherited(fields.get("inherited"))})
+            nested = {
+                "model_arguments": old_names.renamed(fields["model_arguments"], old_names.MODEL_ARGUMENTS),
+                "recipe": Recipe(**fields["recipe"]),
+                "inherited": _inherited(fields.get("inherited")),
+                "execution": Execution(**fields.get("execution", {})),
+            }
+            return cls(**{**fields, **nested})
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"expected the config.json of a training run: {error}") from error
 

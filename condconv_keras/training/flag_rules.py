@@ -138,8 +138,8 @@ def _check_data_service(config):
 # What cannot work, and what to say.
 _CONFLICTS = (
     (
-        lambda c: {"start_block", "start_group"} <= c.model_arguments.keys(),
-        "--start_block and --start_group exclude each other",
+        lambda c: {"start_block", "start_stage"} <= c.model_arguments.keys(),
+        "--start_block and --start_stage exclude each other",
     ),
     (
         lambda c: c.recipe.freeze_epochs and c.initial_weights is None,

@@ -142,7 +142,7 @@ V1, RESNET, B0 = "--model=condconv_mobilenet_v1", "--model=condconv_resnet50", "
         ([V1, "--condconv_head"], "no convolution after its blocks"),
         ([RESNET, "--condconv_head"], "no convolution after its blocks"),
         ([B0, "--condconv_shortcut"], "no projection shortcuts"),
-        ([V1, "--start_block=3", "--start_group=2"], "--start_block and --start_group exclude each other"),
+        ([V1, "--start_block=3", "--start_stage=2"], "--start_block and --start_stage exclude each other"),
         # What the data have no use for.
         ([V1, "--data_dir=data"], "--data_dir is for data sets of TFDS"),
         ([V1, "--dataset=IMAGES", "--data_dir=data"], "--data_dir is for data sets of TFDS"),
@@ -186,6 +186,26 @@ def test_what_would_be_ignored_or_cannot_work_is_refused(tmp_path, arguments, co
     with pytest.raises(UserError, match=re.escape(contains)) as refusal:
         _config(*(argument.replace("IMAGES", str(tmp_path)) for argument in arguments))
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(["--start_group=4"], ["--start_stage=4"])],
+)
+def test_a_flag_is_taken_under_its_old_name(old, new):
+    config = _config(RESNET, *old)
+    assert config == _config(RESNET, *new)
+    assert config != _config(RESNET)
+    with pytest.raises(flags.Error) as refusal:
+        _config(RESNET, *old, *new)
+    names = [argument.partition("=")[0] for argument in (*new, *old)]
+    assert "{}, its old name, exclude each other".format(" and ".join(names)) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_old_name_is_refused_under_the_new_one():
+    with pytest.raises(UserError, match="--start_stage is for condconv_ models"):
+        _config("--model=resnet50", "--start_group=4")
 
 
 @pytest.mark.parametrize(

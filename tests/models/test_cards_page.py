@@ -76,7 +76,7 @@ def test_weights_say_how_one_comes_by_them():
 def test_placement_is_told():
     text = page_of(["condconv_mobilenet_v2", "condconv_resnet50", "condconv_ssd300_mobilenet_v1"])
     assert "CondConv: 8 experts from block 2 on, head convolution, classifier\n" in text
-    assert "CondConv: 8 experts from group 4 on, projection shortcuts\n" in text
+    assert "CondConv: 8 experts from stage 4 on, projection shortcuts\n" in text
     assert "CondConv: 8 experts from block 6 on, extra feature layers\n" in text
 
 

@@ -63,7 +63,7 @@ def test_entry_of_the_detector():
     assert twin.placement == CondConvPlacement(num_experts=8, start_block=6)
     for entry in (plain, twin):
         assert (entry.task, entry.backbone) == ("detection", "mobilenet_v1")
-        assert entry.group_sizes == model_entry("mobilenet_v1").group_sizes
+        assert entry.stage_sizes == model_entry("mobilenet_v1").stage_sizes
         preprocessing = entry.preprocessing()
         assert [(x - preprocessing.mean) / preprocessing.std for x in (0, 255)] == [-1, 1]
         assert (preprocessing.input_shape, preprocessing.crop_fraction) == ((300, 300, 3), 1)

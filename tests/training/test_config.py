@@ -30,6 +30,15 @@ def test_what_a_run_of_0_1_inherited_is_read():
     assert TrainConfig.from_json(json.dumps(fields)) == config
 
 
+def test_model_arguments_of_0_1_are_read():
+    fields = json.loads(CONFIG.to_json())
+    fields["model_arguments"] = {"num_experts": 4, "start_group": 3}
+    received = TrainConfig.from_json(json.dumps(fields))
+    assert received.model_arguments == {"num_experts": 4, "start_stage": 3}
+    asked_for = dataclasses.replace(CONFIG, model_arguments={"num_experts": 4, "start_stage": 3})
+    assert asked_for.differences(received) == []
+
+
 def test_a_run_may_go_on_in_another_way_but_not_as_another_run():
     elsewhere = dataclasses.replace(CONFIG, execution=Execution(), inherited={"model_arguments": {}})
     assert CONFIG.differences(elsewhere) == []
