@@ -36,7 +36,7 @@ def create_model(name, *, weights=None, **kwargs):
             `include_top`, `pooling`, `padding`; arguments of the family (`models/families/`) such as
             `width_multiplier` or `stochastic_depth_rate`; of a `condconv_` model also the fields of
             `CondConvPlacement`: `num_experts`, `start_block` or `start_stage`, `condconv_head`, `condconv_shortcut`,
-            `condconv_classifier`, `condconv_heads`, `routing_per`, `routing_activation`.
+            `condconv_classifier`, `condconv_predictors`, `routing_per`, `routing_activation`.
             What is not given is the registered setting. The names of version 0.1 (`condconv_keras.facts.old_names`) are
             taken, too.
 

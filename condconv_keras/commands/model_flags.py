@@ -12,7 +12,7 @@ _REASONS = {
     "condconv_head": "is not for --model={}, which has no convolution after its blocks",
     "condconv_shortcut": "is not for --model={}, which has no projection shortcuts",
     "condconv_classifier": "is not for --model={}, which has no classifier",
-    "condconv_heads": "is not for --model={}, which is no detector",
+    "condconv_predictors": "is not for --model={}, which is no detector",
 }
 
 

@@ -82,7 +82,7 @@ def _define_model(values):
         "condconv_shortcut", None, "Whether projection shortcuts of CondConv blocks are CondConv layers.", **group
     )
     flags.DEFINE_bool("condconv_classifier", None, "Whether the classifier is a CondConv layer.", **group)
-    flags.DEFINE_bool("condconv_heads", None, "Whether a detector's predictors are CondConv layers.", **group)
+    flags.DEFINE_bool("condconv_predictors", None, "Whether a detector's predictors are CondConv layers.", **group)
     flags.DEFINE_enum(
         "routing_per", None, ("block", "layer", "network"), "What has a router of its own; the paper: a block.", **group
     )

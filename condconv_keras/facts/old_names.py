@@ -8,7 +8,7 @@ import types
 # Fields of `Preprocessing`, in cards and in what a run inherits.
 PREPROCESSING = types.MappingProxyType({"offset": "mean", "scale": "std"})
 # Arguments of models, in runs and of `create_model`; flags of `train.py` too.
-MODEL_ARGUMENTS = types.MappingProxyType({"start_group": "start_stage"})
+MODEL_ARGUMENTS = types.MappingProxyType({"start_group": "start_stage", "condconv_heads": "condconv_predictors"})
 # Flags of `train.py`.
 TRAIN_FLAGS = types.MappingProxyType({**MODEL_ARGUMENTS})
 

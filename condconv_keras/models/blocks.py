@@ -97,14 +97,14 @@ class LayerFactory:
         """
         return self._routing(x, f"extra_{stage}_routing") if self.placement else None
 
-    def heads_routing(self, x, number):
+    def predictors_routing(self, x, number):
         """The routing weights of a feature map's predictors from the map, or None for plain ones.
 
         Args:
             x: feature map.
             number: of the map, from 1. The router is named `heads_<number>_routing`.
         """
-        if not self.placement or not self.placement.condconv_heads:
+        if not self.placement or not self.placement.condconv_predictors:
             return None
         return self._routing(x, f"heads_{number}_routing")
 

@@ -98,7 +98,7 @@ def _placement(entry):
         ("head", "head convolution"),
         ("shortcut", "projection shortcuts"),
         ("classifier", "classifier"),
-        ("heads", "predictors"),
+        ("predictors", "predictors"),
     ):
         if getattr(placement, f"condconv_{field}"):
             parts.append(words)

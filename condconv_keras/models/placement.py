@@ -6,7 +6,7 @@ import numbers
 ROUTING_PER = ("block", "layer", "network")
 ROUTING_ACTIVATIONS = ("sigmoid", "softmax")
 # The fields of a placement that ask for a CondConv layer which not every network has.
-PARTS = ("condconv_head", "condconv_shortcut", "condconv_classifier", "condconv_heads")
+PARTS = ("condconv_head", "condconv_shortcut", "condconv_classifier", "condconv_predictors")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,8 @@ class CondConvPlacement:
         condconv_head: whether the 1x1 convolution after the blocks is a CondConv layer, routed by its input.
         condconv_shortcut: whether the projection shortcuts of CondConv blocks are CondConv layers.
         condconv_classifier: whether the classifier is a CondConv layer, routed by the pooled features.
-        condconv_heads: whether a detector's box and class predictors are CondConv layers, routed by their feature map.
+        condconv_predictors: whether a detector's box and class predictors are CondConv layers, routed by their feature
+            map.
         routing_per: what has a router of its own: each `"block"` (paper, section 3), each CondConv `"layer"`, fed by
             that layer's input, or the `"network"`, fed by the input of its first CondConv block.
         routing_activation: `"sigmoid"` (paper, section 3) or `"softmax"` (its ablation, section 5).
@@ -40,7 +41,7 @@ class CondConvPlacement:
     condconv_head: bool = False
     condconv_shortcut: bool = False
     condconv_classifier: bool = False
-    condconv_heads: bool = False
+    condconv_predictors: bool = False
     routing_per: str = "block"
     routing_activation: str = "sigmoid"
 

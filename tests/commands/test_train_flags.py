@@ -189,17 +189,22 @@ def test_what_would_be_ignored_or_cannot_work_is_refused(tmp_path, arguments, co
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
-    [(["--start_group=4"], ["--start_stage=4"])],
+    ("old", "new", "model"),
+    [
+        ("start_group=4", "start_stage=4", "resnet50"),
+        ("condconv_heads", "condconv_predictors", "ssd300_mobilenet_v1"),
+        ("nocondconv_heads", "nocondconv_predictors", "ssd300_mobilenet_v1"),
+    ],
 )
-def test_a_flag_is_taken_under_its_old_name(old, new):
-    config = _config(RESNET, *old)
-    assert config == _config(RESNET, *new)
-    assert config != _config(RESNET)
+def test_a_flag_is_taken_under_its_old_name(old, new, model):
+    model = f"--model=condconv_{model}"
+    config = _config(model, f"--{old}")
+    assert config == _config(model, f"--{new}")
+    assert config != _config(model)
+    names = [flag.partition("=")[0].removeprefix("no") for flag in (new, old)]
     with pytest.raises(flags.Error) as refusal:
-        _config(RESNET, *old, *new)
-    names = [argument.partition("=")[0] for argument in (*new, *old)]
-    assert "{}, its old name, exclude each other".format(" and ".join(names)) in str(refusal.value)
+        _config(model, f"--{old}", f"--{new}")
+    assert f"--{names[0]} and --{names[1]}, its old name, exclude each other" in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 
@@ -295,7 +300,7 @@ def test_the_commands_for_coco_are_those_of_the_papers_detectors():
 
 ONE_TWIN_OF_EACH_FAMILY = {model_entry(name).builder: name for name in list_models("condconv_*")}.values()
 FAMILY_FLAGS = ("--width_multiplier=0.5", "--stochastic_depth_rate=0.1")
-PARTS = ("--condconv_head", "--condconv_shortcut", "--condconv_classifier", "--condconv_heads")
+PARTS = ("--condconv_head", "--condconv_shortcut", "--condconv_classifier", "--condconv_predictors")
 
 
 @pytest.mark.parametrize("given", FAMILY_FLAGS + PARTS)

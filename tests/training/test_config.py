@@ -32,10 +32,11 @@ def test_what_a_run_of_0_1_inherited_is_read():
 
 def test_model_arguments_of_0_1_are_read():
     fields = json.loads(CONFIG.to_json())
-    fields["model_arguments"] = {"num_experts": 4, "start_group": 3}
+    fields["model_arguments"] = {"num_experts": 4, "start_group": 3, "condconv_heads": True}
     received = TrainConfig.from_json(json.dumps(fields))
-    assert received.model_arguments == {"num_experts": 4, "start_stage": 3}
-    asked_for = dataclasses.replace(CONFIG, model_arguments={"num_experts": 4, "start_stage": 3})
+    today = {"num_experts": 4, "start_stage": 3, "condconv_predictors": True}
+    assert received.model_arguments == today
+    asked_for = dataclasses.replace(CONFIG, model_arguments=today)
     assert asked_for.differences(received) == []
 
 

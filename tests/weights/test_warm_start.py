@@ -195,7 +195,7 @@ def test_a_detector_starts_from_its_plain_one(classes):
     """Class predictors of other classes start anew, boxes are predicted as before."""
     plain = detector("ssd300_mobilenet_v1")
     randomise(plain)
-    twin = detector("condconv_ssd300_mobilenet_v1", num_experts=4, classes=classes, condconv_heads=True)
+    twin = detector("condconv_ssd300_mobilenet_v1", num_experts=4, classes=classes, condconv_predictors=True)
     before = weights_of(twin)
     warm_start(twin, plain, images(96), skip_layers=layers_to_skip(twin, plain))
     for output in ("box_codes", "class_logits") if classes == 5 else ("box_codes",):

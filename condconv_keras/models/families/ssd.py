@@ -10,7 +10,7 @@ from condconv_keras.utils.lazy import LazyModule, keras
 
 anchor_scheme = LazyModule("condconv_keras.facts.anchors")  # imports NumPy, which a list of names does without
 
-_PARTS = ("condconv_heads",)
+_PARTS = ("condconv_predictors",)
 _MINIMUM_SIZE = 96
 _MINIMUM_FILTERS = 16
 _EXTRA_FILTERS = (512, 256, 256, 128)
@@ -92,7 +92,7 @@ def _predictions(maps, factory, classes):
     """The network's output from the feature maps."""
     box_codes, class_logits = [], []
     for number, (x, anchors) in enumerate(zip(maps, anchor_scheme.ANCHORS_PER_LOCATION, strict=True), start=1):
-        routing = factory.heads_routing(x, number)
+        routing = factory.predictors_routing(x, number)
         box_codes.append(_head(x, anchors, 4, 0.0, routing, factory, name=f"box_head_{number}"))
         class_logits.append(_head(x, anchors, 1 + classes, _CLASS_BIAS, routing, factory, name=f"class_head_{number}"))
     # float32 also under a mixed precision policy: a sigmoid or a loss of 16-bit logits is too coarse.
