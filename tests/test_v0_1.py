@@ -9,7 +9,6 @@ import json
 import re
 import shlex
 import shutil
-import types
 import xml.etree.ElementTree as ElementTree
 
 import keras
@@ -30,7 +29,11 @@ REL = ABS = 1e-4
 OWN_ABS = {"bbox": 1e-2, "top_5": 1.5 / 360}
 OF_DYNAMIC = 2.5 / 360
 # What was renamed since, by the object that has it.
-RENAMED = {"preprocessing": {"offset": "mean", "scale": "std"}}
+RENAMED = {
+    "config.json": {"initial_weights": "weights"},
+    "model_arguments": {"start_group": "start_stage", "condconv_heads": "condconv_predictors"},
+    "preprocessing": {"offset": "mean", "scale": "std"},
+}
 OPTIONS = ("own_router", "options", "channels_first", "mixed_bfloat16")
 PROGRAMS = {name: [name] for name in ("train.py", "eval.py", "predict.py", "analyze.py")} | {"export": ["-m", "export"]}
 
@@ -68,13 +71,13 @@ def read_json(path):
 
 def read_renamed(path):
     """What 0.1 wrote into a file, under the names of today."""
-    return _renamed(read_json(path))
+    return _renamed(read_json(path), RENAMED.get(path.name, {}))
 
 
-def _renamed(value, names=types.MappingProxyType({})):
+def _renamed(value, names):
     if isinstance(value, dict):
         return {names.get(name, name): _renamed(inner, RENAMED.get(name, {})) for name, inner in value.items()}
-    return [_renamed(inner) for inner in value] if isinstance(value, list) else value
+    return [_renamed(inner, {}) for inner in value] if isinstance(value, list) else value
 
 
 def assert_kept(received, recorded, abs=ABS, where=""):
@@ -115,7 +118,7 @@ def test_a_finished_run_is_complete(old):
 
 def test_an_interrupted_run_goes_on(old, tmp_path):
     half = shutil.copytree(old / "half", tmp_path / "half")
-    before = read_json(half / "config.json")
+    before = read_renamed(half / "config.json")
     results = run_again("train_half", old, tmp_path)
     recorded = read_json(FOLDER / "json/train_half.json")
     assert results["first_step"] == recorded["first_step"] == 240

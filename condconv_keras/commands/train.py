@@ -55,14 +55,14 @@ def main(argv):
     elif not FLAGS.dry_run:
         raise UserError("--model_dir is needed: the folder of the run")
     if FLAGS.dry_run:
-        _check_initial_weights(config.initial_weights)
+        _check_weights_file(config.weights)
         require_step(config)
         return describe(config, _open_dataset(config, given))
     results = run.read_results()
     if results is None:
         check_writable(run.path, "--model_dir")
         if not run.has_checkpoint():
-            _check_initial_weights(config.initial_weights)
+            _check_weights_file(config.weights)
         require_run(config)
         if config.execution.data_service is not None:
             check_service(config.execution.data_service)
@@ -102,7 +102,7 @@ def config_from_flags(values):
         recipe=_recipe(recipe_name, entry, values),
         precision=values.precision,
         seed=values.seed,
-        initial_weights=_initial_weights(values),
+        weights=_weights(values.weights),
         execution=Execution(**{field.name: values[field.name].value for field in dataclasses.fields(Execution)}),
         task=entry.task,
     )
@@ -126,24 +126,20 @@ def _recipe(name, entry, values):
     return dataclasses.replace(changed, learning_rate=recipe.learning_rate * changed.batch_size / recipe.batch_size)
 
 
-def _initial_weights(values):
-    """Where the weights start, a path or `"imagenet"`, or None."""
-    if values.weights is None:
-        return _absolute(values.initial_weights)
-    if values.initial_weights is not None:
-        raise UserError("--weights and --initial_weights exclude each other")
-    if values.weights != IMAGENET:
-        raise UserError(f"--weights is {IMAGENET!r}; --initial_weights takes a file. Received: {values.weights!r}")
-    return IMAGENET
+def _weights(value):
+    """What the run starts from: a path, `"imagenet"`, or None."""
+    if value in (None, IMAGENET):
+        return value
+    if not value.endswith((".keras", ".weights.h5")):
+        raise UserError(f"--weights is {IMAGENET!r}, a .keras or a .weights.h5 file. Received: {value!r}")
+    return _absolute(value)
 
 
-def _check_initial_weights(path):
+def _check_weights_file(path):
     if path in (None, IMAGENET):
         return
-    if not path.endswith((".keras", ".weights.h5")):
-        raise UserError(f"--initial_weights is a .keras or .weights.h5 file. Received: {path!r}")
     if not os.path.isfile(path):
-        raise UserError(f"--initial_weights is an existing file. Received: {path!r}")
+        raise UserError(f"--weights is {IMAGENET!r} or an existing file. Received: {path!r}")
     if path.endswith(".keras"):
         check_archive(path)
 

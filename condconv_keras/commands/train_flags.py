@@ -90,15 +90,10 @@ def _define_model(values):
         "routing_activation", None, ("sigmoid", "softmax"), "Of the routing weights; the paper: sigmoid.", **group
     )
     flags.DEFINE_string(
-        "initial_weights",
-        None,
-        "A trained model to start from: .keras, of this model or its plain twin, or .weights.h5, of this model.",
-        **group,
-    )
-    flags.DEFINE_string(
         "weights",
         None,
-        "'imagenet' to start from the published weights of the model or, if it has none, its plain twin.",
+        "What to start from: a .keras file of this model, its plain twin or its backbone, a .weights.h5 file of this "
+        "model, or 'imagenet', the published weights of the model or, if it has none, of its plain twin.",
         **group,
     )
 

@@ -9,8 +9,10 @@ import types
 PREPROCESSING = types.MappingProxyType({"offset": "mean", "scale": "std"})
 # Arguments of models, in runs and of `create_model`; flags of `train.py` too.
 MODEL_ARGUMENTS = types.MappingProxyType({"start_group": "start_stage", "condconv_heads": "condconv_predictors"})
+# Fields of a run, of which one had another flag for each kind of weights.
+RUN = types.MappingProxyType({"initial_weights": "weights"})
 # Flags of `train.py`.
-TRAIN_FLAGS = types.MappingProxyType({**MODEL_ARGUMENTS})
+TRAIN_FLAGS = types.MappingProxyType({**MODEL_ARGUMENTS, **RUN})
 
 
 def renamed(fields, names):

@@ -56,8 +56,8 @@ class TrainConfig:
         recipe: `Recipe`, flags applied.
         precision: one of `PRECISIONS`.
         seed: integer.
-        initial_weights: path of a `.keras` or `.weights.h5` file to start from, or None.
-        inherited: what the model in `initial_weights` asks of this one, as `InitialModel.inherited`, or None. It is
+        weights: what the run starts from: path of a `.keras` or `.weights.h5` file, `"imagenet"`, or None.
+        inherited: what the model of `weights` asks of this one, as `InitialModel.inherited`, or None. It is
             found when the run starts, so it is not compared with what a later command asks for.
         execution: `Execution`; not compared either.
         task: one of `TASKS`.
@@ -73,7 +73,7 @@ class TrainConfig:
     recipe: Recipe
     precision: str
     seed: int
-    initial_weights: str | None
+    weights: str | None
     inherited: dict | None = None
     execution: Execution = Execution()
     task: str = CLASSIFICATION
@@ -86,7 +86,7 @@ class TrainConfig:
     def from_json(cls, text):
         """Returns the configuration of a `to_json` text, of an earlier version too; else raises a `UserError`."""
         try:
-            fields = json.loads(text)
+            fields = old_names.renamed(json.loads(text), old_names.RUN)
             nested = {
                 "model_arguments": old_names.renamed(fields["model_arguments"], old_names.MODEL_ARGUMENTS),
                 "recipe": Recipe(**fields["recipe"]),

@@ -55,7 +55,7 @@ def train(config, run, dataset, strategy, command, versions):
         config, initial, weights = dataclasses.replace(config, inherited=run.read_config().inherited), None, None
     else:
         config, initial = with_initial_model(config)
-        weights = config.initial_weights if initial is None else None
+        weights = config.weights if initial is None else None
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
     recipe, task = config.recipe, get_task(config.task)

@@ -40,6 +40,14 @@ def test_model_arguments_of_0_1_are_read():
     assert asked_for.differences(received) == []
 
 
+def test_the_weights_of_a_run_of_0_1_are_read():
+    fields = json.loads(CONFIG.to_json())
+    del fields["weights"]
+    for weights in (None, "/x.keras", "imagenet"):
+        received = TrainConfig.from_json(json.dumps({**fields, "initial_weights": weights}))
+        assert received == dataclasses.replace(CONFIG, weights=weights)
+
+
 def test_a_run_may_go_on_in_another_way_but_not_as_another_run():
     elsewhere = dataclasses.replace(CONFIG, execution=Execution(), inherited={"model_arguments": {}})
     assert CONFIG.differences(elsewhere) == []
