@@ -228,8 +228,8 @@ def test_layers(old, name):
         layers = [layer for layer in model.layers if isinstance(layer, LAYERS)]
         assert len(layers) >= 3
         forms = {layer.implementation for layer in layers if not isinstance(layer, Routing)}
-        # A form that not every layer has stands beside "auto".
-        assert forms == {"auto"} if name in OPTIONS else name in forms
+        # A form that not every layer has stands beside "auto", which stands for the one that is no more.
+        assert forms == {"auto"} if name in (*OPTIONS, "vectorized_map") else name in forms
         # The form takes one image at a time.
         parts = np.split(arrays["images"], 3) if name == "single_conv" else [arrays["images"]]
         received = np.concatenate([model(part, training=False) for part in parts])

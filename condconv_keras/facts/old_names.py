@@ -9,6 +9,8 @@ import types
 PREPROCESSING = types.MappingProxyType({"offset": "mean", "scale": "std"})
 # Arguments of models, in runs and of `create_model`; flags of `train.py` too.
 MODEL_ARGUMENTS = types.MappingProxyType({"start_group": "start_stage", "condconv_heads": "condconv_predictors"})
+# Values of a layer's `implementation`: a form that no selection chose is gone.
+IMPLEMENTATIONS = types.MappingProxyType({"vectorized_map": "auto"})
 # Fields of a run, of which one had another flag for each kind of weights.
 RUN = types.MappingProxyType({"initial_weights": "weights"})
 # Flags of `train.py`.

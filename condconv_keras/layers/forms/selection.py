@@ -9,7 +9,7 @@ from condconv_keras.utils.lazy import LazyModule
 tensorflow_forms = LazyModule("condconv_keras.layers.forms.tensorflow_forms")
 torch = LazyModule("torch")
 
-_ANY = ("mixture", "mapped_conv", "grouped_conv", "vectorized_map", "single_conv")
+_ANY = ("mixture", "mapped_conv", "grouped_conv", "single_conv")
 CONV_FORMS = (*_ANY, "batched_matmul", "mixture_matmul")
 DEPTHWISE_FORMS = (*_ANY, "shifted_taps")
 
@@ -35,8 +35,6 @@ def _unsupported(implementation, depthwise, groups, strides):
     backend = keras.backend.backend()
     if implementation == "mapped_conv" and backend != "tensorflow":
         return f"needs the TensorFlow backend of Keras. Received: backend={backend!r}"
-    elif implementation == "vectorized_map" and backend == "torch":
-        return f"does not run on PyTorch, whose vmap lacks operations. Received: backend={backend!r}"
     elif implementation == "mixture_matmul" and groups > 1:
         return f"has no groups. Received: groups={groups}"
     elif implementation == "grouped_conv" and depthwise and strides[0] != strides[1]:
