@@ -4,10 +4,11 @@ from absl import flags
 
 from condconv_keras.commands.old_flags import define_old_names
 from condconv_keras.data.augment.policies import POLICIES
+from condconv_keras.data.dataset import VALIDATION_FRACTION
 from condconv_keras.data.opening import embedded_names
 from condconv_keras.facts import old_names
 from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
-from condconv_keras.training.config import PRECISIONS, STRATEGIES, VALIDATION_FRACTION
+from condconv_keras.training.config import PRECISIONS, STRATEGIES
 from condconv_keras.training.recipes import OPTIMIZERS, RECIPES, SCHEDULES
 
 # The word for a field of the recipe that is None.

@@ -2,7 +2,7 @@
 
 import os
 
-from condconv_keras.data.dataset import Dataset, Request
+from condconv_keras.data.dataset import VALIDATION_FRACTION, Dataset, Request
 from condconv_keras.data.sources.annotated_folder import DetectionFolder
 from condconv_keras.data.sources.digit_scenes import DigitScenes
 from condconv_keras.data.sources.digits import Digits
@@ -66,7 +66,12 @@ def is_folder(name, data_dir=None):
 
 
 def open_dataset(
-    name, data_dir=None, validation_fraction=0.2, skip_bad_images=False, download=True, task=CLASSIFICATION
+    name,
+    data_dir=None,
+    validation_fraction=VALIDATION_FRACTION,
+    skip_bad_images=False,
+    download=True,
+    task=CLASSIFICATION,
 ):
     """Opens a data set.
 
@@ -92,7 +97,9 @@ def open_dataset(
     return find_source(request.name, data_dir, task)(request)
 
 
-def open_detection_dataset(name, data_dir=None, validation_fraction=0.2, skip_bad_images=False, download=True):
+def open_detection_dataset(
+    name, data_dir=None, validation_fraction=VALIDATION_FRACTION, skip_bad_images=False, download=True
+):
     """Opens a data set of images with boxes.
 
     Args:

@@ -5,6 +5,7 @@ import dataclasses
 import types
 from collections.abc import Callable, Mapping
 
+from condconv_keras.data.dataset import VALIDATION_FRACTION
 from condconv_keras.utils.lazy import require
 
 
@@ -54,7 +55,9 @@ class Task(abc.ABC):
         require(*self.metric_packages, extra=self.extra)
 
     @abc.abstractmethod
-    def open_dataset(self, name, data_dir=None, validation_fraction=0.2, skip_bad_images=False, download=True):
+    def open_dataset(
+        self, name, data_dir=None, validation_fraction=VALIDATION_FRACTION, skip_bad_images=False, download=True
+    ):
         """Opens a data set of the task, as `condconv_keras.data.open_dataset` does."""
 
     @abc.abstractmethod

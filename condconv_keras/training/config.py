@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 from condconv_keras.data import steps_per_epoch
+from condconv_keras.data.dataset import VALIDATION_FRACTION
 from condconv_keras.facts import old_names
 from condconv_keras.facts.model_card import CLASSIFICATION
 from condconv_keras.tasks.table import get_task
@@ -12,8 +13,6 @@ from condconv_keras.training.recipes import Recipe
 from condconv_keras.utils.errors import UserError
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-# Part of the data that is held out where it has no split of its own.
-VALIDATION_FRACTION = 0.2
 STRATEGIES = ("none", "mirrored", "multi_worker_mirrored", "tpu")
 
 
