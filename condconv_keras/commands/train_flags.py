@@ -8,6 +8,7 @@ from condconv_keras.data.dataset import VALIDATION_FRACTION
 from condconv_keras.data.opening import embedded_names
 from condconv_keras.facts import old_names
 from condconv_keras.facts.model_card import CLASSIFICATION, DETECTION
+from condconv_keras.models.placement import ROUTING_ACTIVATIONS, ROUTING_PER
 from condconv_keras.training.config import PRECISIONS, STRATEGIES
 from condconv_keras.training.recipes import OPTIMIZERS, RECIPES, SCHEDULES
 
@@ -84,11 +85,9 @@ def _define_model(values):
     )
     flags.DEFINE_bool("condconv_classifier", None, "Whether the classifier is a CondConv layer.", **group)
     flags.DEFINE_bool("condconv_predictors", None, "Whether a detector's predictors are CondConv layers.", **group)
+    flags.DEFINE_enum("routing_per", None, ROUTING_PER, "What has a router of its own; the paper: a block.", **group)
     flags.DEFINE_enum(
-        "routing_per", None, ("block", "layer", "network"), "What has a router of its own; the paper: a block.", **group
-    )
-    flags.DEFINE_enum(
-        "routing_activation", None, ("sigmoid", "softmax"), "Of the routing weights; the paper: sigmoid.", **group
+        "routing_activation", None, ROUTING_ACTIVATIONS, "Of the routing weights; the paper: sigmoid.", **group
     )
     flags.DEFINE_string(
         "weights",
