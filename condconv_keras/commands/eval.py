@@ -35,8 +35,7 @@ _OUTPUTS = {"per_class_csv": ".csv", "confusion_csv": ".csv", "confusion_png": "
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
+    cli.expect_flags_only(argv)
     _check_outputs({name: FLAGS[name].value for name in _OUTPUTS if FLAGS[name].value is not None})
     path = _model_path()
     strategy = _make_strategy(path)

@@ -3,6 +3,8 @@
 from condconv_keras.models.building import PLACEMENT_FIELDS
 from condconv_keras.utils.errors import UserError, one_line
 
+# Smallest and largest --width_multiplier.
+WIDTHS = (0.01, 16.0)
 # The flags that are arguments of the model.
 MODEL_ARGUMENTS = (*PLACEMENT_FIELDS, "width_multiplier")
 # Flags that not every model has a use for: what is said of one that has none.

@@ -45,8 +45,7 @@ _PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
+    cli.expect_flags_only(argv)
     config, given = config_from_flags(FLAGS)
     check_workers(config.execution)
     InputShard(replicas=config.execution.logical_cpus or 1).batch_size(config.recipe.batch_size)

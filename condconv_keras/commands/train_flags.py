@@ -2,6 +2,7 @@
 
 from absl import flags
 
+from condconv_keras.commands.model_flags import WIDTHS
 from condconv_keras.commands.old_flags import define_old_names
 from condconv_keras.data.augment.policies import POLICIES
 from condconv_keras.data.dataset import VALIDATION_FRACTION
@@ -73,7 +74,7 @@ def define_flags(values):
 def _define_model(values):
     group = {"module_name": "Model", "flag_values": values}
     flags.DEFINE_string("model", None, "Name of the model; `python -m models` lists them.", required=True, **group)
-    flags.DEFINE_float("width_multiplier", None, "Scales the channels of every layer.", 0.01, 16.0, **group)
+    flags.DEFINE_float("width_multiplier", None, "Scales the channels of every layer.", *WIDTHS, **group)
     flags.DEFINE_integer("num_experts", None, "Experts of every CondConv layer.", lower_bound=1, **group)
     flags.DEFINE_integer("start_block", None, "First CondConv block.", lower_bound=1, **group)
     flags.DEFINE_integer(
