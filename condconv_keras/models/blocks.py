@@ -12,6 +12,8 @@ from condconv_keras.utils.lazy import LazyModule, keras
 layers = LazyModule("condconv_keras.layers")
 fused_batch_norm = LazyModule("condconv_keras.layers.fused_batch_norm")
 
+# Of the numbers of channels that `round_channels` returns.
+_DIVISOR = 8
 # In the place of a routing tensor: a CondConv layer is to have a router of its own.
 _PER_LAYER = object()
 
@@ -237,11 +239,11 @@ def conv_initializer():
     return keras.initializers.VarianceScaling(2.0, mode="fan_out", distribution="untruncated_normal")
 
 
-def round_channels(count, width_multiplier=1.0, divisor=8):
-    """`count * width_multiplier` rounded to a multiple of `divisor`, at least `divisor`, and never below 90 % of it.
+def round_channels(count, width_multiplier):
+    """`count * width_multiplier` rounded to a multiple of 8, at least 8, and never below 90 % of it.
 
     Reference: `_make_divisible`, mobilenet.py of MobileNetV2 in tensorflow/models.
     """
     exact = count * width_multiplier
-    rounded = max(divisor, int(exact + divisor / 2) // divisor * divisor)
-    return rounded if rounded >= 0.9 * exact else rounded + divisor
+    rounded = max(_DIVISOR, int(exact + _DIVISOR / 2) // _DIVISOR * _DIVISOR)
+    return rounded if rounded >= 0.9 * exact else rounded + _DIVISOR
