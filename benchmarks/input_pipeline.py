@@ -16,7 +16,6 @@ import time
 from absl import flags
 
 from condconv_keras.commands import cli
-from condconv_keras.utils.errors import UserError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("images", 256, "Files to read in each round.", lower_bound=16)
@@ -30,8 +29,7 @@ _WARM_UP = 16  # images
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
+    cli.expect_flags_only(argv)
     with tempfile.TemporaryDirectory() as folder:
         paths = write_photos(pathlib.Path(folder), FLAGS.images)
         seconds = interleaved_medians(pipelines(paths, FLAGS.input_size), FLAGS.images, FLAGS.rounds)

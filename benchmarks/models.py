@@ -48,8 +48,7 @@ Row = collections.namedtuple(
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
+    cli.expect_flags_only(argv)
     models, batches, chosen = chosen_twins(FLAGS.models), batch_sizes(FLAGS.batch), _checked_work()
     if FLAGS.figure and pathlib.Path(FLAGS.figure).suffix not in (".png", ".svg"):
         raise UserError(f"--figure expects a .png or .svg file, received: {FLAGS.figure}")

@@ -46,8 +46,7 @@ def peak_megabytes(model, work, batch, input_size, precision="float32", jit_comp
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
+    cli.expect_flags_only(argv)
     if not _STATUS.exists():
         raise UserError("the peak memory is read from /proc/self/status, which this system does not have")
     size = flags.FLAGS.input_size or model_entry(flags.FLAGS.model).input_size

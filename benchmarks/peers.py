@@ -43,8 +43,7 @@ Row = collections.namedtuple("Row", "name work batch ours_ms timm_ms timm_format
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
+    cli.expect_flags_only(argv)
     check_names("compare", FLAGS.compare, _COMPARE)
     check_names("work", FLAGS.work, _WORK)
     batches = batch_sizes(FLAGS.batch)

@@ -24,6 +24,7 @@ from absl import flags
 
 from benchmarks.twins import PLAIN, RUN_TIME, STATIC, chosen_twins, measure, plain_name, table, to_csv, write_files
 from condconv_keras.commands import cli
+from condconv_keras.commands.model_flags import WIDTHS
 from condconv_keras.export.formats import TFLITE
 from condconv_keras.stored.registered import Untrained
 from condconv_keras.utils.errors import UserError, unknown_name
@@ -37,15 +38,14 @@ flags.DEFINE_integer("rounds", 40, "Interleaved rounds; the median is taken.", l
 flags.DEFINE_bool("static_kernels", False, "Also measure the CondConv models with --static_kernels.")
 flags.DEFINE_integer("input_size", None, "Height and width of the input; default: the model's.", lower_bound=1)
 flags.DEFINE_integer("num_experts", None, "Experts of the CondConv models; default: the paper's.", lower_bound=1)
-flags.DEFINE_float("width_multiplier", None, "Scales the channels of models that have this argument.", 0.01, 16.0)
+flags.DEFINE_float("width_multiplier", None, "Scales the channels of models that have this argument.", *WIDTHS)
 flags.DEFINE_integer("seed", 0, "Seed of the weights.", 0, 2**32 - 1)
 flags.DEFINE_string("csv", None, "Also write the rows to this file, anew after every model.")
 flags.DEFINE_string("output_dir", None, "Keep the files in sub-folders of this one.")
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
+    cli.expect_flags_only(argv)
     models, threads = chosen_twins(FLAGS.models), _checked_threads()
     _check_modes()
     _check_outputs()

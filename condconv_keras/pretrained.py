@@ -3,6 +3,7 @@
 import os
 import warnings
 
+from condconv_keras.facts import old_names
 from condconv_keras.models.building import build_model, check_keywords
 from condconv_keras.models.registry import model_entry, starting_model
 from condconv_keras.models.saving import load_keras_file
@@ -34,9 +35,10 @@ def create_model(name, *, weights=None, **kwargs):
         **kwargs: the fields of `condconv_keras.models.options.NetworkOptions` such as `input_shape`, `classes`,
             `include_top`, `pooling`, `padding`; arguments of the family (`models/families/`) such as
             `width_multiplier` or `stochastic_depth_rate`; of a `condconv_` model also the fields of
-            `CondConvPlacement`: `num_experts`, `start_block` or `start_group`, `condconv_head`, `condconv_shortcut`,
-            `condconv_classifier`, `condconv_heads`, `routing_per`, `routing_activation`.
-            What is not given is the registered setting.
+            `CondConvPlacement`: `num_experts`, `start_block` or `start_stage`, `condconv_head`, `condconv_shortcut`,
+            `condconv_classifier`, `condconv_predictors`, `routing_per`, `routing_activation`.
+            What is not given is the registered setting. The names of version 0.1 (`condconv_keras.facts.old_names`) are
+            taken, too.
 
     Returns:
         A functional Keras model named `name`: logits [batch, classes] by default, of a detector the dict that
@@ -52,6 +54,7 @@ def create_model(name, *, weights=None, **kwargs):
 
     >>> model = create_model("condconv_mobilenet_v1", num_experts=4, width_multiplier=0.5, input_shape=(96, 96, 3))
     """
+    kwargs = old_names.renamed(kwargs, old_names.MODEL_ARGUMENTS)
     check_keywords(model_entry(name), kwargs, further=("weights",))
     if weights is None:
         return build_model(name, **kwargs)

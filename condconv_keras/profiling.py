@@ -64,13 +64,11 @@ class Profile(Cost):
     Attributes:
         parameters: scalars in all weights.
         trainable_parameters: scalars in the trainable weights.
-        batch_norm_parameters: scalars in the weights of BatchNormalization layers, moving statistics included.
         layers: tuple of `LayerProfile`, one for each call of a counted layer, in the order of the calls.
     """
 
     parameters: int
     trainable_parameters: int
-    batch_norm_parameters: int
     layers: tuple[LayerProfile, ...]
 
 
@@ -101,12 +99,10 @@ def profile(model, input_shape=None):
         model(inputs, training=False)
     with _recorded_calls(model) as rows:
         model(inputs, training=False)
-    batch_norms = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
     return Profile(
         **{field.name: sum(getattr(row, field.name) for row in rows) for field in dataclasses.fields(Cost)},
         parameters=model.count_params(),
         trainable_parameters=sum(math.prod(weight.shape) for weight in model.trainable_weights),
-        batch_norm_parameters=sum(layer.count_params() for layer in batch_norms),
         layers=tuple(rows),
     )
 

@@ -44,8 +44,7 @@ FLAGS = flags.FLAGS
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
+    cli.expect_flags_only(argv)
     source, output = (pathlib.Path(path).expanduser() for path in (FLAGS.source, FLAGS.output_dir))
     check_parents(output / NAME, "--output_dir")
     if (output / NAME).exists():

@@ -105,3 +105,11 @@ def assert_user_error(path, message):
 def test_the_accepted_keywords_name_the_weights_too():
     with pytest.raises(TypeError, match=r"'mobilenet_v1' got an unexpected .* 'weight'. Accepted: .*, weights, width_"):
         create_model("mobilenet_v1", weight="imagenet")
+
+
+def test_arguments_of_0_1_are_taken():
+    layers = [type(layer).__name__ for layer in tiny(start_group=5).layers]
+    assert layers == [type(layer).__name__ for layer in tiny(start_stage=5).layers]
+    assert layers.count("Routing") < [type(layer).__name__ for layer in tiny().layers].count("Routing")
+    with pytest.raises(ValueError, match="expected 'start_stage' or 'start_group', its old name"):
+        tiny(start_group=5, start_stage=5)

@@ -136,7 +136,7 @@ def test_training_starts_from_them(server, references, tmp_path):
         "train.py", "--model=condconv_mobilenet_v1", "--weights=imagenet", *arguments, f"--model_dir={run}"
     )
     assert "the classifier starts anew" in finished.stderr
-    assert json.loads((run / "config.json").read_text())["initial_weights"] == "imagenet"
+    assert json.loads((run / "config.json").read_text())["weights"] == "imagenet"
     model, card = load_keras_file(run / "model.keras")
     assert card.preprocessing.channels == 3
     # Nothing was learned at a rate of 0: every expert is the published kernel, for 2 of them with the factor 2 / 2.
@@ -148,8 +148,9 @@ def test_training_starts_from_them(server, references, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "contains"),
     [
-        (["--weights=imagenet", "--initial_weights=x.keras"], "exclude each other"),
-        (["--weights=x.keras"], "--weights is 'imagenet'; --initial_weights takes a file. Received: 'x.keras'"),
+        (["--weights=imagenet", "--initial_weights=x.keras"], "--weights and --initial_weights, its old name, exclude"),
+        (["--weights=x.h5"], "--weights is 'imagenet', a .keras or a .weights.h5 file. Received: 'x.h5'"),
+        (["--weights=x.keras"], "--weights is 'imagenet' or an existing file"),
     ],
 )
 def test_wrong_flags_of_training(flags, contains, tmp_path):

@@ -127,7 +127,6 @@ def test_subclassed_model_that_is_not_built():
     expected = (pixels * (3 * 2 + 2 * 2 * 2 + 2 * 3), 2 * 4 * 4, 2 * 2 * 4, 0)
     assert counts(model, (5, 5, 3)) == expected
     assert counts(model, (5, 5, 3)) == expected
-    assert profile(model, (5, 5, 3)).batch_norm_parameters == 4 * 3
 
 
 def test_open_input_size():
@@ -153,7 +152,6 @@ def test_parameters():
     result = profile(model)
     assert result.parameters == 76 + 16 + 15
     assert result.trainable_parameters == 76 + 8
-    assert result.batch_norm_parameters == 16
 
 
 def test_rows_name_the_layers_and_add_up():

@@ -24,8 +24,7 @@ FLAGS = flags.FLAGS
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
+    cli.expect_flags_only(argv)
     output = checked_new_folder(FLAGS.output_dir, "--output_dir")
     stored = StoredModel.open(FLAGS.model, FLAGS.weights)
     if not stored.has_layers:

@@ -61,6 +61,12 @@ def _print_help(argv, module):
         sys.exit(0)
 
 
+def expect_flags_only(argv):
+    """Raises a `UserError` for a word of the command line that is no flag, of a script that takes none."""
+    if len(argv) > 1:
+        raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
+
+
 def help_text(description, values, module):
     """Returns a program's help: its description, then its flags, a group after another as they were defined.
 

@@ -29,8 +29,7 @@ FLAGS = flags.FLAGS
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
+    cli.expect_flags_only(argv)
     outputs = {name: FLAGS[name].value for name in _reports() if FLAGS[name].value is not None}
     _check_outputs(outputs)
     if FLAGS.raw_weights and FLAGS.weights is not None:

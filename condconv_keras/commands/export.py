@@ -17,6 +17,7 @@ from absl import flags
 
 from condconv_keras.commands import cli
 from condconv_keras.commands.export_flags import MODEL_ARGUMENTS, check_uses, chosen_formats, define_flags
+from condconv_keras.data.dataset import VALIDATION_FRACTION
 from condconv_keras.data.opening import is_folder
 from condconv_keras.export.check import representative
 from condconv_keras.export.check.export_check import ExportCheck
@@ -24,7 +25,7 @@ from condconv_keras.export.folder import require_packages, write_folder
 from condconv_keras.export.format import WriteOptions
 from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.table import get_task
-from condconv_keras.training.config import VALIDATION_FRACTION, open_run_dataset
+from condconv_keras.training.config import open_run_dataset
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import checked_new_folder
 from condconv_keras.utils.lazy import LazyModule
@@ -35,8 +36,7 @@ FLAGS = flags.FLAGS
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
+    cli.expect_flags_only(argv)
     formats = chosen_formats(FLAGS)
     output = checked_new_folder(FLAGS.output_dir, "--output_dir")
     stored = _open_model()

@@ -2,6 +2,7 @@
 
 from absl import flags
 
+from condconv_keras.commands.model_flags import WIDTHS
 from condconv_keras.export.formats import FORMATS, format_names, variants
 from condconv_keras.stored.registered import Published, Untrained
 from condconv_keras.tasks.table import get_task
@@ -30,7 +31,7 @@ def _define_model(values):
         "weights", None, "'imagenet' for a registered model's published weights; default: random weights.", **group
     )
     flags.DEFINE_integer("num_experts", None, "Experts of a registered CondConv model.", lower_bound=1, **group)
-    flags.DEFINE_float("width_multiplier", None, "Scales a registered model's channels.", 0.01, 16.0, **group)
+    flags.DEFINE_float("width_multiplier", None, "Scales a registered model's channels.", *WIDTHS, **group)
     flags.DEFINE_integer(
         "input_size", None, "Height and width of an untrained model's input in pixels.", lower_bound=1, **group
     )

@@ -3,6 +3,8 @@
 from condconv_keras.models.building import PLACEMENT_FIELDS
 from condconv_keras.utils.errors import UserError, one_line
 
+# Smallest and largest --width_multiplier.
+WIDTHS = (0.01, 16.0)
 # The flags that are arguments of the model.
 MODEL_ARGUMENTS = (*PLACEMENT_FIELDS, "width_multiplier")
 # Flags that not every model has a use for: what is said of one that has none.
@@ -12,7 +14,7 @@ _REASONS = {
     "condconv_head": "is not for --model={}, which has no convolution after its blocks",
     "condconv_shortcut": "is not for --model={}, which has no projection shortcuts",
     "condconv_classifier": "is not for --model={}, which has no classifier",
-    "condconv_heads": "is not for --model={}, which is no detector",
+    "condconv_predictors": "is not for --model={}, which is no detector",
 }
 
 
@@ -34,9 +36,9 @@ def check_placement(entry, values):
         entry: `ModelEntry`.
         values: `absl.flags.FlagValues`.
     """
-    changes = {name: values[name].value for name in ("start_block", "start_group") if values[name].value is not None}
+    changes = {name: values[name].value for name in ("start_block", "start_stage") if values[name].value is not None}
     if entry.placement is not None and len(changes) == 1:
         try:
-            entry.placement.replace(**changes).first_block(entry.group_sizes)
+            entry.placement.replace(**changes).first_block(entry.stage_sizes)
         except ValueError as error:
             raise UserError(one_line(error)) from error

@@ -17,13 +17,15 @@ from condconv_keras.commands.model_flags import MODEL_ARGUMENTS, check_placement
 from condconv_keras.commands.names import started_as
 from condconv_keras.commands.train_flags import NONE, RECIPE_FLAGS, define_flags
 from condconv_keras.data import InputShard
+from condconv_keras.data.dataset import VALIDATION_FRACTION
 from condconv_keras.data.input.service import check_service
 from condconv_keras.data.opening import embedded_names, find_source, is_folder
+from condconv_keras.facts import old_names
 from condconv_keras.facts.model_card import check_archive
 from condconv_keras.models import model_entry
 from condconv_keras.pretrained import IMAGENET
 from condconv_keras.tasks.table import all_tasks, get_task
-from condconv_keras.training.config import VALIDATION_FRACTION, Execution, TrainConfig
+from condconv_keras.training.config import Execution, TrainConfig
 from condconv_keras.training.distribution import check_workers, make_strategy
 from condconv_keras.training.dry_run import describe_run, summary_rows
 from condconv_keras.training.flag_rules import check_flags, check_validation_fraction
@@ -43,8 +45,7 @@ _PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
+    cli.expect_flags_only(argv)
     config, given = config_from_flags(FLAGS)
     check_workers(config.execution)
     InputShard(replicas=config.execution.logical_cpus or 1).batch_size(config.recipe.batch_size)
@@ -54,14 +55,14 @@ def main(argv):
     elif not FLAGS.dry_run:
         raise UserError("--model_dir is needed: the folder of the run")
     if FLAGS.dry_run:
-        _check_initial_weights(config.initial_weights)
+        _check_weights_file(config.weights)
         require_step(config)
         return describe(config, _open_dataset(config, given))
     results = run.read_results()
     if results is None:
         check_writable(run.path, "--model_dir")
         if not run.has_checkpoint():
-            _check_initial_weights(config.initial_weights)
+            _check_weights_file(config.weights)
         require_run(config)
         if config.execution.data_service is not None:
             check_service(config.execution.data_service)
@@ -87,7 +88,7 @@ def config_from_flags(values):
     """
     entry = model_entry(values.model)
     check_placement(entry, values)
-    given = {name for name in values if values[name].value != values[name].default}
+    given = {name for name in values if values[name].value != values[name].default} - old_names.TRAIN_FLAGS.keys()
     dataset = values.dataset or embedded_names(get_task(entry.task).dataset)[0]
     recipe_name = values.recipe or default_recipe_name(dataset, entry.recipe, entry.task)
     config = TrainConfig(
@@ -101,7 +102,7 @@ def config_from_flags(values):
         recipe=_recipe(recipe_name, entry, values),
         precision=values.precision,
         seed=values.seed,
-        initial_weights=_initial_weights(values),
+        weights=_weights(values.weights),
         execution=Execution(**{field.name: values[field.name].value for field in dataclasses.fields(Execution)}),
         task=entry.task,
     )
@@ -138,24 +139,20 @@ def _fields(task):
     return {field.name for field in dataclasses.fields(task.recipe)}
 
 
-def _initial_weights(values):
-    """Where the weights start, a path or `"imagenet"`, or None."""
-    if values.weights is None:
-        return _absolute(values.initial_weights)
-    if values.initial_weights is not None:
-        raise UserError("--weights and --initial_weights exclude each other")
-    if values.weights != IMAGENET:
-        raise UserError(f"--weights is {IMAGENET!r}; --initial_weights takes a file. Received: {values.weights!r}")
-    return IMAGENET
+def _weights(value):
+    """What the run starts from: a path, `"imagenet"`, or None."""
+    if value in (None, IMAGENET):
+        return value
+    if not value.endswith((".keras", ".weights.h5")):
+        raise UserError(f"--weights is {IMAGENET!r}, a .keras or a .weights.h5 file. Received: {value!r}")
+    return _absolute(value)
 
 
-def _check_initial_weights(path):
+def _check_weights_file(path):
     if path in (None, IMAGENET):
         return
-    if not path.endswith((".keras", ".weights.h5")):
-        raise UserError(f"--initial_weights is a .keras or .weights.h5 file. Received: {path!r}")
     if not os.path.isfile(path):
-        raise UserError(f"--initial_weights is an existing file. Received: {path!r}")
+        raise UserError(f"--weights is {IMAGENET!r} or an existing file. Received: {path!r}")
     if path.endswith(".keras"):
         check_archive(path)
 

@@ -2,11 +2,16 @@
 
 from absl import flags
 
+from condconv_keras.commands.model_flags import WIDTHS
+from condconv_keras.commands.old_flags import define_old_names
 from condconv_keras.data.augment.policies import POLICIES
+from condconv_keras.data.dataset import VALIDATION_FRACTION
 from condconv_keras.data.opening import embedded_names
+from condconv_keras.facts import old_names
+from condconv_keras.models.placement import ROUTING_ACTIVATIONS, ROUTING_PER
 from condconv_keras.tasks.recipe import OPTIMIZERS, SCHEDULES
 from condconv_keras.tasks.table import all_tasks
-from condconv_keras.training.config import PRECISIONS, STRATEGIES, VALIDATION_FRACTION
+from condconv_keras.training.config import PRECISIONS, STRATEGIES
 from condconv_keras.training.recipes import RECIPES
 
 # The word for a field of the recipe that is None.
@@ -77,39 +82,33 @@ def define_flags(values):
     _define_recipe(values)
     _define_execution(values)
     _define_output(values)
+    define_old_names(values, old_names.TRAIN_FLAGS)
 
 
 def _define_model(values):
     group = {"module_name": "Model", "flag_values": values}
     flags.DEFINE_string("model", None, "Name of the model; `python -m models` lists them.", required=True, **group)
-    flags.DEFINE_float("width_multiplier", None, "Scales the channels of every layer.", 0.01, 16.0, **group)
+    flags.DEFINE_float("width_multiplier", None, "Scales the channels of every layer.", *WIDTHS, **group)
     flags.DEFINE_integer("num_experts", None, "Experts of every CondConv layer.", lower_bound=1, **group)
     flags.DEFINE_integer("start_block", None, "First CondConv block.", lower_bound=1, **group)
     flags.DEFINE_integer(
-        "start_group", None, "First CondConv group of blocks, in place of --start_block.", lower_bound=1, **group
+        "start_stage", None, "First CondConv stage of blocks, in place of --start_block.", lower_bound=1, **group
     )
     flags.DEFINE_bool("condconv_head", None, "Whether the convolution after the blocks is a CondConv layer.", **group)
     flags.DEFINE_bool(
         "condconv_shortcut", None, "Whether projection shortcuts of CondConv blocks are CondConv layers.", **group
     )
     flags.DEFINE_bool("condconv_classifier", None, "Whether the classifier is a CondConv layer.", **group)
-    flags.DEFINE_bool("condconv_heads", None, "Whether a detector's predictors are CondConv layers.", **group)
+    flags.DEFINE_bool("condconv_predictors", None, "Whether a detector's predictors are CondConv layers.", **group)
+    flags.DEFINE_enum("routing_per", None, ROUTING_PER, "What has a router of its own; the paper: a block.", **group)
     flags.DEFINE_enum(
-        "routing_per", None, ("block", "layer", "network"), "What has a router of its own; the paper: a block.", **group
-    )
-    flags.DEFINE_enum(
-        "routing_activation", None, ("sigmoid", "softmax"), "Of the routing weights; the paper: sigmoid.", **group
-    )
-    flags.DEFINE_string(
-        "initial_weights",
-        None,
-        "A trained model to start from: .keras, of this model or its plain twin, or .weights.h5, of this model.",
-        **group,
+        "routing_activation", None, ROUTING_ACTIVATIONS, "Of the routing weights; the paper: sigmoid.", **group
     )
     flags.DEFINE_string(
         "weights",
         None,
-        "'imagenet' to start from the published weights of the model or, if it has none, its plain twin.",
+        "What to start from: a .keras file of this model, its plain twin or its backbone, a .weights.h5 file of this "
+        "model, or 'imagenet', the published weights of the model or, if it has none, of its plain twin.",
         **group,
     )
 

@@ -17,9 +17,9 @@ import os
 from absl import flags
 
 from condconv_keras.commands import cli
+from condconv_keras.commands.model_flags import WIDTHS
 from condconv_keras.models import model_entry
 from condconv_keras.pretrained import IMAGENET
-from condconv_keras.utils.errors import UserError
 from condconv_keras.weights.convert import check_output, import_weights
 from condconv_keras.weights.download import fetch, moved_aside_if_refused
 from condconv_keras.weights.published import published_for
@@ -30,8 +30,7 @@ _MODEL_ARGUMENTS = ("num_experts", "width_multiplier", "padding", "bn_epsilon")
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
+    cli.expect_flags_only(argv)
     check_output(FLAGS.output)
     arguments = {name: FLAGS[name].value for name in _MODEL_ARGUMENTS if FLAGS[name].value is not None}
     model_entry(FLAGS.model)
@@ -75,7 +74,7 @@ def _define_flags():
     flags.DEFINE_string("output", None, "The .keras file to write.", required=True)
     flags.DEFINE_string("sha256", None, "SHA-256 that the file must have, in hexadecimal.")
     flags.DEFINE_integer("num_experts", None, "Experts of every CondConv layer; default: the model's.", lower_bound=1)
-    flags.DEFINE_float("width_multiplier", None, "Width of the network; default: the model's.", 0.01, 16.0)
+    flags.DEFINE_float("width_multiplier", None, "Width of the network; default: the model's.", *WIDTHS)
     flags.DEFINE_enum("padding", None, ("same", "symmetric"), "Padding at stride 2; default: the source's.")
     flags.DEFINE_float("bn_epsilon", None, "Epsilon of batch normalisation; default: the source's.", 0.0, 1.0)
     flags.DEFINE_bool("json", False, "Print the result as one JSON object.")

@@ -10,6 +10,8 @@ from condconv_keras.utils.lazy import tensorflow as tf
 
 TRAIN_SPLIT = "train"
 EVALUATION_SPLITS = ("validation", "val", "test")  # in order of preference
+# Part of the data that is held out where it has no split of its own.
+VALIDATION_FRACTION = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Request:
 
     name: str
     data_dir: str | None = None
-    validation_fraction: float = 0.2
+    validation_fraction: float = VALIDATION_FRACTION
     skip_bad_images: bool = False
     download: bool = True
     embedded_names: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 
 import os
 
-from condconv_keras.data.dataset import Dataset, ImageDataset, Request
+from condconv_keras.data.dataset import VALIDATION_FRACTION, Dataset, ImageDataset, Request
 from condconv_keras.data.detection_dataset import DetectionDataset
 from condconv_keras.data.sources.annotated_folder import DetectionFolder
 from condconv_keras.data.sources.digit_scenes import DigitScenes
@@ -65,7 +65,14 @@ def is_folder(name, data_dir=None):
     return find_source(name, data_dir).is_folder
 
 
-def open_dataset(name, data_dir=None, validation_fraction=0.2, skip_bad_images=False, download=True, kind=ImageDataset):
+def open_dataset(
+    name,
+    data_dir=None,
+    validation_fraction=VALIDATION_FRACTION,
+    skip_bad_images=False,
+    download=True,
+    kind=ImageDataset,
+):
     """Opens a data set.
 
     Args:
@@ -90,7 +97,9 @@ def open_dataset(name, data_dir=None, validation_fraction=0.2, skip_bad_images=F
     return find_source(request.name, data_dir, kind)(request)
 
 
-def open_detection_dataset(name, data_dir=None, validation_fraction=0.2, skip_bad_images=False, download=True):
+def open_detection_dataset(
+    name, data_dir=None, validation_fraction=VALIDATION_FRACTION, skip_bad_images=False, download=True
+):
     """Opens a data set of images with boxes.
 
     Args:

@@ -17,8 +17,8 @@ TENSORFLOW_TPU = "tensorflow/tpu"
 TENSORFLOW_ARGUMENTS = types.MappingProxyType({"padding": "same", "bn_epsilon": 1e-3})
 TORCH_ARGUMENTS = types.MappingProxyType({"padding": "symmetric", "bn_epsilon": 1e-5})
 # Scalings of pixels in timm's configurations: ImageNet's mean and standard deviation times 255, and [-1, 1].
-IMAGENET_SCALING = types.MappingProxyType({"offset": (123.675, 116.28, 103.53), "scale": (58.395, 57.12, 57.375)})
-INCEPTION_SCALING = types.MappingProxyType({"offset": 127.5, "scale": 127.5})
+IMAGENET_SCALING = types.MappingProxyType({"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)})
+INCEPTION_SCALING = types.MappingProxyType({"mean": 127.5, "std": 127.5})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+from condconv_keras.facts import old_names
 from condconv_keras.utils.lazy import LazyModule
 from condconv_keras.utils.lazy import tensorflow as tf
 
@@ -18,8 +19,8 @@ class Preprocessing:
     Attributes:
         input_size: `(height, width)` in pixels.
         channels: 1 (gray) or 3 (RGB).
-        offset, scale: the model's input is `(x - offset) / scale` for pixels `x` in 0..255. A number, or a tuple of
-            one number per channel.
+        mean, std: the model's input is `(x - mean) / std` for pixels `x` in 0..255. A number, or a tuple of one number
+            per channel.
         interpolation: `"bicubic"` or `"bilinear"`, antialiased when an image shrinks.
         crop_fraction: in (0, 1]. Below 1 evaluation keeps the centre crop of that fraction of the image's shorter
             side (of the largest box with the input's aspect ratio, if that is not square), as EfficientNet's
@@ -31,8 +32,8 @@ class Preprocessing:
 
     input_size: tuple[int, int]
     channels: int
-    offset: float | tuple[float, ...]
-    scale: float | tuple[float, ...]
+    mean: float | tuple[float, ...]
+    std: float | tuple[float, ...]
     interpolation: str = "bicubic"
     crop_fraction: float = 1.0
 
@@ -43,16 +44,16 @@ class Preprocessing:
             raise ValueError(f"`input_size` is two positive integers (height, width). Received: {size}")
         if self.channels not in (1, 3):
             raise ValueError(f"`channels` is 1 or 3. Received: {self.channels!r}")
-        for name in ("offset", "scale"):
+        for name in ("mean", "std"):
             value = getattr(self, name)
             if isinstance(value, list | tuple):
                 object.__setattr__(self, name, tuple(value))
                 if len(value) != self.channels:
                     raise ValueError(f"`{name}` has one number for each of {self.channels} channels. Received: {value}")
-        if not all(map(math.isfinite, _numbers(self.offset))):
-            raise ValueError(f"`offset` is a finite number, or one per channel. Received: {self.offset!r}")
-        if not all(math.isfinite(number) and number != 0 for number in _numbers(self.scale)):
-            raise ValueError(f"`scale` is a finite number other than 0, or one per channel. Received: {self.scale!r}")
+        if not all(map(math.isfinite, _numbers(self.mean))):
+            raise ValueError(f"`mean` is a finite number, or one per channel. Received: {self.mean!r}")
+        if not all(math.isfinite(number) and number != 0 for number in _numbers(self.std)):
+            raise ValueError(f"`std` is a finite number other than 0, or one per channel. Received: {self.std!r}")
         if self.interpolation not in INTERPOLATIONS:
             raise ValueError(f"`interpolation` is one of {INTERPOLATIONS}. Received: {self.interpolation!r}")
         if not 0 < self.crop_fraction <= 1:
@@ -69,7 +70,12 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, fields):
-        """Returns the `Preprocessing` of a `to_dict`; raises a ValueError if a field is missing, unknown or wrong."""
+        """Returns the `Preprocessing` of a `to_dict`, of this version or an earlier one.
+
+        Raises:
+            ValueError: a field is missing, unknown or wrong.
+        """
+        fields = old_names.renamed(fields, old_names.PREPROCESSING)
         expected = {field.name for field in dataclasses.fields(cls)}
         if set(fields) != expected:
             raise ValueError(f"expected the fields {sorted(expected)}. Received: {sorted(fields)}")
@@ -112,8 +118,8 @@ class Preprocessing:
         return tf.ensure_shape(image, self.input_shape)
 
     def scale_images(self, images):
-        """Returns `(images - offset) / scale` as float32, for pixels in 0..255."""
-        return (tf.cast(images, tf.float32) - self.offset) / self.scale
+        """Returns `(images - mean) / std` as float32, for pixels in 0..255."""
+        return (tf.cast(images, tf.float32) - self.mean) / self.std
 
     def _centre_crop(self, image):
         height, width = tf.unstack(tf.shape(image)[:2])

@@ -1,10 +1,12 @@
 """What `CondConv2D` and `DepthwiseCondConv2D` share: arguments, routing, bank, bias and checks."""
 
 import math
+import warnings
 
 import keras
 from keras import activations, constraints, initializers, ops, regularizers
 
+from condconv_keras.facts import old_names
 from condconv_keras.layers.expert_bank import PerExpertConstraint, PerExpertInitializer, PerExpertRegularizer
 from condconv_keras.layers.forms import selection
 from condconv_keras.layers.forms.geometry import ConvGeometry
@@ -232,6 +234,17 @@ class BaseCondConv2D(keras.layers.Layer):
             "bias_constraint": constraints.serialize(self.bias_constraint),
             "implementation": self.implementation,
         }
+
+    @classmethod
+    def from_config(cls, config):
+        form = config.get("implementation")
+        if form not in old_names.IMPLEMENTATIONS:
+            return super().from_config(config)
+        new = old_names.IMPLEMENTATIONS[form]
+        # The same text for every layer, so that it is said once.
+        text = f"the form implementation={form!r} is no more, implementation={new!r} computes the same"
+        warnings.warn(text, stacklevel=2)
+        return super().from_config({**config, "implementation": new})
 
 
 def _pair(value, name):

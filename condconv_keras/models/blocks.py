@@ -12,6 +12,8 @@ from condconv_keras.utils.lazy import LazyModule, keras
 layers = LazyModule("condconv_keras.layers")
 fused_batch_norm = LazyModule("condconv_keras.layers.fused_batch_norm")
 
+# Of the numbers of channels that `round_channels` returns.
+_DIVISOR = 8
 # In the place of a routing tensor: a CondConv layer is to have a router of its own.
 _PER_LAYER = object()
 
@@ -37,17 +39,17 @@ class LayerFactory:
     _routers: dict = dataclasses.field(default_factory=dict, repr=False)  # the network's one router, once it exists
 
     @classmethod
-    def of(cls, options, *, activation, group_sizes, parts=()):
+    def of(cls, options, *, activation, stage_sizes, parts=()):
         """The factory of a network.
 
         Args:
             options: `NetworkOptions`.
             activation: name of the activation.
-            group_sizes: number of blocks of each group of the network.
+            stage_sizes: number of blocks of each stage of the network.
             parts: the `PARTS` of a placement that the network has layers for.
 
         Raises:
-            ValueError: the placement names a block, group or layer that the network does not have.
+            ValueError: the placement names a block, stage or layer that the network does not have.
         """
         placement = options.placement
         for name in PARTS if placement is not None else ():
@@ -58,7 +60,7 @@ class LayerFactory:
             bn_momentum=options.bn_momentum,
             bn_epsilon=options.bn_epsilon,
             placement=placement,
-            first_block=placement and placement.first_block(group_sizes),
+            first_block=placement and placement.first_block(stage_sizes),
             padding=options.padding,
         )
 
@@ -97,14 +99,14 @@ class LayerFactory:
         """
         return self._routing(x, f"extra_{stage}_routing") if self.placement else None
 
-    def heads_routing(self, x, number):
+    def predictors_routing(self, x, number):
         """The routing weights of a feature map's predictors from the map, or None for plain ones.
 
         Args:
             x: feature map.
             number: of the map, from 1. The router is named `heads_<number>_routing`.
         """
-        if not self.placement or not self.placement.condconv_heads:
+        if not self.placement or not self.placement.condconv_predictors:
             return None
         return self._routing(x, f"heads_{number}_routing")
 
@@ -237,11 +239,11 @@ def conv_initializer():
     return keras.initializers.VarianceScaling(2.0, mode="fan_out", distribution="untruncated_normal")
 
 
-def round_channels(count, width_multiplier=1.0, divisor=8):
-    """`count * width_multiplier` rounded to a multiple of `divisor`, at least `divisor`, and never below 90 % of it.
+def round_channels(count, width_multiplier):
+    """`count * width_multiplier` rounded to a multiple of 8, at least 8, and never below 90 % of it.
 
     Reference: `_make_divisible`, mobilenet.py of MobileNetV2 in tensorflow/models.
     """
     exact = count * width_multiplier
-    rounded = max(divisor, int(exact + divisor / 2) // divisor * divisor)
-    return rounded if rounded >= 0.9 * exact else rounded + divisor
+    rounded = max(_DIVISOR, int(exact + _DIVISOR / 2) // _DIVISOR * _DIVISOR)
+    return rounded if rounded >= 0.9 * exact else rounded + _DIVISOR

@@ -16,7 +16,7 @@ mAP is the mean average precision on 8,000 images of COCO 2014; detectors are pu
 multipliers).
 
 An image is resized so that its centre crop of the given fraction has the input's size (1 takes the whole image), and
-scaled to `(x - offset) / scale` for pixels x in 0..255. Published weights may ask for another scaling, padding or input
+scaled to `(x - mean) / std` for pixels x in 0..255. Published weights may ask for another scaling, padding or input
 size; an import sets them and stores them in the file.
 """
 
@@ -46,8 +46,8 @@ def _card(entry, rows):
         f"{entry.summary}. Reference: <{entry.reference}>.",
         "",
         *(line for row in rows for line in _counts(row)),
-        f"- Input: {rows[0].input}, crop fraction {entry.crop_fraction}, {entry.interpolation}, offset "
-        f"{entry.input_offset:g}, scale {entry.input_scale:g}",
+        f"- Input: {rows[0].input}, crop fraction {entry.crop_fraction}, {entry.interpolation}, mean "
+        f"{entry.input_mean:g}, std {entry.input_std:g}",
     ]
     if entry.placement:
         lines.append(f"- CondConv: {_placement(entry)}")
@@ -89,13 +89,13 @@ def _command(entry):
 
 def _placement(entry):
     placement = entry.placement
-    start = f"group {placement.start_group}" if placement.start_block is None else f"block {placement.start_block}"
+    start = f"stage {placement.start_stage}" if placement.start_block is None else f"block {placement.start_block}"
     parts = [f"{placement.num_experts} experts from {start} on"]
     for field, words in (
         ("head", "head convolution"),
         ("shortcut", "projection shortcuts"),
         ("classifier", "classifier"),
-        ("heads", "predictors"),
+        ("predictors", "predictors"),
     ):
         if getattr(placement, f"condconv_{field}"):
             parts.append(words)

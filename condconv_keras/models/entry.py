@@ -42,12 +42,12 @@ class ModelEntry:
         reference: address of the paper that describes it.
         builder: function of `NetworkOptions` and the keywords of its family that builds the network. Its signature says
             which these are.
-        groups: function of those keywords, as many as it needs, that returns the numbers of blocks of the network's
-            groups in order: what a placement may count. It needs no Keras, nor does importing the family.
+        stages: function of those keywords, as many as it needs, that returns the numbers of blocks of the network's
+            stages in order: what a placement may count. It needs no Keras, nor does importing the family.
         parts: the `PARTS` of a placement that the network has layers for.
         dataset: TFDS name of the data that the paper trains it on.
         recipe: name of the training recipe for it.
-        input_offset, input_scale: the network is fed `(x - input_offset) / input_scale` for pixels x in [0, 255].
+        input_mean, input_std: the network is fed `(x - input_mean) / input_std` for pixels x in [0, 255].
         placement: the paper's CondConv layers, or None for a plain model.
         arguments: further arguments of `create_model` that differ from its defaults.
         input_size: height and width of the input in pixels.
@@ -70,12 +70,12 @@ class ModelEntry:
     summary: str
     reference: str
     builder: Callable
-    groups: Callable[..., tuple[int, ...]]
+    stages: Callable[..., tuple[int, ...]]
     parts: tuple[str, ...] = ()
     dataset: str = "imagenet2012"
     recipe: str = "small"
-    input_offset: float = 127.5
-    input_scale: float = 127.5
+    input_mean: float = 127.5
+    input_std: float = 127.5
     placement: CondConvPlacement | None = None
     arguments: Mapping = dataclasses.field(default_factory=dict)
     input_size: int = 224
@@ -115,9 +115,9 @@ class ModelEntry:
         return _keywords(self.builder)[1:]  # after the options
 
     @property
-    def group_sizes(self):
-        """The numbers of blocks of the network's groups as it is registered."""
-        return self.groups(**{name: self.arguments[name] for name in _keywords(self.groups) if name in self.arguments})
+    def stage_sizes(self):
+        """The numbers of blocks of the network's stages as it is registered."""
+        return self.stages(**{name: self.arguments[name] for name in _keywords(self.stages) if name in self.arguments})
 
     def twin(self, placement, **changes):
         """Returns the entry of the model's CondConv twin.
@@ -146,8 +146,8 @@ class ModelEntry:
         fields = {
             "input_size": (self.input_size, self.input_size),
             "channels": self.channels,
-            "offset": self.input_offset,
-            "scale": self.input_scale,
+            "mean": self.input_mean,
+            "std": self.input_std,
             "interpolation": self.interpolation,
             "crop_fraction": self.crop_fraction,
         }

@@ -13,7 +13,7 @@ from condconv_keras.utils.lazy import keras
 PARTS = ("condconv_head", "condconv_classifier")
 
 
-class Group(NamedTuple):
+class Stage(NamedTuple):
     """Blocks of one width; the first has the strides, the others stride 1.
 
     Attributes:
@@ -38,12 +38,12 @@ class Architecture:
     """A network of inverted residual blocks, channel counts as they are built.
 
     Attributes:
-        groups: tuple of `Group`.
+        stages: tuple of `Stage`.
         stem_filters, head_filters: output channels of the first 3x3 and of the last 1x1 convolution.
         activation: name of the activation.
     """
 
-    groups: tuple[Group, ...]
+    stages: tuple[Stage, ...]
     stem_filters: int
     head_filters: int
     activation: str
@@ -82,9 +82,9 @@ def inverted_residual_network(options, architecture, *, stochastic_depth_rate):
         - `MBConvBlock`, efficientnet_model.py in tensorflow/tpu
     """
     check_rate("stochastic_depth_rate", stochastic_depth_rate)
-    sizes = group_sizes(architecture.groups)
-    factory = LayerFactory.of(options, activation=architecture.activation, group_sizes=sizes, parts=PARTS)
-    blocks = _blocks(architecture.groups)
+    sizes = stage_sizes(architecture.stages)
+    factory = LayerFactory.of(options, activation=architecture.activation, stage_sizes=sizes, parts=PARTS)
+    blocks = _blocks(architecture.stages)
 
     def apply(x, block, number):
         drop_rate = stochastic_depth_rate * (number - 1) / len(blocks)
@@ -97,17 +97,17 @@ def inverted_residual_network(options, architecture, *, stochastic_depth_rate):
     return classification_model(inputs, x, factory, options)
 
 
-def group_sizes(groups):
-    """The numbers of blocks of the groups in order."""
-    return tuple(group.repeats for group in groups)
+def stage_sizes(stages):
+    """The numbers of blocks of the stages in order."""
+    return tuple(stage.repeats for stage in stages)
 
 
-def _blocks(groups):
-    """The blocks of the groups in order."""
+def _blocks(stages):
+    """The blocks of the stages in order."""
     return [
-        _Block(group.kernel_size, group.strides if i == 0 else 1, group.expansion, group.filters, group.se_ratio)
-        for group in groups
-        for i in range(group.repeats)
+        _Block(stage.kernel_size, stage.strides if i == 0 else 1, stage.expansion, stage.filters, stage.se_ratio)
+        for stage in stages
+        for i in range(stage.repeats)
     ]
 
 

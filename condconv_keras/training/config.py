@@ -4,6 +4,8 @@ import dataclasses
 import json
 
 from condconv_keras.data import steps_per_epoch
+from condconv_keras.data.dataset import VALIDATION_FRACTION
+from condconv_keras.facts import old_names
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.tasks.recipe import Recipe
 from condconv_keras.tasks.table import get_task
@@ -11,8 +13,6 @@ from condconv_keras.training.flag_rules import check_data_flags, check_validatio
 from condconv_keras.utils.errors import UserError
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-# Part of the data that is held out where it has no split of its own.
-VALIDATION_FRACTION = 0.2
 STRATEGIES = ("none", "mirrored", "multi_worker_mirrored", "tpu")
 
 
@@ -55,8 +55,8 @@ class TrainConfig:
         recipe: `Recipe`, flags applied.
         precision: one of `PRECISIONS`.
         seed: integer.
-        initial_weights: path of a `.keras` or `.weights.h5` file to start from, or None.
-        inherited: what the model in `initial_weights` asks of this one, as `InitialModel.inherited`, or None. It is
+        weights: what the run starts from: path of a `.keras` or `.weights.h5` file, `"imagenet"`, or None.
+        inherited: what the model of `weights` asks of this one, as `InitialModel.inherited`, or None. It is
             found when the run starts, so it is not compared with what a later command asks for.
         execution: `Execution`; not compared either.
         task: one of `TASKS`.
@@ -72,7 +72,7 @@ class TrainConfig:
     recipe: Recipe
     precision: str
     seed: int
-    initial_weights: str | None
+    weights: str | None
     inherited: dict | None = None
     execution: Execution = Execution()
     task: str = ModelCard.task
@@ -83,11 +83,16 @@ class TrainConfig:
 
     @classmethod
     def from_json(cls, text):
-        """Returns the configuration of a `to_json` text; raises a `UserError` if it is not one."""
+        """Returns the configuration of a `to_json` text, of an earlier version too; else raises a `UserError`."""
         try:
-            fields = json.loads(text)
+            fields = old_names.renamed(json.loads(text), old_names.RUN)
             recipe = get_task(fields.get("task", cls.task)).recipe.from_dict(fields["recipe"])
-            nested = {"recipe": recipe, "execution": Execution(**fields.get("execution", {}))}
+            nested = {
+                "model_arguments": old_names.renamed(fields["model_arguments"], old_names.MODEL_ARGUMENTS),
+                "recipe": recipe,
+                "inherited": _inherited(fields.get("inherited")),
+                "execution": Execution(**fields.get("execution", {})),
+            }
             return cls(**{**fields, **nested})
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"expected the config.json of a training run: {error}") from error
@@ -143,6 +148,13 @@ def open_run_dataset(config, name, data_dir, validation_fraction, skip_bad_image
     dataset = get_task(task).open_dataset(name, data_dir, validation_fraction, skip_bad_images)
     check_validation_fraction(given, dataset)
     return dataset
+
+
+def _inherited(fields):
+    """What a run inherits, as it is stored, under the names of today."""
+    if fields is None:
+        return None
+    return {**fields, "preprocessing": old_names.renamed(fields["preprocessing"], old_names.PREPROCESSING)}
 
 
 def _flat(fields):

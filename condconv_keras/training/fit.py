@@ -46,9 +46,9 @@ def train(config, run, dataset, strategy, command, versions):
         OSError: a file cannot be written. What is in the run folder stays whole.
         SystemExit: the process was sent SIGTERM; the run goes on where it stopped.
     """
+    plan, initial, weights = _plan(config, run, dataset)
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
-    plan, initial, weights = _plan(config, run, dataset)
     replicas = strategy.num_replicas_in_sync
     InputShard(replicas=replicas).batch_size(plan.recipe.batch_size)  # or its error, before the work
     model = _make_model(plan, initial, weights, strategy)
@@ -90,7 +90,7 @@ def _plan(config, run, dataset):
         # The checkpoint holds the weights; the file that they started from may be gone.
         return TrainingPlan(dataclasses.replace(config, inherited=run.read_config().inherited), dataset), None, None
     config, initial = with_initial_model(config)
-    return TrainingPlan(config, dataset), initial, config.initial_weights if initial is None else None
+    return TrainingPlan(config, dataset), initial, config.weights if initial is None else None
 
 
 def _make_model(plan, initial, weights, strategy):

@@ -104,13 +104,13 @@ def _check_data_service(config):
 # What cannot work, and what to say.
 _CONFLICTS = (
     (
-        lambda c: {"start_block", "start_group"} <= c.model_arguments.keys(),
-        "--start_block and --start_group exclude each other",
+        lambda c: {"start_block", "start_stage"} <= c.model_arguments.keys(),
+        "--start_block and --start_stage exclude each other",
     ),
     (
-        lambda c: c.recipe.freeze_epochs and c.initial_weights is None,
-        "--freeze_epochs trains the classifier on features that must have been learned: give --initial_weights or "
-        "--weights, or --freeze_epochs=0",
+        lambda c: c.recipe.freeze_epochs and c.weights is None,
+        "--freeze_epochs trains the classifier on features that must have been learned: give --weights, or "
+        "--freeze_epochs=0",
     ),
     (
         lambda c: c.execution.deterministic and c.execution.data_service,

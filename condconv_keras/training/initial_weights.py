@@ -22,7 +22,7 @@ class InitialModel:
         path: its file, for messages.
         model: the Keras model.
         inherited: what a model that starts from it has to share, as JSON can hold it: `"model_arguments"` (`padding`
-            and `bn_epsilon`, keywords of `create_model`) and `"preprocessing"` (`channels`, and `offset`, `scale` and
+            and `bn_epsilon`, keywords of `create_model`) and `"preprocessing"` (`channels`, and `mean`, `std` and
             `interpolation` if the file says them, fields of `Preprocessing`).
     """
 
@@ -64,7 +64,7 @@ def open_initial_model(config):
     Raises:
         UserError: the file is missing, damaged or holds no network of the zoo, or the weights cannot be downloaded.
     """
-    path = config.initial_weights
+    path = config.weights
     if path == IMAGENET:
         path = str(starting_file(config.model, config.model_arguments))
         print(f"starting from {path}", file=sys.stderr)
@@ -73,7 +73,7 @@ def open_initial_model(config):
     preprocessing = {"channels": model.input_shape[-1]}
     if card is not None:
         fields = card.preprocessing.to_dict()
-        preprocessing |= {name: fields[name] for name in ("offset", "scale", "interpolation")}
+        preprocessing |= {name: fields[name] for name in ("mean", "std", "interpolation")}
     try:
         settings = weight_settings(model)
     except UserError as error:

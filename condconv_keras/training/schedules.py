@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-_SCHEDULES = ("cosine", "exponential", "staircase")
+from condconv_keras.training.recipes import SCHEDULES
 
 
 @keras.saving.register_keras_serializable(package="condconv_keras")
@@ -27,8 +27,8 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(
         self, learning_rate, schedule, warmup_steps, total_steps, decay_rate=1.0, decay_steps=1, warmup_start=0.0
     ):
-        if schedule not in _SCHEDULES:
-            raise ValueError(f"`schedule` must be one of {_SCHEDULES}. Received: schedule={schedule!r}")
+        if schedule not in SCHEDULES:
+            raise ValueError(f"`schedule` must be one of {SCHEDULES}. Received: schedule={schedule!r}")
         self.learning_rate = learning_rate
         self.schedule = schedule
         self.warmup_steps = warmup_steps

@@ -19,7 +19,7 @@ def with_initial_model(config):
     Raises:
         UserError: the file is missing or damaged, does not fit, or cannot be downloaded.
     """
-    path = config.initial_weights
+    path = config.weights
     if path is None or path.endswith(".weights.h5"):
         return dataclasses.replace(config, inherited=None), None
     initial = initial_weights.open_initial_model(config)
@@ -28,7 +28,7 @@ def with_initial_model(config):
 
 def without_download(config):
     """The `TrainConfig` with what a run would inherit, as far as that is known without downloading weights."""
-    if config.initial_weights != IMAGENET:
+    if config.weights != IMAGENET:
         return with_initial_model(config)[0]
     # Of the published weights, which are not opened, the channels are known.
     inherited = {"model_arguments": {}, "preprocessing": {"channels": model_entry(config.model).channels}}

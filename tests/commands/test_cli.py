@@ -6,6 +6,7 @@ import pytest
 from absl import flags
 
 from condconv_keras.commands import cli
+from condconv_keras.utils.errors import UserError
 from tests import processes
 
 
@@ -25,6 +26,7 @@ def test_a_second_signal_adds_no_traceback():
     program = """
 import gc, os, signal
 from condconv_keras.commands import cli
+from condconv_keras.utils.errors import UserError
 class Slow:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -73,3 +75,9 @@ def test_help_is_a_success(flag):
 
 def test_a_file_may_be_called_help(tmp_path):
     processes.assert_refused("predict.py", "--model=x", "help", contains="nothing lies at 'help'")
+
+
+def test_a_word_is_refused_where_only_flags_are_taken():
+    cli.expect_flags_only(["train.py"])
+    with pytest.raises(UserError, match="expected flags only, received: two words"):
+        cli.expect_flags_only(["train.py", "two", "words"])

@@ -1,4 +1,4 @@
-"""`train.py --initial_weights`: what a run takes over from a trained model."""
+"""`train.py --weights=FILE`: what a run takes over from a trained model."""
 
 import json
 import signal
@@ -19,7 +19,7 @@ from tests.models.randomise import randomise
 
 # Few CondConv layers, for the time that tracing takes.
 TWIN = ("--model=condconv_mobilenet_v1", "--width_multiplier=0.25", "--num_experts=2", "--start_block=13")
-OFFSET, SCALE = [123.0, 117.0, 104.0], [58.0, 57.0, 57.5]
+MEAN, STD = [123.0, 117.0, 104.0], [58.0, 57.0, 57.5]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def plain_file(tmp_path_factory):
         bn_epsilon=1e-5,
     )
     randomise(model)
-    card = ModelCard("mobilenet_v1", tuple("abcdefg"), Preprocessing((224, 224), 3, OFFSET, SCALE, "bilinear", 0.9))
+    card = ModelCard("mobilenet_v1", tuple("abcdefg"), Preprocessing((224, 224), 3, MEAN, STD, "bilinear", 0.9))
     save_model(model, card, path)
     return path
 
@@ -53,7 +53,7 @@ def test_a_twin_takes_over_weights_settings_and_scaling_and_goes_on_without_the_
     run, initial = tmp_path / "run", tmp_path / "initial.keras"
     initial.write_bytes(plain_file.read_bytes())
     # The learning rate is so low that the weights stay what they were.
-    command = ["train.py", *TWIN, *flags, "--epochs=6", "--learning_rate=1e-9", f"--initial_weights={initial}"]
+    command = ["train.py", *TWIN, *flags, "--epochs=6", "--learning_rate=1e-9", f"--weights={initial}"]
     command.append(f"--model_dir={run}")
     with open(tmp_path / "log", "w") as log:
         process = subprocess.Popen([sys.executable, *command], cwd=processes.ROOT, stdout=log, stderr=log)
@@ -67,10 +67,10 @@ def test_a_twin_takes_over_weights_settings_and_scaling_and_goes_on_without_the_
     assert f"the classifier starts anew: 3 classes, {str(initial)!r} has 7" in (tmp_path / "log").read_text()
     initial.unlink()
     before = json.loads((run / "config.json").read_text())
-    assert before["initial_weights"] == str(initial)
+    assert before["weights"] == str(initial)
     assert before["inherited"] == {
         "model_arguments": {"padding": "symmetric", "bn_epsilon": 1e-5},
-        "preprocessing": {"channels": 3, "offset": OFFSET, "scale": SCALE, "interpolation": "bilinear"},
+        "preprocessing": {"channels": 3, "mean": MEAN, "std": STD, "interpolation": "bilinear"},
     }
 
     finished = processes.run(*command)
@@ -79,7 +79,7 @@ def test_a_twin_takes_over_weights_settings_and_scaling_and_goes_on_without_the_
     assert json.loads((run / "config.json").read_text()) == before
     model, card = load_keras_file(run / "model.keras")
     plain, _ = load_keras_file(plain_file)
-    assert card.preprocessing == Preprocessing((32, 32), 3, OFFSET, SCALE, "bilinear", 1.0)
+    assert card.preprocessing == Preprocessing((32, 32), 3, MEAN, STD, "bilinear", 1.0)
     assert model.get_layer("stem_pad").padding == ((1, 1), (1, 1))
     assert {layer.epsilon for layer in model.layers if layer.name.endswith("_bn")} == {1e-5}
     assert model.output_shape == (None, 3)
@@ -97,7 +97,7 @@ def test_a_file_that_does_not_fit_is_one_line(plain_file, flags, tmp_path):
         "train.py",
         "--model=condconv_mobilenet_v1",
         "--width_multiplier=0.5",
-        f"--initial_weights={plain_file}",
+        f"--weights={plain_file}",
         f"--model_dir={run}",
         *flags,
         contains=[str(plain_file), "'stem/kernel'", "(3, 3, 3, 8)", "(3, 3, 3, 16)"],
@@ -105,13 +105,13 @@ def test_a_file_that_does_not_fit_is_one_line(plain_file, flags, tmp_path):
     assert not run.exists()
 
 
-@pytest.mark.parametrize(("name", "contains"), [("none.keras", "existing file"), ("model.h5", ".keras or .weights.h5")])
+@pytest.mark.parametrize(("name", "contains"), [("none.keras", "an existing file"), ("model.h5", "or a .weights.h5")])
 def test_a_wrong_path_is_one_line_at_once(tmp_path, name, contains):
     (tmp_path / "model.h5").write_text("not a model")
     processes.assert_refused(
         "train.py",
         *TWIN,
-        f"--initial_weights={tmp_path / name}",
+        f"--weights={tmp_path / name}",
         f"--model_dir={tmp_path / 'run'}",
         contains=[name, contains],
         **processes.without_frameworks(tmp_path),

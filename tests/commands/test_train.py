@@ -164,7 +164,7 @@ def test_wrong_input_is_one_line_at_once(tmp_path, flags, contains):
     [
         (["--start_block=20"], "start_block"),
         (["--batch_size=5000"], "1437"),
-        (["--initial_weights=/nowhere.keras"], "/nowhere.keras"),
+        (["--weights=/nowhere.keras"], "/nowhere.keras"),
     ],
 )
 def test_what_does_not_fit_the_model_or_the_data_is_one_line(tmp_path, flags, contains):

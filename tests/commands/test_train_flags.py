@@ -87,9 +87,7 @@ def test_flags_change_the_recipe():
         "crop_fraction": 0.9,
     }
     given = [f"--{name}={value}" for name, value in changes.items()]
-    config = _config(
-        "--model=mobilenet_v2", "--initial_weights=x.keras", "--strategy=mirrored", "--logical_cpus=2", *given
-    )
+    config = _config("--model=mobilenet_v2", "--weights=x.keras", "--strategy=mirrored", "--logical_cpus=2", *given)
     assert dataclasses.asdict(config.recipe) == changes
 
 
@@ -142,7 +140,7 @@ V1, RESNET, B0 = "--model=condconv_mobilenet_v1", "--model=condconv_resnet50", "
         ([V1, "--condconv_head"], "no convolution after its blocks"),
         ([RESNET, "--condconv_head"], "no convolution after its blocks"),
         ([B0, "--condconv_shortcut"], "no projection shortcuts"),
-        ([V1, "--start_block=3", "--start_group=2"], "--start_block and --start_group exclude each other"),
+        ([V1, "--start_block=3", "--start_stage=2"], "--start_block and --start_stage exclude each other"),
         # What the data have no use for.
         ([V1, "--data_dir=data"], "--data_dir is for data sets of TFDS"),
         ([V1, "--dataset=IMAGES", "--data_dir=data"], "--data_dir is for data sets of TFDS"),
@@ -156,8 +154,8 @@ V1, RESNET, B0 = "--model=condconv_mobilenet_v1", "--model=condconv_resnet50", "
         ([V1, "--schedule=cosine", "--decay_epochs=2"], "--decay_epochs is for --schedule=exponential"),
         ([V1, "--policy_layers=3"], "--policy_layers is for --policy=randaugment"),
         ([V1, "--policy=autoaugment", "--policy_magnitude=3"], "--policy_magnitude is for --policy=randaugment"),
-        ([V1, "--freeze_epochs=1"], "give --initial_weights or --weights"),
-        ([V1, "--recipe=finetune"], "give --initial_weights or --weights, or --freeze_epochs=0"),
+        ([V1, "--freeze_epochs=1"], "give --weights"),
+        ([V1, "--recipe=finetune"], "give --weights, or --freeze_epochs=0"),
         # What the execution has no use for, or cannot do.
         ([V1, "--tpu=pod"], "--tpu is for --strategy=tpu"),
         ([V1, "--logical_cpus=2"], "--logical_cpus is for --strategy=mirrored"),
@@ -167,8 +165,7 @@ V1, RESNET, B0 = "--model=condconv_mobilenet_v1", "--model=condconv_resnet50", "
         ([V1, "--strategy=tpu", "--precision=mixed_float16"], "take mixed_bfloat16"),
         ([V1, "--strategy=mirrored", "--jit_compile", "--precision=mixed_float16"], "take mixed_bfloat16"),
         ([V1, "--deterministic", "--data_service=grpc://host:1"], "--deterministic cannot hold with --data_service"),
-        ([V1, "--weights=imagenet", "--initial_weights=x.keras"], "exclude each other"),
-        ([V1, "--weights=coco"], "--weights is 'imagenet'"),
+        ([V1, "--weights=coco"], "--weights is 'imagenet', a .keras or a .weights.h5 file. Received: 'coco'"),
         ([V1, "--strategy=mirrored", "--logical_cpus=2", "--jit_compile"], "--jit_compile does not work on"),
         ([V1, "--schedule=staircase", "--decay_epochs=3"], "need a --decay_rate other than 1"),
         ([V1, "--batch_size=1", "--mixup_alpha=0.2"], "--batch_size must be more than 1"),
@@ -186,6 +183,34 @@ def test_what_would_be_ignored_or_cannot_work_is_refused(tmp_path, arguments, co
     with pytest.raises(UserError, match=re.escape(contains)) as refusal:
         _config(*(argument.replace("IMAGES", str(tmp_path)) for argument in arguments))
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "model"),
+    [
+        ("start_group=4", "start_stage=4", "resnet50"),
+        ("condconv_heads", "condconv_predictors", "ssd300_mobilenet_v1"),
+        ("nocondconv_heads", "nocondconv_predictors", "ssd300_mobilenet_v1"),
+        ("initial_weights=/x.keras", "weights=/x.keras", "resnet50"),
+        ("initial_weights=/x.keras", "weights=imagenet", "resnet50"),
+    ],
+)
+def test_a_flag_is_taken_under_its_old_name(old, new, model):
+    model = f"--model=condconv_{model}"
+    config = _config(model, f"--{old}")
+    if old.partition("=")[2] == new.partition("=")[2]:
+        assert config == _config(model, f"--{new}")
+    assert config != _config(model)
+    names = [flag.partition("=")[0].removeprefix("no") for flag in (new, old)]
+    with pytest.raises(flags.Error) as refusal:
+        _config(model, f"--{old}", f"--{new}")
+    assert f"--{names[0]} and --{names[1]}, its old name, exclude each other" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_old_name_is_refused_under_the_new_one():
+    with pytest.raises(UserError, match="--start_stage is for condconv_ models"):
+        _config("--model=resnet50", "--start_group=4")
 
 
 @pytest.mark.parametrize(
@@ -275,7 +300,7 @@ def test_the_commands_for_coco_are_those_of_the_papers_detectors():
 
 ONE_TWIN_OF_EACH_FAMILY = {model_entry(name).builder: name for name in list_models("condconv_*")}.values()
 FAMILY_FLAGS = ("--width_multiplier=0.5", "--stochastic_depth_rate=0.1")
-PARTS = ("--condconv_head", "--condconv_shortcut", "--condconv_classifier", "--condconv_heads")
+PARTS = ("--condconv_head", "--condconv_shortcut", "--condconv_classifier", "--condconv_predictors")
 
 
 @pytest.mark.parametrize("given", FAMILY_FLAGS + PARTS)

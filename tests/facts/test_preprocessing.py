@@ -7,7 +7,7 @@ from PIL import Image
 
 from condconv_keras.data import Preprocessing
 
-FIELDS = {"input_size": (4, 6), "channels": 3, "offset": 127.0, "scale": 128.0}
+FIELDS = {"input_size": (4, 6), "channels": 3, "mean": 127.0, "std": 128.0}
 
 
 def _noise(*shape):
@@ -19,7 +19,22 @@ def test_round_trip_through_json():
     assert Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
 
 
-@pytest.mark.parametrize("fields", [{}, {**FIELDS, "interpolation": "bicubic", "crop_fraction": 1.0, "mean": 0}])
+def test_what_0_1_stored_is_read():
+    fields = {"input_size": [4, 6], "channels": 3, "offset": [1.0, 2.0, 3.0], "scale": 128.0}
+    fields |= {"interpolation": "bilinear", "crop_fraction": 0.875}
+    received = Preprocessing.from_dict(fields)
+    assert received == Preprocessing((4, 6), 3, mean=(1, 2, 3), std=128, interpolation="bilinear", crop_fraction=0.875)
+    assert received.to_dict() == {
+        "input_size": [4, 6],
+        "channels": 3,
+        "mean": [1.0, 2.0, 3.0],
+        "std": 128.0,
+        "interpolation": "bilinear",
+        "crop_fraction": 0.875,
+    }
+
+
+@pytest.mark.parametrize("fields", [{}, {**FIELDS, "interpolation": "bicubic", "crop_fraction": 1.0, "gamma": 0}])
 def test_from_dict_refuses_other_fields(fields):
     with pytest.raises(ValueError, match="expected the fields"):
         Preprocessing.from_dict(fields)
@@ -32,11 +47,11 @@ def test_from_dict_refuses_other_fields(fields):
         ("input_size", (0, 4)),
         ("input_size", (4.5, 4)),
         ("channels", 4),
-        ("offset", float("nan")),
-        ("scale", 0),
-        ("offset", (1.0, 2.0)),
-        ("scale", (1.0, 2.0, 0.0)),
-        ("offset", (1.0, 2.0, float("inf"))),
+        ("mean", float("nan")),
+        ("std", 0),
+        ("mean", (1.0, 2.0)),
+        ("std", (1.0, 2.0, 0.0)),
+        ("mean", (1.0, 2.0, float("inf"))),
         ("interpolation", "nearest"),
         ("crop_fraction", 0.0),
         ("crop_fraction", 1.1),
@@ -54,7 +69,7 @@ def test_scale_images():
 
 
 def test_scaling_per_channel_survives_json():
-    fields = {**FIELDS, "offset": (10.0, 20.0, 30.0), "scale": (1.0, 2.0, 5.0)}
+    fields = {**FIELDS, "mean": (10.0, 20.0, 30.0), "std": (1.0, 2.0, 5.0)}
     preprocessing = Preprocessing.from_dict(json.loads(json.dumps(Preprocessing(**fields).to_dict())))
     assert preprocessing == Preprocessing(**fields)
     scaled = preprocessing.scale_images(np.full((2, 1, 1, 3), 40.0))

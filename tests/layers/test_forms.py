@@ -28,8 +28,6 @@ def computes(form, case):
         return case.batch == 1
     if form == "mapped_conv":
         return BACKEND == "tensorflow"
-    if form == "vectorized_map":
-        return BACKEND != "torch"
     if form == "mixture_matmul":
         return case.groups == 1
     if form == "grouped_conv":

@@ -98,6 +98,21 @@ def test_every_argument_is_in_the_config_and_comes_back(kind, arguments):
     assert set(config) == parameters | {"name", "trainable", "dtype"}
 
 
+@pytest.mark.parametrize("kind", [CondConv2D, DepthwiseCondConv2D])
+def test_a_form_that_is_no_more_is_read_as_the_default(kind):
+    """Of a file of version 0.1; tests/test_v0_1.py has one."""
+    arguments = {"filters": 4} if kind is CondConv2D else {}
+    config = kind(**arguments, kernel_size=3, num_experts=2).get_config()
+    assert config["implementation"] == "auto"
+    with pytest.warns(UserWarning, match="implementation='vectorized_map' is no more, implementation='auto'") as caught:
+        layers = [kind.from_config({**config, "implementation": "vectorized_map"}) for _ in range(2)]
+    assert [layer.get_config() for layer in layers] == [config, config]
+    assert len({str(warning.message) for warning in caught}) == 1
+    assert "\n" not in str(caught[0].message)
+    with pytest.raises(ValueError, match="`implementation` must be one of"):
+        kind(**arguments, kernel_size=3, num_experts=2, implementation="vectorized_map")
+
+
 @pytest.fixture(scope="module")
 def reloaded(tmp_path_factory):
     """Saves every model, loads them in another process; returns the outputs there and here."""

@@ -30,7 +30,7 @@ def test_auto_chooses_a_form_that_computes_the_layer(case):
 
 
 def test_every_form_of_either_layer_is_offered():
-    both = {"auto", "mixture", "mapped_conv", "grouped_conv", "vectorized_map", "single_conv"}
+    both = {"auto", "mixture", "mapped_conv", "grouped_conv", "single_conv"}
     assert set(selection.implementations(depthwise=False)) == both | {"batched_matmul", "mixture_matmul"}
     assert set(selection.implementations(depthwise=True)) == both | {"shifted_taps"}
 

@@ -28,15 +28,15 @@ def test_unknown_keyword_lists_the_accepted_ones(keyword):
         build_model("condconv_mobilenet_v1", widht=2)
 
 
-def test_group_sizes_are_those_of_the_networks(monkeypatch):
+def test_stage_sizes_are_those_of_the_networks(monkeypatch):
     class Asked(Exception):
         pass
 
-    def of(options, *, group_sizes, **_):
-        raise Asked(*group_sizes)
+    def of(options, *, stage_sizes, **_):
+        raise Asked(*stage_sizes)
 
     monkeypatch.setattr("condconv_keras.models.blocks.LayerFactory.of", of)
     for name in list_models():
         with pytest.raises(Asked) as asked:
             build_model(name)
-        assert asked.value.args == model_entry(name).group_sizes, name
+        assert asked.value.args == model_entry(name).stage_sizes, name

@@ -10,7 +10,7 @@ SMALL = {"width_multiplier": 0.25, "classes": 4}
 def test_card_of_a_registered_model(name):
     card = registered_card(build_model(name, input_shape=(96, 128, 1), **SMALL))
     assert (card.model, card.class_names) == (name, ("0", "1", "2", "3"))
-    assert (card.preprocessing.input_shape, card.preprocessing.offset) == ((96, 128, 1), 127.5)
+    assert (card.preprocessing.input_shape, card.preprocessing.mean) == ((96, 128, 1), 127.5)
 
 
 def test_no_card_of_features_or_of_another_model():

@@ -44,7 +44,7 @@ def test_every_model_has_a_card_that_says_what_is_known():
         assert ": 1,234,567, of which batch normalisation 89" in card
         assert "123.40 M (convolution 100.00, mixing 20.00, routing 3.25, elementwise 0.15)" in card
         assert entry.reference in card
-        assert f"offset {entry.input_offset:g}, scale {entry.input_scale:g}" in card
+        assert f"mean {entry.input_mean:g}, std {entry.input_std:g}" in card
         assert f"--model={name} " in card and f"--recipe={entry.recipe} " in card
         accuracy = "mAP" if entry.task == "detection" else "top-1"
         for figures in entry.paper:
@@ -76,7 +76,7 @@ def test_weights_say_how_one_comes_by_them():
 def test_placement_is_told():
     text = page_of(["condconv_mobilenet_v2", "condconv_resnet50", "condconv_ssd300_mobilenet_v1"])
     assert "CondConv: 8 experts from block 2 on, head convolution, classifier\n" in text
-    assert "CondConv: 8 experts from group 4 on, projection shortcuts\n" in text
+    assert "CondConv: 8 experts from stage 4 on, projection shortcuts\n" in text
     assert "CondConv: 8 experts from block 6 on, extra feature layers\n" in text
 
 

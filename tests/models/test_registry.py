@@ -33,7 +33,7 @@ def test_entry_of_mobilenet():
     assert twin.placement == CondConvPlacement(num_experts=8, start_block=6, condconv_classifier=True)
     for entry in (plain, twin):
         assert entry.recipe == "mobilenet"
-        assert [(x - entry.input_offset) / entry.input_scale for x in (0, 255)] == [-1, 1]
+        assert [(x - entry.input_mean) / entry.input_std for x in (0, 255)] == [-1, 1]
         assert (entry.input_size, entry.crop_fraction, entry.interpolation) == (224, 0.875, "bicubic")
     assert plain.default_input_shape("channels_last") == (224, 224, 3)
     assert plain.default_input_shape("channels_first") == (3, 224, 224)
@@ -63,9 +63,9 @@ def test_entry_of_the_detector():
     assert twin.placement == CondConvPlacement(num_experts=8, start_block=6)
     for entry in (plain, twin):
         assert (entry.task, entry.backbone) == ("detection", "mobilenet_v1")
-        assert entry.group_sizes == model_entry("mobilenet_v1").group_sizes
+        assert entry.stage_sizes == model_entry("mobilenet_v1").stage_sizes
         preprocessing = entry.preprocessing()
-        assert [(x - preprocessing.offset) / preprocessing.scale for x in (0, 255)] == [-1, 1]
+        assert [(x - preprocessing.mean) / preprocessing.std for x in (0, 255)] == [-1, 1]
         assert (preprocessing.input_shape, preprocessing.crop_fraction) == ((300, 300, 3), 1)
 
 
@@ -75,7 +75,7 @@ def test_every_entry_names_a_recipe_and_a_preprocessing():
         assert entry.recipe in RECIPES
         preprocessing = entry.preprocessing(channels=1, input_size=None)
         assert preprocessing.input_size == (entry.input_size, entry.input_size)
-        assert (preprocessing.channels, preprocessing.offset) == (1, entry.input_offset)
+        assert (preprocessing.channels, preprocessing.mean) == (1, entry.input_mean)
 
 
 def test_names_and_entries_need_no_keras():

@@ -78,7 +78,8 @@ def test_a_stored_model_keeps_them(tmp_path):
 def test_a_detectors_predictors_start_like_plain_ones_under_a_softmax():
     """Scores start at 0.01 whatever the routing weights, which sum to 1."""
     options = {"width_multiplier": 0.25, "num_experts": 4, "start_block": 13, "classes": 2, "input_shape": (96, 96, 3)}
-    model = build_model("condconv_ssd300_mobilenet_v1", condconv_heads=True, routing_activation="softmax", **options)
+    options |= {"condconv_predictors": True, "routing_activation": "softmax"}
+    model = build_model("condconv_ssd300_mobilenet_v1", **options)
     images = np.random.default_rng(0).standard_normal((1, 96, 96, 3)).astype(np.float32)
     logits = model.predict(images, verbose=0)["class_logits"]
     assert logits.mean() == pytest.approx(-4.6, abs=0.1)

@@ -46,7 +46,7 @@ def test_a_file_without_a_card_gets_that_of_its_registered_name(tmp_path):
     assert card is None
     card = registered_card(model)
     assert (card.class_names, card.preprocessing.input_size, card.preprocessing.channels) == (("0", "1"), (32, 48), 1)
-    assert (card.preprocessing.offset, card.preprocessing.crop_fraction) == (127.5, 0.875)
+    assert (card.preprocessing.mean, card.preprocessing.crop_fraction) == (127.5, 0.875)
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "truncated", "missing"])

@@ -214,9 +214,9 @@ def test_stochastic_depth_drops_whole_blocks_by_depth():
             "`condconv_head` must be False: condconv_mobilenet_v1 has no",
         ),
         ("condconv_mnasnet_a1", {"condconv_shortcut": True}, "`condconv_shortcut` must be False"),
-        ("condconv_resnet50", {"start_group": 6}, "`start_group` must be between 1 and 5 for 4 groups. Received"),
+        ("condconv_resnet50", {"start_stage": 6}, "`start_stage` must be between 1 and 5 for 4 stages. Received"),
         ("condconv_resnet50", {"start_block": 18}, "`start_block` must be between 1 and 17 for 16 blocks. Received"),
-        ("condconv_resnet50", {"start_block": 2, "start_group": 2}, "Exactly one of `start_block` and `start_group`"),
+        ("condconv_resnet50", {"start_block": 2, "start_stage": 2}, "Exactly one of `start_block` and `start_stage`"),
         ("resnet50", {"padding": "valid"}, "`padding` must be one of .* Received: padding='valid'"),
         ("resnet50", {"bn_epsilon": 0}, "`bn_epsilon` must be positive. Received: bn_epsilon=0"),
         ("mobilenet_v2", {"stochastic_depth_rate": 1}, r"`stochastic_depth_rate` must be in \[0, 1\)"),
@@ -235,10 +235,10 @@ def test_numbers_of_numpy_are_taken():
     assert model.get_layer("block_13_routing").output.shape == (None, 2)
 
 
-def test_start_block_takes_the_place_of_the_registered_group():
+def test_start_block_takes_the_place_of_the_registered_stage():
     model = small("condconv_efficientnet_b0", start_block=16)
     assert [layer.name for layer in model.layers if isinstance(layer, Routing)] == ["block_16_routing"]
-    model = small("condconv_mobilenet_v1", start_group=5, width_multiplier=0.25)
+    model = small("condconv_mobilenet_v1", start_stage=5, width_multiplier=0.25)
     routers = [layer.name for layer in model.layers if isinstance(layer, Routing)]
     assert routers == ["block_12_routing", "block_13_routing", "classifier_routing"]
 

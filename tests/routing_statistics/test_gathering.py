@@ -23,7 +23,7 @@ class _Brightness:
 @pytest.mark.parametrize("batch_size", [50, 400])
 def test_a_split_of_a_classifier(batch_size):
     dataset = open_dataset("digits")
-    preprocessing = Preprocessing(input_size=(8, 8), channels=1, offset=0.0, scale=1.0)
+    preprocessing = Preprocessing(input_size=(8, 8), channels=1, mean=0.0, std=1.0)
     card = ModelCard("model", dataset.class_names, preprocessing)
     statistics, examples = gathering.gather(_Brightness(), card, dataset, "test", batch_size, example_layer=1)
     ((images, labels),) = evaluation_batches(dataset, "test", preprocessing, 1000, scaled=False)
@@ -39,7 +39,7 @@ def test_a_split_of_a_classifier(batch_size):
 @pytest.mark.parametrize("every", [7, 200])
 def test_every_so_many_images_of_a_split(every):
     dataset = open_dataset("digits")
-    preprocessing = Preprocessing(input_size=(8, 8), channels=1, offset=0.0, scale=1.0)
+    preprocessing = Preprocessing(input_size=(8, 8), channels=1, mean=0.0, std=1.0)
     ((images, labels),) = evaluation_batches(dataset, "test", preprocessing, 1000, scaled=False)
     batches = list(gathering.presence_batches(ModelCard.task, dataset, "test", preprocessing, 16, every))
     np.testing.assert_array_equal(np.concatenate([batch for batch, _ in batches]), images[::every])
@@ -51,7 +51,7 @@ def test_every_so_many_images_of_a_split(every):
 def test_every_other_image_of_a_detector(tmp_path):
     write_squares(tmp_path, train=1, val=5)
     dataset = open_detection_dataset(tmp_path)
-    preprocessing = Preprocessing(input_size=(96, 96), channels=3, offset=0.0, scale=1.0)
+    preprocessing = Preprocessing(input_size=(96, 96), channels=3, mean=0.0, std=1.0)
     every = [
         [np.concatenate(arrays) for arrays in zip(*batches, strict=True)]
         for batches in (
@@ -66,7 +66,7 @@ def test_every_other_image_of_a_detector(tmp_path):
 def test_a_split_of_a_detector(tmp_path):
     write_squares(tmp_path, train=1, val=6)
     dataset = open_detection_dataset(tmp_path)
-    preprocessing = Preprocessing(input_size=(96, 96), channels=3, offset=0.0, scale=1.0)
+    preprocessing = Preprocessing(input_size=(96, 96), channels=3, mean=0.0, std=1.0)
     card = DetectorCard("model", dataset.class_names, preprocessing)
     statistics, _ = gathering.gather(_Brightness(), card, dataset, "val", 4, example_layer=0)
     layer, _ = statistics.layers()

@@ -11,7 +11,7 @@ from tests.models.randomise import randomise
 
 
 def preprocessing(side, channels=3):
-    return Preprocessing(input_size=(side, side), channels=channels, offset=127.5, scale=127.5)
+    return Preprocessing(input_size=(side, side), channels=channels, mean=127.5, std=127.5)
 
 
 def images(side, channels=3, batch=3):

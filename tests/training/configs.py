@@ -14,5 +14,5 @@ CONFIG = TrainConfig(
     recipe=get_recipe("digits"),
     precision="float32",
     seed=0,
-    initial_weights=None,
+    weights=None,
 )

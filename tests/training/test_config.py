@@ -22,6 +22,32 @@ def test_json_keeps_everything():
     assert TrainConfig.from_json(CONFIG.to_json()) == CONFIG
 
 
+def test_what_a_run_of_0_1_inherited_is_read():
+    inherited = {"model_arguments": {"padding": "symmetric"}, "preprocessing": {"channels": 3, "mean": 127, "std": 128}}
+    config = dataclasses.replace(CONFIG, inherited=inherited)
+    fields = json.loads(config.to_json())
+    fields["inherited"]["preprocessing"] = {"channels": 3, "offset": 127, "scale": 128}
+    assert TrainConfig.from_json(json.dumps(fields)) == config
+
+
+def test_model_arguments_of_0_1_are_read():
+    fields = json.loads(CONFIG.to_json())
+    fields["model_arguments"] = {"num_experts": 4, "start_group": 3, "condconv_heads": True}
+    received = TrainConfig.from_json(json.dumps(fields))
+    today = {"num_experts": 4, "start_stage": 3, "condconv_predictors": True}
+    assert received.model_arguments == today
+    asked_for = dataclasses.replace(CONFIG, model_arguments=today)
+    assert asked_for.differences(received) == []
+
+
+def test_the_weights_of_a_run_of_0_1_are_read():
+    fields = json.loads(CONFIG.to_json())
+    del fields["weights"]
+    for weights in (None, "/x.keras", "imagenet"):
+        received = TrainConfig.from_json(json.dumps({**fields, "initial_weights": weights}))
+        assert received == dataclasses.replace(CONFIG, weights=weights)
+
+
 def test_a_run_may_go_on_in_another_way_but_not_as_another_run():
     elsewhere = dataclasses.replace(CONFIG, execution=Execution(), inherited={"model_arguments": {}})
     assert CONFIG.differences(elsewhere) == []

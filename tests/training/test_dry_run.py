@@ -26,7 +26,7 @@ CONFIG = TrainConfig(
     recipe=dataclasses.replace(get_recipe("digits"), batch_size=30, input_size=32),
     precision="float32",
     seed=0,
-    initial_weights=None,
+    weights=None,
 )
 
 

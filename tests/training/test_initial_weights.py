@@ -36,13 +36,13 @@ def test_scaling_and_settings_are_inherited(tmp_path):
     initial = opened(model, tmp_path / "x.keras", ModelCard("mobilenet_v1", tuple("abcd"), preprocessing))
     assert initial.inherited == {
         "model_arguments": {"padding": "symmetric", "bn_epsilon": 1e-5},
-        "preprocessing": {"channels": 3, "offset": [1.0, 2.0, 3.0], "scale": 4.0, "interpolation": "bilinear"},
+        "preprocessing": {"channels": 3, "mean": [1.0, 2.0, 3.0], "std": 4.0, "interpolation": "bilinear"},
     }
 
 
 def test_without_a_card_the_scaling_is_the_registered_one(tmp_path):
     initial = opened(plain_model(input_shape=(32, 32, 1)), tmp_path / "x.keras")
-    scaling = {"offset": 127.5, "scale": 127.5, "interpolation": "bicubic"}
+    scaling = {"mean": 127.5, "std": 127.5, "interpolation": "bicubic"}
     assert initial.inherited["preprocessing"] == {"channels": 1, **scaling}
     initial = opened(plain_model(include_top=False), tmp_path / "x.keras")
     assert initial.inherited["preprocessing"] == {"channels": 3}

@@ -26,7 +26,7 @@ def test_what_is_logged_are_the_present_weights(tmp_path):
     options = {"width_multiplier": 0.25, "num_experts": 2, "start_block": 13, "classes": 10}
     network = create_model("condconv_mobilenet_v1", input_shape=(32, 32, 1), **options)
     dataset = open_dataset("digits")
-    preprocessing = Preprocessing(input_size=(32, 32), channels=1, offset=127.5, scale=127.5)
+    preprocessing = Preprocessing(input_size=(32, 32), channels=1, mean=127.5, std=127.5)
     log = RoutingLog(network, ModelCard("model", dataset.class_names, preprocessing), dataset, tmp_path / "routing")
     log.on_train_begin()
     log.on_epoch_end(0)

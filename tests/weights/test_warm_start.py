@@ -195,7 +195,7 @@ def test_a_detector_starts_from_its_plain_one(classes):
     """Class predictors of other classes start anew, boxes are predicted as before."""
     plain = detector("ssd300_mobilenet_v1")
     randomise(plain)
-    twin = detector("condconv_ssd300_mobilenet_v1", num_experts=4, classes=classes, condconv_heads=True)
+    twin = detector("condconv_ssd300_mobilenet_v1", num_experts=4, classes=classes, condconv_predictors=True)
     before = weights_of(twin)
     warm_start(twin, plain, images(96), skip_layers=layers_to_skip(twin, plain))
     for output in ("box_codes", "class_logits") if classes == 5 else ("box_codes",):
@@ -220,7 +220,7 @@ def test_another_network_is_no_backbone():
 )
 def test_experts_grow_apart_in_training(name):
     dataset = open_dataset("digits", None, 0.2, False)
-    preprocessing = Preprocessing(input_size=(64, 64), channels=1, offset=127.5, scale=127.5)
+    preprocessing = Preprocessing(input_size=(64, 64), channels=1, mean=127.5, std=127.5)
     batches = iter(training_batches(dataset, dataset.train_split, preprocessing, 32, AugmentationOptions("pad_crop")))
     arguments = {"input_shape": (64, 64, 1), "classes": 10, "bn_momentum": 0.9, **FAMILIES[name]}
     plain = build_model(name, **arguments)

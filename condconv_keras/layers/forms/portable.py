@@ -167,17 +167,6 @@ def single_conv(x, routing_weights, bank, spec):
     return convolve(x, ops.reshape(mix(routing_weights, bank, x.dtype), spec.expert_shape), spec)
 
 
-def vectorized_map(x, routing_weights, bank, spec):
-    """Single convolutions mapped over the batch by the backend."""
-    kernels = ops.reshape(mix(routing_weights, bank, x.dtype), (-1, *spec.expert_shape))
-
-    def convolve_one(example):
-        image, kernel = example
-        return convolve(image[None], kernel, spec)[0]
-
-    return ops.vectorized_map(convolve_one, (x, kernels))
-
-
 def shifted_taps(x, routing_weights, bank, spec):
     """Depthwise: for every kernel position one multiply-add of the shifted input."""
     kernels = ops.reshape(mix(routing_weights, bank, x.dtype), (-1, *spec.expert_shape))

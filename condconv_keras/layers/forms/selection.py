@@ -9,9 +9,31 @@ from condconv_keras.utils.lazy import LazyModule
 tensorflow_forms = LazyModule("condconv_keras.layers.forms.tensorflow_forms")
 torch = LazyModule("torch")
 
-_ANY = ("mixture", "mapped_conv", "grouped_conv", "vectorized_map", "single_conv")
+_ANY = ("mixture", "mapped_conv", "grouped_conv", "single_conv")
 CONV_FORMS = (*_ANY, "batched_matmul", "mixture_matmul")
 DEPTHWISE_FORMS = (*_ANY, "shifted_taps")
+
+# Where one form becomes faster than another. "What helped" is that table of docs/results/speed.md, milliseconds before
+# and after the number was set; no row is on record where a command stands, which measures both sides of the number.
+#
+# Experts times pixels up to which all experts are applied in one product, of several images.
+# What helped, "several images": 4x4 pixels, 512x512, n = 4, batch 16: 3.2 with 64, 2.3 with 32.
+_MIXTURE_WORK = 32
+# The same of one image and a small 1x1 kernel.
+# What helped, "one image, 1x1x128x128, few pixels": 4x4 pixels, n = 8: 0.18 with 64, 0.13 with 200.
+_MIXTURE_WORK_OF_ONE_SMALL = 200
+# The same of one image and a larger kernel, which is written once and then read for every pixel.
+# `python -m benchmarks.layers --batch=1 --only="1x1 512x512"`
+_MIXTURE_WORK_OF_ONE_LARGE = 8
+# Channels times filters of the largest small kernel: between 128x128 and 512x512.
+# `python -m benchmarks.layers --batch=1 --only=1x1`
+_SMALL_KERNEL = 2**15
+# Pixels up to which the patches of a kxk kernel are gathered for one batched product.
+# `python -m benchmarks.layers --batch=1,16 --only=3x3`
+_GATHERED_PIXELS = 64
+# Multiply-adds of a channel above which a depthwise kernel is applied in a loop over the images, on TensorFlow's CPU.
+# What helped, "depthwise": 3x3, 14x14x512, n = 8, batch 16: 2.1 with 1000, 1.7 with 2500; 5x5, 7x7x1152: 2.5, 2.0.
+_LOOP_WORK = 2500
 
 
 def implementations(depthwise):
@@ -35,8 +57,6 @@ def _unsupported(implementation, depthwise, groups, strides):
     backend = keras.backend.backend()
     if implementation == "mapped_conv" and backend != "tensorflow":
         return f"needs the TensorFlow backend of Keras. Received: backend={backend!r}"
-    elif implementation == "vectorized_map" and backend == "torch":
-        return f"does not run on PyTorch, whose vmap lacks operations. Received: backend={backend!r}"
     elif implementation == "mixture_matmul" and groups > 1:
         return f"has no groups. Received: groups={groups}"
     elif implementation == "grouped_conv" and depthwise and strides[0] != strides[1]:
@@ -87,13 +107,15 @@ def _mixture_is_cheaper(spec, num_experts, batch, pixels):
     if pixels is None:
         return False
     if batch != 1:
-        return num_experts * pixels <= 32
+        return num_experts * pixels <= _MIXTURE_WORK
     # One kernel is soon written; where it is small, the fewer operations win.
-    return spec.geometry.taps == 1 and num_experts * pixels <= (200 if spec.channels * spec.filters <= 2**15 else 8)
+    is_small = spec.channels * spec.filters <= _SMALL_KERNEL
+    most = _MIXTURE_WORK_OF_ONE_SMALL if is_small else _MIXTURE_WORK_OF_ONE_LARGE
+    return spec.geometry.taps == 1 and num_experts * pixels <= most
 
 
 def _select_kxk(spec, batch, pixels, training):
-    gather_is_cheap = pixels is not None and pixels <= 64 and spec.geometry.strides == (1, 1)
+    gather_is_cheap = pixels is not None and pixels <= _GATHERED_PIXELS and spec.geometry.strides == (1, 1)
     if _on_xla_cpu() or (gather_is_cheap and (training or batch == 1)):
         return "batched_matmul"
     if batch == 1:
@@ -116,7 +138,7 @@ def _select_depthwise(spec, batch, pixels, training):
     if keras.backend.backend() == "tensorflow" and not _on_gpu():
         # Where one example is work enough, its loop is cheaper than moving the batch into the channels and back; and
         # for the gradient where `grouped_conv` would go through the phases of a stride.
-        large = pixels is not None and spec.geometry.taps * pixels > 2500
+        large = pixels is not None and spec.geometry.taps * pixels > _LOOP_WORK
         if (training and max(kernel_size) > 3 and strides != (1, 1)) or (large and not training):
             return "mapped_conv"
     return "grouped_conv"

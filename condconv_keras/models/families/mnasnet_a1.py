@@ -8,30 +8,30 @@ from condconv_keras.models.inverted_residual import (
     PARTS,
     TIMM_NAMES,
     Architecture,
-    Group,
-    group_sizes,
+    Stage,
     inverted_residual_network,
+    stage_sizes,
 )
 from condconv_keras.models.options import check_width
 from condconv_keras.models.placement import CondConvPlacement
 
 # Repeats, kernel, strides, expansion, filters, squeeze-and-excitation (`mnasnet_a1`, mnasnet_models.py in
 # tensorflow/tpu; arXiv 1807.11626, figure 7).
-_GROUPS = (
-    Group(1, 3, 1, 1, 16),
-    Group(2, 3, 2, 6, 24),
-    Group(3, 5, 2, 3, 40, 0.25),
-    Group(4, 3, 2, 6, 80),
-    Group(2, 3, 1, 6, 112, 0.25),
-    Group(3, 5, 2, 6, 160, 0.25),
-    Group(1, 3, 1, 6, 320),
+_STAGES = (
+    Stage(1, 3, 1, 1, 16),
+    Stage(2, 3, 2, 6, 24),
+    Stage(3, 5, 2, 3, 40, 0.25),
+    Stage(4, 3, 2, 6, 80),
+    Stage(2, 3, 1, 6, 112, 0.25),
+    Stage(3, 5, 2, 6, 160, 0.25),
+    Stage(1, 3, 1, 6, 320),
 )
 _STEM_FILTERS = 32
 _HEAD_FILTERS = 1280
 
 
 def mnasnet_a1(options, *, width_multiplier=1.0, stochastic_depth_rate=0.0):
-    """MnasNet-A1, plain or with CondConv layers: 16 blocks in 7 groups and a head of 1280 channels.
+    """MnasNet-A1, plain or with CondConv layers: 16 blocks in 7 stages and a head of 1280 channels.
 
     Args:
         options, stochastic_depth_rate: as in `condconv_keras.models.inverted_residual.inverted_residual_network`.
@@ -47,7 +47,7 @@ def mnasnet_a1(options, *, width_multiplier=1.0, stochastic_depth_rate=0.0):
     """
     check_width(width_multiplier)
     architecture = Architecture(
-        groups=tuple(g._replace(filters=round_channels(g.filters, width_multiplier)) for g in _GROUPS),
+        stages=tuple(g._replace(filters=round_channels(g.filters, width_multiplier)) for g in _STAGES),
         stem_filters=round_channels(_STEM_FILTERS, width_multiplier),
         head_filters=_HEAD_FILTERS,
         activation="relu",
@@ -57,14 +57,14 @@ def mnasnet_a1(options, *, width_multiplier=1.0, stochastic_depth_rate=0.0):
 
 _MNASNET_A1 = ModelEntry(
     name="mnasnet_a1",
-    summary="MnasNet-A1: inverted residuals of searched sizes, squeeze-and-excitation in three groups",
+    summary="MnasNet-A1: inverted residuals of searched sizes, squeeze-and-excitation in three stages",
     reference="https://arxiv.org/abs/1807.11626",
     builder=mnasnet_a1,
-    groups=lambda: group_sizes(_GROUPS),
+    stages=lambda: stage_sizes(_STAGES),
     parts=PARTS,
     recipe="mnasnet",
-    input_offset=127.0,
-    input_scale=128.0,
+    input_mean=127.0,
+    input_std=128.0,
     paper=(PaperFigures(312, 74.9),),
     published=(
         timm_file(
@@ -78,5 +78,5 @@ _MNASNET_A1 = ModelEntry(
 )
 ENTRIES = (
     _MNASNET_A1,
-    _MNASNET_A1.twin(CondConvPlacement(num_experts=8, start_group=5), paper=(PaperFigures(325, 76.2),)),
+    _MNASNET_A1.twin(CondConvPlacement(num_experts=8, start_stage=5), paper=(PaperFigures(325, 76.2),)),
 )

@@ -27,8 +27,8 @@ class _Block(NamedTuple):
     strides: int
 
 
-# Groups of separable blocks of one width (arXiv 1704.04861, table 1).
-_GROUPS = (
+# Stages of separable blocks of one width (arXiv 1704.04861, table 1).
+_STAGES = (
     (_Block(64, 1),),
     (_Block(128, 2), _Block(128, 1)),
     (_Block(256, 2), _Block(256, 1)),
@@ -45,7 +45,7 @@ def mobilenet_v1(options, *, width_multiplier=1.0):
     Layers of block N: `block_N_routing`, `block_N_depthwise`, `block_N_pointwise` and their `_bn`, `_activation`.
 
     Args:
-        options: `NetworkOptions`. A placement covers the 13 separable blocks (groups of 1, 2, 2, 6, 2) and the
+        options: `NetworkOptions`. A placement covers the 13 separable blocks (stages of 1, 2, 2, 6, 2) and the
             classifier.
         width_multiplier: positive float, scales every channel count to `max(int(count * width_multiplier), 8)`.
 
@@ -59,15 +59,15 @@ def mobilenet_v1(options, *, width_multiplier=1.0):
         - [MobileNets](https://arxiv.org/abs/1704.04861)
         - [CondConv](https://arxiv.org/abs/1904.04971)
     """
-    factory = LayerFactory.of(options, activation="relu6", group_sizes=group_sizes(), parts=_PARTS)
+    factory = LayerFactory.of(options, activation="relu6", stage_sizes=stage_sizes(), parts=_PARTS)
     inputs = image_input(options.input_shape)
     features = mobilenet_v1_features(inputs, factory, width_multiplier)
     return classification_model(inputs, features, factory, options)
 
 
-def group_sizes():
-    """The numbers of blocks of the groups in order."""
-    return tuple(map(len, _GROUPS))
+def stage_sizes():
+    """The numbers of blocks of the stages in order."""
+    return tuple(map(len, _STAGES))
 
 
 def mobilenet_v1_features(inputs, factory, width_multiplier):
@@ -89,7 +89,7 @@ def mobilenet_v1_features(inputs, factory, width_multiplier):
         return factory.conv_norm_act(x, scaled(block.filters), 1, routing=routing, name=f"{name}_pointwise")
 
     x = factory.conv_norm_act(inputs, scaled(_STEM_FILTERS), 3, strides=2, name="stem")
-    return apply_blocks(x, [block for group in _GROUPS for block in group], separable_block, stride=2)
+    return apply_blocks(x, [block for stage in _STAGES for block in stage], separable_block, stride=2)
 
 
 _TIMM_NAMES = TorchNames(
@@ -122,7 +122,7 @@ _MOBILENET_V1 = ModelEntry(
     summary="MobileNetV1: depthwise separable convolutions",
     reference="https://arxiv.org/abs/1704.04861",
     builder=mobilenet_v1,
-    groups=group_sizes,
+    stages=stage_sizes,
     parts=_PARTS,
     recipe="mobilenet",
     arguments={"bn_momentum": 0.9},

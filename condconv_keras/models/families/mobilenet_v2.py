@@ -15,29 +15,29 @@ from condconv_keras.models.inverted_residual import (
     PARTS,
     TIMM_NAMES,
     Architecture,
-    Group,
-    group_sizes,
+    Stage,
     inverted_residual_network,
+    stage_sizes,
 )
 from condconv_keras.models.options import check_width
 from condconv_keras.models.placement import CondConvPlacement
 
 # Repeats, kernel, strides, expansion, filters (arXiv 1801.04381, table 2).
-_GROUPS = (
-    Group(1, 3, 1, 1, 16),
-    Group(2, 3, 2, 6, 24),
-    Group(3, 3, 2, 6, 32),
-    Group(4, 3, 2, 6, 64),
-    Group(3, 3, 1, 6, 96),
-    Group(3, 3, 2, 6, 160),
-    Group(1, 3, 1, 6, 320),
+_STAGES = (
+    Stage(1, 3, 1, 1, 16),
+    Stage(2, 3, 2, 6, 24),
+    Stage(3, 3, 2, 6, 32),
+    Stage(4, 3, 2, 6, 64),
+    Stage(3, 3, 1, 6, 96),
+    Stage(3, 3, 2, 6, 160),
+    Stage(1, 3, 1, 6, 320),
 )
 _STEM_FILTERS = 32
 _HEAD_FILTERS = 1280
 
 
 def mobilenet_v2(options, *, width_multiplier=1.0, stochastic_depth_rate=0.0):
-    """MobileNetV2, plain or with CondConv layers: 17 blocks in 7 groups and a head of 1280 channels.
+    """MobileNetV2, plain or with CondConv layers: 17 blocks in 7 stages and a head of 1280 channels.
 
     Args:
         options, stochastic_depth_rate: as in `condconv_keras.models.inverted_residual.inverted_residual_network`.
@@ -54,7 +54,7 @@ def mobilenet_v2(options, *, width_multiplier=1.0, stochastic_depth_rate=0.0):
     """
     check_width(width_multiplier)
     architecture = Architecture(
-        groups=tuple(g._replace(filters=round_channels(g.filters, width_multiplier)) for g in _GROUPS),
+        stages=tuple(g._replace(filters=round_channels(g.filters, width_multiplier)) for g in _STAGES),
         stem_filters=round_channels(_STEM_FILTERS, width_multiplier),
         head_filters=round_channels(_HEAD_FILTERS, max(width_multiplier, 1.0)),
         activation="relu6",
@@ -82,7 +82,7 @@ _MOBILENET_V2 = ModelEntry(
     summary="MobileNetV2: inverted residuals with linear bottlenecks",
     reference="https://arxiv.org/abs/1801.04381",
     builder=mobilenet_v2,
-    groups=lambda: group_sizes(_GROUPS),
+    stages=lambda: stage_sizes(_STAGES),
     parts=PARTS,
     recipe="mobilenet",
     arguments={"bn_momentum": 0.9},

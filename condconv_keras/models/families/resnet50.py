@@ -21,14 +21,14 @@ _STEM_FILTERS = 64
 _EXPANSION = 4
 
 
-class _Group(NamedTuple):
+class _Stage(NamedTuple):
     repeats: int
     filters: int
     strides: int
 
 
 # conv2_x to conv5_x (arXiv 1512.03385, table 1): blocks, channels of the 3x3 convolution, strides of the first block.
-_GROUPS = (_Group(3, 64, 1), _Group(4, 128, 2), _Group(6, 256, 2), _Group(3, 512, 2))
+_STAGES = (_Stage(3, 64, 1), _Stage(4, 128, 2), _Stage(6, 256, 2), _Stage(3, 512, 2))
 _PARTS = ("condconv_shortcut", "condconv_classifier")
 
 
@@ -42,10 +42,10 @@ def resnet50(options, *, stochastic_depth_rate=0.0):
     """ResNet-50 v1.5, plain or with CondConv layers: the stride of a block is on its 3x3 convolution.
 
     Layers of block N: `block_N_routing`, `block_N_conv1`, `block_N_conv2`, `block_N_conv3` and, in the first block of
-    a group, the projection `block_N_shortcut`.
+    a stage, the projection `block_N_shortcut`.
 
     Args:
-        options: `NetworkOptions`. A placement covers the 16 blocks (groups conv2_x to conv5_x: 3, 4, 6, 3), their
+        options: `NetworkOptions`. A placement covers the 16 blocks (stages conv2_x to conv5_x: 3, 4, 6, 3), their
             projection shortcuts and the classifier.
         stochastic_depth_rate: in [0, 1); training drops block i of 16 (from 0) with the probability rate * i / 16.
 
@@ -60,8 +60,8 @@ def resnet50(options, *, stochastic_depth_rate=0.0):
         - v1.5: resnet_model.py in tensorflow/models, `bottleneck_block`
     """
     check_rate("stochastic_depth_rate", stochastic_depth_rate)
-    factory = LayerFactory.of(options, activation="relu", group_sizes=_group_sizes(), parts=_PARTS)
-    blocks = [_Block(g.filters, g.strides if i == 0 else 1, i == 0) for g in _GROUPS for i in range(g.repeats)]
+    factory = LayerFactory.of(options, activation="relu", stage_sizes=_stage_sizes(), parts=_PARTS)
+    blocks = [_Block(g.filters, g.strides if i == 0 else 1, i == 0) for g in _STAGES for i in range(g.repeats)]
 
     def apply(x, block, number):
         return _bottleneck(factory, x, block, number, stochastic_depth_rate * (number - 1) / len(blocks))
@@ -73,8 +73,8 @@ def resnet50(options, *, stochastic_depth_rate=0.0):
     return classification_model(inputs, x, factory, options)
 
 
-def _group_sizes():
-    return tuple(group.repeats for group in _GROUPS)
+def _stage_sizes():
+    return tuple(stage.repeats for stage in _STAGES)
 
 
 def _bottleneck(factory, inputs, block, number, drop_rate):
@@ -111,7 +111,7 @@ _RESNET50 = ModelEntry(
     summary="ResNet-50 v1.5: residual bottlenecks, the stride on the 3x3 convolution",
     reference="https://arxiv.org/abs/1512.03385",
     builder=resnet50,
-    groups=_group_sizes,
+    stages=_stage_sizes,
     parts=_PARTS,
     recipe="mobilenet",
     arguments={"bn_momentum": 0.9},
@@ -136,7 +136,7 @@ _RESNET50 = ModelEntry(
 ENTRIES = (
     _RESNET50,
     _RESNET50.twin(
-        CondConvPlacement(num_experts=8, start_group=4, condconv_shortcut=True),
+        CondConvPlacement(num_experts=8, start_stage=4, condconv_shortcut=True),
         paper=(PaperFigures(4213, 78.6),),
     ),
 )

@@ -7,11 +7,11 @@ from condconv_keras.facts.model_card import DetectorCard
 from condconv_keras.models.blocks import LayerFactory
 from condconv_keras.models.classifier import image_input
 from condconv_keras.models.entry import ModelEntry, PaperFigures
-from condconv_keras.models.families.mobilenet_v1 import group_sizes, mobilenet_v1_features
+from condconv_keras.models.families.mobilenet_v1 import mobilenet_v1_features, stage_sizes
 from condconv_keras.models.placement import CondConvPlacement
 from condconv_keras.utils.lazy import keras
 
-_PARTS = ("condconv_heads",)
+_PARTS = ("condconv_predictors",)
 _MINIMUM_SIZE = 96
 _MINIMUM_FILTERS = 16
 _EXTRA_FILTERS = (512, 256, 256, 128)
@@ -33,7 +33,7 @@ def ssd300_mobilenet_v1(options, *, width_multiplier=1.0):
 
     Args:
         options: `NetworkOptions`, those of a classifier at their defaults. Height and width of the input are known and
-            at least 96. A placement covers the 13 separable blocks (groups of 1, 2, 2, 6, 2) and the predictors; the
+            at least 96. A placement covers the 13 separable blocks (stages of 1, 2, 2, 6, 2) and the predictors; the
             eight extra convolutions of a twin are CondConv layers in any case.
         width_multiplier: positive float, scales every channel count: in the backbone as in `mobilenet_v1`, in the extra
             stages to `max(int(count * width_multiplier), 16)`.
@@ -52,7 +52,7 @@ def ssd300_mobilenet_v1(options, *, width_multiplier=1.0):
         - `ssd_mobilenet_v1_feature_extractor.py` of the Object Detection API, tensorflow/models
     """
     _check_options(options)
-    factory = LayerFactory.of(options, activation="relu6", group_sizes=group_sizes(), parts=_PARTS)
+    factory = LayerFactory.of(options, activation="relu6", stage_sizes=stage_sizes(), parts=_PARTS)
     inputs = image_input(options.input_shape, _MINIMUM_SIZE, is_fixed=True)
     maps = _feature_maps(inputs, factory, width_multiplier)
     return keras.Model(inputs, _predictions(maps, factory, options.classes), name=options.name)
@@ -93,7 +93,7 @@ def _predictions(maps, factory, classes):
     """The network's output from the feature maps."""
     box_codes, class_logits = [], []
     for number, (x, anchors) in enumerate(zip(maps, SSD_MOBILENET_V1.per_location, strict=True), start=1):
-        routing = factory.heads_routing(x, number)
+        routing = factory.predictors_routing(x, number)
         box_codes.append(_head(x, anchors, 4, 0.0, routing, factory, name=f"box_head_{number}"))
         class_logits.append(_head(x, anchors, 1 + classes, _CLASS_BIAS, routing, factory, name=f"class_head_{number}"))
     # float32 also under a mixed precision policy: a sigmoid or a loss of 16-bit logits is too coarse.
@@ -139,7 +139,7 @@ _SSD300_MOBILENET_V1 = ModelEntry(
     summary="SSD on MobileNetV1: a single-shot detector with 1,917 anchors at 300x300",
     reference="https://arxiv.org/abs/1512.02325",
     builder=ssd300_mobilenet_v1,
-    groups=group_sizes,
+    stages=stage_sizes,
     parts=_PARTS,
     dataset="coco/2014",
     recipe="ssd",

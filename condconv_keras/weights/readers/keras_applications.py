@@ -90,10 +90,10 @@ def _as_convolution(array):
 
 
 def _input_scaling(layers):
-    """The offset and scale that the layers before the network stand for; without any, those of `preprocess_input`."""
+    """The mean and deviation that layers before the network stand for; without any, those of `preprocess_input`."""
     layers = [layer for layer in layers if isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization)]
     if not layers:
-        return {"offset": 127.5, "scale": 127.5}
+        return {"mean": 127.5, "std": 127.5}
     factor, shift = np.ones(3), np.zeros(3)
     for layer in layers:
         if isinstance(layer, keras.layers.Rescaling):
@@ -101,7 +101,7 @@ def _input_scaling(layers):
         else:
             mean, deviation = statistic(layer, "mean"), np.sqrt(statistic(layer, "variance"))
             factor, shift = factor / deviation, (shift - mean) / deviation
-    return {"offset": tuple((0 - shift / factor).tolist()), "scale": tuple((1 / factor).tolist())}
+    return {"mean": tuple((0 - shift / factor).tolist()), "std": tuple((1 / factor).tolist())}
 
 
 def statistic(layer, name):

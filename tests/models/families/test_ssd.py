@@ -73,15 +73,15 @@ def test_a_prediction_for_every_anchor(size, anchors, padding):
     assert maps == SSD_MOBILENET_V1.map_sizes(size)
 
 
-@pytest.mark.parametrize("condconv_heads", [False, True])
-def test_rows_are_in_the_order_of_the_anchors(condconv_heads):
+@pytest.mark.parametrize("condconv_predictors", [False, True])
+def test_rows_are_in_the_order_of_the_anchors(condconv_predictors):
     """Map by map, row by row, the anchors of a location one after the other: each from its own part of the kernel."""
-    model = tiny(input_shape=(112, 96, 3), condconv_heads=condconv_heads)
+    model = tiny(input_shape=(112, 96, 3), condconv_predictors=condconv_predictors)
     randomise(model)
     tensors = {}
     for name in HEADS:
         inputs = model.get_layer(name).input
-        tensors |= {f"{name}/{i}": tensor for i, tensor in enumerate(inputs if condconv_heads else [inputs])}
+        tensors |= {f"{name}/{i}": tensor for i, tensor in enumerate(inputs if condconv_predictors else [inputs])}
     tensors = keras.Model(model.input, tensors)(images(112)[:, :, :96])
     actual = numpy_outputs(model, images(112)[:, :, :96])
     for output, head, size in (("box_codes", "box_head", 4), ("class_logits", "class_head", 6)):
@@ -90,7 +90,7 @@ def test_rows_are_in_the_order_of_the_anchors(condconv_heads):
             name = f"{head}_{number}"
             x, layer = np.asarray(tensors[f"{name}/0"]), model.get_layer(name)
             kernel, bias = (np.asarray(weight) for weight in layer.get_weights())
-            routing = np.asarray(tensors[f"{name}/1"]) if condconv_heads else np.ones((2, 1), "float32")
+            routing = np.asarray(tensors[f"{name}/1"]) if condconv_predictors else np.ones((2, 1), "float32")
             kernel = kernel.reshape(-1, x.shape[-1], anchors, size)
             bias = bias.reshape(-1, anchors, size)
             for y in range(x.shape[1]):
@@ -103,23 +103,26 @@ def test_rows_are_in_the_order_of_the_anchors(condconv_heads):
         assert row == actual[output].shape[1]
 
 
-@pytest.mark.parametrize("condconv_heads", [False, True])
+@pytest.mark.parametrize("condconv_predictors", [False, True])
 @pytest.mark.parametrize("start_block", [1, 6, 14])
-def test_placement_makes_exactly_the_named_layers_conditional(start_block, condconv_heads):
+def test_placement_makes_exactly_the_named_layers_conditional(start_block, condconv_predictors):
     plain = {layer.name: type(layer) for layer in tiny(PLAIN).layers}
-    twin = {layer.name: type(layer) for layer in tiny(start_block=start_block, condconv_heads=condconv_heads).layers}
+    twin = {
+        layer.name: type(layer)
+        for layer in tiny(start_block=start_block, condconv_predictors=condconv_predictors).layers
+    }
     blocks = range(start_block, 14)
     expected = {f"block_{block}_depthwise": DepthwiseCondConv2D for block in blocks}
-    conditional = [f"block_{block}_pointwise" for block in blocks] + EXTRAS + HEADS * condconv_heads
+    conditional = [f"block_{block}_pointwise" for block in blocks] + EXTRAS + HEADS * condconv_predictors
     expected |= dict.fromkeys(conditional, CondConv2D)
     assert {name: kind for name, kind in twin.items() if name in plain and kind is not plain[name]} == expected
     routers = {f"block_{block}_routing" for block in blocks} | {f"extra_{stage}_routing" for stage in range(1, 5)}
-    routers |= {f"heads_{number}_routing" for number in range(1, 7)} if condconv_heads else set()
+    routers |= {f"heads_{number}_routing" for number in range(1, 7)} if condconv_predictors else set()
     assert {name for name, kind in twin.items() if kind is Routing} == set(twin) - set(plain) == routers
 
 
 def test_routers_see_what_their_layers_do():
-    model = tiny(condconv_heads=True)
+    model = tiny(condconv_predictors=True)
     sources = {f"extra_{i}_routing": f"extra_{i - 1}_activation" for i in range(2, 5)}
     sources |= {f"heads_{i + 2}_routing": f"extra_{i}_activation" for i in range(1, 5)}
     sources |= {"extra_1_routing": "stride_32", "heads_2_routing": "stride_32", "heads_1_routing": "stride_16"}
@@ -130,9 +133,9 @@ def test_routers_see_what_their_layers_do():
         assert model.get_layer(layer).input[1] is model.get_layer(router).output
 
 
-@pytest.mark.parametrize("condconv_heads", [False, True])
-def test_twin_of_equal_experts_equals_the_plain_network(condconv_heads):
-    plain, twin = tiny(PLAIN), tiny(num_experts=4, condconv_heads=condconv_heads)
+@pytest.mark.parametrize("condconv_predictors", [False, True])
+def test_twin_of_equal_experts_equals_the_plain_network(condconv_predictors):
+    plain, twin = tiny(PLAIN), tiny(num_experts=4, condconv_predictors=condconv_predictors)
     randomise(plain)
     for layer in plain.layers:
         target = twin.get_layer(layer.name)
@@ -148,7 +151,7 @@ def test_twin_of_equal_experts_equals_the_plain_network(condconv_heads):
 
 
 def test_a_training_step_changes_every_trainable_variable():
-    model = tiny(condconv_heads=True)
+    model = tiny(condconv_predictors=True)
     loss = dict.fromkeys(("box_codes", "class_logits"), keras.losses.MeanSquaredError())
     model.compile(keras.optimizers.SGD(1.0), loss)
     before = {variable.path: np.array(variable) for variable in model.trainable_variables}
@@ -161,7 +164,7 @@ def test_a_training_step_changes_every_trainable_variable():
 
 
 def test_keras_file_round_trip(tmp_path):
-    model = tiny(condconv_heads=True)
+    model = tiny(condconv_predictors=True)
     randomise(model)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -200,7 +203,7 @@ def test_outputs_are_float32_under_mixed_precision():
 
 
 def test_channels_first_computes_what_channels_last_does():
-    arguments = {"padding": "symmetric", "condconv_heads": True}
+    arguments = {"padding": "symmetric", "condconv_predictors": True}
     last = tiny(**arguments)
     randomise(last)
     keras.config.set_image_data_format("channels_first")
@@ -223,7 +226,7 @@ def test_width_scales_every_channel_count(width):
 
 def test_initial_values():
     keras.utils.set_random_seed(0)
-    model = create_model(TWIN, width_multiplier=0.5, num_experts=3, classes=20, condconv_heads=True)
+    model = create_model(TWIN, width_multiplier=0.5, num_experts=3, classes=20, condconv_predictors=True)
     extra = np.asarray(model.get_layer("extra_1").condconv_kernel)
     # A normal distribution that is cut at two deviations has 0.88 of its deviation left.
     np.testing.assert_allclose(extra.std(), 0.88 * 0.03, rtol=0.01)
@@ -258,10 +261,10 @@ def test_input_sizes_that_have_no_anchors(side):
         (PLAIN, {"pooling": "avg"}, ValueError, "`pooling` must be None: .* Received: pooling='avg'"),
         (PLAIN, {"dropout_rate": 0.1}, ValueError, "`dropout_rate` must be 0.0: .* Received: dropout_rate=0.1"),
         (PLAIN, {"classifier_activation": "softmax"}, ValueError, "`classifier_activation` must be None"),
-        (PLAIN, {"condconv_heads": True}, TypeError, "unexpected keyword argument 'condconv_heads'"),
+        (PLAIN, {"condconv_predictors": True}, TypeError, "unexpected keyword argument 'condconv_predictors'"),
         (TWIN, {"start_block": 15}, ValueError, "`start_block` must be between 1 and 14"),
         (TWIN, {"condconv_classifier": True}, ValueError, "`condconv_classifier` must be False: .* has no such layer"),
-        ("condconv_mobilenet_v1", {"condconv_heads": True}, ValueError, "`condconv_heads` must be False"),
+        ("condconv_mobilenet_v1", {"condconv_predictors": True}, ValueError, "`condconv_predictors` must be False"),
     ],
 )
 def test_values_out_of_range(name, kwargs, error, message):

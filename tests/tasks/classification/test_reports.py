@@ -24,7 +24,7 @@ def metrics():
 
 
 def _row(metrics, parameters=25557032, input_size=(224, 224)):
-    preprocessing = Preprocessing(input_size=input_size, channels=3, offset=0, scale=1, crop_fraction=0.875)
+    preprocessing = Preprocessing(input_size=input_size, channels=3, mean=0, std=1, crop_fraction=0.875)
     return reports.results_row("runs/a, b", metrics, preprocessing, parameters)
 
 

@@ -43,7 +43,7 @@ def test_names_and_settings():
     tensors = _tensors()
     source = pytorch.weight_source("efficientnet-lite", tensors, "x.pth", "efficientnet_lite0", {})
     assert source.model_arguments == {"padding": "same", "bn_epsilon": 1e-3, "classes": 10}
-    assert (source.preprocessing["offset"], source.preprocessing["scale"]) == (127, 128)
+    assert (source.preprocessing["mean"], source.preprocessing["std"]) == (127, 128)
     model = build_model("efficientnet_lite0", **source.model_arguments)
     assign_weights(model, source)
     for layer, variable, key in (

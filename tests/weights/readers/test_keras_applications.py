@@ -85,7 +85,7 @@ def test_reads_every_format(mobilenet, file):
     for key, tensor in expected.tensors.items():
         np.testing.assert_array_equal(source.tensors[key], tensor)
     assert source.model_arguments == {"padding": "same", "bn_epsilon": 1e-3, "classes": 10}
-    assert source.preprocessing == {"offset": 127.5, "scale": 127.5, "input_size": (224, 224)}
+    assert source.preprocessing == {"mean": 127.5, "std": 127.5, "input_size": (224, 224)}
 
 
 def test_layers_before_the_network_become_the_scaling():
@@ -98,7 +98,7 @@ def test_layers_before_the_network_become_the_scaling():
     scaling = open_keras_model(model, "efficientnet_b0").preprocessing
     pixels = _pixels(4)
     expected = ((pixels * [2, 4, 5] + [1, 0, -1]) / 255 - IMAGENET_MEAN) / IMAGENET_STDDEV
-    np.testing.assert_allclose((pixels - scaling["offset"]) / scaling["scale"], expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose((pixels - scaling["mean"]) / scaling["std"], expected, rtol=1e-4, atol=1e-4)
     assert scaling["input_size"] == (64, 64)
 
 
@@ -108,8 +108,8 @@ def test_files_of_the_published_efficientnet_stand_for_both_of_its_rescalings(tm
     model.get_layer(index=2).set_weights([IMAGENET_MEAN, IMAGENET_STDDEV, np.array(0)])
     model.save_weights(tmp_path / "b0.weights.h5")
     scaling = open_source(tmp_path / "b0.weights.h5", "efficientnet_b0").preprocessing
-    np.testing.assert_allclose(scaling["offset"], 255 * IMAGENET_MEAN, rtol=1e-6)
-    np.testing.assert_allclose(scaling["scale"], 255 * IMAGENET_STDDEV, rtol=1e-6)
+    np.testing.assert_allclose(scaling["mean"], 255 * IMAGENET_MEAN, rtol=1e-6)
+    np.testing.assert_allclose(scaling["std"], 255 * IMAGENET_STDDEV, rtol=1e-6)
 
 
 def test_normalization_counts_as_the_model_computes_it():
@@ -117,10 +117,10 @@ def test_normalization_counts_as_the_model_computes_it():
     model = APPLICATIONS["efficientnet_b0"](weights=None, classes=3)
     model.get_layer(index=2).set_weights([IMAGENET_MEAN, IMAGENET_STDDEV, np.array(0)])
     scaling = open_keras_model(model, "efficientnet_b0").preprocessing
-    np.testing.assert_allclose([scaling["offset"], scaling["scale"]], [[0] * 3, [255] * 3], atol=1e-6)
+    np.testing.assert_allclose([scaling["mean"], scaling["std"]], [[0] * 3, [255] * 3], atol=1e-6)
     model.get_layer(index=2).finalize_state()
     scaling = open_keras_model(model, "efficientnet_b0").preprocessing
-    np.testing.assert_allclose(scaling["offset"], 255 * IMAGENET_MEAN, rtol=1e-6)
+    np.testing.assert_allclose(scaling["mean"], 255 * IMAGENET_MEAN, rtol=1e-6)
 
 
 def _refusal(path, name="mobilenet_v1"):

@@ -114,8 +114,8 @@ def test_knows_what_the_network_needs(checkpoint):
     source = open_weights(checkpoint, MODEL)
     assert source.model_arguments == {"padding": "same", "bn_epsilon": 1e-3, "classes": 10}
     assert source.preprocessing == {
-        "offset": 127.0,
-        "scale": 128.0,
+        "mean": 127.0,
+        "std": 128.0,
         "interpolation": "bicubic",
         "crop_fraction": 0.875,
         "input_size": (224, 224),
@@ -195,14 +195,14 @@ def test_finds_layers_whatever_stands_in_front(tmp_path, root, normalization):
         assert source.find(types.SimpleNamespace(name=layer), variable)[0] == root + name
     with pytest.raises(KeyError):
         source.find(types.SimpleNamespace(name="block_1_expand"), "kernel")
-    assert source.preprocessing["offset"] == 127.0 and "input_size" not in source.preprocessing
+    assert source.preprocessing["mean"] == 127.0 and "input_size" not in source.preprocessing
 
 
 def test_plain_efficientnet_has_the_scaling_of_imagenet(tmp_path):
     tensors = {"efficientnet-b0/blocks_0/se/conv2d/bias": np.zeros(8, np.float32)}
     source = open_weights(save(tmp_path / "model.ckpt", tensors), "efficientnet_b0")
-    np.testing.assert_allclose(source.preprocessing["offset"], [123.675, 116.28, 103.53])
-    np.testing.assert_allclose(source.preprocessing["scale"], [58.395, 57.12, 57.375])
+    np.testing.assert_allclose(source.preprocessing["mean"], [123.675, 116.28, 103.53])
+    np.testing.assert_allclose(source.preprocessing["std"], [58.395, 57.12, 57.375])
 
 
 def test_takes_the_folder_the_index_the_prefix_or_an_archive(tmp_path):

@@ -72,8 +72,8 @@ def test_settings_and_card_are_those_of_the_checkpoint(imported):
     assert card.preprocessing.crop_fraction == (0.95 if name == "resnet50" else 0.875)
     # (x / 255 - mean) / std, with ImageNet's statistics or 0.5.
     mean, std = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)) if name == "resnet50" else (0.5, 0.5)
-    np.testing.assert_allclose(card.preprocessing.offset, np.multiply(255, mean))
-    np.testing.assert_allclose(card.preprocessing.scale, np.multiply(255, std))
+    np.testing.assert_allclose(card.preprocessing.mean, np.multiply(255, mean))
+    np.testing.assert_allclose(card.preprocessing.std, np.multiply(255, std))
 
 
 def test_the_padding_chooses_between_networks_of_the_same_names():
@@ -82,8 +82,8 @@ def test_the_padding_chooses_between_networks_of_the_same_names():
     of_pytorch = pytorch.weight_source("timm", tensors, "x", "efficientnet_lite0", {"padding": "symmetric"})
     assert of_tensorflow.model_arguments == {"padding": "same", "bn_epsilon": 1e-3}
     assert of_pytorch.model_arguments == {"padding": "symmetric", "bn_epsilon": 1e-5}
-    assert of_tensorflow.preprocessing["offset"] == 127.5
-    assert of_pytorch.preprocessing["offset"] == (123.675, 116.28, 103.53)
+    assert of_tensorflow.preprocessing["mean"] == 127.5
+    assert of_pytorch.preprocessing["mean"] == (123.675, 116.28, 103.53)
 
 
 def test_blocks_are_numbered_in_their_natural_order():
