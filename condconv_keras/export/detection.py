@@ -4,7 +4,7 @@ import json
 
 from condconv_keras.export.check.detector_answers import DetectorAnswers
 from condconv_keras.export.task import ExportTask
-from condconv_keras.export.tflite.postprocessing import centre_anchors, with_postprocessing
+from condconv_keras.export.tflite.postprocessing import center_anchors, with_postprocessing
 from condconv_keras.stored.exported_detector import RAW_OUTPUTS
 from condconv_keras.tasks.detection.boxes import CODE_SCALES
 from condconv_keras.tasks.detection.postprocessing import IOU_THRESHOLD, MAX_DETECTIONS, SCORE_THRESHOLD
@@ -49,7 +49,7 @@ class DetectorExport(ExportTask):
         """The unit of the boxes; of a file with raw outputs these and the file with the anchors."""
         if not (raw_outputs and "raw_outputs" in file_format.flags):
             return {"box_unit": file_format.box_unit}
-        anchors = len(centre_anchors(card))
+        anchors = len(center_anchors(card))
         shapes = ([anchors, 4], [anchors, 1 + len(card.class_names)])
         return {"outputs": dict(zip(RAW_OUTPUTS, shapes, strict=True)), "anchors": ANCHORS}
 
@@ -57,6 +57,6 @@ class DetectorExport(ExportTask):
         """Writes the anchors of raw outputs: (ycenter, xcenter, height, width), fractions of the image."""
         if raw_outputs:
             # The digits that tell float32 numbers apart.
-            rows = [[float(f"{value:.9g}") for value in anchor] for anchor in centre_anchors(card).tolist()]
+            rows = [[float(f"{value:.9g}") for value in anchor] for anchor in center_anchors(card).tolist()]
             fields = {"format": ["ycenter", "xcenter", "height", "width"], "anchors": rows}
             (folder / ANCHORS).write_text(json.dumps(fields) + "\n", encoding="utf-8")

@@ -25,7 +25,7 @@ class ExportTask(abc.ABC):
 
         Args:
             outputs: what `condconv_keras.export.tflite.mobile_network` returns.
-            quantize: whether the activations are quantised.
+            quantize: whether the activations are quantized.
         """
 
     @abc.abstractmethod

@@ -34,7 +34,7 @@ def ssd_anchors(input_size):
 
     They come map by map, the finest first, row by row over a map's locations, then one after the other at a location:
     the aspect ratios 1, 2, 1/2, 3, 1/3 at the map's scale and ratio 1 at the geometric mean of it and the next map's
-    (1 after the last); at the first map (0.1, ratio 1), (0.2, ratio 2) and (0.2, ratio 1/2) only. The centre of an
+    (1 after the last); at the first map (0.1, ratio 1), (0.2, ratio 2) and (0.2, ratio 1/2) only. The center of an
     anchor is that of its location; a scale is a fraction of the image's shorter side, so that ratio 1 is a square of
     pixels. They are not clipped to the image.
 
@@ -62,6 +62,6 @@ def _map_anchors(map_size, shapes, input_size):
     sizes = np.stack([scales / np.sqrt(ratios), scales * np.sqrt(ratios)], axis=-1)
     sizes = sizes * min(input_size) / np.array(input_size)
     y, x = np.meshgrid((np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns, indexing="ij")
-    centres = np.stack([y, x], axis=-1).reshape(-1, 1, 2)
-    boxes = np.concatenate([centres - sizes / 2, centres + sizes / 2], axis=-1)
+    centers = np.stack([y, x], axis=-1).reshape(-1, 1, 2)
+    boxes = np.concatenate([centers - sizes / 2, centers + sizes / 2], axis=-1)
     return boxes.reshape(-1, 4).astype(np.float32)

@@ -79,7 +79,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def make_objective(self, recipe, num_classes):
-        """Returns the function of a batch's targets and the network's outputs that training minimises.
+        """Returns the function of a batch's targets and the network's outputs that training minimizes.
 
         It returns the loss of each example, float [batch], and a dict of `step_means` to values whose mean is meant.
         """

@@ -12,7 +12,7 @@ from condconv_keras.data.input.streams import ONE_PIPELINE, InputPosition
 from condconv_keras.models.saving import save_model
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.callbacks import Diverged
-from condconv_keras.training.distribution import is_chief, is_multi_worker, synchronise_batch_norm, wait_for_all
+from condconv_keras.training.distribution import is_chief, is_multi_worker, synchronize_batch_norm, wait_for_all
 from condconv_keras.training.loop import TrainingLoop
 from condconv_keras.training.model import TrainingModel
 from condconv_keras.training.network import build_network, make_preprocessing, with_initial_model
@@ -67,7 +67,7 @@ def train(config, run, dataset, strategy, command, versions):
         network = build_network(config, preprocessing.input_shape, len(dataset.class_names), weights)
     if initial is not None:
         initial.put_into(network, _router_images(dataset, preprocessing, config))
-    synchronise_batch_norm(network, recipe.synchronized_bn and strategy.num_replicas_in_sync > 1)
+    synchronize_batch_norm(network, recipe.synchronized_bn and strategy.num_replicas_in_sync > 1)
     with strategy.scope():
         model = make_training_model(network, config, task, steps, len(dataset.class_names))
     batch = min(_EVALUATION_BATCH, max(recipe.batch_size // strategy.num_replicas_in_sync, 1))
@@ -156,7 +156,7 @@ def _run(loop, step, run, card, model, strategy):
 def _save(model, card, run):
     """Writes the weights that are to be used, averaged ones if there are, and the last ones beside those."""
     model.freeze(False)
-    synchronise_batch_norm(model.network, False)
+    synchronize_batch_norm(model.network, False)
     compute_in_float32(model.network)
     if model.average is not None:
         save_model(model.network, card, run.raw_model)

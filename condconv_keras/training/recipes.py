@@ -28,7 +28,7 @@ class Recipe:
         decay_rate, decay_epochs: positive, of the exponential schedules.
         warmup_epochs: epochs of linear warm-up, at least 0; may be a fraction.
         warmup_start: where the warm-up starts, as a part of the peak, in [0, 1).
-        weight_decay: factor of half the sum of squares of all variables but batch normalisation's, added to the loss;
+        weight_decay: factor of half the sum of squares of all variables but batch normalization's, added to the loss;
             of AdamW its decoupled weight decay of the same variables.
         label_smoothing: in [0, 1).
         dropout_rate: before the classifier, in [0, 1).
@@ -36,14 +36,14 @@ class Recipe:
         augmentation, policy, policy_layers, policy_magnitude, random_erasing, mixup_alpha, cutmix_alpha: of the
             training images, as in `condconv_keras.data.AugmentationOptions`; of a detector's the augmentation alone, as
             in `condconv_keras.data.augment.box_augmentation`.
-        ema_decay: of the moving average of weights and batch normalisation statistics that is evaluated and exported
+        ema_decay: of the moving average of weights and batch normalization statistics that is evaluated and exported
             in place of the last weights, in [0, 1); 0 for none. See `condconv_keras.training.averaging`.
         clip_norm: positive, the largest global norm of the gradients, which longer ones are scaled to, or None.
         freeze_epochs: epochs at the start that train the classifier alone, with everything before it as it is in
             inference; less than `epochs`.
-        synchronized_bn: whether the replicas of a distributed run share their batch normalisation statistics.
-        crop_fraction: of the evaluation's centre crop, in (0, 1], or None for the model's own.
-        bn_momentum: of batch normalisation, in [0, 1), or None for the model's own.
+        synchronized_bn: whether the replicas of a distributed run share their batch normalization statistics.
+        crop_fraction: of the evaluation's center crop, in (0, 1], or None for the model's own.
+        bn_momentum: of batch normalization, in [0, 1), or None for the model's own.
         input_size: height and width in pixels, at least 32, or None for the model's own.
 
     Raises:
@@ -203,11 +203,11 @@ RECIPES = {
     "efficientnet": _EFFICIENTNET,
     "efficientnet_condconv": dataclasses.replace(_EFFICIENTNET, dropout_rate=0.25),
     "mnasnet": _MNASNET,
-    # A data set without a recipe of its own: colour photographs at the model's own size, on one small machine.
+    # A data set without a recipe of its own: color photographs at the model's own size, on one small machine.
     "small": dataclasses.replace(_DIGITS, augmentation="inception", crop_fraction=None, input_size=None),
     # Ours: photographs of few classes, from trained weights. The first epochs train the new classifier alone, whose
     # first gradients would otherwise undo what the backbone knows. In a few hundred steps the statistics of a slower
-    # batch normalisation do not come to follow the weights: on 320 images of ten classes 54 % with momentum 0.99, 74 %
+    # batch normalization do not come to follow the weights: on 320 images of ten classes 54 % with momentum 0.99, 74 %
     # with 0.9.
     "finetune": Recipe(
         epochs=15,
@@ -230,7 +230,7 @@ RECIPES = {
     # Ours: a data set of boxes without a recipe of its own, on one small machine.
     "ssd_small": _SSD_SMALL,
     # Ours, tuned on the validation scenes. From random weights and in few steps AdamW learns what SGD has not begun to.
-    # No augmentation: the scenes are many, and with random crops they are learnt far more slowly.
+    # No augmentation: the scenes are many, and with random crops they are learned far more slowly.
     "digit_scenes": dataclasses.replace(
         _SSD_SMALL,
         epochs=8,

@@ -155,7 +155,7 @@ def test_wrong_flags_are_one_line_at_once(saved, tmp_path, arguments, contains):
 
 
 def test_an_untrained_model_tells_images_apart():
-    """As initialised, this network's logits are all within 1e-4 of each other."""
+    """As initialized, this network's logits are all within 1e-4 of each other."""
     source = Source("condconv_efficientnet_b0", "untrained", arguments={"num_experts": 2}, input_size=64)
     model, card = source.load()
     assert len(card.class_names) == 1000

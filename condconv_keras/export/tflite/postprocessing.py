@@ -22,7 +22,7 @@ flexbuffers = LazyModule("flatbuffers.flexbuffers")
 OPERATOR = "TFLite_Detection_PostProcess"
 # No class is left out with less threads than this; each costs a look at every anchor's zero.
 UNUSED_CLASSES = 64
-# A centre has no limit.
+# A center has no limit.
 _ANY = 3e38
 
 
@@ -44,7 +44,7 @@ def with_postprocessing(content, card):
     limits = graph.add_constant("largest_codes", _largest_codes())
     (codes,) = graph.add_operator("MINIMUM", [codes, limits], {"limited_codes": graph.shape(codes)})
     scores = _add_scores(graph, logits)
-    anchors = graph.add_constant("anchors", centre_anchors(card))
+    anchors = graph.add_constant("anchors", center_anchors(card))
     most = MAX_DETECTIONS
     shapes = {"boxes": [1, most, 4], "shifted_classes": [1, most], "scores": [1, most], "count": [1]}
     options = postprocessing_options(len(card.class_names))
@@ -61,8 +61,8 @@ def without_postprocessing(content):
     return graph.to_bytes()
 
 
-def centre_anchors(card):
-    """The anchors as centre and size, float32 [anchors, 4] (ycenter, xcenter, height, width), fractions of an image."""
+def center_anchors(card):
+    """The anchors as center and size, float32 [anchors, 4] (ycenter, xcenter, height, width), fractions of an image."""
     ymin, xmin, ymax, xmax = ssd_anchors(card.preprocessing.input_size).astype(np.float64).T
     columns = ((ymin + ymax) / 2, (xmin + xmax) / 2, ymax - ymin, xmax - xmin)
     return np.stack(columns, axis=-1).astype(np.float32)

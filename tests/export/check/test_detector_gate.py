@@ -71,7 +71,7 @@ def test_a_saved_model_passes_and_another_models_does_not(detector, gate, tmp_pa
 
 
 def test_what_float32_rounds_of_a_bias_is_no_error():
-    """A detector that has hardly learnt anything: its logits are the bias and little more."""
+    """A detector that has hardly learned anything: its logits are the bias and little more."""
     reference = -4.6 + 1e-3 * np.random.default_rng(0).standard_normal((2, 5, 3)).astype(np.float32)
     of_rounding, of_an_error = (detector_answers._figures(reference, reference + e)[0] for e in (2e-6, 1e-4))
     assert of_rounding < 1e-4 < of_an_error
@@ -83,12 +83,12 @@ def _options(**changes):
 
 
 def _anchors(change):
-    right = postprocessing.centre_anchors
-    return "centre_anchors", lambda card: np.ascontiguousarray(change(right(card)))
+    right = postprocessing.center_anchors
+    return "center_anchors", lambda card: np.ascontiguousarray(change(right(card)))
 
 
 SABOTAGES = {
-    "anchors as corners": lambda: ("centre_anchors", lambda card: ssd_anchors(card.preprocessing.input_size)),
+    "anchors as corners": lambda: ("center_anchors", lambda card: ssd_anchors(card.preprocessing.input_size)),
     "anchors with y and x swapped": lambda: _anchors(lambda anchors: anchors[:, [1, 0, 3, 2]]),
     "anchors in another order": lambda: _anchors(lambda anchors: anchors[::-1]),
     "scales swapped": lambda: _options(y_scale=5.0, x_scale=5.0, h_scale=10.0, w_scale=10.0),

@@ -13,7 +13,7 @@ from condconv_keras.export.tasks import export_task
 from condconv_keras.export.tflite.conversion import tflite_bytes
 from condconv_keras.export.tflite.postprocessing import (
     OPERATOR,
-    centre_anchors,
+    center_anchors,
     with_postprocessing,
     without_postprocessing,
 )
@@ -181,4 +181,4 @@ def test_the_anchors_of_a_file(detector, tmp_path):
     export_task(card.task).write_beside(tmp_path, card, raw_outputs=True)
     fields = json.loads((tmp_path / "anchors.json").read_text())
     assert fields["format"] == ["ycenter", "xcenter", "height", "width"]
-    np.testing.assert_array_equal(np.array(fields["anchors"], np.float32), centre_anchors(card))
+    np.testing.assert_array_equal(np.array(fields["anchors"], np.float32), center_anchors(card))
