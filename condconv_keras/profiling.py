@@ -2,7 +2,7 @@
 
 Counting rules, per image:
 
-- One multiply-add per multiply-accumulate of a convolution or a dense layer. No bias, normalisation or activation.
+- One multiply-add per multiply-accumulate of a convolution or a dense layer. No bias, normalization or activation.
 - A CondConv layer costs its plain layer (`convolution`), plus one multiply-add per expert and kernel weight to mix the
   example's kernel (`mixing`, n * |W|, biases excluded), plus its router (`routing`, channels * n for every call of a
   router; a router shared by several layers runs once). This is the combine form of the paper, section 3, whichever

@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 
 
 def write_digit_folder(root, per_class=12, classes=(0, 1, 2)):
-    """Writes `root/<class>/*` with real handwritten digits: JPEG and PNG, gray and colour, sizes that differ.
+    """Writes `root/<class>/*` with real handwritten digits: JPEG and PNG, gray and color, sizes that differ.
 
     Returns:
         The paths.

@@ -1,4 +1,4 @@
-"""Fused batch normalisation against Keras's own."""
+"""Fused batch normalization against Keras's own."""
 
 import keras
 import numpy as np

@@ -15,7 +15,7 @@ from condconv_keras.pretrained import create_model, pretrained_file, starting_fi
 from condconv_keras.utils.errors import UserError
 from condconv_keras.weights.download import MIRROR
 from tests import processes
-from tests.models.randomise import images, randomise
+from tests.models.randomize import images, randomize
 
 WIDTHS = {1.0: "1_0", 0.25: "2_5"}
 
@@ -28,7 +28,7 @@ def references():
         models[width] = keras.applications.MobileNet(
             (224, 224, 3), alpha=width, weights=None, classifier_activation=None
         )
-        randomise(models[width])
+        randomize(models[width])
     return models
 
 

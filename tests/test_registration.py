@@ -52,7 +52,7 @@ def folder(tmp_path_factory):
     outputs = {}
     for name in ("sequential", "functional"):
         model = saved_models.MODELS[name]()
-        saved_models.randomise(model)
+        saved_models.randomize(model)
         model.save(folder / f"{name}.keras")
         outputs[name] = model.predict(saved_models.images(), verbose=0)
     np.savez(folder / "outputs.npz", **outputs)

@@ -1,4 +1,4 @@
-"""What version 0.1 wrote is loaded, evaluated, analysed, exported and gone on with, with the answers that 0.1 gave.
+"""What version 0.1 wrote is loaded, evaluated, analyzed, exported and gone on with, with the answers that 0.1 gave.
 
 The files are described in tests/fixtures/v0_1/README.md. A later version may say more in its JSON, but nothing less and
 nothing else. Everything happens to a copy, so that no test can change the files.

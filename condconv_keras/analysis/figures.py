@@ -15,7 +15,7 @@ from condconv_keras.utils.lazy import LazyModule
 mpl_figure = LazyModule("matplotlib.figure")
 
 
-MARKERS = "osD^vP*X<>p"  # one more than there are colours: eleven and more series differ by both
+MARKERS = "osD^vP*X<>p"  # one more than there are colors: eleven and more series differ by both
 _PANEL_COLUMNS = 4
 
 
@@ -152,8 +152,8 @@ def draw_expert_use(names, shares):
     axes.set_yticks(range(len(names)), [short(name) for name in names], parse_math=False)
     for row, column in np.argwhere(np.isfinite(table)):
         value = table[row, column]
-        colour = "black" if value > 0.6 else "white"
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize="x-small")
+        color = "black" if value > 0.6 else "white"
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=color, fontsize="x-small")
     return figure
 
 

@@ -6,7 +6,7 @@ weights are downloaded once, without it has random ones and the files show their
 `model.json`, which says how to feed the files and read their answers. With --raw_outputs a detector's `.tflite` files
 leave non-maximum suppression out, and `anchors.json` lies beside them.
 
-Every file is loaded and compared with the Keras model on real images; with a labelled data set at hand, the run's or
+Every file is loaded and compared with the Keras model on real images; with a labeled data set at hand, the run's or
 --dataset, by its accuracy too. If one differs, nothing is written.
 """
 

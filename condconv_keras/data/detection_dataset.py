@@ -11,7 +11,7 @@ class DetectionDataset(Dataset):
     - `boxes`: float32 `[n, 4]`, (ymin, xmin, ymax, xmax) as fractions of the image's height and width, within [0, 1],
       each of a positive area.
     - `classes`: int32 `[n]`, indices of `class_names`.
-    - `is_crowd`: bool `[n]`, whether the box is around a group, or around what is neither to be learnt nor counted.
+    - `is_crowd`: bool `[n]`, whether the box is around a group, or around what is neither to be learned nor counted.
     - `area`: float32 `[n]`, square pixels of the stored image: the annotation's own, of the object's outline, where it
       has one that is finite and not negative, else the box's.
     - `image_id`: int64 `[]`, another for every image of a split.

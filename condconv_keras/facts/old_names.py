@@ -11,7 +11,7 @@ PREPROCESSING = types.MappingProxyType({"offset": "mean", "scale": "std"})
 MODEL_ARGUMENTS = types.MappingProxyType({"start_group": "start_stage", "condconv_heads": "condconv_predictors"})
 # Values of a layer's `implementation`: a form that no selection chose is gone.
 IMPLEMENTATIONS = types.MappingProxyType({"vectorized_map": "auto"})
-# Fields of a run, of which one had another flag for each kind of weights.
+# Fields of `TrainConfig`, in `config.json`; flags of `train.py` too.
 RUN = types.MappingProxyType({"initial_weights": "weights"})
 # Flags of `train.py`.
 TRAIN_FLAGS = types.MappingProxyType({**MODEL_ARGUMENTS, **RUN})
@@ -29,8 +29,9 @@ def renamed(fields, names):
 
     Raises:
         ValueError: a field is there under both of its names.
+        TypeError: `fields` is not empty and no mapping.
     """
     for old, new in names.items():
         if old in fields and new in fields:
             raise ValueError(f"expected {new!r} or {old!r}, its old name. Received: both")
-    return {names.get(name, name): value for name, value in fields.items()}
+    return {names.get(name, name): fields[name] for name in fields}

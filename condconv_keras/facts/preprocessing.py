@@ -22,7 +22,7 @@ class Preprocessing:
         mean, std: the model's input is `(x - mean) / std` for pixels `x` in 0..255. A number, or a tuple of one number
             per channel.
         interpolation: `"bicubic"` or `"bilinear"`, antialiased when an image shrinks.
-        crop_fraction: in (0, 1]. Below 1 evaluation keeps the centre crop of that fraction of the image's shorter
+        crop_fraction: in (0, 1]. Below 1 evaluation keeps the center crop of that fraction of the image's shorter
             side (of the largest box with the input's aspect ratio, if that is not square), as EfficientNet's
             `preprocessing.py` and timm do; 1 resizes the whole image.
 
@@ -82,7 +82,7 @@ class Preprocessing:
         return cls(**fields)
 
     def evaluation_image(self, image):
-        """Turns an image into the model's input, short of scaling: channels, centre crop, resize.
+        """Turns an image into the model's input, short of scaling: channels, center crop, resize.
 
         Args:
             image: uint8 or float tensor or array `[h, w, c]` of values in 0..255, `c` 1 or 3, `h` and `w` any size.
@@ -92,7 +92,7 @@ class Preprocessing:
         """
         image = self.convert_channels(image)
         if self.crop_fraction < 1:
-            image = self._centre_crop(image)
+            image = self._center_crop(image)
         return self.resize(image)
 
     def evaluation_images(self, images):
@@ -121,7 +121,7 @@ class Preprocessing:
         """Returns `(images - mean) / std` as float32, for pixels in 0..255."""
         return (tf.cast(images, tf.float32) - self.mean) / self.std
 
-    def _centre_crop(self, image):
+    def _center_crop(self, image):
         height, width = tf.unstack(tf.shape(image)[:2])
         input_height, input_width = self.input_size
         box_height = tf.minimum(tf.cast(height, tf.float32), tf.cast(width, tf.float32) * (input_height / input_width))

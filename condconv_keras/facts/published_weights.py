@@ -1,6 +1,6 @@
 """What is known of a published file of ImageNet weights; the families of the zoo have those of their models.
 
-A hash, a licence or an accuracy is stated only if a public page gives it. Accuracies are the publisher's, measured with
+A hash, a license or an accuracy is stated only if a public page gives it. Accuracies are the publisher's, measured with
 the publisher's preprocessing: of timm's files results/results-imagenet.csv of pytorch-image-models, of the CondConv
 files that timm ported its table of TensorFlow preprocessing, of keras.applications the table on keras.io, of the
 authors' archives the README of their code.
@@ -22,7 +22,7 @@ class PublishedWeights:
         file_name: its name in the cache, another one for each file.
         kind: what the file is, for people, as in `"timm checkpoint"`.
         origin: who published it.
-        licence: SPDX identifier that the publisher gives, or None if none was found.
+        license: SPDX identifier that the publisher gives, or None if none was found.
         top_1: ImageNet top-1 accuracy in percent as the publisher reports it, or None.
         top_1_input_size: height and width in pixels that the accuracy was measured at, or None.
         file_hash: hexadecimal SHA-256 or MD5 of the file, or None if it is not known.
@@ -33,7 +33,7 @@ class PublishedWeights:
     file_name: str
     kind: str
     origin: str
-    licence: str | None = None
+    license: str | None = None
     top_1: float | None = None
     top_1_input_size: int | None = None
     file_hash: str | None = None
@@ -47,7 +47,7 @@ def timm_file(name, **facts):
         name: of the network and its weights there.
         **facts: fields of `PublishedWeights` that are not the same for all.
     """
-    facts = {"licence": "apache-2.0", "top_1_input_size": 224, **facts}
+    facts = {"license": "apache-2.0", "top_1_input_size": 224, **facts}
     return _published(
         url=f"https://huggingface.co/timm/{name}/resolve/main/model.safetensors",
         file_name=f"{name}.safetensors",
@@ -58,7 +58,7 @@ def timm_file(name, **facts):
 
 
 def keras_applications_file(url, **facts):
-    """Returns the facts of a file of keras.applications, whose licence no page names; `facts` as in `timm_file`."""
+    """Returns the facts of a file of keras.applications, whose license no page names; `facts` as in `timm_file`."""
     return _published(
         url=url,
         file_name=url.rsplit("/", 1)[-1],
@@ -70,7 +70,7 @@ def keras_applications_file(url, **facts):
 
 
 def authors_archive(name, **facts):
-    """Returns the facts of an archive of the CondConv paper's authors, whose licence no page names.
+    """Returns the facts of an archive of the CondConv paper's authors, whose license no page names.
 
     Args:
         name: of the archive.

@@ -1,4 +1,4 @@
-"""One kernel per expert in a flat bank [experts, kernel size]: initialise, regularise and constrain each as itself.
+"""One kernel per expert in a flat bank [experts, kernel size]: initialize, regularize and constrain each as itself.
 
 A rule written for a convolution kernel computes fans, norms or axes from the kernel's shape. Applied to the flat bank
 it computes the wrong ones (a known bug of several public ports), so each rule here sees one expert at a time in the

@@ -1,4 +1,4 @@
-"""Batch normalisation in one operation, with the numbers of Keras's layer.
+"""Batch normalization in one operation, with the numbers of Keras's layer.
 
 On TensorFlow, Keras 3 computes the statistics, the scaling and the shift as operations of their own, each of which
 reads and writes the whole feature map. TensorFlow's FusedBatchNormV3, with its own gradient, passes over it a few times
@@ -20,7 +20,7 @@ _DTYPES = ("float32", "float16", "bfloat16")
 
 
 def fuse_batch_norms(network):
-    """Makes the batch normalisations of a network compute as `fuse` says; returns the network.
+    """Makes the batch normalizations of a network compute as `fuse` says; returns the network.
 
     Args:
         network: Keras model.
@@ -32,11 +32,11 @@ def fuse_batch_norms(network):
 
 
 def fuse(layer):
-    """Makes a batch normalisation compute in one operation from now on; returns the layer.
+    """Makes a batch normalization compute in one operation from now on; returns the layer.
 
     What is fused is of images with the channels last, with scale and shift, an `epsilon` of at least 1.001e-5 and the
     statistics of one device, on TensorFlow. Everything else is computed as before. Statistics are kept in float32; what
-    is normalised keeps the input's precision. The copy of the layer that a configuration makes is Keras's own again.
+    is normalized keeps the input's precision. The copy of the layer that a configuration makes is Keras's own again.
 
     Args:
         layer: `keras.layers.BatchNormalization`.

@@ -8,7 +8,7 @@ from keras import activations, constraints, initializers, ops, regularizers
 class Routing(keras.layers.Layer):
     """Routing weights `sigmoid(GlobalAveragePool(x) R + b)` of a CondConv block.
 
-    The weights of one example are independent of each other: no softmax, no normalisation, any sum in
+    The weights of one example are independent of each other: no softmax, no normalization, any sum in
     (0, num_experts). The paper's formula has no bias; the authors' code and checkpoints have one, zero at the start.
     Computed in float32 under every mixed precision policy.
 

@@ -23,8 +23,8 @@ class LayerFactory:
     """Makes the layers of one network.
 
     Attributes:
-        activation: name of the activation that follows the batch normalisations, as in `"relu6"`.
-        bn_momentum, bn_epsilon: of every batch normalisation.
+        activation: name of the activation that follows the batch normalizations, as in `"relu6"`.
+        bn_momentum, bn_epsilon: of every batch normalization.
         placement: the CondConv layers, or None for a plain network.
         first_block: number of the first CondConv block, or None for a plain network.
         padding: `"same"` or `"symmetric"`, see `NetworkOptions`.
@@ -158,7 +158,7 @@ class LayerFactory:
         return keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x), "valid"
 
     def norm(self, x, *, name):
-        """Batch normalisation of the layer `name`, named `<name>_bn`."""
+        """Batch normalization of the layer `name`, named `<name>_bn`."""
         axis = 1 if keras.config.image_data_format() == "channels_first" else -1
         options = {"momentum": self.bn_momentum, "epsilon": self.bn_epsilon}
         return fused_batch_norm.fuse(keras.layers.BatchNormalization(axis=axis, name=f"{name}_bn", **options))(x)
@@ -168,19 +168,19 @@ class LayerFactory:
         return keras.layers.Activation(self.activation, name=f"{name}_activation")(x)
 
     def norm_act(self, x, *, name):
-        """Batch normalisation and the activation of the layer `name`, named `<name>_bn` and `<name>_activation`."""
+        """Batch normalization and the activation of the layer `name`, named `<name>_bn` and `<name>_activation`."""
         return self.act(self.norm(x, name=name), name=name)
 
     def conv_norm(self, x, filters, kernel_size, *, name, **options):
-        """Convolution and batch normalisation; arguments as in `conv`."""
+        """Convolution and batch normalization; arguments as in `conv`."""
         return self.norm(self.conv(x, filters, kernel_size, name=name, **options), name=name)
 
     def conv_norm_act(self, x, filters, kernel_size, *, name, **options):
-        """Convolution, batch normalisation, activation; arguments as in `conv`."""
+        """Convolution, batch normalization, activation; arguments as in `conv`."""
         return self.norm_act(self.conv(x, filters, kernel_size, name=name, **options), name=name)
 
     def depthwise_norm_act(self, x, kernel_size, *, name, **options):
-        """Depthwise convolution, batch normalisation, activation; arguments as in `depthwise`."""
+        """Depthwise convolution, batch normalization, activation; arguments as in `depthwise`."""
         return self.norm_act(self.depthwise(x, kernel_size, name=name, **options), name=name)
 
 

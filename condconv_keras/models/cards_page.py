@@ -9,13 +9,13 @@ _HEAD = """# Models
 Written by `python -m models --markdown`; edit the families (`condconv_keras/models/families/`), not this page.
 
 Parameters and multiply-adds are counted on the model as it is built here, for one image of the given size:
-parameters with batch normalisation's gamma and beta, without its moving statistics. The published figures are those of
+parameters with batch normalization's gamma and beta, without its moving statistics. The published figures are those of
 the CondConv paper or of its authors' release, at n = 8 experts unless the card says otherwise. Accuracies are as their
 publishers report them: ImageNet and COCO are not available where this project is developed, so we have measured none.
 mAP is the mean average precision on 8,000 images of COCO 2014; detectors are published at several widths (width
 multipliers).
 
-An image is resized so that its centre crop of the given fraction has the input's size (1 takes the whole image), and
+An image is resized so that its center crop of the given fraction has the input's size (1 takes the whole image), and
 scaled to `(x - mean) / std` for pixels x in 0..255. Published weights may ask for another scaling, padding or input
 size; an import sets them and stores them in the file.
 """
@@ -67,7 +67,7 @@ def _counts(row):
         figures += f"{row.difference:+.2f} %"
     width = _width(row, " at width ")
     return (
-        f"- Parameters{width}: {row.parameters:,}, of which batch normalisation {row.batch_norm:,}",
+        f"- Parameters{width}: {row.parameters:,}, of which batch normalization {row.batch_norm:,}",
         f"- Multiply-adds{width}: {cost}",
         f"- Published{width}: {figures}",
     )
@@ -116,7 +116,7 @@ def _weights(weights, place, published):
     else:
         arguments = "".join(f", {key}={value}" for key, value in weights.arguments.items() if place > 0)
         how = f'`weights="imagenet"{arguments}`'
-    return f"{how}: [{weights.origin}]({weights.url}), {accuracy}, licence {weights.licence or 'not stated'}"
+    return f"{how}: [{weights.origin}]({weights.url}), {accuracy}, license {weights.license or 'not stated'}"
 
 
 def _millions(row):

@@ -52,7 +52,7 @@ class ModelEntry:
         arguments: further arguments of `create_model` that differ from its defaults.
         input_size: height and width of the input in pixels.
         channels: channels of the input.
-        crop_fraction: side of the evaluation's centre crop, as a fraction of the image's shorter side.
+        crop_fraction: side of the evaluation's center crop, as a fraction of the image's shorter side.
         interpolation: `"bicubic"` or `"bilinear"`, how images are resized.
         counts_elementwise: whether the published multiply-adds of the family count squeeze-and-excitation's pooling
             and scaling, residual sums and the final pooling, one per element.

@@ -22,7 +22,7 @@ class Row:
         model: registry name.
         width: width multiplier.
         input: height x width x channels.
-        parameters: trainable scalars, as papers and timm count them: gamma and beta of batch normalisation are in, its
+        parameters: trainable scalars, as papers and timm count them: gamma and beta of batch normalization are in, its
             moving statistics are not.
         batch_norm: the part of them that is gamma and beta.
         multiply_adds: `convolution`, `mixing`, `routing` and `elementwise` together.

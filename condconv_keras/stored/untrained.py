@@ -12,7 +12,7 @@ from condconv_keras.utils.lazy import LazyModule, keras
 layers = LazyModule("condconv_keras.layers")
 ops = LazyModule("keras.ops")
 
-# Root mean square of what every batch normalisation puts out. Small, because there swish, sigmoid and ReLU6 are nearly
+# Root mean square of what every batch normalization puts out. Small, because there swish, sigmoid and ReLU6 are nearly
 # linear or piecewise linear: at full swing a deep random network multiplies every rounding error.
 _ROOT_MEAN_SQUARE = 0.01
 # Standard deviation over the images of what every router's sigmoid is given. Small, too: rounding shows in what little
@@ -26,9 +26,9 @@ _PREDICTORS = ("box_head_", "class_head_")
 def untrained_model(name, seed=0, **arguments):
     """Builds a network with random weights whose answers can be compared.
 
-    As initialised, batch normalisation passes everything through, and the activations of a deep network shrink or grow
+    As initialized, batch normalization passes everything through, and the activations of a deep network shrink or grow
     a thousandfold: its probabilities are equal to the last bit, or all 0 but one; and the routing weights are 1/2 for
-    every image. So every batch normalisation scales its input, as it is on photographs, to one size, and every router
+    every image. So every batch normalization scales its input, as it is on photographs, to one size, and every router
     tells them apart: a file that mixes the same kernel for all images differs. The predictors of a detector, whose
     initial kernels leave little but the bias, put out different boxes and scores.
 
@@ -52,7 +52,7 @@ def untrained_model(name, seed=0, **arguments):
 
 @contextlib.contextmanager
 def _scaled_by_images(model):
-    """Lets every batch normalisation, router and predictor take its scale from the images that pass through."""
+    """Lets every batch normalization, router and predictor take its scale from the images that pass through."""
     with contextlib.ExitStack() as stack:
         for layer in all_layers(model):
             for kind, scale in ((keras.layers.BatchNormalization, _scale_norm), (layers.Routing, _scale_router)):

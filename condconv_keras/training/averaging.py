@@ -7,7 +7,7 @@ from keras import ops
 
 
 class MovingAverage:
-    """Exponential moving averages of a model's floating-point variables, batch normalisation's statistics included.
+    """Exponential moving averages of a model's floating-point variables, batch normalization's statistics included.
 
     After step t, counted from 1, an average becomes `d * average + (1 - d) * value` with the warm decay
     `d = min(decay, (1 + t) / (10 + t))`: early averages forget the initial weights soon.

@@ -133,9 +133,9 @@ def distributed_batches(strategy, make_batches):
     return strategy.distribute_datasets_from_function(of_pipeline)
 
 
-def synchronise_batch_norm(model, synchronised):
-    """Makes the batch normalisations of a model compute their statistics over all replicas, or over each its own."""
+def synchronize_batch_norm(model, synchronized):
+    """Makes the batch normalizations of a model compute their statistics over all replicas, or over each its own."""
 
     for layer in all_layers(model, include_self=False):
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.synchronized = synchronised
+            layer.synchronized = synchronized

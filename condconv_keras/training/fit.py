@@ -10,7 +10,7 @@ import tensorflow as tf
 from condconv_keras.data import InputShard
 from condconv_keras.models.saving import save_model
 from condconv_keras.training.callbacks import Diverged
-from condconv_keras.training.distribution import is_chief, is_multi_worker, synchronise_batch_norm, wait_for_all
+from condconv_keras.training.distribution import is_chief, is_multi_worker, synchronize_batch_norm, wait_for_all
 from condconv_keras.training.loop import TrainingLoop
 from condconv_keras.training.plan import TrainingPlan
 from condconv_keras.training.start import with_initial_model
@@ -99,7 +99,7 @@ def _make_model(plan, initial, weights, strategy):
         network = plan.build_network(weights)
     if initial is not None:
         initial.put_into(network, plan.router_images())
-    synchronise_batch_norm(network, plan.recipe.synchronized_bn and strategy.num_replicas_in_sync > 1)
+    synchronize_batch_norm(network, plan.recipe.synchronized_bn and strategy.num_replicas_in_sync > 1)
     with strategy.scope():
         return plan.make_training_model(network)
 
@@ -125,7 +125,7 @@ def _run(loop, step, run, card, model, strategy):
 def _save(model, card, run):
     """Writes the weights that are to be used, averaged ones if there are, and the last ones beside those."""
     model.freeze(False)
-    synchronise_batch_norm(model.network, False)
+    synchronize_batch_norm(model.network, False)
     compute_in_float32(model.network)
     if model.average is not None:
         save_model(model.network, card, run.raw_model)

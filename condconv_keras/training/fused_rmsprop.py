@@ -11,7 +11,7 @@ from condconv_keras.utils.keras_graph import rmsprop_slots
 
 
 class RMSprop(keras.optimizers.RMSprop):
-    """`keras.optimizers.RMSprop`, with momentum and not centred in one operation for each float32 variable.
+    """`keras.optimizers.RMSprop`, with momentum and not centered in one operation for each float32 variable.
 
     Name, variables and numbers are Keras's: checkpoints of either are the other's. A sparse gradient, and a variable of
     another dtype, is Keras's own work.

@@ -59,7 +59,7 @@ class TrainingModel(BuiltBeforeFit, keras.Model):
     def freeze(self, frozen):
         """Lets the network train its classifier alone, or all of it again.
 
-        What comes before a classifier that is trained alone computes as in inference: batch normalisation uses its
+        What comes before a classifier that is trained alone computes as in inference: batch normalization uses its
         moving statistics and leaves them as they are, and no block is dropped. To be called between two `fit`s.
         """
         for layer in self.network.layers:

@@ -41,17 +41,17 @@ def make_optimizer(recipe, steps_per_epoch, replicas=1):
 
 
 def apply_weight_decay(model, recipe, optimizer):
-    """Applies the recipe's weight decay to every trainable variable but those of batch normalisation.
+    """Applies the recipe's weight decay to every trainable variable but those of batch normalization.
 
     With SGD and RMSProp it is an L2 term of the loss, as in the paper's code (`weight_decay * l2_loss`, experts and
     routers included); AdamW decays the variables itself and is told which to leave out.
     """
     layers = all_layers(model, include_self=False)
-    normalisation = [v for layer in layers if isinstance(layer, keras.layers.BatchNormalization) for v in layer.weights]
+    normalization = [v for layer in layers if isinstance(layer, keras.layers.BatchNormalization) for v in layer.weights]
     if recipe.optimizer == "adamw":
-        optimizer.exclude_from_weight_decay(var_list=normalisation)
+        optimizer.exclude_from_weight_decay(var_list=normalization)
         return
-    excluded = {id(variable) for variable in normalisation}
+    excluded = {id(variable) for variable in normalization}
     for variable in model.trainable_variables:
         if id(variable) not in excluded and recipe.weight_decay:
             variable.regularizer = keras.regularizers.L2(recipe.weight_decay / 2)

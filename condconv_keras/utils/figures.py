@@ -65,7 +65,7 @@ def draw_training_curves(rows):
         axes.grid(alpha=0.3)
         axes.xaxis.get_major_locator().set_params(integer=True)
         for name, label in columns.items():
-            # The markers show a point without neighbours, as after one epoch.
+            # The markers show a point without neighbors, as after one epoch.
             axes.plot(epochs, _column(rows, name), marker=".", label=label)
         if len(columns) > 1:
             axes.legend()
@@ -86,7 +86,7 @@ def confusion_matrix(matrix, class_names, png):
 def draw_confusion_matrix(matrix, class_names):
     """Draws a confusion matrix; the arguments are those of `confusion_matrix`.
 
-    A cell's colour is its share of the examples of its row. Up to `READABLE_CLASSES` classes every row and column has
+    A cell's color is its share of the examples of its row. Up to `READABLE_CLASSES` classes every row and column has
     its name and every cell that is not 0 its count; more of them are a picture with the class indices at its edges.
 
     Returns:
@@ -113,8 +113,8 @@ def _name_cells(axes, matrix, share, class_names):
     axes.set_xticks(places, names, rotation=90, parse_math=False)
     axes.set_yticks(places, names, parse_math=False)
     for row, column in np.argwhere(matrix):
-        colour = "white" if share[row, column] > 0.5 else "black"
-        axes.text(column, row, matrix[row, column], ha="center", va="center", color=colour, fontsize="small")
+        color = "white" if share[row, column] > 0.5 else "black"
+        axes.text(column, row, matrix[row, column], ha="center", va="center", color=color, fontsize="small")
 
 
 def _column(rows, name):

@@ -29,7 +29,7 @@ class ImportedWeights:
     Attributes:
         description: of the source.
         tensors: number of arrays that were imported.
-        values: number of values in them, batch normalisation's moving statistics included.
+        values: number of values in them, batch normalization's moving statistics included.
         model_arguments: `create_model` arguments that the model was built with.
         preprocessing: `Preprocessing` of the written model.
     """

@@ -1,4 +1,4 @@
-"""Opens files of published weights: each reader says itself what it recognises."""
+"""Opens files of published weights: each reader says itself what it recognizes."""
 
 import pathlib
 import types
@@ -7,8 +7,8 @@ import zipfile
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import LazyModule
 
-# Modules with `recognises(path, start)`, whether they read what lies at a path, and `open_weights(path, name,
-# arguments)`, as in `open_source`. The first that recognises a file reads it.
+# Modules with `recognizes(path, start)`, whether they read what lies at a path, and `open_weights(path, name,
+# arguments)`, as in `open_source`. The first that recognizes a file reads it.
 _READERS = tuple(
     LazyModule(f"condconv_keras.weights.readers.{name}") for name in ("tf_checkpoint", "keras_files", "pytorch")
 )
@@ -20,7 +20,7 @@ _START = 16  # bytes
 
 
 def open_source(path, name, arguments=types.MappingProxyType({})):
-    """Reads a file of published weights, whose kind is recognised from its content.
+    """Reads a file of published weights, whose kind is recognized from its content.
 
     Args:
         path: file, or the folder or prefix of a TensorFlow checkpoint.
@@ -39,7 +39,7 @@ def open_source(path, name, arguments=types.MappingProxyType({})):
     if start.startswith(b"PK\x03\x04") and not zipfile.is_zipfile(path):
         raise UserError(f"expected {_KINDS}, {str(path)!r} is damaged")
     for reader in _READERS:
-        if reader.recognises(path, start):
+        if reader.recognizes(path, start):
             return reader.open_weights(path, name, arguments)
     problem = f"{str(path)!r} is none of them" if path.is_file() else f"nothing lies at {str(path)!r}"
     raise UserError(f"expected {_KINDS}, {problem}")

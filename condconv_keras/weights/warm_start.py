@@ -61,7 +61,7 @@ def warm_start(model, source, images=None, skip_layers=()):
 
     Raises:
         UserError: the models differ in a layer, in the shape of a variable, or in a setting such as padding or the
-            epsilon of batch normalisation. The message names the first ten, and `model` is as it was.
+            epsilon of batch normalization. The message names the first ten, and `model` is as it was.
         ValueError: a new router has another activation than the sigmoid.
 
     Example:
@@ -88,7 +88,7 @@ def warm_start(model, source, images=None, skip_layers=()):
 
     assign_weights(model, WeightSource(f"the model {source.name!r}", tensors, find))
     if images is not None and new_routers:
-        _normalise_routers(model, new_routers, images)
+        _normalize_routers(model, new_routers, images)
 
 
 def _check_settings(model, source, targets, sources):
@@ -157,7 +157,7 @@ def _mirrored(columns):
     return np.concatenate([first, -first, np.zeros_like(columns[..., 2 * half :])], axis=-1)
 
 
-def _normalise_routers(model, layers, images):
+def _normalize_routers(model, layers, images):
     """Shifts and scales the routers' columns: mean 0 and standard deviation 1 over the images, before the sigmoid.
 
     Mirrored columns stay mirrored, so the model still computes the same, and one pass serves all routers.

@@ -92,7 +92,7 @@ def test_bars_that_reach_beyond_a_weight_are_shown_whole():
     assert low < -0.2 < -0.15 and high > 1.2
 
 
-def test_many_lines_differ_by_colour_or_marker():
+def test_many_lines_differ_by_color_or_marker():
     axes = figures.draw_class_means(["last"], [np.full((25, 3), 0.5)], [f"class {i}" for i in range(25)]).axes[0]
     assert len({(line.get_color(), line.get_marker()) for line in axes.lines}) == 25
 

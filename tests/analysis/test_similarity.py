@@ -4,7 +4,7 @@ from condconv_keras.analysis.similarity import class_similarity
 from tests.analysis.stored import one_layer
 
 
-def test_similar_classes_lie_side_by_side_with_the_cosine_of_their_centred_means():
+def test_similar_classes_lie_side_by_side_with_the_cosine_of_their_centered_means():
     means = np.array([[0.9, 0.1, 0.2], [0.1, 0.8, 0.9], [0.8, 0.2, 0.1], [0.2, 0.9, 0.8]])
     layers = [one_layer(part, [0, 2, 3, 4], list("abcde")) for part in (means[:, :2], means[:, 2:])]
     order, similarity = class_similarity(layers)

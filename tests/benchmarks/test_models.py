@@ -52,6 +52,6 @@ def test_peak_memory_is_that_of_the_work():
     """Of a training step of 64 images, at least what the activations of the first layers take more than for one."""
     arguments = ("-m", "benchmarks.peak_memory", "--model=mobilenet_v1", "--work=training", "--input_size=64")
     few, many = (int(processes.run(*arguments, f"--batch={batch}").stdout) for batch in (1, 64))
-    # Stem and the first block: 32x32 pixels of 32, 32 and 64 channels, convolved and normalised, in float32.
+    # Stem and the first block: 32x32 pixels of 32, 32 and 64 channels, convolved and normalized, in float32.
     at_least = 63 * 2 * 4 * 32 * 32 * (32 + 32 + 64) / 1e6
     assert many - few > at_least

@@ -10,7 +10,7 @@ from condconv_keras.models import model_entry
 from condconv_keras.models.saving import load_keras_file, save_model
 from condconv_keras.pretrained import create_model
 from tests import processes
-from tests.models.randomise import randomise
+from tests.models.randomize import randomize
 from tests.training.configs import CONFIG
 
 SIDE = 32
@@ -18,7 +18,7 @@ SIDE = 32
 
 def _save(name, path, classes=10, class_names=None, **arguments):
     model = create_model(name, input_shape=(SIDE, SIDE, 1), width_multiplier=0.25, classes=classes, **arguments)
-    randomise(model)
+    randomize(model)
     preprocessing = model_entry(name).preprocessing(input_size=(SIDE, SIDE), channels=1)
     save_model(model, ModelCard(name, class_names or tuple(map(str, range(classes))), preprocessing), path)
     return path

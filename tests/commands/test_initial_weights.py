@@ -15,7 +15,7 @@ from condconv_keras.models.saving import load_keras_file, save_model
 from condconv_keras.pretrained import create_model
 from tests import processes
 from tests.images import write_digit_folder
-from tests.models.randomise import randomise
+from tests.models.randomize import randomize
 
 # Few CondConv layers, for the time that tracing takes.
 TWIN = ("--model=condconv_mobilenet_v1", "--width_multiplier=0.25", "--num_experts=2", "--start_block=13")
@@ -34,7 +34,7 @@ def plain_file(tmp_path_factory):
         padding="symmetric",
         bn_epsilon=1e-5,
     )
-    randomise(model)
+    randomize(model)
     card = ModelCard("mobilenet_v1", tuple("abcdefg"), Preprocessing((224, 224), 3, MEAN, STD, "bilinear", 0.9))
     save_model(model, card, path)
     return path
@@ -42,7 +42,7 @@ def plain_file(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def flags(tmp_path_factory):
-    """A run of moments on three classes of small gray and colour images."""
+    """A run of moments on three classes of small gray and color images."""
     folder = tmp_path_factory.mktemp("images")
     write_digit_folder(folder)
     return [f"--dataset={folder}", "--recipe=digits", "--input_size=32", "--batch_size=8"]

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 CATEGORIES = [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}]
-COLOURS = [{"id": 2, "name": "red"}, {"id": 9, "name": "blue"}]
+COLORS = [{"id": 2, "name": "red"}, {"id": 9, "name": "blue"}]
 
 
 def save_image(path, height=20, width=40, seed=0):
@@ -41,12 +41,12 @@ def write_squares(folder, **splits):
             pixels = rng.integers(90, 160, (height, width, 3)).astype(np.uint8)
             side = int(rng.integers(35, 60))
             x, y = int(rng.integers(0, width - side)), int(rng.integers(0, height - side))
-            colour = int(rng.integers(2))
-            pixels[y : y + side, x : x + side] = ((230, 20, 20), (20, 20, 230))[colour]
+            color = int(rng.integers(2))
+            pixels[y : y + side, x : x + side] = ((230, 20, 20), (20, 20, 230))[color]
             Image.fromarray(pixels).save(folder / split / f"{i:06}.png")
             images.append(coco_image(i, f"{i:06}.png", height=int(height), width=int(width)))
-            annotations.append(coco_box(i, [x, y, side, side], COLOURS[colour]["id"]))
-        write_coco(folder / split / "instances.json", images, annotations, COLOURS)
+            annotations.append(coco_box(i, [x, y, side, side], COLORS[color]["id"]))
+        write_coco(folder / split / "instances.json", images, annotations, COLORS)
 
 
 def write_voc(path, objects, size=(20, 40)):

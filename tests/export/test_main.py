@@ -160,7 +160,7 @@ def test_wrong_flags_are_one_line_at_once(saved, tmp_path, arguments, contains):
 
 
 def test_an_untrained_model_tells_images_apart():
-    """As initialised, this network's logits are all within 1e-4 of each other."""
+    """As initialized, this network's logits are all within 1e-4 of each other."""
     source = Untrained("condconv_efficientnet_b0", input_size=64, num_experts=2)
     model, card = source.load()
     assert len(card.class_names) == 1000

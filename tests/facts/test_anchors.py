@@ -20,12 +20,12 @@ def test_the_maps_and_the_number_of_anchors(input_size, sizes, count):
     assert sum(h * w * n for (h, w), n in zip(sizes, SSD_MOBILENET_V1.per_location, strict=True)) == count
 
 
-def _centre_and_size(boxes):
+def _center_and_size(boxes):
     return np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1)
 
 
 def test_anchors_of_the_first_map():
-    anchors = _centre_and_size(SSD_MOBILENET_V1.boxes((300, 300)))
+    anchors = _center_and_size(SSD_MOBILENET_V1.boxes((300, 300)))
     # One location is 1/19 wide. (y, x, height, width); 0.2 at ratio 2 is 0.1414 high and 0.2828 wide.
     shapes = [(0.1, 0.1), (0.14142, 0.28284), (0.28284, 0.14142)]
     for row, column in [(0, 0), (0, 1), (1, 0), (18, 18)]:
@@ -35,7 +35,7 @@ def test_anchors_of_the_first_map():
 
 
 def test_anchors_of_the_second_and_the_last_map():
-    anchors = _centre_and_size(SSD_MOBILENET_V1.boxes((300, 300)))
+    anchors = _center_and_size(SSD_MOBILENET_V1.boxes((300, 300)))
     second = [  # 0.35; sqrt(2) = 1.41421, sqrt(3) = 1.73205, sqrt(0.35 * 0.5) = 0.41833
         (0.35, 0.35),
         (0.24749, 0.49497),

@@ -83,12 +83,12 @@ def test_an_image_of_the_input_size_keeps_its_values():
     np.testing.assert_array_equal(result, image)
 
 
-def test_gray_becomes_colour_by_repetition():
+def test_gray_becomes_color_by_repetition():
     image = _noise(4, 6, 1)
     np.testing.assert_array_equal(Preprocessing(**FIELDS).evaluation_image(image), np.repeat(image, 3, axis=-1))
 
 
-def test_colour_becomes_gray_by_luma():
+def test_color_becomes_gray_by_luma():
     image = _noise(4, 6, 3)
     result = Preprocessing(**{**FIELDS, "channels": 1}).evaluation_image(image)
     np.testing.assert_allclose(result[..., 0], image @ [0.299, 0.587, 0.114], atol=0.1)  # TensorFlow rounds 0.2989
@@ -102,7 +102,7 @@ def test_four_channels_are_refused():
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("crop_fraction", [1.0, 0.875])
 @pytest.mark.parametrize("size", [(40, 64), (64, 33), (16, 16), (7, 9)])
-def test_centre_crop_and_resize_agree_with_pil(interpolation, crop_fraction, size):
+def test_center_crop_and_resize_agree_with_pil(interpolation, crop_fraction, size):
     preprocessing = Preprocessing((16, 16), 3, 0.0, 1.0, interpolation, crop_fraction)
     image = _noise(*size, 3)
     height, width = size
@@ -118,7 +118,7 @@ def test_centre_crop_and_resize_agree_with_pil(interpolation, crop_fraction, siz
     np.testing.assert_allclose(preprocessing.evaluation_image(image), expected, atol=0.01)
 
 
-def test_centre_crop_takes_the_input_s_aspect_ratio():
+def test_center_crop_takes_the_input_s_aspect_ratio():
     image = _noise(40, 40, 3)
     result = Preprocessing((10, 20), 3, 0.0, 1.0, "bilinear", 0.5).evaluation_image(image)
     # The largest 1:2 box of a 40x40 image is 20x40, half of it 10x20: the input size, so pixels are kept.

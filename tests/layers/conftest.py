@@ -1,4 +1,4 @@
-"""JAX compiles every setting of the grid anew: without XLA's optimisations that takes half the time."""
+"""JAX compiles every setting of the grid anew: without XLA's optimizations that takes half the time."""
 
 import keras
 

@@ -53,7 +53,7 @@ def images(batch=5):
     return np.random.default_rng(0).standard_normal((batch, 8, 8, 3)).astype("float32")
 
 
-def randomise(model):
+def randomize(model):
     """Moves every weight off its initial value."""
     rng = np.random.default_rng(1)
     model.set_weights([w + rng.uniform(0.1, 0.3, w.shape).astype(w.dtype) for w in model.get_weights()])

@@ -62,7 +62,7 @@ BY_CONFIG = {
 COPIES = {"copy": copy.copy, "deepcopy": copy.deepcopy}
 
 
-def _randomise(layer):
+def _randomize(layer):
     rng = np.random.default_rng(1)
     layer.set_weights([rng.uniform(0.1, 0.3, w.shape).astype(w.dtype) for w in layer.get_weights()])
 
@@ -80,7 +80,7 @@ def test_a_copy_of_a_built_layer(name, how):
     make, inputs = LAYERS[name]
     layer = make()
     layer(*inputs)
-    _randomise(layer)
+    _randomize(layer)
     expected = np.asarray(layer(*inputs))
     assert expected.std() > 1e-3
     duplicate = COPIES[how](layer)
@@ -100,7 +100,7 @@ def test_a_copy_of_a_layer_that_is_not_built(name, how):
     assert not duplicate.built
     for each in (layer, duplicate):
         each(*inputs)
-        _randomise(each)
+        _randomize(each)
     assert duplicate.get_config() == layer.get_config()
     np.testing.assert_allclose(duplicate(*inputs), layer(*inputs), rtol=1e-6)
 
@@ -111,7 +111,7 @@ def test_the_configuration_of_a_built_layer(name, how):
     make, inputs = LAYERS[name]
     layer = make()
     layer(*inputs)
-    _randomise(layer)
+    _randomize(layer)
     duplicate = BY_CONFIG[how](layer)
     # What `deserialize` builds has the variables of the layer, a router of its own or none.
     assert duplicate.built == (how == "deserialize")
@@ -134,7 +134,7 @@ def test_the_rules_of_a_copy_are_applied():
 def test_a_copy_of_a_model(name, how):
     model, images = saved_models.MODELS[name](), saved_models.images()
     model(images)
-    saved_models.randomise(model)
+    saved_models.randomize(model)
     expected = np.asarray(model(images))
     duplicate = COPIES[how](model)
     np.testing.assert_allclose(duplicate(images), expected, rtol=1e-5, atol=1e-6)
@@ -144,7 +144,7 @@ def test_a_copy_of_a_model(name, how):
 @pytest.mark.parametrize("name", ["sequential", "functional"])
 def test_clone_model_and_a_clone_function(name):
     model, images = saved_models.MODELS[name](), saved_models.images()
-    saved_models.randomise(model)
+    saved_models.randomize(model)
     copied = keras.models.clone_model(model, clone_function=copy.copy)
     np.testing.assert_allclose(copied(images), model(images), rtol=1e-5, atol=1e-6)
     clone = keras.models.clone_model(model)

@@ -83,7 +83,7 @@ CONSTRUCTION = [
 def message_of(call):
     with pytest.raises(ValueError) as caught:
         call()
-    # Keras puts text around an error raised inside `call`: a headline, colours, and the arguments.
+    # Keras puts text around an error raised inside `call`: a headline, colors, and the arguments.
     message = re.sub(r"\x1b\[\d+m", "", str(caught.value))
     return message.split(".call().\n\n")[-1].split("\n\nArguments received by")[0]
 

@@ -1,4 +1,4 @@
-"""Initialisation, regularisation and constraints see one expert at a time, in the shape of the kernel it replaces."""
+"""Initialization, regularization and constraints see one expert at a time, in the shape of the kernel it replaces."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""CondConv beside the plain Keras layer it generalises: values, sizes, and the layer's own router."""
+"""CondConv beside the plain Keras layer it generalizes: values, sizes, and the layer's own router."""
 
 import itertools
 

@@ -15,7 +15,7 @@ from tests.layers.test_forms import computes
 
 HALF = ["mixed_float16", "mixed_bfloat16"]
 # All four experts are equal, so that only a kernel mixed in float32 is left: one expert times the sum of the weights.
-CANCELLING = {
+CANCELING = {
     "a difference that bfloat16 rounds away": [1.0, -0.999, 0.5, -0.5],
     "a partial sum that overflows in float16": [40000.0, 40000.0, -60000.0, -19999.0],
 }
@@ -33,7 +33,7 @@ FORMS = [
 
 @pytest.mark.parametrize(("depthwise", "form"), FORMS)
 @pytest.mark.parametrize("policy", HALF)
-@pytest.mark.parametrize("weights", CANCELLING.values(), ids=CANCELLING)
+@pytest.mark.parametrize("weights", CANCELING.values(), ids=CANCELING)
 def test_kernel_and_bias_are_mixed_in_float32(weights, policy, depthwise, form):
     case = dataclasses.replace(SMALL[depthwise], batch=1) if form == "single_conv" else SMALL[depthwise]
     x, _, experts, bias, _ = random_arrays(case)

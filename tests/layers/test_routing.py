@@ -1,4 +1,4 @@
-"""`Routing`: values on maps and pooled features, gradients, regularisation."""
+"""`Routing`: values on maps and pooled features, gradients, regularization."""
 
 import keras
 import numpy as np
@@ -52,7 +52,7 @@ def test_starts_at_glorot_kernel_and_zero_bias():
     np.testing.assert_array_equal(bias, np.zeros(8))
 
 
-def test_other_activations_are_not_normalised():
+def test_other_activations_are_not_normalized():
     layer, x = built((2, 3, 3, 4), activation="softplus"), features((2, 3, 3, 4))
     expected = np.log1p(np.exp(expected_logits(layer, x.mean(axis=(1, 2)))))
     np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(x)), expected, rtol=1e-5)

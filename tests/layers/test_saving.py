@@ -120,7 +120,7 @@ def reloaded(tmp_path_factory):
     for name, make in saved_models.MODELS.items():
         model = make()
         model(saved_models.images())
-        saved_models.randomise(model)
+        saved_models.randomize(model)
         here[name] = model.predict(saved_models.images(), verbose=0)
         model.save(folder / f"{name}.keras")
     command = [sys.executable, "-m", "tests.layers.saved_models", str(folder)]
@@ -141,7 +141,7 @@ def test_weights_file_round_trip(name, tmp_path):
     x = saved_models.images()
     for model in (first, second):
         model(x)
-    saved_models.randomise(first)
+    saved_models.randomize(first)
     first.save_weights(tmp_path / "model.weights.h5")
     second.load_weights(tmp_path / "model.weights.h5")
     for one, other in zip(first.get_weights(), second.get_weights(), strict=True):
@@ -152,7 +152,7 @@ def test_weights_file_round_trip(name, tmp_path):
 @pytest.mark.parametrize("name", ["sequential", "functional"])
 def test_clone_model(name):
     model = saved_models.MODELS[name]()
-    saved_models.randomise(model)
+    saved_models.randomize(model)
     clone = keras.models.clone_model(model)
     assert len(clone.weights) == len(model.weights)
     clone.set_weights(model.get_weights())

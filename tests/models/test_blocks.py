@@ -47,7 +47,7 @@ def test_initializer_is_new_every_time():
     assert not np.array_equal(conv_initializer()((3, 3, 4, 1)), conv_initializer()((3, 3, 4, 1)))
 
 
-def test_norm_act_normalises_and_clips_at_six():
+def test_norm_act_normalizes_and_clips_at_six():
     x = keras.Input((4, 4, 2))
     model = keras.Model(x, factory().norm_act(x, name="a"))
     norm = model.get_layer("a_bn")

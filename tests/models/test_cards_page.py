@@ -41,7 +41,7 @@ def test_every_model_has_a_card_that_says_what_is_known():
     assert list(cards) == list_models()
     for name, card in cards.items():
         entry = model_entry(name)
-        assert ": 1,234,567, of which batch normalisation 89" in card
+        assert ": 1,234,567, of which batch normalization 89" in card
         assert "123.40 M (convolution 100.00, mixing 20.00, routing 3.25, elementwise 0.15)" in card
         assert entry.reference in card
         assert f"mean {entry.input_mean:g}, std {entry.input_std:g}" in card

@@ -9,7 +9,7 @@ from condconv_keras.layers.fused_batch_norm import fuse_batch_norms
 from condconv_keras.models import build_model, list_models, model_entry
 from condconv_keras.models.settings import weight_settings
 from condconv_keras.profiling import profile
-from tests.models.randomise import images, randomise
+from tests.models.randomize import images, randomize
 
 MODELS = list_models(task="classification")
 TWINS = list_models("condconv_*", task="classification")
@@ -246,7 +246,7 @@ def test_start_block_takes_the_place_of_the_registered_stage():
 @pytest.mark.parametrize("name", ["condconv_mobilenet_v2", "condconv_mnasnet_a1", "condconv_resnet50"])
 def test_channels_first_computes_what_channels_last_does(name):
     last = small(name, padding="symmetric")
-    randomise(last)
+    randomize(last)
     keras.config.set_image_data_format("channels_first")
     try:
         first = small(name, padding="symmetric", input_shape=(3, 32, 32))

@@ -7,7 +7,7 @@ from condconv_keras.facts.preprocessing import Preprocessing
 from condconv_keras.pretrained import create_model
 from condconv_keras.routing_statistics.routing_model import RoutingModel
 from condconv_keras.utils.errors import UserError
-from tests.models.randomise import randomise
+from tests.models.randomize import randomize
 
 
 def preprocessing(side, channels=3):
@@ -18,8 +18,8 @@ def images(side, channels=3, batch=3):
     return np.random.default_rng(0).uniform(0, 255, (batch, side, side, channels)).astype(np.float32)
 
 
-def normalise(model, scaled):
-    """Gives every batch normalisation the statistics of a batch: random features that differ from image to image."""
+def normalize(model, scaled):
+    """Gives every batch normalization the statistics of a batch: random features that differ from image to image."""
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
@@ -53,9 +53,9 @@ def sigmoid_routing(features, router):
 def test_the_weights_of_a_zoo_model_are_the_formula_on_the_features(name, side, options, expected):
     options = {"width_multiplier": 0.25, "num_experts": 2, "classes": 3, **options}
     model = create_model(name, input_shape=(side, side, 3), **options)
-    randomise(model)
+    randomize(model)
     scaled = (images(side) - 127.5) / 127.5
-    normalise(model, scaled)
+    normalize(model, scaled)
     routing = RoutingModel(model, preprocessing(side))
     assert routing.layers == tuple((layer, 2) for layer in expected)
     weights = routing(images(side))
@@ -75,7 +75,7 @@ def test_layers_that_route_themselves_wherever_they_are_nested():
     y = CondConv2D(5, 1, num_experts=2)(inner(x), shared(x))
     outputs = CondConv2D(5, 1, num_experts=2)(inner(x), shared(inner(x)))
     model = keras.Model(inputs, keras.layers.Add()([y, outputs]))
-    randomise(model)
+    randomize(model)
     routing = RoutingModel(model, preprocessing(8))
     by_name = dict(zip(routing.layers, routing(images(8)), strict=True))
     assert sorted(by_name) == [

@@ -24,7 +24,7 @@ def recipe(**changes):
 
 
 def network(dropout_rate=0.0, shape=SHAPE, classes=CLASSES):
-    """A convolution, batch normalisation, a dropped block, dropout and a classifier, of fixed initial weights."""
+    """A convolution, batch normalization, a dropped block, dropout and a classifier, of fixed initial weights."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input(shape)
     x = keras.layers.Conv2D(4, 3, name="stem")(inputs)

@@ -48,6 +48,13 @@ def test_the_weights_of_a_run_of_0_1_are_read():
         assert received == dataclasses.replace(CONFIG, weights=weights)
 
 
+@pytest.mark.parametrize("text", ["", "[]", '["model"]', '"model"', "1", "null", "{}", '{"model_arguments": []}'])
+def test_other_json_is_one_clear_line(text):
+    with pytest.raises(UserError, match=r"expected the config\.json of a training run: ") as refusal:
+        TrainConfig.from_json(text)
+    assert "\n" not in str(refusal.value)
+
+
 def test_a_run_may_go_on_in_another_way_but_not_as_another_run():
     elsewhere = dataclasses.replace(CONFIG, execution=Execution(), inherited={"model_arguments": {}})
     assert CONFIG.differences(elsewhere) == []

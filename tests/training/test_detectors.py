@@ -36,7 +36,7 @@ def squares(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(squares, tmp_path_factory):
-    """The folder of an undisturbed run; order, crops, flips and colours are random."""
+    """The folder of an undisturbed run; order, crops, flips and colors are random."""
     run = tmp_path_factory.mktemp("whole") / "run"
     processes.run(*COMMAND, f"--dataset={squares}", "--deterministic", f"--model_dir={run}")
     return run

@@ -2,7 +2,7 @@ import pytest
 import tensorflow as tf
 
 from condconv_keras.training.config import Execution
-from condconv_keras.training.distribution import distributed_batches, is_chief, make_strategy, synchronise_batch_norm
+from condconv_keras.training.distribution import distributed_batches, is_chief, make_strategy, synchronize_batch_norm
 from condconv_keras.utils.errors import UserError
 from tests.training import networks
 
@@ -54,9 +54,9 @@ def test_no_tpu_is_one_line():
         make_strategy(Execution(strategy="tpu"))
 
 
-def test_batch_normalisations_are_synchronised():
+def test_batch_normalizations_are_synchronized():
     net = networks.network()
-    synchronise_batch_norm(net, True)
+    synchronize_batch_norm(net, True)
     assert net.get_layer("stem_bn").synchronized
-    synchronise_batch_norm(net, False)
+    synchronize_batch_norm(net, False)
     assert not net.get_layer("stem_bn").synchronized

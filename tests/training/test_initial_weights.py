@@ -10,7 +10,7 @@ from condconv_keras.models.saving import save_model
 from condconv_keras.pretrained import create_model
 from condconv_keras.training.initial_weights import open_initial_model
 from condconv_keras.utils.errors import UserError
-from tests.models.randomise import images, randomise
+from tests.models.randomize import images, randomize
 from tests.training.configs import CONFIG
 
 SMALL = {"width_multiplier": 0.25, "input_shape": (32, 32, 3), "classes": 4}
@@ -18,7 +18,7 @@ SMALL = {"width_multiplier": 0.25, "input_shape": (32, 32, 3), "classes": 4}
 
 def plain_model(**kwargs):
     model = create_model("mobilenet_v1", **{**SMALL, **kwargs})
-    randomise(model)
+    randomize(model)
     return model
 
 

@@ -16,7 +16,7 @@ from tests.training.runs import history
 
 # Four steps, and short ones: training blows rounding up, and a batch rounds otherwise than its parts. In one process,
 # weights that differ by 1e-7 of themselves make losses differ by 0.1 after eight steps on batches of 32. These losses
-# differ by 7e-4 (one device fuses its batch normalisation), and by 0.05 with statistics of each device's own part.
+# differ by 7e-4 (one device fuses its batch normalization), and by 0.05 with statistics of each device's own part.
 COMMAND = (
     "train.py",
     "--model=condconv_mobilenet_v1",

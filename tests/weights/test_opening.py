@@ -1,4 +1,4 @@
-"""Recognising what a file is, by its content."""
+"""Recognizing what a file is, by its content."""
 
 import zipfile
 

@@ -10,7 +10,7 @@ from condconv_keras.models import build_model
 from condconv_keras.utils.errors import UserError
 from condconv_keras.weights.skipped_layers import layers_to_skip
 from condconv_keras.weights.warm_start import warm_start
-from tests.models.randomise import images, randomise
+from tests.models.randomize import images, randomize
 
 # The families, as small as each allows.
 FAMILIES = {
@@ -30,7 +30,7 @@ def plain_model(name="mobilenet_v1", **kwargs):
     """A plain model with weights as of a trained one."""
     keras.utils.set_random_seed(0)
     model = build_model(name, **{"input_shape": (64, 64, 3), "classes": 7, **FAMILIES[name], **kwargs})
-    randomise(model)
+    randomize(model)
     return model
 
 
@@ -145,8 +145,8 @@ def test_a_plain_model_is_not_started_from_a_twin():
 
 def test_twin_to_twin_copies_and_the_experts_must_be_as_many():
     source, twin = twin_model(), twin_model()
-    randomise(source)
-    randomise(twin, seed=5)
+    randomize(source)
+    randomize(twin, seed=5)
     warm_start(twin, source)
     expected = weights_of(source)
     for path, value in weights_of(twin).items():
@@ -176,7 +176,7 @@ def test_layers_to_skip_keep_their_weights():
 def test_a_detector_starts_with_the_features_of_its_backbone(source):
     """A classifier of other classes gives its blocks; all else keeps its weights, routers included."""
     backbone = plain_model() if source == "plain" else twin_model()
-    randomise(backbone)
+    randomize(backbone)
     model = detector("condconv_ssd300_mobilenet_v1", num_experts=4)
     before = weights_of(model)
     warm_start(model, backbone, images(96, batch=8), skip_layers=layers_to_skip(model, backbone))
@@ -194,7 +194,7 @@ def test_a_detector_starts_with_the_features_of_its_backbone(source):
 def test_a_detector_starts_from_its_plain_one(classes):
     """Class predictors of other classes start anew, boxes are predicted as before."""
     plain = detector("ssd300_mobilenet_v1")
-    randomise(plain)
+    randomize(plain)
     twin = detector("condconv_ssd300_mobilenet_v1", num_experts=4, classes=classes, condconv_predictors=True)
     before = weights_of(twin)
     warm_start(twin, plain, images(96), skip_layers=layers_to_skip(twin, plain))
@@ -255,7 +255,7 @@ def test_layers_with_routers_of_their_own():
         lambda *args, **kwargs: CondConv2D(*args, num_experts=4, **kwargs),
         lambda *args, **kwargs: DepthwiseCondConv2D(*args, num_experts=6, **kwargs),
     )
-    randomise(plain)
+    randomize(plain)
     warm_start(twin, plain, images(11, channels=4))
     assert_same_function(twin, plain, size=11, channels=4)
 

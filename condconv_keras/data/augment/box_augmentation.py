@@ -15,7 +15,7 @@ CROP_ATTEMPTS = 50
 MAX_BRIGHTNESS = 32.0  # of 255
 CONTRAST_RANGE = (0.5, 1.5)
 SATURATION_RANGE = (0.5, 1.5)
-MAX_HUE = 0.1  # of the colour circle
+MAX_HUE = 0.1  # of the color circle
 PER_BOX = ("boxes", "classes", "is_crowd")
 
 
@@ -29,7 +29,7 @@ def training_detection_example(image, label, seed, preprocessing, augmentation):
         label: dict of the image's boxes, as above.
         seed: integer tensor `[2]`, which alone decides.
         preprocessing: the model's `Preprocessing`, with a crop fraction of 1.
-        augmentation: `"none"`, `"ssd"` (random crop, flip and colour jitter) or `"ssd_no_flip"`, for what must not be
+        augmentation: `"none"`, `"ssd"` (random crop, flip and color jitter) or `"ssd_no_flip"`, for what must not be
             mirrored, such as digits.
 
     Returns:
@@ -47,21 +47,21 @@ def training_detection_example(image, label, seed, preprocessing, augmentation):
     transforms = AUGMENTATIONS[augmentation]
     image = preprocessing.convert_channels(image)
     label = {key: label[key] for key in PER_BOX}
-    crop_seed, flip_seed, colour_seed = tf.unstack(tf.random.split(seed, 3))
+    crop_seed, flip_seed, color_seed = tf.unstack(tf.random.split(seed, 3))
     if "crop" in transforms:
         image, label = ssd_random_crop(image, label, crop_seed)
     image = preprocessing.resize(image)
     if "flip" in transforms:
         image, label = random_flip(image, label, flip_seed)
-    if "colour" in transforms:
-        image = colour_jitter(image, colour_seed)
+    if "color" in transforms:
+        image = color_jitter(image, color_seed)
     return preprocessing.scale_images(image), *(label[key] for key in PER_BOX)
 
 
 AUGMENTATIONS = {
     "none": frozenset(),
-    "ssd": frozenset({"crop", "flip", "colour"}),
-    "ssd_no_flip": frozenset({"crop", "colour"}),
+    "ssd": frozenset({"crop", "flip", "color"}),
+    "ssd_no_flip": frozenset({"crop", "color"}),
 }
 
 
@@ -100,7 +100,7 @@ def ssd_random_crop(image, label, seed):
 def crop_boxes(label, window):
     """Returns the label of a part of an image.
 
-    Boxes with the centre outside are dropped, with their classes and crowd flags. The others are clipped and given as
+    Boxes with the center outside are dropped, with their classes and crowd flags. The others are clipped and given as
     fractions of the part.
 
     Args:
@@ -109,11 +109,11 @@ def crop_boxes(label, window):
     """
     begin, end = window[:2], window[2:]
     boxes = label["boxes"]
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    center = (boxes[:, :2] + boxes[:, 2:]) / 2
     inside = (boxes - tf.tile(begin, [2])) / tf.tile(end - begin, [2])
     inside = tf.clip_by_value(inside, 0.0, 1.0)
     # Rounding may leave nothing of a sliver at the border.
-    kept = tf.reduce_all((centre >= begin) & (centre < end) & (inside[:, 2:] > inside[:, :2]), axis=1)
+    kept = tf.reduce_all((center >= begin) & (center < end) & (inside[:, 2:] > inside[:, :2]), axis=1)
     return {key: tf.boolean_mask(inside if key == "boxes" else label[key], kept) for key in PER_BOX}
 
 
@@ -130,7 +130,7 @@ def flip_boxes(boxes):
     return tf.stack([ymin, 1 - xmax, ymax, 1 - xmin], axis=1)
 
 
-def colour_jitter(image, seed):
+def color_jitter(image, seed):
     """Changes brightness, contrast and, of an RGB image, saturation and hue, each for half of the seeds.
 
     Args:
@@ -155,7 +155,7 @@ def colour_jitter(image, seed):
 
 def _half_of_the_time(change, image, seed):
     decision_seed, change_seed = tf.unstack(tf.random.split(seed, 2))
-    # Saturation and hue are of the colours in 0..255 only.
+    # Saturation and hue are of the colors in 0..255 only.
     return tf.cond(
         tf.random.stateless_uniform([], decision_seed) < 0.5,
         lambda: tf.clip_by_value(change(image, change_seed), 0.0, 255.0),

@@ -55,7 +55,7 @@ def cutmix(images, probabilities, alpha, seed):
     """Pastes one rectangle of its partner into every example; the probabilities follow the area that was pasted.
 
     The rectangle is one for the batch. It has the image's aspect ratio and, for a weight drawn from Beta(alpha,
-    alpha), `1 - weight` of its area. Its centre is uniform over the image, so that the border may cut it off: what
+    alpha), `1 - weight` of its area. Its center is uniform over the image, so that the border may cut it off: what
     remains decides the probabilities. Source: Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers
     with Localizable Features", arXiv 1905.04899, section 3, with the corrected weight of the authors' code and timm's.
 
@@ -69,9 +69,9 @@ def cutmix(images, probabilities, alpha, seed):
         The mixed images and probabilities.
     """
     height, width = images.shape[1:3]
-    weight_seed, centre_seed = tf.unstack(tf.random.split(seed, 2))
-    centre = tf.random.stateless_uniform([2], centre_seed)
-    top, left, bottom, right = cut_box(sample_weight(alpha, weight_seed), centre, height, width)
+    weight_seed, center_seed = tf.unstack(tf.random.split(seed, 2))
+    center = tf.random.stateless_uniform([2], center_seed)
+    top, left, bottom, right = cut_box(sample_weight(alpha, weight_seed), center, height, width)
     rows, columns = tf.range(height)[:, None], tf.range(width)
     inside = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
     weight = 1.0 - tf.cast((bottom - top) * (right - left), tf.float32) / (height * width)
@@ -85,17 +85,17 @@ def sample_weight(alpha, seed):
     return tf.cast(first / (first + second), tf.float32)
 
 
-def cut_box(weight, centre, height, width):
+def cut_box(weight, center, height, width):
     """Returns the box (top, left, bottom, right) that cutmix pastes, in pixels and within the image.
 
     Args:
         weight: float32 scalar in [0, 1]; the box has `1 - weight` of the area of the image before it is cut off.
-        centre: float32 tensor [2], the row and column of its centre as fractions of the size, in [0, 1).
+        center: float32 tensor [2], the row and column of its center as fractions of the size, in [0, 1).
         height, width: of the image.
     """
     size = tf.constant([height, width])
     box = tf.cast(tf.sqrt(1.0 - weight) * tf.cast(size, tf.float32), tf.int32)
-    begin = tf.cast(centre * tf.cast(size, tf.float32), tf.int32) - box // 2
+    begin = tf.cast(center * tf.cast(size, tf.float32), tf.int32) - box // 2
     return (*tf.unstack(tf.maximum(begin, 0)), *tf.unstack(tf.minimum(begin + box, size)))
 
 

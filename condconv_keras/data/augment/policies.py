@@ -144,8 +144,8 @@ def _operate(image, name, magnitude, seed, cutout, translate):
 def _cut_out(image, half_size, seed):
     """Grays out a square of twice this size around a random point of the image, cut off at its border."""
     height, width, _ = image.shape
-    centre = tf.random.stateless_uniform([2], seed) * [height, width]
-    row, column = tf.unstack(tf.cast(centre, tf.int32))
+    center = tf.random.stateless_uniform([2], seed) * [height, width]
+    row, column = tf.unstack(tf.cast(center, tf.int32))
     rows, columns = tf.range(height)[:, None], tf.range(width)
     inside = (
         (rows >= row - half_size)

@@ -67,7 +67,7 @@ class EncodedImage:
     def window(self, sample):
         """Returns a part of the image as uint8, decoding no more of a JPEG than that takes.
 
-        The part is that of the whole image but for a line of pixels at its border, where the colours of a JPEG, which
+        The part is that of the whole image but for a line of pixels at its border, where the colors of a JPEG, which
         are stored at half the resolution, are interpolated from what is decoded. Damage of a JPEG beyond the part is
         not noticed.
 

@@ -40,7 +40,7 @@ class PlacedDigit:
         digit: 0 to 9.
         top, left: pixels of the upper left corner of its ink.
         ink: float32 `[height, width]` in [0, 1], how far the ink covers; no margin is free of ink.
-        ink_seed: int, of its colour.
+        ink_seed: int, of its color.
     """
 
     digit: int
@@ -128,7 +128,7 @@ def render(split, index, digits):
         top, left, bottom, right = digit.box
         below = canvas[top:bottom, left:right]
         alpha = digit.ink[..., np.newaxis]
-        below += alpha * (_ink_colour(below.mean(), digit.ink_seed) - below)
+        below += alpha * (_ink_color(below.mean(), digit.ink_seed) - below)
     canvas += random.integers(-NOISE, NOISE + 1, canvas.shape, dtype=np.int8)
     return np.clip(canvas, 0, 255).astype(np.uint8)
 
@@ -188,10 +188,10 @@ def _overlap(a, b):
     return max(height, 0) * max(width, 0) / smaller
 
 
-def _ink_colour(brightness, seed):
-    """Returns a colour `[3]` that is darker or lighter than what it is painted on."""
+def _ink_color(brightness, seed):
+    """Returns a color `[3]` that is darker or lighter than what it is painted on."""
     random = np.random.default_rng(seed)
     contrast = random.uniform(*CONTRAST)
     darker = random.uniform(*EITHER_INK) < brightness
-    grey = brightness - contrast if darker else brightness + contrast
-    return np.clip(grey + random.uniform(-40, 40, CHANNELS), 0, 255).astype(np.float32)
+    gray = brightness - contrast if darker else brightness + contrast
+    return np.clip(gray + random.uniform(-40, 40, CHANNELS), 0, 255).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Random canvases: parts of scikit-learn's two sample photographs, smooth noise and colour gradients."""
+"""Random canvases: parts of scikit-learn's two sample photographs, smooth noise and color gradients."""
 
 import functools
 
@@ -51,7 +51,7 @@ def _two_grids(size, random, coarse, fine, share):
 
 
 def _smooth_noise(size, random, fewest, most):
-    """Returns random colours on a coarse grid, interpolated; two by two is a gradient."""
+    """Returns random colors on a coarse grid, interpolated; two by two is a gradient."""
     cells = int(random.integers(fewest, most + 1))
     return _resize(Image.fromarray(random.integers(0, 256, (cells, cells, CHANNELS), dtype=np.uint8)), size)
 

@@ -96,8 +96,8 @@ def feature_types(features):
 
 def is_image(feature):
     """Whether a feature is an 8-bit image, and not a mask."""
-    labelled = isinstance(feature, tfds.features.LabeledImage)  # a segmentation mask
-    return isinstance(feature, tfds.features.Image) and not labelled and feature.np_dtype == np.uint8
+    labeled = isinstance(feature, tfds.features.LabeledImage)  # a segmentation mask
+    return isinstance(feature, tfds.features.Image) and not labeled and feature.np_dtype == np.uint8
 
 
 def prepare(request, builder):

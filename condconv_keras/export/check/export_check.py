@@ -10,7 +10,7 @@ import numpy as np
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import UserError
 
-# What rounding weights in other places than Keras does, such as after batch normalisation is folded in, may cost.
+# What rounding weights in other places than Keras does, such as after batch normalization is folded in, may cost.
 ROUNDING_MARGIN_DB = 10.0
 LEAST_ROUNDED_SNR_DB = 20.0
 

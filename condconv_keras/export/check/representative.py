@@ -1,4 +1,4 @@
-"""Real images: those that int8 quantisation is calibrated on, and others that the exported files are checked on."""
+"""Real images: those that int8 quantization is calibrated on, and others that the exported files are checked on."""
 
 import dataclasses
 import os

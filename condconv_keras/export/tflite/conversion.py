@@ -37,7 +37,7 @@ def tflite_bytes(
     Args:
         model: Keras model.
         card: its `ModelCard`.
-        quantization: `"none"` (float32), `"float16"` (weights), `"dynamic"` (8-bit weights, activations quantised as
+        quantization: `"none"` (float32), `"float16"` (weights), `"dynamic"` (8-bit weights, activations quantized as
             they come) or `"int8"` (weights and activations; what follows the logits stays in float32, as 8 bits cannot
             tell the probabilities of a thousand classes apart).
         representative: float32 [count, height, width, channels] in 0..255, images as the model will see them; `"int8"`
@@ -62,7 +62,7 @@ def tflite_bytes(
 
     def serve(images):
         if quantize:
-            # Fixes the input's scale at 1: its quantised values are pixels.
+            # Fixes the input's scale at 1: its quantized values are pixels.
             images = tf.quantization.fake_quant_with_min_max_args(images, 0, 255)
         outputs = network(card.preprocessing.scale_images(images), training=False)
         return task.converted_outputs(outputs, quantize)

@@ -53,6 +53,6 @@ class TFLite(ExportFormat):
 
 
 class CalibratedTFLite(TFLite):
-    """A file whose activations are quantised by the ranges that they have for representative images."""
+    """A file whose activations are quantized by the ranges that they have for representative images."""
 
     flags = (*TFLite.flags, "int8_input", "representative_data")

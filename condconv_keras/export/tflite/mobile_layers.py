@@ -1,7 +1,7 @@
-"""CondConv layers as LiteRT computes them: expert banks that quantise well, and kernels mixed at run time.
+"""CondConv layers as LiteRT computes them: expert banks that quantize well, and kernels mixed at run time.
 
-A layer here stands for a CondConv layer together with the batch normalisation and the activation that follow it: the
-mixed convolution is linear in its bank, so that the normalisation's scale goes into the experts and its shift into a
+A layer here stands for a CondConv layer together with the batch normalization and the activation that follow it: the
+mixed convolution is linear in its bank, so that the normalization's scale goes into the experts and its shift into a
 constant. What each choice is worth was measured in LiteRT with XNNPACK (`docs/results/tflite.md`).
 """
 
@@ -26,7 +26,7 @@ _UNEVEN = 3
 
 @dataclasses.dataclass(frozen=True)
 class Bank:
-    """The experts of one layer with batch normalisation folded in.
+    """The experts of one layer with batch normalization folded in.
 
     Attributes:
         kernels: float32 [n, K, filters]; K = kh * kw * channels, or kh * kw for a depthwise layer. Row-major as
@@ -44,14 +44,14 @@ class Bank:
     scale: np.ndarray | None = None
 
     @classmethod
-    def of(cls, layer, normalisation=None):
-        """The bank of a built CondConv layer, with the batch normalisation that follows it folded in."""
+    def of(cls, layer, normalization=None):
+        """The bank of a built CondConv layer, with the batch normalization that follows it folded in."""
         spec = layer.spec
         kernels = np.asarray(layer.bank, np.float64).reshape(layer.num_experts, -1, spec.filters)
         biases = None if layer.bias is None else np.asarray(layer.bias, np.float64)
         shift = None
-        if normalisation is not None:
-            scale, shift = _scale_and_shift(normalisation)
+        if normalization is not None:
+            scale, shift = _scale_and_shift(normalization)
             kernels = kernels * scale
             biases = None if biases is None else biases * scale
         return cls(*(None if x is None else x.astype(np.float32) for x in (kernels, biases, shift)), spec)
@@ -60,7 +60,7 @@ class Bank:
         """The bank with the scales of its output channels apart from the kernels, where they differ much.
 
         A kernel that is mixed at run time has one int8 scale, not one for each channel as constants have. Batch
-        normalisation folded into a depthwise kernel makes some channels a hundred times larger than others, and the
+        normalization folded into a depthwise kernel makes some channels a hundred times larger than others, and the
         others would be rounded away. Where channels are alike, the product that follows would cost more than it saves.
         """
         largest = np.abs(self.kernels).max(axis=(0, 1))
@@ -74,13 +74,13 @@ class Bank:
         return float(np.abs(routing_weights @ self.kernels.reshape(len(self.kernels), -1)).max())
 
 
-def _scale_and_shift(normalisation):
-    """What batch normalisation does in inference, float64 `x * scale + shift`."""
-    scale = 1 / np.sqrt(np.asarray(normalisation.moving_variance, np.float64) + normalisation.epsilon)
-    if normalisation.scale:
-        scale = scale * np.asarray(normalisation.gamma, np.float64)
-    shift = -np.asarray(normalisation.moving_mean, np.float64) * scale
-    return scale, shift if not normalisation.center else shift + np.asarray(normalisation.beta, np.float64)
+def _scale_and_shift(normalization):
+    """What batch normalization does in inference, float64 `x * scale + shift`."""
+    scale = 1 / np.sqrt(np.asarray(normalization.moving_variance, np.float64) + normalization.epsilon)
+    if normalization.scale:
+        scale = scale * np.asarray(normalization.gamma, np.float64)
+    shift = -np.asarray(normalization.moving_mean, np.float64) * scale
+    return scale, shift if not normalization.center else shift + np.asarray(normalization.beta, np.float64)
 
 
 def uses_static_kernels(spec, num_experts, pixels, quantization, static_kernels):
@@ -106,7 +106,7 @@ class MobileCondConv(keras.layers.Layer):
         quantization: name of the mode.
         static_kernels: whether to apply every expert instead of mixing kernels.
         largest_weight: bound of the mixed kernel's absolute weights for int8: LiteRT convolves int8 with a kernel that
-            is computed at run time only if its zero point is 0, which a symmetric fake quantisation makes it.
+            is computed at run time only if its zero point is 0, which a symmetric fake quantization makes it.
     """
 
     def __init__(self, bank, activation, router, quantization, static_kernels, largest_weight=None, **kwargs):

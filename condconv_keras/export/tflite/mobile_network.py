@@ -108,7 +108,7 @@ def multiply_adds(model, image_shape, static_kernels):
 def round_keeping_sums(kernel):
     """Rounds depthwise kernels [kh, kw, channels, multiplier] to the 8 bits of their channel, keeping their sums.
 
-    Neighbouring pixels are alike: what a channel's rounding errors add to its outputs is about their sum times the mean
+    Neighboring pixels are alike: what a channel's rounding errors add to its outputs is about their sum times the mean
     of its inputs. Where the errors, each at most 1/2, would add up to more than 1/2, the values nearest to the next
     integer are rounded the other way. The converter rounds the result to itself.
     """
@@ -149,16 +149,16 @@ def _call_without_mask(layer, *args, **kwargs):
 
 
 def _followers(model, layer):
-    """The batch normalisation and the activation that alone read a CondConv layer's output, each or None."""
+    """The batch normalization and the activation that alone read a CondConv layer's output, each or None."""
     if layer.activation is not keras.activations.linear:
         return None, None
-    normalisation = _only_reader(model, layer)
-    if not isinstance(normalisation, keras.layers.BatchNormalization) or normalisation.axis not in (-1, 3):
+    normalization = _only_reader(model, layer)
+    if not isinstance(normalization, keras.layers.BatchNormalization) or normalization.axis not in (-1, 3):
         return None, None
-    activation = _only_reader(model, normalisation)
+    activation = _only_reader(model, normalization)
     if not isinstance(activation, keras.layers.Activation) or activation.activation.__name__ not in _ELEMENTWISE:
         activation = None
-    return normalisation, activation
+    return normalization, activation
 
 
 def _only_reader(model, layer):

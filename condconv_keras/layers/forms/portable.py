@@ -1,7 +1,7 @@
 """The forms of per-example convolution that run on every Keras backend.
 
 All forms compute the same function: `y[b] = conv(x[b], sum_e routing_weights[b, e] * expert[e])` (paper, equation 1).
-They differ in what they materialise. A *combine* form mixes one kernel per example, [batch, kernel size], and
+They differ in what they materialize. A *combine* form mixes one kernel per example, [batch, kernel size], and
 convolves once; a *mixture* form applies the experts themselves and mixes their outputs or inputs, which needs no
 per-example kernel but n times the multiply-adds (paper, section 3: the two are equal).
 

@@ -96,7 +96,7 @@ def select_form(spec, num_experts, batch, pixels, training=False):
     if _mixture_is_cheaper(spec, num_experts, batch, pixels):
         return "mixture_matmul"
     if spec.geometry.taps == 1:
-        # TensorFlow makes batch normalisation and activation part of a convolution, not of a matrix product.
+        # TensorFlow makes batch normalization and activation part of a convolution, not of a matrix product.
         fuses = keras.backend.backend() == "tensorflow" and not _on_gpu()
         return "single_conv" if batch == 1 and fuses and not training else "batched_matmul"
     return _select_kxk(spec, batch, pixels, training)

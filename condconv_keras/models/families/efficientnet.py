@@ -184,7 +184,7 @@ _PUBLISHED_8E = (
 _PUBLISHED_DEPTH = (
     timm_file(
         "tf_efficientnet_cc_b1_8e.in1k",
-        licence=None,
+        license=None,
         top_1=79.46,
         top_1_input_size=240,
         arguments={"num_experts": 8, "depth_multiplier": 1.1},

@@ -125,7 +125,7 @@ def _expert_scales(placement):
     """Factors of an expert's initial bias and kernel that start a CondConv predictor like a plain one.
 
     At the start all routing weights are near some w (1/2, of a softmax 1/n), so n experts have n w times the bias of
-    one and n w² times the variance of its kernel, and no batch normalisation follows that would undo it.
+    one and n w² times the variance of its kernel, and no batch normalization follows that would undo it.
     """
     experts = placement.num_experts
     weight = 1 / 2 if placement.routing_activation == "sigmoid" else 1 / experts

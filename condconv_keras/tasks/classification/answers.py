@@ -1,6 +1,6 @@
 """The answers of classifiers: how files are compared with the Keras model.
 
-The figures are of centred log-probabilities: the logarithms of the probabilities, less their mean over the classes.
+The figures are of centered log-probabilities: the logarithms of the probabilities, less their mean over the classes.
 They are the logits up to a constant of each image, so that no error hides where the softmax is flat.
 """
 
@@ -31,7 +31,7 @@ class Comparison:
 
     Attributes:
         images: number of images.
-        relative_error: largest absolute difference of a centred log-probability, as a part of the largest one of the
+        relative_error: largest absolute difference of a centered log-probability, as a part of the largest one of the
             reference.
         snr_db: 10 log10 of the reference's sum of squares over that of the differences, at most `EQUAL_DB`.
         same_class: number of images with the same most probable class.
@@ -77,14 +77,14 @@ class Accuracy:
         return f"top-1 {self.top_1:.4f} (Keras {self.keras_top_1:.4f}, {self.examples} images)"
 
 
-def centred_log_probabilities(probabilities):
+def centered_log_probabilities(probabilities):
     """Returns log(probabilities, at least 1e-30) less their mean over the classes, float64 [images, classes]."""
     logarithms = np.log(np.maximum(np.asarray(probabilities, np.float64), SMALLEST_PROBABILITY))
     return logarithms - logarithms.mean(axis=-1, keepdims=True)
 
 
 def compare(reference, received):
-    """Compares centred log-probabilities [images, classes]; returns a `Comparison`."""
+    """Compares centered log-probabilities [images, classes]; returns a `Comparison`."""
     best, chosen = reference.argmax(axis=-1), received.argmax(axis=-1)
     same_class = int((best == chosen).sum())
     if not np.isfinite(received).all():
@@ -110,7 +110,7 @@ def failures(comparison, reference, max_relative_error=None, min_snr_db=None):
 
     Args:
         comparison: `Comparison`.
-        reference: the centred log-probabilities that it is about.
+        reference: the centered log-probabilities that it is about.
         max_relative_error, min_snr_db: the threshold, one of the two.
     """
     found = []
@@ -132,7 +132,7 @@ def failures(comparison, reference, max_relative_error=None, min_snr_db=None):
 
 
 class ClassifierAnswers(Answers):
-    """Probabilities, compared as centred log-probabilities.
+    """Probabilities, compared as centered log-probabilities.
 
     Args:
         model: Keras classifier.
@@ -149,11 +149,11 @@ class ClassifierAnswers(Answers):
         self._reference = self.of_keras()
 
     def of_keras(self):
-        return centred_log_probabilities(self._keras_predict(self._images))
+        return centered_log_probabilities(self._keras_predict(self._images))
 
     def of_file(self, file_format, path, threads):
         predict = file_format.predictor(path, self._model, self._card, threads)
-        return centred_log_probabilities(predict(self._images))
+        return centered_log_probabilities(predict(self._images))
 
     def compare(self, received):
         return compare(self._reference, received)

@@ -26,7 +26,7 @@ class ClassMetrics:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Metrics:
-    """Results on a labelled set of examples.
+    """Results on a labeled set of examples.
 
     Attributes:
         top_1, top_5: fractions of the examples whose label has the highest, or one of the five highest, probabilities.

@@ -117,11 +117,11 @@ RECIPES = {
     "efficientnet": _EFFICIENTNET,
     "efficientnet_condconv": dataclasses.replace(_EFFICIENTNET, dropout_rate=0.25),
     "mnasnet": _MNASNET,
-    # A data set without a recipe of its own: colour photographs at the model's own size, on one small machine.
+    # A data set without a recipe of its own: color photographs at the model's own size, on one small machine.
     "small": dataclasses.replace(_DIGITS, augmentation="inception", crop_fraction=None, input_size=None),
     # Ours: photographs of few classes, from trained weights. The first epochs train the new classifier alone, whose
     # first gradients would otherwise undo what the backbone knows. In a few hundred steps the statistics of a slower
-    # batch normalisation do not come to follow the weights: on 320 images of ten classes 54 % with momentum 0.99, 74 %
+    # batch normalization do not come to follow the weights: on 320 images of ten classes 54 % with momentum 0.99, 74 %
     # with 0.9.
     "finetune": ClassificationRecipe(
         epochs=15,

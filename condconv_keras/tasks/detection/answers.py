@@ -2,7 +2,7 @@
 
 What the network returns, `box_codes` and `class_logits`, is compared number by number. The signal is each number less
 the mean of its column, of one coordinate or class, over all images and anchors: the logits of a detector have a large
-negative bias, and no error hides behind it. Of a network that has hardly learnt anything little but the bias is left:
+negative bias, and no error hides behind it. Of a network that has hardly learned anything little but the bias is left:
 float32 rounds that, so the largest signal counts as one hundredth of the largest number at least.
 
 Then the file's detections are checked against what its own network returns: each is an anchor's decoded box with that

@@ -32,7 +32,7 @@ def iou(a, b):
 def encode_boxes(boxes, anchors):
     """Codes boxes relative to anchors.
 
-    With centre (y, x), height h and width w: ty = 10 (y - ya) / ha, tx = 10 (x - xa) / wa, th = 5 log(h / ha),
+    With center (y, x), height h and width w: ty = 10 (y - ya) / ha, tx = 10 (x - xa) / wa, th = 5 log(h / ha),
     tw = 5 log(w / wa), the sizes enlarged by 1e-8 so that a box without area has a finite code. Source: Ren et al.,
     "Faster R-CNN", arXiv 1506.01497, section 3.1.2, with SSD's scales.
 

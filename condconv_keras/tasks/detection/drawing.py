@@ -34,22 +34,22 @@ def draw_boxes(image, boxes, classes, scores, class_names):
         # The corners are pixels of the box: the last row and column are those before its end.
         top, left, bottom, right = np.round(np.asarray(boxes[i]) * (height, width, height, width)).astype(int)
         bottom, right = max(bottom - 1, top), max(right - 1, left)
-        colour = _colour(int(classes[i]))
-        draw.rectangle((left, top, right, bottom), outline=colour, width=line)
-        _draw_label(draw, (left, top), width, f"{class_names[classes[i]]} {scores[i]:.2f}", colour, font)
+        color = _color(int(classes[i]))
+        draw.rectangle((left, top, right, bottom), outline=color, width=line)
+        _draw_label(draw, (left, top), width, f"{class_names[classes[i]]} {scores[i]:.2f}", color, font)
     return np.array(canvas)
 
 
-def _draw_label(draw, corner, image_width, text, colour, font):
+def _draw_label(draw, corner, image_width, text, color, font):
     """Writes on a filled ground above the corner of a box, below and further left where there is no room."""
     x0, y0, x1, y1 = draw.textbbox((0, 0), text, font=font)
     text_width, text_height = x1 - x0 + 2, y1 - y0 + 2
     left = max(min(corner[0], image_width - text_width), 0)
     top = corner[1] - text_height if corner[1] >= text_height else corner[1]
-    draw.rectangle((left, top, left + text_width - 1, top + text_height - 1), fill=colour)
+    draw.rectangle((left, top, left + text_width - 1, top + text_height - 1), fill=color)
     draw.text((left + 1 - x0, top + 1 - y0), text, fill="black", font=font)
 
 
-def _colour(index):
-    """A bright colour; neighbours of the count have hues far apart, a golden section of the circle."""
+def _color(index):
+    """A bright color; neighbors of the count have hues far apart, a golden section of the circle."""
     return tuple(round(255 * part) for part in colorsys.hsv_to_rgb((0.15 + index * 0.618034) % 1.0, 0.75, 1.0))

@@ -61,7 +61,7 @@ RECIPES = {
     # Ours: a data set of boxes without a recipe of its own, on one small machine.
     "ssd_small": _SSD_SMALL,
     # Ours, tuned on the validation scenes. From random weights and in few steps AdamW learns what SGD has not begun to.
-    # No augmentation: the scenes are many, and with random crops they are learnt far more slowly.
+    # No augmentation: the scenes are many, and with random crops they are learned far more slowly.
     "digit_scenes": dataclasses.replace(
         _SSD_SMALL,
         epochs=8,

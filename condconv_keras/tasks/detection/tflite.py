@@ -21,7 +21,7 @@ flexbuffers = LazyModule("flatbuffers.flexbuffers")
 OPERATOR = "TFLite_Detection_PostProcess"
 # No class is left out with less threads than this; each costs a look at every anchor's zero.
 UNUSED_CLASSES = 64
-# A centre has no limit.
+# A center has no limit.
 _ANY = 3e38
 
 
@@ -61,7 +61,7 @@ def without_postprocessing(content):
 
 
 def center_anchors(card):
-    """The anchors as centre and size, float32 [anchors, 4] (ycenter, xcenter, height, width), fractions of an image."""
+    """The anchors as center and size, float32 [anchors, 4] (ycenter, xcenter, height, width), fractions of an image."""
     ymin, xmin, ymax, xmax = card.anchor_boxes.astype(np.float64).T
     columns = ((ymin + ymax) / 2, (xmin + xmax) / 2, ymax - ymin, xmax - xmin)
     return np.stack(columns, axis=-1).astype(np.float32)

@@ -28,7 +28,7 @@ _PUBLISHED_VARIANCE = (0.229, 0.224, 0.225)
 _WEIGHTS = "model.weights.h5"
 
 
-def recognises(path, start):
+def recognizes(path, start):
     """Whether a file, of which these are the first bytes, is one of Keras: HDF5 or an archive with weights."""
     if start.startswith(b"\x89HDF"):
         return True

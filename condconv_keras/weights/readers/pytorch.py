@@ -19,7 +19,7 @@ from condconv_keras.weights.source import WeightSource
 _LITE_TENSOR = "_conv_stem.weight"
 
 
-def recognises(path, start):
+def recognizes(path, start):
     """Whether a file, of which these are the first bytes, may hold a PyTorch state dict."""
     return is_safetensors(start) or is_torch_file(start)
 

@@ -29,7 +29,7 @@ _VARIABLE = re.compile(
 )
 
 
-def recognises(path, start):
+def recognizes(path, start):
     """Whether there is a folder, an index file or the prefix of a checkpoint, or a gzip archive."""
     return path.is_dir() or _is_index_or_prefix(path) or start.startswith(b"\x1f\x8b")
 

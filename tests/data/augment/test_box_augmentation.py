@@ -7,7 +7,7 @@ import tensorflow as tf
 from condconv_keras.data import Preprocessing
 from condconv_keras.data.augment.box_augmentation import (
     AREA_RANGE,
-    colour_jitter,
+    color_jitter,
     crop_boxes,
     flip_boxes,
     random_flip,
@@ -58,10 +58,10 @@ def _crops(boxes, is_crowd=None, height=40, width=60, seeds=SEEDS):
 def test_boxes_of_a_part():
     boxes = [
         [0.3, 0.4, 0.5, 0.6],  # inside
-        [0.0, 0.0, 0.6, 0.6],  # the centre (0.3, 0.3) inside: clipped
+        [0.0, 0.0, 0.6, 0.6],  # the center (0.3, 0.3) inside: clipped
         [0.0, 0.0, 0.2, 0.2],  # outside
-        [0.1, 0.0, 0.9, 0.3],  # the centre (0.5, 0.15) left of the part
-        [0.2, 0.2, 0.6, 1.0],  # the centre (0.4, 0.6) inside
+        [0.1, 0.0, 0.9, 0.3],  # the center (0.5, 0.15) left of the part
+        [0.2, 0.2, 0.6, 1.0],  # the center (0.4, 0.6) inside
     ]
     cropped = crop_boxes(
         _label(boxes, [5, 6, 7, 8, 9], [False, True, False, True, False]), tf.constant([0.2, 0.2, 0.6, 0.7])
@@ -79,8 +79,8 @@ def test_random_parts_against_numpy():
     for window, label in _crops(boxes):
         begin, end = window[:2], window[2:]
         pixels = boxes * np.array([40, 60, 40, 60])
-        centres = (pixels[:, :2] + pixels[:, 2:]) / 2
-        kept = ((centres >= begin) & (centres < end)).all(axis=1)
+        centers = (pixels[:, :2] + pixels[:, 2:]) / 2
+        kept = ((centers >= begin) & (centers < end)).all(axis=1)
         clipped = np.clip(pixels[kept], np.tile(begin, 2), np.tile(end, 2))
         expected = (clipped - np.tile(begin, 2)) / np.tile(end - begin, 2)
         np.testing.assert_allclose(label["boxes"], expected, atol=1e-5)
@@ -101,7 +101,7 @@ def test_area_and_aspect_ratio_of_the_parts():
 
 
 def test_a_part_covers_enough_of_a_box():
-    """With one small box far from the centre, one option of seven may leave it out, and one may cover a tenth."""
+    """With one small box far from the center, one option of seven may leave it out, and one may cover a tenth."""
     box = np.array([0.85, 0.85, 0.95, 0.95])
     covered = []
     for window, _ in _crops([box], height=200, width=200, seeds=range(150)):
@@ -149,20 +149,20 @@ def test_half_of_the_images_are_flipped_with_their_boxes():
     assert 18 < flips < 42
 
 
-def test_the_range_of_the_colour_jitter():
+def test_the_range_of_the_color_jitter():
     """Of one gray, contrast and saturation and hue change nothing: what is left is the brightness."""
-    jitter = tf.function(colour_jitter)
+    jitter = tf.function(color_jitter)
     changes = [float(jitter(tf.fill([4, 4, 3], 100.0), _seed(index))[0, 0, 0]) - 100 for index in range(150)]
     assert -32 <= min(changes) < -20 and 20 < max(changes) <= 32
     assert 0.35 < np.mean(np.abs(changes) < 1e-3) < 0.65
 
 
 def test_the_range_of_the_hue_and_saturation():
-    colour = np.array([180.0, 90.0, 90.0])  # hue 0, saturation 1/2
-    jitter = tf.function(colour_jitter)
+    color = np.array([180.0, 90.0, 90.0])  # hue 0, saturation 1/2
+    jitter = tf.function(color_jitter)
     hues, saturations = [], []
     for index in range(150):
-        hue, saturation, _ = colorsys.rgb_to_hsv(*jitter(tf.fill([4, 4, 3], 1.0) * colour, _seed(index))[0, 0].numpy())
+        hue, saturation, _ = colorsys.rgb_to_hsv(*jitter(tf.fill([4, 4, 3], 1.0) * color, _seed(index))[0, 0].numpy())
         hues.append((hue + 0.5) % 1 - 0.5)
         saturations.append(saturation)
     assert -0.1001 <= min(hues) < -0.06 and 0.06 < max(hues) <= 0.1001
@@ -172,7 +172,7 @@ def test_the_range_of_the_hue_and_saturation():
 
 def test_jittered_images_stay_in_range():
     random = np.random.default_rng(0)
-    jitter = tf.function(colour_jitter)
+    jitter = tf.function(color_jitter)
     for channels in (1, 3):
         image = tf.constant(random.choice([0.0, 3.0, 128.0, 255.0], (8, 8, channels)), tf.float32)
         results = np.stack([jitter(image, _seed(index)) for index in SEEDS])

@@ -52,7 +52,7 @@ def test_the_box_has_the_area_and_the_ratio_of_the_image_where_it_is_not_cut_off
 
 
 @pytest.mark.parametrize(
-    ("centre", "expected"),
+    ("center", "expected"),
     [  # a box of 10 x 20 in an image of 20 x 40
         ((0.0, 0.0), (0, 0, 5, 10)),
         ((0.5, 0.999), (5, 29, 15, 40)),
@@ -60,8 +60,8 @@ def test_the_box_has_the_area_and_the_ratio_of_the_image_where_it_is_not_cut_off
         ((0.5, 0.5), (5, 10, 15, 30)),
     ],
 )
-def test_the_image_cuts_the_box_off(centre, expected):
-    assert tuple(int(side) for side in cut_box(0.75, np.array(centre, np.float32), 20, 40)) == expected
+def test_the_image_cuts_the_box_off(center, expected):
+    assert tuple(int(side) for side in cut_box(0.75, np.array(center, np.float32), 20, 40)) == expected
 
 
 def test_cutmix_pastes_the_box_and_weighs_by_what_is_pasted():

@@ -15,7 +15,7 @@ WINDOWS = [(0, 0, 90, 121), (11, 13, 40, 70), (16, 32, 33, 64), (85, 100, 5, 21)
 
 
 def _photo(height=90, width=121):
-    """Smooth colours, as a photograph's."""
+    """Smooth colors, as a photograph's."""
     noise = np.random.default_rng(1).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(noise).resize((width, height), Image.BICUBIC)
 
@@ -29,7 +29,7 @@ def _encoded(mode, file_format, **kwargs):
 ENCODINGS = {
     "JPEG": _encoded("RGB", "JPEG", quality=90),
     "progressive JPEG": _encoded("RGB", "JPEG", quality=90, progressive=True),
-    "full-colour JPEG": _encoded("RGB", "JPEG", quality=90, subsampling=0),
+    "full-color JPEG": _encoded("RGB", "JPEG", quality=90, subsampling=0),
     "gray JPEG": _encoded("L", "JPEG"),
     "CMYK JPEG": _encoded("CMYK", "JPEG"),
     "PNG": _encoded("RGB", "PNG"),
@@ -56,7 +56,7 @@ def test_a_window_is_that_part_of_the_whole_image(encoding, channels):
         part = read(tf.constant(window))
         assert (part.dtype, part.shape) == (tf.uint8, expected.shape)
         difference = np.abs(part.numpy() - expected)
-        if encoding in ("JPEG", "progressive JPEG"):  # colours at half the resolution
+        if encoding in ("JPEG", "progressive JPEG"):  # colors at half the resolution
             assert difference.max() <= 16
             assert not difference[1:-1, 1:-1].any()
         else:

@@ -123,7 +123,7 @@ def test_ink_covers_what_is_below():
     ink[:, :15] = 1
     painted = render("train", 0, [PlacedDigit(3, 100, 200, ink, 5)]).astype(int)
     covered = painted[100:140, 200:215]
-    # One colour but for the noise of 6 up and down.
+    # One color but for the noise of 6 up and down.
     assert (covered.max(axis=(0, 1)) - covered.min(axis=(0, 1)) <= 12).all()
     painted[100:140, 200:215] = below[100:140, 200:215]
     np.testing.assert_array_equal(painted, below)

@@ -70,7 +70,7 @@ def test_the_evaluation_split(splits, expected, tmp_path):
     assert set(dataset.splits) == set(splits)
 
 
-def test_every_format_and_colour_mode_is_delivered_as_rgb(tmp_path):
+def test_every_format_and_color_mode_is_delivered_as_rgb(tmp_path):
     rgb, gray, alpha = _noise(1, 9, 6, 3), _noise(2, 4, 4), _noise(3, 8, 5, 1)
     palette = Image.fromarray(rgb).convert("P")
     frames = [Image.fromarray(np.full((6, 6, 3), value, np.uint8)) for value in (0, 255)]

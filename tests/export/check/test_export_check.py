@@ -12,7 +12,7 @@ from condconv_keras.export.formats import SAVED_MODEL, TFLITE
 from condconv_keras.export.manifest import write_cards
 from condconv_keras.export.saved_model.writing import write_saved_model
 from condconv_keras.facts.model_card import ModelCard
-from condconv_keras.tasks.classification.answers import Comparison, centred_log_probabilities
+from condconv_keras.tasks.classification.answers import Comparison, centered_log_probabilities
 from condconv_keras.tasks.classification.predictor import keras_predict
 from condconv_keras.tasks.error_figures import EQUAL_DB
 from condconv_keras.utils.errors import UserError
@@ -64,8 +64,8 @@ def check(model, images, monkeypatch):
 
 
 def _with_noise(probabilities, snr_db, seed=0):
-    """Probabilities whose centred logarithms have white noise of a given level."""
-    logarithms = centred_log_probabilities(probabilities)
+    """Probabilities whose centered logarithms have white noise of a given level."""
+    logarithms = centered_log_probabilities(probabilities)
     noise = np.random.default_rng(seed).standard_normal(logarithms.shape)
     noise -= noise.mean(axis=-1, keepdims=True)
     noise *= np.sqrt(np.square(logarithms).sum() / np.square(noise).sum()) * 10 ** (-snr_db / 20)

@@ -92,13 +92,13 @@ def test_bad_calibration_data_is_named(tmp_path):
 
 
 def test_photographs_serve_where_there_is_no_data_set():
-    colour = Preprocessing((48, 32), 3, 127.5, 127.5)
-    images = check_images(Photographs(), colour)
+    color = Preprocessing((48, 32), 3, 127.5, 127.5)
+    images = check_images(Photographs(), color)
     assert images.shape == (16, 48, 32, 3)
     assert len(set(_contents(images))) == 16
     assert images.min() >= 0
     assert 100 < images.max() <= 255
-    calibration = colour.evaluation_images(Photographs().calibration())
+    calibration = color.evaluation_images(Photographs().calibration())
     assert len(calibration) == 128
     assert not set(_contents(calibration)) & set(_contents(images))
 

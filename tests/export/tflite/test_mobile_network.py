@@ -12,7 +12,7 @@ from condconv_keras.pretrained import create_model
 from condconv_keras.profiling import profile
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.keras_graph import calls_of
-from tests.models.randomise import randomise
+from tests.models.randomize import randomize
 
 _RNG = np.random.default_rng(0)
 
@@ -21,16 +21,16 @@ def images(shape=(12, 10, 6), count=3):
     return _RNG.normal(size=(count, *shape)).astype("float32")
 
 
-def one_layer(layer, *, normalisation=None, activation=None, own_router=True, shape=(12, 10, 6)):
+def one_layer(layer, *, normalization=None, activation=None, own_router=True, shape=(12, 10, 6)):
     """A classifier around one CondConv layer, with random weights."""
     x = inputs = keras.Input(shape)
     x = layer(x) if own_router else layer(x, Routing(layer.num_experts)(x))
-    if normalisation is not None:
-        x = normalisation(x)
+    if normalization is not None:
+        x = normalization(x)
     if activation is not None:
         x = keras.layers.Activation(activation)(x)
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
-    randomise(model)
+    randomize(model)
     return model
 
 
@@ -59,7 +59,7 @@ LAYERS = {
 def test_each_layer_equals_its_keras_layer(name, form, monkeypatch):
     # Otherwise the few pixels of these images would make every form the static one.
     monkeypatch.setattr(mobile_layers, "_MIXTURE_PIXELS", dict.fromkeys(mobile_layers._MIXTURE_PIXELS, 0))
-    model = one_layer(LAYERS[name](), normalisation=keras.layers.BatchNormalization(), activation="relu6")
+    model = one_layer(LAYERS[name](), normalization=keras.layers.BatchNormalization(), activation="relu6")
     quantization = "dynamic" if form == "dynamic" else "none"
     assert_equal(model, images(), quantization=quantization, static_kernels=form == "static")
 
@@ -67,7 +67,7 @@ def test_each_layer_equals_its_keras_layer(name, form, monkeypatch):
 @pytest.mark.parametrize("name", ["1x1", "3x3", "depthwise 3x3"])
 def test_int8_kernels_keep_eight_bits(name, monkeypatch):
     monkeypatch.setattr(mobile_layers, "_MIXTURE_PIXELS", dict.fromkeys(mobile_layers._MIXTURE_PIXELS, 0))
-    model = one_layer(LAYERS[name](), normalisation=keras.layers.BatchNormalization())
+    model = one_layer(LAYERS[name](), normalization=keras.layers.BatchNormalization())
     inputs = images()
     network = mobile_network(model, inputs.shape[1:], "int8", images=inputs)
     actual = np.concatenate([network(image[None], training=False) for image in inputs])
@@ -79,7 +79,7 @@ def test_int8_kernels_keep_eight_bits(name, monkeypatch):
 
 def test_int8_kernels_of_uneven_channels_keep_the_small_ones(monkeypatch):
     monkeypatch.setattr(mobile_layers, "_MIXTURE_PIXELS", dict.fromkeys(mobile_layers._MIXTURE_PIXELS, 0))
-    model = one_layer(DepthwiseCondConv2D(3, num_experts=3), normalisation=keras.layers.BatchNormalization())
+    model = one_layer(DepthwiseCondConv2D(3, num_experts=3), normalization=keras.layers.BatchNormalization())
     model.layers[2].gamma.assign([100, 1, 1, 1, 1, 1])
     inputs = images()
     network = mobile_network(model, inputs.shape[1:], "int8", images=inputs)
@@ -103,7 +103,7 @@ def test_depthwise_rounding_keeps_the_sums():
 
 
 @pytest.mark.parametrize(
-    "normalisation",
+    "normalization",
     [
         None,
         lambda: keras.layers.BatchNormalization(scale=False),
@@ -113,13 +113,13 @@ def test_depthwise_rounding_keeps_the_sums():
     ],
 )
 @pytest.mark.parametrize("activation", [None, "silu", "softmax"])
-def test_what_follows_is_folded_in_only_where_it_is_equal(normalisation, activation):
+def test_what_follows_is_folded_in_only_where_it_is_equal(normalization, activation):
     layer = CondConv2D(8, 1, num_experts=3, use_bias=True)
-    model = one_layer(layer, normalisation=normalisation and normalisation(), activation=activation)
+    model = one_layer(layer, normalization=normalization and normalization(), activation=activation)
     network = assert_equal(model, images())
-    folded = normalisation is not None and model.layers[2].axis == -1
+    folded = normalization is not None and model.layers[2].axis == -1
     kept = any(isinstance(layer, keras.layers.BatchNormalization) for layer in network.layers)
-    assert kept == (normalisation is not None and not folded)
+    assert kept == (normalization is not None and not folded)
 
 
 def test_an_output_with_two_readers_is_not_folded():
@@ -127,7 +127,7 @@ def test_an_output_with_two_readers_is_not_folded():
     y = CondConv2D(4, 1, num_experts=2)(x)
     z = keras.layers.BatchNormalization()(y)
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(keras.layers.Add()([y, z])))
-    randomise(model)
+    randomize(model)
     assert_equal(model, images((8, 8, 4)))
 
 
@@ -147,14 +147,14 @@ def test_routers(own_router):
 def test_a_softmax_head_gives_its_logits():
     model = create_model("condconv_mobilenet_v1", width_multiplier=0.25, num_experts=2, classes=5,
                          input_shape=(32, 32, 3), classifier_activation="softmax")  # fmt: skip
-    randomise(model)
+    randomize(model)
     inputs = images((32, 32, 3))
     logits = np.concatenate([mobile_network(model, (32, 32, 3))(image[None], training=False) for image in inputs])
     np.testing.assert_allclose(keras.ops.softmax(logits), model(inputs), rtol=1e-4, atol=1e-6)
 
 
 def test_the_model_is_left_as_it_was():
-    model = one_layer(CondConv2D(8, 3, num_experts=3), normalisation=keras.layers.BatchNormalization())
+    model = one_layer(CondConv2D(8, 3, num_experts=3), normalization=keras.layers.BatchNormalization())
     before, nodes = model.get_weights(), [len(calls_of(layer)) for layer in model.layers]
     mobile_network(model, (12, 10, 6), static_kernels=True)
     assert nodes == [len(calls_of(layer)) for layer in model.layers]
@@ -189,7 +189,7 @@ def test_models_of_every_structure(structure):
         for layer in layers:
             x = layer(x)
         model = keras.Model({"tensor": inputs, "list": [inputs], "dict": {"image": inputs}}[structure], x)
-    randomise(model)
+    randomize(model)
     inputs = images()
     network = mobile_network(model, (12, 10, 6))
     assert network.get_layer(layers[0].name).__class__ is MobileCondConv

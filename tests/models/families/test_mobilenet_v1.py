@@ -6,10 +6,10 @@ from condconv_keras import CondConv2D, DepthwiseCondConv2D
 from condconv_keras.layers.fused_batch_norm import fuse_batch_norms
 from condconv_keras.models import build_model
 from condconv_keras.profiling import profile
-from tests.models.randomise import images
+from tests.models.randomize import images
 
 
-def randomise(model, seed=0):
+def randomize(model, seed=0):
     """Sets every weight to random values, as of a trained model: no batch norm or bias keeps its start."""
     rng = np.random.default_rng(seed)
     for weight in model.weights:
@@ -35,7 +35,7 @@ def test_plain_model_equals_keras_applications(size, width):
     )
     model = build_model("mobilenet_v1", input_shape=(size, size, 3), width_multiplier=width)
     # Our initial kernels keep the features strong enough to tell ReLU6 from ReLU.
-    randomise(model)
+    randomize(model)
     reference.set_weights(model.get_weights())
     expected = reference.predict(images(size), verbose=0)
     difference = np.abs(model.predict(images(size), verbose=0) - expected).max()
@@ -97,7 +97,7 @@ def test_placement_makes_exactly_the_named_layers_conditional(start_block, condc
 
 def test_one_router_per_block_sees_the_blocks_input():
     model = tiny(num_experts=3)
-    randomise(model)
+    randomize(model)
     outputs = {layer.name: layer.output for layer in model.layers}
     values = keras.Model(model.input, outputs)(images(32))
     for router, source in [
@@ -115,7 +115,7 @@ def test_one_router_per_block_sees_the_blocks_input():
 
 def test_twin_of_equal_experts_equals_the_plain_model():
     plain, twin = tiny("mobilenet_v1"), tiny(num_experts=4)
-    randomise(plain)
+    randomize(plain)
     for layer in plain.layers:
         target = twin.get_layer(layer.name)
         if type(target) is type(layer):
@@ -153,7 +153,7 @@ def test_any_size_and_channels(name, shape, feature_shape):
 
 def test_unknown_size_computes_what_a_fixed_one_does():
     fixed, free = tiny(), tiny(input_shape=(None, None, 3))
-    randomise(fixed)
+    randomize(fixed)
     free.set_weights(fixed.get_weights())
     np.testing.assert_allclose(free(images(32)), fixed(images(32)), rtol=1e-4, atol=1e-5)
 
@@ -161,7 +161,7 @@ def test_unknown_size_computes_what_a_fixed_one_does():
 @pytest.mark.parametrize("name", ["mobilenet_v1", "condconv_mobilenet_v1"])
 def test_channels_first_computes_what_channels_last_does(name):
     last = tiny(name)
-    randomise(last)
+    randomize(last)
     keras.config.set_image_data_format("channels_first")
     try:
         first = tiny(name, input_shape=(3, 32, 32))
@@ -185,7 +185,7 @@ def test_width_scales_every_channel_count(width):
 
 def test_keras_file_round_trip(tmp_path):
     model = tiny()
-    randomise(model)
+    randomize(model)
     model.save(tmp_path / "model.keras")
     np.testing.assert_allclose(
         fuse_batch_norms(keras.saving.load_model(tmp_path / "model.keras"))(images(32)), model(images(32))

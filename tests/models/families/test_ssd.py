@@ -6,7 +6,7 @@ from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
 from condconv_keras.facts.anchors import SSD_MOBILENET_V1
 from condconv_keras.pretrained import create_model
 from condconv_keras.profiling import profile
-from tests.models.randomise import images, randomise
+from tests.models.randomize import images, randomize
 
 PLAIN, TWIN = "ssd300_mobilenet_v1", "condconv_ssd300_mobilenet_v1"
 EXTRAS = [f"extra_{stage}{layer}" for stage in range(1, 5) for layer in ("_project", "")]
@@ -77,7 +77,7 @@ def test_a_prediction_for_every_anchor(size, anchors, padding):
 def test_rows_are_in_the_order_of_the_anchors(condconv_predictors):
     """Map by map, row by row, the anchors of a location one after the other: each from its own part of the kernel."""
     model = tiny(input_shape=(112, 96, 3), condconv_predictors=condconv_predictors)
-    randomise(model)
+    randomize(model)
     tensors = {}
     for name in HEADS:
         inputs = model.get_layer(name).input
@@ -136,7 +136,7 @@ def test_routers_see_what_their_layers_do():
 @pytest.mark.parametrize("condconv_predictors", [False, True])
 def test_twin_of_equal_experts_equals_the_plain_network(condconv_predictors):
     plain, twin = tiny(PLAIN), tiny(num_experts=4, condconv_predictors=condconv_predictors)
-    randomise(plain)
+    randomize(plain)
     for layer in plain.layers:
         target = twin.get_layer(layer.name)
         if type(target) is type(layer):
@@ -165,7 +165,7 @@ def test_a_training_step_changes_every_trainable_variable():
 
 def test_keras_file_round_trip(tmp_path):
     model = tiny(condconv_predictors=True)
-    randomise(model)
+    randomize(model)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert_same_outputs(numpy_outputs(loaded, images(96)), numpy_outputs(model, images(96)), tolerance=1e-6)
@@ -178,7 +178,7 @@ def test_starts_from_the_file_of_its_backbone(source, name, tmp_path):
     experts = {"num_experts": 2} if source.startswith("condconv") else {}
     settings = {"width_multiplier": 0.25, "padding": "symmetric", "bn_epsilon": 1e-5}
     trained = create_model(source, input_shape=(64, 64, 3), classes=7, **settings, **experts)
-    randomise(trained)
+    randomize(trained)
     trained.save(tmp_path / "trained.keras")
     model = tiny(name, weights=tmp_path / "trained.keras")
     trained = create_model(
@@ -205,7 +205,7 @@ def test_outputs_are_float32_under_mixed_precision():
 def test_channels_first_computes_what_channels_last_does():
     arguments = {"padding": "symmetric", "condconv_predictors": True}
     last = tiny(**arguments)
-    randomise(last)
+    randomize(last)
     keras.config.set_image_data_format("channels_first")
     try:
         first = tiny(**arguments, input_shape=(3, 96, 96))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from condconv_keras.tasks.classification.answers import Comparison, centred_log_probabilities, compare, failures
+from condconv_keras.tasks.classification.answers import Comparison, centered_log_probabilities, compare, failures
 from condconv_keras.tasks.error_figures import EQUAL_DB
 
 
@@ -17,7 +17,7 @@ def test_the_figures_are_those_of_the_logits():
     rng = np.random.default_rng(1)
     logits, noise = rng.standard_normal((6, 5)) * 3, rng.standard_normal((6, 5)) * 0.1
     received = logits + noise
-    comparison = compare(*(centred_log_probabilities(_softmax(x)) for x in (logits, received)))
+    comparison = compare(*(centered_log_probabilities(_softmax(x)) for x in (logits, received)))
     logits, received = (x - x.mean(-1, keepdims=True) for x in (logits, received))
     assert comparison.images == 6
     assert comparison.relative_error == pytest.approx(np.abs(received - logits).max() / np.abs(logits).max(), rel=1e-4)
@@ -28,7 +28,7 @@ def test_the_figures_are_those_of_the_logits():
 def test_what_float32_probabilities_cannot_show_is_no_difference():
     logits = np.random.default_rng(1).standard_normal((6, 1000)) * 1e-5
     reference, received = (
-        centred_log_probabilities(_softmax(logits).astype(dtype)) for dtype in ("float64", "float32")
+        centered_log_probabilities(_softmax(logits).astype(dtype)) for dtype in ("float64", "float32")
     )
     assert np.abs(received - reference).max() > 1e-3 * np.abs(reference).max()
     assert compare(reference, received).relative_error == 0
@@ -36,7 +36,7 @@ def test_what_float32_probabilities_cannot_show_is_no_difference():
 
 
 def test_equal_and_vanishing_answers():
-    answers = centred_log_probabilities(np.array([[1.0, 0.0, 0.0], [0.2, 0.5, 0.3]]))
+    answers = centered_log_probabilities(np.array([[1.0, 0.0, 0.0], [0.2, 0.5, 0.3]]))
     assert answers[0] == pytest.approx(np.log([1, 1e-30, 1e-30]) - np.log(1e-30) * 2 / 3)
     assert compare(answers, answers) == Comparison(2, 0.0, EQUAL_DB, 2, 0.0)
     flat = np.zeros((2, 3))
@@ -45,7 +45,7 @@ def test_equal_and_vanishing_answers():
 
 
 def test_a_confident_answer_may_not_change_and_a_near_tie_may():
-    reference = centred_log_probabilities(np.array([[0.9, 0.05, 0.05], [0.340, 0.335, 0.325]]))
+    reference = centered_log_probabilities(np.array([[0.9, 0.05, 0.05], [0.340, 0.335, 0.325]]))
     tie, confident = reference.copy(), reference.copy()
     tie[1, [0, 1]] = tie[1, [1, 0]]
     confident[0, [0, 1]] = confident[0, [1, 0]]

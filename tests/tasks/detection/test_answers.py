@@ -73,7 +73,7 @@ def test_a_saved_model_passes_and_another_models_does_not(detector, export_check
 
 
 def test_what_float32_rounds_of_a_bias_is_no_error():
-    """A detector that has hardly learnt anything: its logits are the bias and little more."""
+    """A detector that has hardly learned anything: its logits are the bias and little more."""
     reference = -4.6 + 1e-3 * np.random.default_rng(0).standard_normal((2, 5, 3)).astype(np.float32)
     of_rounding, of_an_error = (detector_answers._figures(reference, reference + e)[0] for e in (2e-6, 1e-4))
     assert of_rounding < 1e-4 < of_an_error

@@ -37,8 +37,8 @@ def test_iou_of_random_boxes():
 
 
 def test_a_code_by_hand():
-    anchor = np.array([[0.4, 0.4, 0.6, 0.8]], np.float32)  # centre (0.5, 0.6), 0.2 high, 0.4 wide
-    box = np.array([[0.35, 0.6, 0.75, 0.8]], np.float32)  # centre (0.55, 0.7), 0.4 high, 0.2 wide
+    anchor = np.array([[0.4, 0.4, 0.6, 0.8]], np.float32)  # center (0.5, 0.6), 0.2 high, 0.4 wide
+    box = np.array([[0.35, 0.6, 0.75, 0.8]], np.float32)  # center (0.55, 0.7), 0.4 high, 0.2 wide
     expected = [[2.5, 2.5, 5 * np.log(2), -5 * np.log(2)]]
     np.testing.assert_allclose(encode_boxes(box, anchor), expected, atol=1e-5)
     np.testing.assert_allclose(decode_boxes(np.array(expected, np.float32), anchor), box, atol=1e-6)

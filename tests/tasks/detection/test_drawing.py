@@ -32,15 +32,15 @@ def test_labels_stay_in_the_picture():
     assert at_the_edge == inside > 10
 
 
-def test_the_better_box_lies_over_the_other_and_classes_differ_in_colour():
+def test_the_better_box_lies_over_the_other_and_classes_differ_in_color():
     boxes = np.array([[0.4, 0.1, 0.9, 0.8]] * 2, np.float32)
-    colours = {}
+    colors = {}
     for winner in (0, 1):
         drawn = draw_boxes(_blank(), boxes, [0, 1], np.array([1 - winner, winner]) * 0.5 + 0.25, NAMES)
-        colours[winner] = tuple(drawn[89, 100])
+        colors[winner] = tuple(drawn[89, 100])
         alone = draw_boxes(_blank(), boxes[:1], [winner], [0.75], NAMES)
-        assert tuple(alone[89, 100]) == colours[winner]
-    assert colours[0] != colours[1]
+        assert tuple(alone[89, 100]) == colors[winner]
+    assert colors[0] != colors[1]
 
 
 def test_no_boxes_and_boxes_without_area():

@@ -10,7 +10,7 @@ from condconv_keras.models.saving import load_keras_file
 from condconv_keras.utils.errors import UserError
 from condconv_keras.weights import open_source
 from condconv_keras.weights.readers.keras_applications import open_keras_model
-from tests.models.randomise import randomise
+from tests.models.randomize import randomize
 from tests.weights.importing import QUARTER_WIDTH, import_into
 
 APPLICATIONS = {
@@ -23,7 +23,7 @@ IMAGENET_MEAN, IMAGENET_STDDEV = np.array([0.485, 0.456, 0.406]), np.array([0.22
 
 def _application(name, **kwargs):
     model = APPLICATIONS[name](weights=None, classifier_activation=None, **kwargs)
-    randomise(model)
+    randomize(model)
     rng = np.random.default_rng(2)
     for layer in model.layers:
         # Keras's initial kernels would make the logits forget the image.

@@ -1,9 +1,9 @@
-"""Weights as of a trained model: no batch normalisation or bias keeps its initial value."""
+"""Weights as of a trained model: no batch normalization or bias keeps its initial value."""
 
 import numpy as np
 
 
-def randomise(model, seed=0):
+def randomize(model, seed=0):
     """Sets every weight of a model to random values that keep the features alive at any depth."""
     rng = np.random.default_rng(seed)
     for weight in model.weights:
