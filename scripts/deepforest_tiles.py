@@ -50,7 +50,7 @@ def main(argv):
     if len(argv) > 1:
         raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
     source, output = (pathlib.Path(path).expanduser() for path in (FLAGS.source, FLAGS.output_dir))
-    check_parents(output, "--output_dir")
+    check_parents(output, "output_dir")
     if output.exists():
         raise UserError(f"--output_dir {str(output)!r} exists already; remove it or give another folder")
     splits = find_photographs(source)

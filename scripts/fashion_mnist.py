@@ -47,7 +47,7 @@ def main(argv):
     if len(argv) > 1:
         raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
     source, output = (pathlib.Path(path).expanduser() for path in (FLAGS.source, FLAGS.output_dir))
-    check_parents(output / NAME, "--output_dir")
+    check_parents(output / NAME, "output_dir")
     if (output / NAME).exists():
         raise UserError(f"--output_dir {str(output)!r} holds a {NAME} already; remove it or give another folder")
     if FLAGS.validation_images:

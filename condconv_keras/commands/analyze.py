@@ -30,7 +30,7 @@ FLAGS = flags.FLAGS
 def main(argv):
     if len(argv) > 1:
         raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
-    output = checked_new_folder(FLAGS.output_dir, "--output_dir")
+    output = checked_new_folder(FLAGS.output_dir, "output_dir")
     path = _model_path()
     require_packages(path)
     require(*PACKAGES, "tqdm")

@@ -92,10 +92,10 @@ def _check_outputs(outputs):
         # The ending keeps a slip of the pen from replacing a model.
         if path.suffix.lower() != suffix:
             raise UserError(f"{flag} takes a file that ends in {suffix}, received: {str(path)!r}")
-        check_parents(path, flag)
+        check_parents(path, name)
         if path.exists() and not path.is_file():
             raise UserError(f"{flag} takes a file, {str(path)!r} is none")
-        check_writable(path, flag)
+        check_writable(path, name)
         other = places.setdefault(path.resolve(), flag)
         if other != flag:
             raise UserError(f"{other} and {flag} name the same file {str(path)!r}")

@@ -38,7 +38,7 @@ def main(argv):
     if len(argv) > 1:
         raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
     formats = chosen_formats(FLAGS)
-    output = checked_new_folder(FLAGS.output_dir, "--output_dir")
+    output = checked_new_folder(FLAGS.output_dir, "output_dir")
     arguments = {name: FLAGS[name].value for name in MODEL_ARGUMENTS if FLAGS[name].value is not None}
     source = open_source(FLAGS.model, FLAGS.weights, arguments, FLAGS.input_size, FLAGS.seed)
     check_uses(FLAGS, formats, source)

@@ -65,12 +65,12 @@ def _check_task_flags(task, paths):
     if FLAGS.coco_json is not None:
         if not FLAGS.coco_json.endswith(".json"):
             raise UserError(f"--coco_json takes a file that ends in .json, received: {FLAGS.coco_json!r}")
-        check_parents(FLAGS.coco_json, "--coco_json")
-        check_writable(FLAGS.coco_json, "--coco_json")
+        check_parents(FLAGS.coco_json, "coco_json")
+        check_writable(FLAGS.coco_json, "coco_json")
         _check_image_ids(paths)
     if FLAGS.output_dir is not None:
-        check_parents(FLAGS.output_dir, "--output_dir")
-        check_writable(FLAGS.output_dir, "--output_dir")
+        check_parents(FLAGS.output_dir, "output_dir")
+        check_writable(FLAGS.output_dir, "output_dir")
         _check_drawings(paths)
 
 

@@ -59,7 +59,7 @@ def main(argv):
         return describe(config, _open_dataset(config, given))
     results = run.read_results()
     if results is None:
-        check_writable(run.path, "--model_dir")
+        check_writable(run.path, "model_dir")
         if not run.has_checkpoint():
             _check_initial_weights(config.initial_weights)
         require_run(config)

@@ -46,7 +46,7 @@ class RunFolder:
 
     def check(self, config):
         """Raises a `UserError` unless the folder is new, empty, or of a run of the same configuration."""
-        check_parents(self.path, "--model_dir")
+        check_parents(self.path, "model_dir")
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"--model_dir must be a folder, {str(self.path)!r} is a file")
         if self.config.is_file():

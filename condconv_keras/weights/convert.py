@@ -90,7 +90,7 @@ def check_output(path):
     path = pathlib.Path(path)
     if path.suffix != ".keras" or path.is_dir():
         raise UserError(f"--output is a file that ends in .keras, received: {str(path)!r}")
-    check_parents(path, "--output")
+    check_parents(path, "output")
     return path
 
 
