@@ -159,7 +159,7 @@ def copy_weights(model, trained, description):
 
 
 def model_file(model, weights):
-    """The file behind the flags --model and --weights of a command that uses a model.
+    """Returns the path of the file that a model and its weights mean to a command that uses a model.
 
     Args:
         model: path, or with `weights` the name of a registered model.
@@ -171,5 +171,5 @@ def model_file(model, weights):
     if weights is None:
         return model
     if weights != IMAGENET:
-        raise UserError(f"--weights is {IMAGENET!r}, or left out for a --model that is a path. Received: {weights!r}")
+        raise UserError(f"`weights` is {IMAGENET!r}, or left out for a `model` that is a path. Received: {weights!r}")
     return pretrained_file(model)
