@@ -99,7 +99,7 @@ class TrainConfig:
         if steps % at_a_time:
             fitting = max(k for k in range(1, at_a_time) if steps % k == 0)
             raise UserError(
-                f"--steps_per_execution must divide the {steps} steps of an epoch, as {fitting} does; "
+                f"`steps_per_execution` must divide the {steps} steps of an epoch, as {fitting} does; "
                 f"received: {at_a_time}"
             )
         return steps
@@ -110,12 +110,13 @@ class TrainConfig:
         return sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
 
 
-def open_run_dataset(config, name, data_dir, validation_fraction, skip_bad_images, task=CLASSIFICATION):
+def open_run_dataset(config, dataset, data_dir, validation_fraction, skip_bad_images, task=CLASSIFICATION):
     """Opens the data set of a command about a run: what the command leaves open is the run's.
 
     Args:
         config: `TrainConfig` of the run, or None if the model is not one of a run.
-        name, data_dir, validation_fraction: as in `condconv_keras.data.open_dataset`, or None for the run's.
+        dataset: name, as in `condconv_keras.data.open_dataset`, or None for the run's.
+        data_dir, validation_fraction: as there, or None for the run's.
         skip_bad_images: whether undecodable images are left out; they are, too, where the run left them out.
         task: of the model, one of `TASKS`.
 
@@ -126,22 +127,22 @@ def open_run_dataset(config, name, data_dir, validation_fraction, skip_bad_image
         UserError: there is neither a name nor a run, an argument that the data set has no use for, or the data set
             cannot be opened.
     """
-    if name is None and config is None:
-        raise UserError("--dataset is needed: only a run folder says which data it was trained on")
+    if dataset is None and config is None:
+        raise UserError("`dataset` is needed: only a run folder says which data it was trained on")
     flags = {"data_dir": data_dir, "validation_fraction": validation_fraction, "skip_bad_images": skip_bad_images}
     given = {flag for flag, value in flags.items() if value not in (None, False)}
-    if config is not None and name in (None, config.dataset):
-        name = config.dataset
+    if config is not None and dataset in (None, config.dataset):
+        dataset = config.dataset
         data_dir = data_dir or config.data_dir
         skip_bad_images = skip_bad_images or config.skip_bad_images
         if validation_fraction is None:
             validation_fraction = config.validation_fraction
-    check_data_flags(given, name, data_dir)
+    check_data_flags(given, dataset, data_dir)
     if validation_fraction is None:
         validation_fraction = VALIDATION_FRACTION
-    dataset = get_task(task).open_dataset(name, data_dir, validation_fraction, skip_bad_images)
-    check_validation_fraction(given, dataset)
-    return dataset
+    opened = get_task(task).open_dataset(dataset, data_dir, validation_fraction, skip_bad_images)
+    check_validation_fraction(given, opened)
+    return opened
 
 
 def _flat(fields):

@@ -146,7 +146,7 @@ def _run(loop, step, run, card, model, strategy):
             kept = f"the weights of step {good} are kept in {str(run.model)!r}"
             if is_chief(strategy):
                 _save(model, card, run)
-        raise UserError(f"training diverged: {error}; {kept}; lower --learning_rate, in another --model_dir") from error
+        raise UserError(f"training diverged: {error}; {kept}; lower `learning_rate`, in another `model_dir`") from error
     except tf.errors.OpError as error:
         # With several workers it is nearly always one of the others that was lost.
         hint = "; start all workers again, with the same commands" if is_multi_worker(strategy) else ""

@@ -19,16 +19,16 @@ def check_flags(given, config, lacking):
         lacking = {name: reason for name, reason in lacking.items() if name != "stochastic_depth_rate"}
     elif "stochastic_depth_rate" in lacking:
         # Of a flag, or of a recipe that was made for another model.
-        raise UserError(f"--stochastic_depth_rate {lacking['stochastic_depth_rate']}: it must be 0")
+        raise UserError(f"`stochastic_depth_rate` {lacking['stochastic_depth_rate']}: it must be 0")
     for name in sorted(given & lacking.keys()):
-        raise UserError(f"--{name} {lacking[name]}")
+        raise UserError(f"`{name}` {lacking[name]}")
     _check_task(config)
     check_data_flags(given, config.dataset, config.data_dir)
     check_device_flags(config.execution)
     for names, is_used, reason in _USES:
         ignored = sorted(given.intersection(names))
         if ignored and not is_used(config):
-            raise UserError(f"--{ignored[0]} {reason}")
+            raise UserError(f"`{ignored[0]}` {reason}")
     _check_data_service(config)
     for is_wrong, reason in _CONFLICTS:
         if is_wrong(config):
@@ -44,20 +44,20 @@ def check_data_flags(given, name, data_dir):
     """
     for flag, is_used, reason in _DATA_USES:
         if flag in given and not is_used(find_source(name, data_dir), name):
-            raise UserError(f"--{flag} {reason}")
+            raise UserError(f"`{flag}` {reason}")
 
 
 def check_device_flags(execution):
     """Raises a `UserError` for a flag of the devices that the strategy of an `Execution` has no use for."""
     for flag, strategy in (("tpu", "tpu"), ("logical_cpus", "mirrored")):
         if getattr(execution, flag) is not None and execution.strategy != strategy:
-            raise UserError(f"--{flag} is for --strategy={strategy}")
+            raise UserError(f"`{flag}` is for `strategy={strategy!r}`")
 
 
 def check_validation_fraction(given, dataset):
     """Raises a `UserError` where a fraction was given for an opened data set that has a held-out split of its own."""
     if "validation_fraction" in given and not dataset.held_out:
-        raise UserError(f"--validation_fraction {_OWN_SPLIT}, {dataset.name!r} has one")
+        raise UserError(f"`validation_fraction` {_OWN_SPLIT}, {dataset.name!r} has one")
 
 
 def _is_distributed(config):
@@ -86,15 +86,19 @@ _DATA_USES = (
 )
 # Flags, whether a run uses them, and what to say where it does not.
 _USES = (
-    (("momentum",), lambda c: c.recipe.optimizer != "adamw", "is for sgd and rmsprop, not for --optimizer=adamw"),
+    (("momentum",), lambda c: c.recipe.optimizer != "adamw", "is for sgd and rmsprop, not for `optimizer='adamw'`"),
     (
         ("decay_rate", "decay_epochs"),
         lambda c: c.recipe.schedule != "cosine",
-        "is for --schedule=exponential and staircase, not for cosine",
+        "is for `schedule='exponential'` and staircase, not for cosine",
     ),
-    (("policy_layers", "policy_magnitude"), lambda c: c.recipe.policy == "randaugment", "is for --policy=randaugment"),
-    (("synchronized_bn",), _is_distributed, "is for a --strategy of several devices"),
-    (("jit_compile",), lambda c: c.execution.strategy != "tpu", "is not for --strategy=tpu, which always compiles"),
+    (
+        ("policy_layers", "policy_magnitude"),
+        lambda c: c.recipe.policy == "randaugment",
+        "is for `policy='randaugment'`",
+    ),
+    (("synchronized_bn",), _is_distributed, "is for a `strategy` of several devices"),
+    (("jit_compile",), lambda c: c.execution.strategy != "tpu", "is not for `strategy='tpu'`, which always compiles"),
 )
 
 # Fields of the recipe that a detector has no use for, and their values that change nothing.
@@ -117,57 +121,57 @@ def _check_task(config):
     if recipe.augmentation not in augmentations:
         kind = "detector" if detects else "classifier"
         names = ", ".join(augmentations)
-        raise UserError(f"--augmentation of a {kind} is one of {names}; received: {recipe.augmentation!r}")
+        raise UserError(f"`augmentation` of a {kind} is one of {names}; received: {recipe.augmentation!r}")
     if not detects:
         return
     for name, unused in _CLASSIFICATION_ONLY.items():
         if getattr(recipe, name) != unused:
             received = f"received: {getattr(recipe, name)!r} (recipe {config.recipe_name!r})"
-            raise UserError(f"--{name} is for classifiers, of a detector it is {unused or 0}; {received}")
+            raise UserError(f"`{name}` is for classifiers, of a detector it is {unused or 0}; {received}")
     if recipe.crop_fraction not in (None, 1):
-        raise UserError(f"--crop_fraction would cut boxes, of a detector it is 1; received: {recipe.crop_fraction}")
+        raise UserError(f"`crop_fraction` would cut boxes, of a detector it is 1; received: {recipe.crop_fraction}")
 
 
 def _check_data_service(config):
     """Raises a `UserError` where the machines of a tf.data service cannot make the images."""
     source = find_source(config.dataset, config.data_dir)
     if config.execution.data_service and source.made_by_this_process:
-        raise UserError(f"--data_service is not for {config.dataset}, which this process makes")
+        raise UserError(f"`data_service` is not for {config.dataset}, which this process makes")
 
 
 # What cannot work, and what to say.
 _CONFLICTS = (
     (
         lambda c: {"start_block", "start_group"} <= c.model_arguments.keys(),
-        "--start_block and --start_group exclude each other",
+        "`start_block` and `start_group` exclude each other",
     ),
     (
         lambda c: c.recipe.freeze_epochs and c.initial_weights is None,
-        "--freeze_epochs trains the classifier on features that must have been learned: give --initial_weights or "
-        "--weights, or --freeze_epochs=0",
+        "`freeze_epochs` trains the classifier on features that must have been learned: give `initial_weights` or "
+        "`weights`, or `freeze_epochs=0`",
     ),
     (
         lambda c: c.execution.deterministic and c.execution.data_service,
-        "--deterministic cannot hold with --data_service, which delivers batches as they get ready",
+        "`deterministic` cannot hold with `data_service`, which delivers batches as they get ready",
     ),
     (
         lambda c: c.execution.jit_compile and c.precision == "mixed_float16" and _is_mirrored(c),
-        "--jit_compile crashes TensorFlow with --precision=mixed_float16 on mirrored devices: take mixed_bfloat16",
+        "`jit_compile` crashes TensorFlow with `precision='mixed_float16'` on mirrored devices: take mixed_bfloat16",
     ),
     (
         lambda c: c.execution.jit_compile and c.execution.logical_cpus is not None,
-        "--jit_compile does not work on --logical_cpus: TensorFlow compiles for one of them",
+        "`jit_compile` does not work on `logical_cpus`: TensorFlow compiles for one of them",
     ),
     (
         lambda c: c.recipe.schedule != "cosine" and c.recipe.decay_rate == 1,
-        "--schedule=exponential and staircase need a --decay_rate other than 1",
+        "`schedule='exponential'` and `schedule='staircase'` need a `decay_rate` other than 1",
     ),
     (
         lambda c: c.recipe.augmentation_options.mixes and c.recipe.batch_size == 1,
-        "--mixup_alpha and --cutmix_alpha mix the images of a batch: --batch_size must be more than 1",
+        "`mixup_alpha` and `cutmix_alpha` mix the images of a batch: `batch_size` must be more than 1",
     ),
     (
         lambda c: c.execution.strategy == "tpu" and c.precision == "mixed_float16",
-        "--precision=mixed_float16 is not for --strategy=tpu: take mixed_bfloat16",
+        "`precision='mixed_float16'` is not for `strategy='tpu'`: take mixed_bfloat16",
     ),
 )
