@@ -19,6 +19,7 @@ from condconv_keras.commands.train_flags import NONE, RECIPE_FLAGS, define_flags
 from condconv_keras.data import InputShard
 from condconv_keras.data.input.service import check_service
 from condconv_keras.data.opening import embedded_names, find_source, is_folder
+from condconv_keras.data.unused_arguments import check_validation_fraction
 from condconv_keras.facts.model_card import check_archive
 from condconv_keras.models import model_entry
 from condconv_keras.pretrained import IMAGENET
@@ -26,7 +27,7 @@ from condconv_keras.tasks.table import get_task
 from condconv_keras.training.config import VALIDATION_FRACTION, Execution, TrainConfig
 from condconv_keras.training.distribution import check_workers, make_strategy
 from condconv_keras.training.dry_run import describe_run, summary_rows
-from condconv_keras.training.flag_rules import check_flags, check_validation_fraction
+from condconv_keras.training.flag_rules import check_flags
 from condconv_keras.training.network import without_download
 from condconv_keras.training.packages import require_run, require_step
 from condconv_keras.training.recipes import default_recipe_name, get_recipe

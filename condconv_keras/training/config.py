@@ -4,9 +4,9 @@ import dataclasses
 import json
 
 from condconv_keras.data import steps_per_epoch
+from condconv_keras.data.unused_arguments import check_data_arguments, check_validation_fraction
 from condconv_keras.facts.model_card import CLASSIFICATION
 from condconv_keras.tasks.table import get_task
-from condconv_keras.training.flag_rules import check_data_flags, check_validation_fraction
 from condconv_keras.training.recipes import Recipe
 from condconv_keras.utils.errors import UserError
 
@@ -129,15 +129,15 @@ def open_run_dataset(config, dataset, data_dir, validation_fraction, skip_bad_im
     """
     if dataset is None and config is None:
         raise UserError("`dataset` is needed: only a run folder says which data it was trained on")
-    flags = {"data_dir": data_dir, "validation_fraction": validation_fraction, "skip_bad_images": skip_bad_images}
-    given = {flag for flag, value in flags.items() if value not in (None, False)}
+    own = {"data_dir": data_dir, "validation_fraction": validation_fraction, "skip_bad_images": skip_bad_images}
+    given = {name for name, value in own.items() if value not in (None, False)}
     if config is not None and dataset in (None, config.dataset):
         dataset = config.dataset
         data_dir = data_dir or config.data_dir
         skip_bad_images = skip_bad_images or config.skip_bad_images
         if validation_fraction is None:
             validation_fraction = config.validation_fraction
-    check_data_flags(given, dataset, data_dir)
+    check_data_arguments(given, dataset, data_dir)
     if validation_fraction is None:
         validation_fraction = VALIDATION_FRACTION
     opened = get_task(task).open_dataset(dataset, data_dir, validation_fraction, skip_bad_images)

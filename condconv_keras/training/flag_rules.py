@@ -3,6 +3,7 @@
 from condconv_keras.data.augment.augmentation import SPATIAL
 from condconv_keras.data.augment.box_augmentation import AUGMENTATIONS as BOX_AUGMENTATIONS
 from condconv_keras.data.opening import find_source
+from condconv_keras.data.unused_arguments import check_data_arguments
 from condconv_keras.facts.model_card import DETECTION
 from condconv_keras.utils.errors import UserError
 
@@ -23,7 +24,7 @@ def check_flags(given, config, lacking):
     for name in sorted(given & lacking.keys()):
         raise UserError(f"`{name}` {lacking[name]}")
     _check_task(config)
-    check_data_flags(given, config.dataset, config.data_dir)
+    check_data_arguments(given, config.dataset, config.data_dir)
     check_device_flags(config.execution)
     for names, is_used, reason in _USES:
         ignored = sorted(given.intersection(names))
@@ -35,29 +36,11 @@ def check_flags(given, config, lacking):
             raise UserError(reason)
 
 
-def check_data_flags(given, name, data_dir):
-    """Raises a `UserError` for a flag of the data that a data set has no use for.
-
-    Args:
-        given: names of the flags that were given.
-        name, data_dir: as in `condconv_keras.data.open_dataset`.
-    """
-    for flag, is_used, reason in _DATA_USES:
-        if flag in given and not is_used(find_source(name, data_dir), name):
-            raise UserError(f"`{flag}` {reason}")
-
-
 def check_device_flags(execution):
     """Raises a `UserError` for a flag of the devices that the strategy of an `Execution` has no use for."""
     for flag, strategy in (("tpu", "tpu"), ("logical_cpus", "mirrored")):
         if getattr(execution, flag) is not None and execution.strategy != strategy:
             raise UserError(f"`{flag}` is for `strategy={strategy!r}`")
-
-
-def check_validation_fraction(given, dataset):
-    """Raises a `UserError` where a fraction was given for an opened data set that has a held-out split of its own."""
-    if "validation_fraction" in given and not dataset.held_out:
-        raise UserError(f"`validation_fraction` {_OWN_SPLIT}, {dataset.name!r} has one")
 
 
 def _is_distributed(config):
@@ -68,22 +51,6 @@ def _is_mirrored(config):
     return config.execution.strategy in ("mirrored", "multi_worker_mirrored")
 
 
-_OWN_SPLIT = "is for data without a held-out split"
-# Flags of the data, whether a source of this name uses them, and what to say where it does not.
-_DATA_USES = (
-    (
-        "data_dir",
-        lambda source, name: source.uses_data_dir,
-        "is for data sets of TFDS, not for an embedded one or a folder of images",
-    ),
-    (
-        "validation_fraction",
-        # Judged before the data set is opened: a folder is decoded then.
-        lambda source, name: source.may_hold_out(name),
-        f"{_OWN_SPLIT}, this data set has one",
-    ),
-    ("skip_bad_images", lambda source, name: source.checks_images, "is for a folder of images"),
-)
 # Flags, whether a run uses them, and what to say where it does not.
 _USES = (
     (("momentum",), lambda c: c.recipe.optimizer != "adamw", "is for sgd and rmsprop, not for `optimizer='adamw'`"),

@@ -10,11 +10,9 @@ from absl import flags
 
 from condconv_keras.commands import cli, train
 from condconv_keras.commands.train_flags import RECIPE_FLAGS, define_flags
-from condconv_keras.data import open_dataset
 from condconv_keras.models import build_model, list_models, model_entry
 from condconv_keras.models.blocks import LayerFactory
 from condconv_keras.training.config import Execution
-from condconv_keras.training.flag_rules import check_validation_fraction
 from condconv_keras.training.recipes import Recipe
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError
@@ -310,12 +308,3 @@ def _is_taken(name, flag, value, monkeypatch):
         build_model(name, **{flag: value})
     assert raised.type is _Accepted or flag in str(raised.value)
     return raised.type is _Accepted
-
-
-def test_a_fraction_for_data_with_a_split_of_its_own_is_refused():
-    digits = open_dataset("digits")
-    with pytest.raises(UserError, match="'digits' has one"):
-        check_validation_fraction({"validation_fraction"}, digits)
-    check_validation_fraction(set(), digits)
-    digits.held_out = True
-    check_validation_fraction({"validation_fraction"}, digits)
