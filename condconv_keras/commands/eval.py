@@ -21,7 +21,7 @@ from condconv_keras.tasks.detection import DetectionMetrics
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.config import STRATEGIES, Execution, open_run_dataset
 from condconv_keras.training.distribution import is_chief, make_strategy
-from condconv_keras.training.flag_rules import check_device_flags
+from condconv_keras.training.flag_rules import check_devices
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.training.validation import Validator
 from condconv_keras.utils import figures
@@ -131,7 +131,7 @@ def _open_split(path, task_name):
 def _make_strategy(path):
     """The strategy of --strategy, or None; to be called before TensorFlow computes anything."""
     execution = Execution(strategy=FLAGS.strategy, tpu=FLAGS.tpu, logical_cpus=FLAGS.logical_cpus)
-    check_device_flags(execution)
+    check_devices(execution)
     if execution.strategy == "none":
         return None
     if model_kind(path) not in ("run", "keras"):

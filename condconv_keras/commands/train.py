@@ -13,6 +13,7 @@ import sys
 from absl import flags
 
 from condconv_keras.commands import cli
+from condconv_keras.commands.ignored_flags import check_ignored_flags
 from condconv_keras.commands.model_flags import MODEL_ARGUMENTS, check_placement, lacking_flags
 from condconv_keras.commands.names import started_as
 from condconv_keras.commands.train_flags import NONE, RECIPE_FLAGS, define_flags
@@ -27,7 +28,7 @@ from condconv_keras.tasks.table import get_task
 from condconv_keras.training.config import VALIDATION_FRACTION, Execution, TrainConfig
 from condconv_keras.training.distribution import check_workers, make_strategy
 from condconv_keras.training.dry_run import describe_run, summary_rows
-from condconv_keras.training.flag_rules import check_flags
+from condconv_keras.training.flag_rules import check_config
 from condconv_keras.training.network import without_download
 from condconv_keras.training.packages import require_run, require_step
 from condconv_keras.training.recipes import default_recipe_name, get_recipe
@@ -106,7 +107,8 @@ def config_from_flags(values):
         execution=Execution(**{field.name: values[field.name].value for field in dataclasses.fields(Execution)}),
         task=entry.task,
     )
-    check_flags(given, config, lacking_flags(entry))
+    check_ignored_flags(given, config, lacking_flags(entry))
+    check_config(config)
     return config, given
 
 

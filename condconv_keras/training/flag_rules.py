@@ -1,72 +1,43 @@
-"""Flags that a run would ignore, and combinations that cannot work: each refused by one line, never passed over."""
+"""Settings of a run that cannot work together: each refused by one line before the work begins."""
 
 from condconv_keras.data.augment.augmentation import SPATIAL
 from condconv_keras.data.augment.box_augmentation import AUGMENTATIONS as BOX_AUGMENTATIONS
 from condconv_keras.data.opening import find_source
-from condconv_keras.data.unused_arguments import check_data_arguments
 from condconv_keras.facts.model_card import DETECTION
+from condconv_keras.models import model_entry
 from condconv_keras.utils.errors import UserError
 
 
-def check_flags(given, config, lacking):
-    """Raises a `UserError` for the first flag that the run would ignore or that cannot work with the others.
-
-    Args:
-        given: names of the flags whose values are not the defaults.
-        config: `TrainConfig` of the flags.
-        lacking: dict of flag name to the reason why the model has no use for it.
-    """
-    if config.recipe.stochastic_depth_rate == 0:
-        lacking = {name: reason for name, reason in lacking.items() if name != "stochastic_depth_rate"}
-    elif "stochastic_depth_rate" in lacking:
-        # Of a flag, or of a recipe that was made for another model.
-        raise UserError(f"`stochastic_depth_rate` {lacking['stochastic_depth_rate']}: it must be 0")
-    for name in sorted(given & lacking.keys()):
-        raise UserError(f"`{name}` {lacking[name]}")
+def check_config(config):
+    """Raises a `UserError` for the first setting of a `TrainConfig` that cannot work with the others."""
+    _check_stochastic_depth(config)
     _check_task(config)
-    check_data_arguments(given, config.dataset, config.data_dir)
-    check_device_flags(config.execution)
-    for names, is_used, reason in _USES:
-        ignored = sorted(given.intersection(names))
-        if ignored and not is_used(config):
-            raise UserError(f"`{ignored[0]}` {reason}")
+    check_devices(config.execution)
     _check_data_service(config)
     for is_wrong, reason in _CONFLICTS:
         if is_wrong(config):
             raise UserError(reason)
 
 
-def check_device_flags(execution):
-    """Raises a `UserError` for a flag of the devices that the strategy of an `Execution` has no use for."""
-    for flag, strategy in (("tpu", "tpu"), ("logical_cpus", "mirrored")):
-        if getattr(execution, flag) is not None and execution.strategy != strategy:
-            raise UserError(f"`{flag}` is for `strategy={strategy!r}`")
+def check_devices(execution):
+    """Raises a `UserError` for devices that the strategy of an `Execution` has no use for."""
+    for name, strategy in (("tpu", "tpu"), ("logical_cpus", "mirrored")):
+        if getattr(execution, name) is not None and execution.strategy != strategy:
+            raise UserError(f"`{name}` is for `strategy={strategy!r}`")
 
 
-def _is_distributed(config):
-    return config.execution.strategy != "none"
+def _check_stochastic_depth(config):
+    """Raises a `UserError` where residual blocks are to be dropped and the model has none: a recipe may say so."""
+    entry = model_entry(config.model)
+    if config.recipe.stochastic_depth_rate and "stochastic_depth_rate" not in entry.keywords:
+        raise UserError(
+            f"`stochastic_depth_rate` is not for `model={entry.name!r}`, which has no residual blocks: it must be 0"
+        )
 
 
 def _is_mirrored(config):
     return config.execution.strategy in ("mirrored", "multi_worker_mirrored")
 
-
-# Flags, whether a run uses them, and what to say where it does not.
-_USES = (
-    (("momentum",), lambda c: c.recipe.optimizer != "adamw", "is for sgd and rmsprop, not for `optimizer='adamw'`"),
-    (
-        ("decay_rate", "decay_epochs"),
-        lambda c: c.recipe.schedule != "cosine",
-        "is for `schedule='exponential'` and staircase, not for cosine",
-    ),
-    (
-        ("policy_layers", "policy_magnitude"),
-        lambda c: c.recipe.policy == "randaugment",
-        "is for `policy='randaugment'`",
-    ),
-    (("synchronized_bn",), _is_distributed, "is for a `strategy` of several devices"),
-    (("jit_compile",), lambda c: c.execution.strategy != "tpu", "is not for `strategy='tpu'`, which always compiles"),
-)
 
 # Fields of the recipe that a detector has no use for, and their values that change nothing.
 _CLASSIFICATION_ONLY = {
