@@ -21,7 +21,7 @@ from condconv_keras.tasks.detection import DetectionMetrics
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.config import STRATEGIES, Execution, open_run_dataset
 from condconv_keras.training.distribution import is_chief, make_strategy
-from condconv_keras.training.flag_rules import check_devices
+from condconv_keras.training.rules import check_devices
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.training.validation import Validator
 from condconv_keras.utils import figures

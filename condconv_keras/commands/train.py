@@ -28,10 +28,10 @@ from condconv_keras.tasks.table import get_task
 from condconv_keras.training.config import VALIDATION_FRACTION, Execution, TrainConfig
 from condconv_keras.training.distribution import check_workers, make_strategy
 from condconv_keras.training.dry_run import describe_run, summary_rows
-from condconv_keras.training.flag_rules import check_config
 from condconv_keras.training.network import without_download
 from condconv_keras.training.packages import require_run, require_step
 from condconv_keras.training.recipes import default_recipe_name, get_recipe
+from condconv_keras.training.rules import check_config
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.files import check_writable
