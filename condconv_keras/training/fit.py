@@ -17,6 +17,7 @@ from condconv_keras.training.loop import TrainingLoop
 from condconv_keras.training.model import TrainingModel
 from condconv_keras.training.network import build_network, make_preprocessing, with_initial_model
 from condconv_keras.training.optimization import apply_weight_decay, make_optimizer
+from condconv_keras.training.rules import check_config
 from condconv_keras.training.termination import Termination
 from condconv_keras.training.validation import Validator
 from condconv_keras.utils.errors import UserError, op_reason
@@ -45,11 +46,12 @@ def train(config, run, dataset, strategy, command, versions):
         None.
 
     Raises:
-        UserError: the data, the batch size or the initial weights do not fit, the loss is not finite, no checkpoint is
-            whole, or TensorFlow stops, as when a worker is lost.
+        UserError: settings cannot work together, the data, the batch size or the initial weights do not fit, the loss
+            is not finite, no checkpoint is whole, or TensorFlow stops, as when a worker is lost.
         OSError: a file cannot be written. What is in the run folder stays whole.
         SystemExit: the process was sent SIGTERM; the run goes on where it stopped.
     """
+    check_config(config)
     if run.has_checkpoint():
         # The checkpoint holds the weights; the file that they started from may be gone.
         config, initial, weights = dataclasses.replace(config, inherited=run.read_config().inherited), None, None

@@ -6,8 +6,10 @@ import pytest
 
 from condconv_keras.facts.model_card import DETECTION
 from condconv_keras.training.config import Execution
+from condconv_keras.training.fit import train
 from condconv_keras.training.recipes import get_recipe
 from condconv_keras.training.rules import check_config, check_devices
+from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError
 from tests.training.configs import CONFIG
 
@@ -101,3 +103,10 @@ def test_what_cannot_work_is_refused(config, message):
 def test_logical_cpus_are_for_one_strategy(strategy):
     with pytest.raises(UserError, match=r"^`logical_cpus` is for `strategy='mirrored'`$"):
         check_devices(Execution(strategy=strategy, logical_cpus=2))
+
+
+def test_training_refuses_what_cannot_work_before_it_begins(tmp_path):
+    config = _config({"freeze_epochs": 2})
+    with pytest.raises(UserError, match=r"^`freeze_epochs` trains the classifier"):
+        train(config, RunFolder(tmp_path / "run"), None, None, "", {})
+    assert not (tmp_path / "run").exists()
