@@ -65,7 +65,7 @@ class Source:
         try:
             return untrained_model(self.name, self.seed, input_shape=shape, **self.arguments)
         except (TypeError, ValueError) as error:
-            raise UserError(f"--model={self.name} cannot be built: {one_line(error)}") from error
+            raise UserError(f"the model {self.name!r} cannot be built: {one_line(error)}") from error
 
     def to_dict(self):
         """Returns where the model comes from, as a dict that JSON can hold: of a trained one the file's SHA-256."""
@@ -98,7 +98,7 @@ def open_source(name, weights=None, arguments=None, input_size=None, seed=0):
     arguments = arguments or {}
     if weights is not None:
         if weights != IMAGENET:
-            raise UserError(f"--weights is {IMAGENET!r}, or left out. Received: {weights!r}")
+            raise UserError(f"`weights` is {IMAGENET!r}, or left out. Received: {weights!r}")
         published_for(name, arguments)
         return Source(name, IMAGENET, arguments=arguments)
     if not pathlib.Path(name).exists():
@@ -110,5 +110,5 @@ def open_source(name, weights=None, arguments=None, input_size=None, seed=0):
         )
     kind = model_kind(name)
     if kind not in ("run", "keras"):
-        raise UserError(f"--model must be a run folder or a .keras file, {name!r} is a {kind} export")
+        raise UserError(f"expected a run folder or a .keras file, {name!r} is a {kind} export")
     return Source(name, kind, RunFolder(name).read_config() if kind == "run" else None)
