@@ -78,8 +78,8 @@ def _checked_threads():
 def _check_outputs():
     for name in ("csv", "output_dir"):
         if FLAGS[name].value:
-            check_parents(FLAGS[name].value, f"--{name}")
-            check_writable(pathlib.Path(FLAGS[name].value).absolute().parent, f"--{name}")
+            check_parents(FLAGS[name].value, name)
+            check_writable(pathlib.Path(FLAGS[name].value).absolute().parent, name)
 
 
 def _folder(model):

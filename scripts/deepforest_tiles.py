@@ -49,7 +49,7 @@ class Tile:
 def main(argv):
     cli.expect_flags_only(argv)
     source, output = (pathlib.Path(path).expanduser() for path in (FLAGS.source, FLAGS.output_dir))
-    check_parents(output, "--output_dir")
+    check_parents(output, "output_dir")
     if output.exists():
         raise UserError(f"--output_dir {str(output)!r} exists already; remove it or give another folder")
     splits = find_photographs(source)

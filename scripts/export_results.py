@@ -57,8 +57,8 @@ def _checked_runs(paths, output):
     """The folder of every run's exports; raises a `UserError` before anything is measured."""
     if not paths:
         raise UserError("expected run folders after the flags, received none")
-    check_parents(output, "--output_dir")
-    check_writable(output, "--output_dir")
+    check_parents(output, "output_dir")
+    check_writable(output, "output_dir")
     folders = {}
     for path in paths:
         if not RunFolder.is_run(path):

@@ -46,7 +46,7 @@ FLAGS = flags.FLAGS
 def main(argv):
     cli.expect_flags_only(argv)
     source, output = (pathlib.Path(path).expanduser() for path in (FLAGS.source, FLAGS.output_dir))
-    check_parents(output / NAME, "--output_dir")
+    check_parents(output / NAME, "output_dir")
     if (output / NAME).exists():
         raise UserError(f"--output_dir {str(output)!r} holds a {NAME} already; remove it or give another folder")
     if FLAGS.validation_images:

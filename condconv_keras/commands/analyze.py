@@ -25,7 +25,7 @@ FLAGS = flags.FLAGS
 
 def main(argv):
     cli.expect_flags_only(argv)
-    output = checked_new_folder(FLAGS.output_dir, "--output_dir")
+    output = checked_new_folder(FLAGS.output_dir, "output_dir")
     stored = StoredModel.open(FLAGS.model, FLAGS.weights)
     if not stored.has_layers:
         raise UserError(f"expected a run folder or a .keras file, {stored.name!r} is an export: it has no layers")

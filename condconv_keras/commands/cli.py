@@ -4,6 +4,7 @@ import contextlib
 import gc
 import json
 import os
+import re
 import signal
 import sys
 import textwrap
@@ -18,6 +19,7 @@ from condconv_keras.utils.lazy import installs_named
 _ABSL_HELP = ("helpfull", "helpxml")
 _HELP_WIDTH = 120
 _HELP_COLUMN = 28
+_ARGUMENT = re.compile(r"`(\w+)(?:=([^`]*))?`")
 
 
 def run(main, backends=("tensorflow",)):
@@ -150,8 +152,30 @@ def _print(text):
 
 def _failed(message):
     """Prints an error; returns its exit code."""
-    print(f"error: {as_started(message)}", file=sys.stderr)
+    print(f"error: {as_flags(as_started(message), flags.FLAGS)}", file=sys.stderr)
     return UserError.EXIT_CODE
+
+
+def as_flags(message, values):
+    """Returns a message of the library with its arguments as the flags that they came from.
+
+    `` `seed` `` becomes --seed, `` `strategy='tpu'` `` --strategy=tpu, `` `dry_run=True` `` --dry_run and
+    `` `dry_run=False` `` --nodry_run.
+
+    Args:
+        message: text that names arguments in backticks. What is no flag stays as it is.
+        values: `absl.flags.FlagValues` of the command.
+    """
+    return _ARGUMENT.sub(lambda match: _as_flag(match, values), message)
+
+
+def _as_flag(argument, values):
+    name, value = argument.groups()
+    if name not in values:
+        return argument[0]
+    if value in (None, "True"):
+        return f"--{name}"
+    return f"--no{name}" if value == "False" else f"--{name}=" + value.strip("'")
 
 
 def table(rows):

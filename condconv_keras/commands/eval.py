@@ -19,7 +19,7 @@ from condconv_keras.tasks.reports import Evaluation
 from condconv_keras.tasks.table import all_tasks, get_task
 from condconv_keras.training.config import STRATEGIES, Execution, open_run_dataset
 from condconv_keras.training.distribution import is_chief, make_strategy
-from condconv_keras.training.flag_rules import check_device_flags
+from condconv_keras.training.rules import check_devices
 from condconv_keras.training.validation import Validator
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import check_parents, check_writable
@@ -93,10 +93,10 @@ def _check_outputs(outputs):
         flag, report, path = f"--{name}", _reports()[name], pathlib.Path(path)
         if path.suffix.lower() != report.suffix:
             raise UserError(f"{flag} takes a file that ends in {report.suffix}, received: {str(path)!r}")
-        check_parents(path, flag)
+        check_parents(path, name)
         if path.exists() and not path.is_file():
             raise UserError(f"{flag} takes a file, {str(path)!r} is none")
-        check_writable(path, flag)
+        check_writable(path, name)
         other = places.setdefault(path.resolve(), flag)
         if other != flag:
             raise UserError(f"{other} and {flag} name the same file {str(path)!r}")
@@ -122,7 +122,7 @@ def _open_split(stored):
 def _make_strategy(stored):
     """The strategy of --strategy, or None; to be called before TensorFlow computes anything."""
     execution = Execution(strategy=FLAGS.strategy, tpu=FLAGS.tpu, logical_cpus=FLAGS.logical_cpus)
-    check_device_flags(execution)
+    check_devices(execution)
     if execution.strategy == "none":
         return None
     if not stored.has_layers:

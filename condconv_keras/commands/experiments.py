@@ -40,7 +40,7 @@ def main(argv):
     runs = read_table(FLAGS.table)
     check_metric(runs, FLAGS.metric)
     root = pathlib.Path(FLAGS.output_dir).expanduser()
-    check_writable(root, "--output_dir")
+    check_writable(root, "output_dir")
     require("tensorflow", "matplotlib")
     root.mkdir(parents=True, exist_ok=True)
     failed = train_missing(_TRAIN, runs, root, argv[1:], FLAGS.jobs, lambda: _gather(runs, root))

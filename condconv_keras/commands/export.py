@@ -38,7 +38,7 @@ FLAGS = flags.FLAGS
 def main(argv):
     cli.expect_flags_only(argv)
     formats = chosen_formats(FLAGS)
-    output = checked_new_folder(FLAGS.output_dir, "--output_dir")
+    output = checked_new_folder(FLAGS.output_dir, "output_dir")
     stored = _open_model()
     check_uses(FLAGS, formats, stored)
     require_packages(formats, stored.task)

@@ -10,7 +10,6 @@ MODEL_ARGUMENTS = (*PLACEMENT_FIELDS, "width_multiplier")
 # Flags that not every model has a use for: what is said of one that has none.
 _REASONS = {
     "width_multiplier": "is not for --model={}, whose width is fixed",
-    "stochastic_depth_rate": "is not for --model={}, which has no residual blocks",
     "condconv_head": "is not for --model={}, which has no convolution after its blocks",
     "condconv_shortcut": "is not for --model={}, which has no projection shortcuts",
     "condconv_classifier": "is not for --model={}, which has no classifier",

@@ -13,6 +13,7 @@ import sys
 from absl import flags
 
 from condconv_keras.commands import cli
+from condconv_keras.commands.ignored_flags import check_ignored_flags
 from condconv_keras.commands.model_flags import MODEL_ARGUMENTS, check_placement, lacking_flags
 from condconv_keras.commands.names import started_as
 from condconv_keras.commands.train_flags import NONE, RECIPE_FLAGS, define_flags
@@ -20,6 +21,7 @@ from condconv_keras.data import InputShard
 from condconv_keras.data.dataset import VALIDATION_FRACTION
 from condconv_keras.data.input.service import check_service
 from condconv_keras.data.opening import embedded_names, find_source, is_folder
+from condconv_keras.data.unused_arguments import check_validation_fraction
 from condconv_keras.facts import old_names
 from condconv_keras.facts.model_card import check_archive
 from condconv_keras.models import model_entry
@@ -28,9 +30,9 @@ from condconv_keras.tasks.table import all_tasks, get_task
 from condconv_keras.training.config import Execution, TrainConfig
 from condconv_keras.training.distribution import check_workers, make_strategy
 from condconv_keras.training.dry_run import describe_run, summary_rows
-from condconv_keras.training.flag_rules import check_flags, check_validation_fraction
 from condconv_keras.training.packages import require_run, require_step
 from condconv_keras.training.recipes import default_recipe_name, get_recipe
+from condconv_keras.training.rules import check_config
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.training.start import without_download
 from condconv_keras.utils.errors import UserError, one_line
@@ -60,7 +62,7 @@ def main(argv):
         return describe(config, _open_dataset(config, given))
     results = run.read_results()
     if results is None:
-        check_writable(run.path, "--model_dir")
+        check_writable(run.path, "model_dir")
         if not run.has_checkpoint():
             _check_weights_file(config.weights)
         require_run(config)
@@ -106,7 +108,8 @@ def config_from_flags(values):
         execution=Execution(**{field.name: values[field.name].value for field in dataclasses.fields(Execution)}),
         task=entry.task,
     )
-    check_flags(given, config, lacking_flags(entry))
+    check_ignored_flags(given, config, lacking_flags(entry))
+    check_config(config)
     return config, given
 
 

@@ -13,7 +13,7 @@ from condconv_keras.utils.errors import UserError
 _POLL_SECONDS = 0.5
 
 
-def train_missing(program, runs, root, common, jobs, after_each):
+def train_missing(program, runs, output_dir, common, jobs, after_each):
     """Trains the runs without results, each in a process of its own; one that was interrupted goes on.
 
     With several jobs each is kept to its share of the cores that this process may use, where the system can do that.
@@ -22,9 +22,9 @@ def train_missing(program, runs, root, common, jobs, after_each):
     Args:
         program: arguments of Python that start a training run, before its flags.
         runs: list of `Run`.
-        root: folder of the run folders.
+        output_dir: folder of the run folders.
         common: arguments that every run gets.
-        jobs: runs at a time. What a run prints is shown if it is 1, else added to `NAME.log` in `root`.
+        jobs: runs at a time. What a run prints is shown if it is 1, else added to `NAME.log` in `output_dir`.
         after_each: function without arguments, called when a run has ended.
 
     Returns:
@@ -34,8 +34,8 @@ def train_missing(program, runs, root, common, jobs, after_each):
         UserError: a run was finished with other arguments.
     """
     for run in runs:
-        _check_arguments(run, root, common)
-    missing = [run for run in runs if finished(root / run.name) is None]
+        _check_arguments(run, output_dir, common)
+    missing = [run for run in runs if finished(output_dir / run.name) is None]
     running, failed = {}, []
     try:
         while missing or running:
@@ -43,7 +43,7 @@ def train_missing(program, runs, root, common, jobs, after_each):
                 if missing and job not in running:
                     run = missing.pop(0)
                     print(f"run {1 + runs.index(run)} of {len(runs)}: {run.name}", file=sys.stderr, flush=True)
-                    running[job] = run, _start(program, run, root, common, job, jobs)
+                    running[job] = run, _start(program, run, output_dir, common, job, jobs)
             ended = [job for job, (_, process) in running.items() if process.poll() is not None]
             for job in ended:
                 run, process = running.pop(job)
@@ -60,9 +60,9 @@ def train_missing(program, runs, root, common, jobs, after_each):
     return failed
 
 
-def _check_arguments(run, root, common):
+def _check_arguments(run, output_dir, common):
     """Raises a `UserError` if the results of a run are those of other arguments: they would be compared as if not."""
-    results = finished(root / run.name)
+    results = finished(output_dir / run.name)
     if results is None:
         return
     _, *used = shlex.split(results["command"])
@@ -70,17 +70,17 @@ def _check_arguments(run, root, common):
     differing = sorted(used ^ {*run.arguments, *common})
     if differing:
         raise UserError(
-            f"the run {run.name} in {str(root)!r} was trained with other flags ({', '.join(differing)} of only one of "
-            "both); give another --output_dir, or remove that run"
+            f"the run {run.name} in {str(output_dir)!r} was trained with other flags ({', '.join(differing)} of only "
+            "one of both); give another `output_dir`, or remove that run"
         )
 
 
-def _start(program, run, root, common, job, jobs):
+def _start(program, run, output_dir, common, job, jobs):
     command = [sys.executable, *program, *run.arguments, *common]
-    command.append(f"--model_dir={root / run.name}")
+    command.append(f"--model_dir={output_dir / run.name}")
     if jobs == 1:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    with _cores(job, jobs), open(root / f"{run.name}.log", "a", encoding="utf-8") as log:
+    with _cores(job, jobs), open(output_dir / f"{run.name}.log", "a", encoding="utf-8") as log:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
 
 

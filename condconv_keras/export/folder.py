@@ -75,7 +75,7 @@ def _hint(file_format, options, is_trained):
     if file_format.min_snr_db is None:
         return ""
     if not is_trained:
-        return "; random weights may be too sensitive to rounding: try another --seed, or fewer --quantization modes"
+        return "; random weights may be too sensitive to rounding: try another `seed`, or fewer `quantization` modes"
     if file_format.is_calibrated:
         count = len(options.representative)
         return f"; {file_format.label} was calibrated on {count} images: are they like the model's data?"

@@ -127,7 +127,7 @@ class ExportFormat(abc.ABC):
 
         Arguments and errors as of `predictor`, and float32 images [count, height, width, channels] in 0..255.
         """
-        raise UserError(f"--formats={self.name} is for classifiers, this is a detector")
+        raise UserError(f"the format {self.name!r} is for classifiers, this is a detector")
 
     def input(self, path):
         """Returns what `model.json` says of the images that a file takes, as `manifest.file_facts` describes it."""

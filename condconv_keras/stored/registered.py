@@ -99,7 +99,7 @@ class Untrained(KerasModel):
         try:
             return untrained_model(self.name, self.seed, input_shape=shape, **self.arguments)
         except (TypeError, ValueError) as error:
-            raise UserError(f"`model` {self.name!r} cannot be built: {one_line(error)}") from error
+            raise UserError(f"the model {self.name!r} cannot be built: {one_line(error)}") from error
 
     def load_to_answer(self):
         """As `load`: it computes in float32 and has the outputs of its card."""

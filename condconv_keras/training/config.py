@@ -5,11 +5,11 @@ import json
 
 from condconv_keras.data import steps_per_epoch
 from condconv_keras.data.dataset import VALIDATION_FRACTION
+from condconv_keras.data.unused_arguments import check_data_arguments, check_validation_fraction
 from condconv_keras.facts import old_names
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.tasks.recipe import Recipe
 from condconv_keras.tasks.table import get_task
-from condconv_keras.training.flag_rules import check_data_flags, check_validation_fraction
 from condconv_keras.utils.errors import UserError
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -105,7 +105,7 @@ class TrainConfig:
         if steps % at_a_time:
             fitting = max(k for k in range(1, at_a_time) if steps % k == 0)
             raise UserError(
-                f"--steps_per_execution must divide the {steps} steps of an epoch, as {fitting} does; "
+                f"`steps_per_execution` must divide the {steps} steps of an epoch, as {fitting} does; "
                 f"received: {at_a_time}"
             )
         return steps
@@ -116,12 +116,13 @@ class TrainConfig:
         return sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
 
 
-def open_run_dataset(config, name, data_dir, validation_fraction, skip_bad_images, task=ModelCard.task):
+def open_run_dataset(config, dataset, data_dir, validation_fraction, skip_bad_images, task=ModelCard.task):
     """Opens the data set of a command about a run: what the command leaves open is the run's.
 
     Args:
         config: `TrainConfig` of the run, or None if the model is not one of a run.
-        name, data_dir, validation_fraction: as in `condconv_keras.data.open_dataset`, or None for the run's.
+        dataset: name, as in `condconv_keras.data.open_dataset`, or None for the run's.
+        data_dir, validation_fraction: as there, or None for the run's.
         skip_bad_images: whether undecodable images are left out; they are, too, where the run left them out.
         task: of the model, one of `TASKS`.
 
@@ -132,22 +133,22 @@ def open_run_dataset(config, name, data_dir, validation_fraction, skip_bad_image
         UserError: there is neither a name nor a run, an argument that the data set has no use for, or the data set
             cannot be opened.
     """
-    if name is None and config is None:
-        raise UserError("--dataset is needed: only a run folder says which data it was trained on")
-    flags = {"data_dir": data_dir, "validation_fraction": validation_fraction, "skip_bad_images": skip_bad_images}
-    given = {flag for flag, value in flags.items() if value not in (None, False)}
-    if config is not None and name in (None, config.dataset):
-        name = config.dataset
+    if dataset is None and config is None:
+        raise UserError("`dataset` is needed: only a run folder says which data it was trained on")
+    own = {"data_dir": data_dir, "validation_fraction": validation_fraction, "skip_bad_images": skip_bad_images}
+    given = {name for name, value in own.items() if value not in (None, False)}
+    if config is not None and dataset in (None, config.dataset):
+        dataset = config.dataset
         data_dir = data_dir or config.data_dir
         skip_bad_images = skip_bad_images or config.skip_bad_images
         if validation_fraction is None:
             validation_fraction = config.validation_fraction
-    check_data_flags(given, name, data_dir)
+    check_data_arguments(given, dataset, data_dir)
     if validation_fraction is None:
         validation_fraction = VALIDATION_FRACTION
-    dataset = get_task(task).open_dataset(name, data_dir, validation_fraction, skip_bad_images)
-    check_validation_fraction(given, dataset)
-    return dataset
+    opened = get_task(task).open_dataset(dataset, data_dir, validation_fraction, skip_bad_images)
+    check_validation_fraction(given, opened)
+    return opened
 
 
 def _inherited(fields):

@@ -33,7 +33,7 @@ def make_strategy(execution):
     try:
         return _STRATEGIES[execution.strategy](execution)
     except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:
-        raise UserError(f"--strategy={execution.strategy} cannot start: {one_line(error, 300)}") from error
+        raise UserError(f"`strategy={execution.strategy!r}` cannot start: {one_line(error, 300)}") from error
 
 
 def _split_cpu(count):
@@ -41,7 +41,7 @@ def _split_cpu(count):
     try:
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
     except RuntimeError as error:
-        raise UserError(f"--logical_cpus={count} comes too late: {one_line(error)}") from error
+        raise UserError(f"`logical_cpus={count}` comes too late: {one_line(error)}") from error
 
 
 def _mirrored(execution):
@@ -68,7 +68,7 @@ def check_workers(execution):
         return
     text = os.environ.get("TF_CONFIG")
     expected = (
-        "--strategy=multi_worker_mirrored needs the environment variable TF_CONFIG as "
+        "`strategy='multi_worker_mirrored'` needs the environment variable TF_CONFIG as "
         '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
     )
     if not text:

@@ -13,6 +13,7 @@ from condconv_keras.training.callbacks import Diverged
 from condconv_keras.training.distribution import is_chief, is_multi_worker, synchronize_batch_norm, wait_for_all
 from condconv_keras.training.loop import TrainingLoop
 from condconv_keras.training.plan import TrainingPlan
+from condconv_keras.training.rules import check_config
 from condconv_keras.training.start import with_initial_model
 from condconv_keras.training.termination import Termination
 from condconv_keras.training.validation import Validator
@@ -41,11 +42,12 @@ def train(config, run, dataset, strategy, command, versions):
         None.
 
     Raises:
-        UserError: the data, the batch size or the initial weights do not fit, the loss is not finite, no checkpoint is
-            whole, or TensorFlow stops, as when a worker is lost.
+        UserError: settings cannot work together, the data, the batch size or the initial weights do not fit, the loss
+            is not finite, no checkpoint is whole, or TensorFlow stops, as when a worker is lost.
         OSError: a file cannot be written. What is in the run folder stays whole.
         SystemExit: the process was sent SIGTERM; the run goes on where it stopped.
     """
+    check_config(config)
     plan, initial, weights = _plan(config, run, dataset)
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
@@ -115,7 +117,7 @@ def _run(loop, step, run, card, model, strategy):
             kept = f"the weights of step {good} are kept in {str(run.model)!r}"
             if is_chief(strategy):
                 _save(model, card, run)
-        raise UserError(f"training diverged: {error}; {kept}; lower --learning_rate, in another --model_dir") from error
+        raise UserError(f"training diverged: {error}; {kept}; lower `learning_rate`, in another `model_dir`") from error
     except tf.errors.OpError as error:
         # With several workers it is nearly always one of the others that was lost.
         hint = "; start all workers again, with the same commands" if is_multi_worker(strategy) else ""

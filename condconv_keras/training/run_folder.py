@@ -12,6 +12,9 @@ from condconv_keras.utils.files import check_parents, is_partial, remove_partial
 class RunFolder:
     """Where the files of a run lie.
 
+    Args:
+        model_dir: path of the folder.
+
     Attributes:
         path: the folder.
         config, model, history, results: its files: `config.json`, `model.keras` (the evaluated weights),
@@ -22,8 +25,8 @@ class RunFolder:
         checkpoints, tensorboard: its folders.
     """
 
-    def __init__(self, path):
-        self.path = pathlib.Path(path)
+    def __init__(self, model_dir):
+        self.path = pathlib.Path(model_dir)
         self.config = self.path / "config.json"
         self.model = self.path / "model.keras"
         self.raw_model = self.path / "model_raw.keras"
@@ -46,18 +49,18 @@ class RunFolder:
 
     def check(self, config):
         """Raises a `UserError` unless the folder is new, empty, or of a run of the same configuration."""
-        check_parents(self.path, "--model_dir")
+        check_parents(self.path, "model_dir")
         if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"--model_dir must be a folder, {str(self.path)!r} is a file")
+            raise UserError(f"`model_dir` must be a folder, {str(self.path)!r} is a file")
         if self.config.is_file():
             differences = config.differences(self.read_config())
             if differences:
                 raise UserError(
-                    f"--model_dir {str(self.path)!r} holds a run of another configuration "
+                    f"`model_dir` {str(self.path)!r} holds a run of another configuration "
                     f"(different: {', '.join(differences)}); give another folder"
                 )
         elif self.path.is_dir() and any(not is_partial(entry) for entry in self.path.iterdir()):
-            raise UserError(f"--model_dir {str(self.path)!r} exists and is not the folder of a run; give another one")
+            raise UserError(f"`model_dir` {str(self.path)!r} exists and is not the folder of a run; give another one")
 
     def has_checkpoint(self):
         """Whether the run has begun: there is a checkpoint, whole or not."""

@@ -7,7 +7,8 @@ import re
 class UserError(ValueError):
     """Bad input from the user: the message is one line that says what was expected and what was received.
 
-    Scripts print it without a traceback and exit with `EXIT_CODE`.
+    It names arguments in backticks, as `` `seed` `` or `` `strategy='tpu'` ``, which scripts print as the flags that
+    they are there: without a traceback, and they exit with `EXIT_CODE`.
     """
 
     EXIT_CODE = 2

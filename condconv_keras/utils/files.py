@@ -44,33 +44,41 @@ def remove_partials(folder):
         shutil.rmtree(path, ignore_errors=True)
 
 
-def check_parents(path, flag):
-    """Raises a `UserError` when a file stands where a folder of the path would have to be."""
+def check_parents(path, argument):
+    """Raises a `UserError` when a file stands where a folder of the path would have to be.
+
+    Args:
+        path: of a file or folder to write.
+        argument: name of the argument that the path is, for the message.
+    """
     for parent in pathlib.Path(path).absolute().parents:
         if parent.exists() and not parent.is_dir():
-            raise UserError(f"{flag} {str(path)!r} cannot be made: {str(parent)!r} is a file")
+            raise UserError(f"`{argument}` {str(path)!r} cannot be made: {str(parent)!r} is a file")
 
 
-def check_writable(path, flag):
-    """Raises a `UserError` unless a file or folder can be made at the path, or files in the folder that it is."""
+def check_writable(path, argument):
+    """Raises a `UserError` unless a file or folder can be made at the path, or files in the folder that it is.
+
+    Arguments are those of `check_parents`.
+    """
     path = pathlib.Path(path).absolute()
     folder = next(place for place in (path, *path.parents) if place.is_dir())
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"{flag} {str(path)!r} cannot be made: no right to write in {str(folder)!r}")
+        raise UserError(f"`{argument}` {str(path)!r} cannot be made: no right to write in {str(folder)!r}")
 
 
-def checked_new_folder(path, flag):
+def checked_new_folder(path, argument):
     """Returns the `pathlib.Path` of a folder for `whole_folder`; raises a `UserError` if it cannot be made there.
 
-    Of a symbolic link it is the path that the link leads to.
+    Of a symbolic link it is the path that the link leads to. Arguments are those of `check_parents`.
     """
     path = pathlib.Path(path)
     if path.is_symlink():
         path = path.resolve()
-    check_parents(path, flag)
+    check_parents(path, argument)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(f"{flag} {str(path)!r} exists and is not an empty folder; give another one")
-    check_writable(path.absolute().parent, flag)
+        raise UserError(f"`{argument}` {str(path)!r} exists and is not an empty folder; give another one")
+    check_writable(path.absolute().parent, argument)
     return path
 
 

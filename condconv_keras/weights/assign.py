@@ -56,7 +56,7 @@ def check_experts(model, source):
         if experts != layer.num_experts:
             raise UserError(
                 f"{source.description} has {experts} experts, the model {model.name!r} {layer.num_experts}: "
-                f"pass --num_experts={experts}"
+                f"pass `num_experts={experts}`"
             )
 
 

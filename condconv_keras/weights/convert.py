@@ -89,8 +89,8 @@ def check_output(path):
     """Returns the path of a `.keras` file to write; raises a `UserError` if it cannot be one."""
     path = pathlib.Path(path)
     if path.suffix != ".keras" or path.is_dir():
-        raise UserError(f"--output is a file that ends in .keras, received: {str(path)!r}")
-    check_parents(path, "--output")
+        raise UserError(f"`output` is a file that ends in .keras, received: {str(path)!r}")
+    check_parents(path, "output")
     return path
 
 
@@ -98,7 +98,7 @@ def check_sha256(path, expected):
     """Raises a `UserError` unless a file has the SHA-256 `expected`, in hexadecimal."""
     path = pathlib.Path(path)
     if not path.is_file():
-        raise UserError(f"--sha256 is of one file, {str(path)!r} is none")
+        raise UserError(f"`sha256` is of one file, {str(path)!r} is none")
     received = file_hash(path)
     if received != expected.lower():
         raise UserError(f"{str(path)!r} has the SHA-256 {received}, expected {expected.lower()}")

@@ -17,7 +17,7 @@ def published_for(name, arguments):
     entry = model_entry(name)
     if not entry.published:
         source = starting_model(name)
-        hint = f"; `train.py --weights=imagenet` starts it from those of {source!r}" if source != name else ""
+        hint = f"; training with `weights='imagenet'` starts it from those of {source!r}" if source != name else ""
         raise UserError(
             f"no ImageNet weights are published for the model {name!r}{hint}; there are for "
             f"{', '.join(published_models())}"

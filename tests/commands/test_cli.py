@@ -81,3 +81,29 @@ def test_a_word_is_refused_where_only_flags_are_taken():
     cli.expect_flags_only(["train.py"])
     with pytest.raises(UserError, match="expected flags only, received: two words"):
         cli.expect_flags_only(["train.py", "two", "words"])
+
+
+@pytest.mark.parametrize(
+    ("message", "printed"),
+    [
+        ("`seed` must be at least 0. Received: seed=-1", "--seed must be at least 0. Received: seed=-1"),
+        ("`strategy='tpu'` needs a `seed`, `seed=3`", "--strategy=tpu needs a --seed, --seed=3"),
+        ("leave them out with `dry_run=True`", "leave them out with --dry_run"),
+        ("`dry_run=False` and `strategy=''`", "--nodry_run and --strategy="),
+        # What is no flag of the command stays, and so do commands, and what was received.
+        ("`filters` and `filters=3` of `tf.nn`", "`filters` and `filters=3` of `tf.nn`"),
+        ("`train.py --seed=1` says more. Received: 'seed'", "`train.py --seed=1` says more. Received: 'seed'"),
+    ],
+)
+def test_an_error_of_the_library_names_flags_where_a_command_prints_it(message, printed):
+    values = flags.FlagValues()
+    flags.DEFINE_integer("seed", 0, "", flag_values=values)
+    flags.DEFINE_string("strategy", None, "", flag_values=values)
+    flags.DEFINE_bool("dry_run", False, "", flag_values=values)
+    assert cli.as_flags(message, values) == printed
+
+
+def test_a_command_prints_the_flag_of_an_argument():
+    processes.assert_refused(
+        "train.py", "--model=mobilenet_v1", "--batch_size=0", "--dry_run", contains="--batch_size must be an integer"
+    )

@@ -8,13 +8,11 @@ import shlex
 import pytest
 from absl import flags
 
-from condconv_keras.commands import train
+from condconv_keras.commands import cli, train
 from condconv_keras.commands.train_flags import RECIPE_FLAGS, define_flags
-from condconv_keras.data import open_dataset
 from condconv_keras.models import build_model, list_models, model_entry
 from condconv_keras.models.blocks import LayerFactory
 from condconv_keras.training.config import Execution
-from condconv_keras.training.flag_rules import check_validation_fraction
 from condconv_keras.training.recipes import Recipe
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError
@@ -32,6 +30,14 @@ def _parse(*arguments):
 
 def _config(*arguments):
     return train.config_from_flags(_parse(*arguments))[0]
+
+
+def _refusal(*arguments):
+    """What is printed for flags that are refused."""
+    values = _parse(*arguments)
+    with pytest.raises(UserError) as refusal:
+        train.config_from_flags(values)
+    return cli.as_flags(str(refusal.value), values)
 
 
 @pytest.mark.parametrize(
@@ -174,15 +180,15 @@ V1, RESNET, B0 = "--model=condconv_mobilenet_v1", "--model=condconv_resnet50", "
         ([V1, "--epochs=0"], "epochs=0"),
         ([V1, "--learning_rate=nan"], "learning_rate=nan"),
         ([V1, "--augmentation=inceptoin"], "Did you mean 'inception'"),
-        ([V1, "--recipe=finetune", "--epochs=2", "--weights=imagenet"], "`freeze_epochs` must be less than `epochs`"),
+        ([V1, "--recipe=finetune", "--epochs=2", "--weights=imagenet"], "--freeze_epochs must be less than --epochs"),
     ],
 )
 def test_what_would_be_ignored_or_cannot_work_is_refused(tmp_path, arguments, contains):
     for split in ("train", "validation"):
         (tmp_path / split).mkdir()
-    with pytest.raises(UserError, match=re.escape(contains)) as refusal:
-        _config(*(argument.replace("IMAGES", str(tmp_path)) for argument in arguments))
-    assert "\n" not in str(refusal.value)
+    refusal = _refusal(*(argument.replace("IMAGES", str(tmp_path)) for argument in arguments))
+    assert contains in refusal
+    assert "\n" not in refusal
 
 
 @pytest.mark.parametrize(
@@ -310,8 +316,7 @@ def test_a_model_takes_the_flags_that_its_network_can_be_built_with(name, given,
     if _is_taken(name, flag, float(number) if number else True, monkeypatch):
         _config(f"--model={name}", given)
     else:
-        with pytest.raises(UserError, match=f"--{flag} is not for --model={name}, wh"):
-            _config(f"--model={name}", given)
+        assert f"--{flag} is not for --model={name}, wh" in _refusal(f"--model={name}", given)
 
 
 class _Accepted(Exception):
@@ -328,12 +333,3 @@ def _is_taken(name, flag, value, monkeypatch):
         build_model(name, **{flag: value})
     assert raised.type is _Accepted or flag in str(raised.value)
     return raised.type is _Accepted
-
-
-def test_a_fraction_for_data_with_a_split_of_its_own_is_refused():
-    digits = open_dataset("digits")
-    with pytest.raises(UserError, match="'digits' has one"):
-        check_validation_fraction({"validation_fraction"}, digits)
-    check_validation_fraction(set(), digits)
-    digits.held_out = True
-    check_validation_fraction({"validation_fraction"}, digits)

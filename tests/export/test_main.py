@@ -244,7 +244,7 @@ def test_a_refused_file_comes_with_advice(export, saved, tmp_path, monkeypatch):
     options = [f"--output_dir={tmp_path / 'out'}", "--formats=tflite", "--quantization=int8"]
     with pytest.raises(UserError, match=r"SNR 3\.0 dB .*; int8 was calibrated on 128 images: are they like"):
         export(f"--model={saved}", *options)
-    with pytest.raises(UserError, match=r"SNR 3\.0 dB .*; random weights may be too sensitive .*: try another --seed"):
+    with pytest.raises(UserError, match=r"SNR 3\.0 dB .*; random weights may be too sensitive .*: try another `seed`"):
         export("--model=mobilenet_v1", "--width_multiplier=0.1", "--input_size=32", *options)
 
 

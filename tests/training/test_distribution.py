@@ -45,12 +45,12 @@ def test_no_strategy_is_the_default_one_and_its_own_chief():
 
 def test_devices_are_split_before_anything_is_computed():
     tf.zeros(())
-    with pytest.raises(UserError, match="--logical_cpus=2 comes too late"):
+    with pytest.raises(UserError, match="`logical_cpus=2` comes too late"):
         make_strategy(Execution(strategy="mirrored", logical_cpus=2))
 
 
 def test_no_tpu_is_one_line():
-    with pytest.raises(UserError, match="--strategy=tpu cannot start"):
+    with pytest.raises(UserError, match="`strategy='tpu'` cannot start"):
         make_strategy(Execution(strategy="tpu"))
 
 

@@ -44,6 +44,6 @@ def test_a_folder_may_be_a_link(exists, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "out", target_is_directory=True)
     if exists:
         (tmp_path / "out").mkdir()
-    with whole_folder(checked_new_folder(tmp_path / "link", "--output_dir")) as partial:
+    with whole_folder(checked_new_folder(tmp_path / "link", "output_dir")) as partial:
         (partial / "a.txt").write_text("whole")
     assert (tmp_path / "link" / "a.txt").read_text() == (tmp_path / "out" / "a.txt").read_text() == "whole"

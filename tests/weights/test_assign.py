@@ -95,5 +95,5 @@ def test_names_the_first_ten():
 def test_names_both_numbers_of_experts():
     model = _model()
     check_experts(model, _source(model))
-    with pytest.raises(UserError, match=r"has 4 experts, the model 'net' 2: pass --num_experts=4$"):
+    with pytest.raises(UserError, match=r"has 4 experts, the model 'net' 2: pass `num_experts=4`$"):
         check_experts(model, _source(model, **{"routing/bias": np.zeros(4)}))

@@ -60,7 +60,7 @@ def test_verifies_the_hash_before_it_reads(checkpoint, tmp_path):
     (tmp_path / "no checkpoint").write_text("x")
     with pytest.raises(UserError, match="has the SHA-256"):
         _import(tmp_path / "no checkpoint", tmp_path / "y.keras", sha256=digest)
-    with pytest.raises(UserError, match="--sha256 is of one file"):
+    with pytest.raises(UserError, match="`sha256` is of one file"):
         _import(tmp_path, tmp_path / "y.keras", sha256=digest)
     assert not (tmp_path / "y.keras").exists()
 
@@ -83,12 +83,12 @@ def test_a_failure_leaves_the_output_as_it_was(checkpoint, tmp_path):
 
 def test_names_both_numbers_of_experts(tmp_path):
     source = WeightSource("file 'x'", {"router": np.zeros(3)}, lambda layer, variable: ("router", np.asarray))
-    with pytest.raises(UserError, match=r"^file 'x' has 3 experts, .* 2: pass --num_experts=3$"):
+    with pytest.raises(UserError, match=r"^file 'x' has 3 experts, .* 2: pass `num_experts=3`$"):
         import_into("condconv_mobilenet_v1", source, tmp_path / "x.keras", {**QUARTER_WIDTH, "num_experts": 2})
 
 
 @pytest.mark.parametrize("name", ["x.h5", "x", "folder.keras"])
 def test_writes_keras_files_only(tmp_path, name):
     (tmp_path / "folder.keras").mkdir()
-    with pytest.raises(UserError, match=r"--output is a file that ends in \.keras"):
+    with pytest.raises(UserError, match=r"`output` is a file that ends in \.keras"):
         _import(WeightSource("x", {}, None), tmp_path / name)

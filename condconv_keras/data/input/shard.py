@@ -31,7 +31,7 @@ class InputShard:
         devices = self.count * self.replicas
         if global_batch_size % devices:
             raise UserError(
-                f"expected a batch size (--batch_size) that {devices} devices can share equally, "
+                f"expected a batch size (`batch_size`) that {devices} devices can share equally, "
                 f"received: {global_batch_size}"
             )
         return global_batch_size // devices

@@ -19,7 +19,7 @@ def steps_per_epoch(dataset, split, batch_size):
     examples = dataset.splits[split]
     if not 1 <= batch_size <= examples:
         raise UserError(
-            f"expected a batch size (--batch_size) from 1 to the {examples} examples of {dataset.name!r} {split}, "
+            f"expected a batch size (`batch_size`) from 1 to the {examples} examples of {dataset.name!r} {split}, "
             f"received: {batch_size}"
         )
     return examples // batch_size

@@ -94,7 +94,7 @@ def _check_images(splits, skip_bad_images):
         first = next(image for image in images if image.path in missing)
         raise UserError(
             f"{first.source!r} names the image {first.path!r}, which is missing; missing images: {len(missing)} of "
-            f"{len(images)}. Leave them out with --skip_bad_images"
+            f"{len(images)}. Leave them out with `skip_bad_images=True`"
         )
     for path in sorted(missing):
         logging.warning("Skipping %s: it is missing", path)
@@ -117,7 +117,7 @@ def _fits(image, size, skip_bad_images):
     stated, received = (f"{width:g}x{height:g}" for height, width in (image.size, size))
     message = f"{image.source!r} is for an image of {stated} pixels, {image.path!r} has {received}"
     if not skip_bad_images:
-        raise UserError(f"{message}. Leave such images out with --skip_bad_images")
+        raise UserError(f"{message}. Leave such images out with `skip_bad_images=True`")
     logging.warning("Skipping %s: %s", image.path, message)
     return False
 

@@ -35,7 +35,7 @@ def decoded_sizes(paths, skip_bad_images):
         path, reason = next(iter(bad.items()))
         raise UserError(
             f"cannot decode {path!r} ({reason}); bad images: {len(bad)} of {len(results)}. "
-            "Leave them out with --skip_bad_images"
+            "Leave them out with `skip_bad_images=True`"
         )
     for path, reason in bad.items():
         logging.warning("Skipping %s: %s", path, reason)

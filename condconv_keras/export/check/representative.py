@@ -28,7 +28,7 @@ class DatasetImages:
         if TRAIN_SPLIT not in self.dataset.splits:
             raise UserError(
                 f"calibration needs training images, data set {self.dataset.name!r} has the splits "
-                f"{', '.join(self.dataset.splits)}: give --representative_data"
+                f"{', '.join(self.dataset.splits)}: give `representative_data`"
             )
         return self._some(TRAIN_SPLIT, CALIBRATION_IMAGES)
 

@@ -75,31 +75,31 @@ def _box_text(found):
 def _check_coco_json(file, paths):
     """Raises a `UserError` for a file that cannot be written, or where two images would have one id in it."""
     if not file.endswith(".json"):
-        raise UserError(f"--coco_json takes a file that ends in .json, received: {file!r}")
-    check_parents(file, "--coco_json")
-    check_writable(file, "--coco_json")
+        raise UserError(f"`coco_json` takes a file that ends in .json, received: {file!r}")
+    check_parents(file, "coco_json")
+    check_writable(file, "coco_json")
     named = {}
     for path in map(pathlib.Path, paths):
         image_id = _image_id(path)
         if image_id in named:
             raise UserError(
-                f"--coco_json has one entry for the id {image_id!r}: of {str(path)!r} or {str(named[image_id])!r}"
+                f"`coco_json` has one entry for the id {image_id!r}: of {str(path)!r} or {str(named[image_id])!r}"
             )
         named[image_id] = path
 
 
 def _check_output_dir(folder, paths):
     """Raises a `UserError` where two drawings would have one name, or something has it already."""
-    check_parents(folder, "--output_dir")
-    check_writable(folder, "--output_dir")
+    check_parents(folder, "output_dir")
+    check_writable(folder, "output_dir")
     drawings = {}
     for path in paths:
         drawing = _drawing(folder, path)
         if drawing.exists():
-            raise UserError(f"--output_dir has {drawing.name!r} already; give another folder")
+            raise UserError(f"`output_dir` has {drawing.name!r} already; give another folder")
         if drawing in drawings:
             raise UserError(
-                f"--output_dir has room for one {drawing.name!r}: of {str(path)!r} or {drawings[drawing]!r}"
+                f"`output_dir` has room for one {drawing.name!r}: of {str(path)!r} or {drawings[drawing]!r}"
             )
         drawings[drawing] = str(path)
 

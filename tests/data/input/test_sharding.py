@@ -128,7 +128,7 @@ def test_evaluation_shards_hold_every_example_once(digits, count, replicas, batc
 
 
 def test_a_batch_that_cannot_be_shared_out(digits):
-    with pytest.raises(UserError, match=r"\(--batch_size\) that 8 devices can share equally, received: 100"):
+    with pytest.raises(UserError, match=r"\(`batch_size`\) that 8 devices can share equally, received: 100"):
         training_batches(digits, "test", PREPROCESSING, 100, shard=InputShard(0, 2, 4))
 
 

@@ -147,7 +147,7 @@ def test_missing_images(tmp_path):
         open_detection_dataset(str(tmp_path))
     assert str(error.value) == (
         f"'{tmp_path}/annotations/instances_train.json' names the image '{missing}', which is missing; missing images: "
-        "1 of 4. Leave them out with --skip_bad_images"
+        "1 of 4. Leave them out with `skip_bad_images=True`"
     )
     dataset = open_detection_dataset(str(tmp_path), skip_bad_images=True)
     assert dataset.splits == {"train": 1, "val": 2}
@@ -159,7 +159,7 @@ def test_a_corrupt_image(tmp_path):
     _write_splits(tmp_path)
     bad = tmp_path / "images" / "val" / "3.png"
     bad.write_bytes(bad.read_bytes()[:200])
-    with pytest.raises(UserError, match=rf"cannot decode '{bad}' .*; bad images: 1 of 4\. .*--skip_bad_images"):
+    with pytest.raises(UserError, match=rf"cannot decode '{bad}' .*; bad images: 1 of 4\. .*`skip_bad_images=True`"):
         open_detection_dataset(str(tmp_path))
     dataset = open_detection_dataset(str(tmp_path), skip_bad_images=True)
     assert dataset.skipped == {"train": 0, "val": 1}
@@ -170,7 +170,8 @@ def test_an_image_of_another_size(tmp_path):
     _write_splits(tmp_path)
     other = tmp_path / "images" / "val" / "4.png"
     save_image(other, 10, 20)
-    with pytest.raises(UserError, match=rf"is for an image of 40x20 pixels, '{other}' has 20x10.*--skip_bad_images"):
+    message = rf"is for an image of 40x20 pixels, '{other}' has 20x10.*`skip_bad_images=True`"
+    with pytest.raises(UserError, match=message):
         open_detection_dataset(str(tmp_path))
     assert open_detection_dataset(str(tmp_path), skip_bad_images=True).skipped == {"train": 0, "val": 1}
 

@@ -171,7 +171,7 @@ def test_a_bad_file_is_refused_or_skipped(name, tmp_path, monkeypatch):
     message = str(error.value)
     assert repr(str(root / "train" / "dog" / name)) in message
     assert "bad images: 2 of 14" in message
-    assert "--skip_bad_images" in message
+    assert "`skip_bad_images=True`" in message
     reason = {"empty.jpg": "Input is empty", "text.jpg": "Unknown image file format"}.get(name, "Invalid JPEG data")
     assert reason in message
     assert "\n" not in message and "{{" not in message and "Op:" not in message

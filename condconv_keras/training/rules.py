@@ -1,0 +1,80 @@
+"""Settings of a run that cannot work together: each refused by one line before the work begins."""
+
+from condconv_keras.data.opening import find_source
+from condconv_keras.models import model_entry
+from condconv_keras.utils.errors import UserError
+
+
+def check_config(config):
+    """Raises a `UserError` for the first setting of a `TrainConfig` that cannot work with the others."""
+    _check_stochastic_depth(config)
+    check_devices(config.execution)
+    _check_data_service(config)
+    for is_wrong, reason in _CONFLICTS:
+        if is_wrong(config):
+            raise UserError(reason)
+
+
+def check_devices(execution):
+    """Raises a `UserError` for devices that the strategy of an `Execution` has no use for."""
+    for name, strategy in (("tpu", "tpu"), ("logical_cpus", "mirrored")):
+        if getattr(execution, name) is not None and execution.strategy != strategy:
+            raise UserError(f"`{name}` is for `strategy={strategy!r}`")
+
+
+def _check_stochastic_depth(config):
+    """Raises a `UserError` where residual blocks are to be dropped and the model has none: a recipe may say so."""
+    entry = model_entry(config.model)
+    if config.recipe.stochastic_depth_rate and "stochastic_depth_rate" not in entry.keywords:
+        raise UserError(
+            f"`stochastic_depth_rate` is not for `model={entry.name!r}`, which has no residual blocks: it must be 0"
+        )
+
+
+def _is_mirrored(config):
+    return config.execution.strategy in ("mirrored", "multi_worker_mirrored")
+
+
+def _check_data_service(config):
+    """Raises a `UserError` where the machines of a tf.data service cannot make the images."""
+    source = find_source(config.dataset, config.data_dir)
+    if config.execution.data_service and source.made_by_this_process:
+        raise UserError(f"`data_service` is not for {config.dataset}, which this process makes")
+
+
+# What cannot work, and what to say.
+_CONFLICTS = (
+    (
+        lambda c: {"start_block", "start_stage"} <= c.model_arguments.keys(),
+        "`start_block` and `start_stage` exclude each other",
+    ),
+    (
+        lambda c: c.recipe.freeze_epochs and c.weights is None,
+        "`freeze_epochs` trains the classifier on features that must have been learned: give `weights`, or "
+        "`freeze_epochs=0`",
+    ),
+    (
+        lambda c: c.execution.deterministic and c.execution.data_service,
+        "`deterministic` cannot hold with `data_service`, which delivers batches as they get ready",
+    ),
+    (
+        lambda c: c.execution.jit_compile and c.precision == "mixed_float16" and _is_mirrored(c),
+        "`jit_compile` crashes TensorFlow with `precision='mixed_float16'` on mirrored devices: take mixed_bfloat16",
+    ),
+    (
+        lambda c: c.execution.jit_compile and c.execution.logical_cpus is not None,
+        "`jit_compile` does not work on `logical_cpus`: TensorFlow compiles for one of them",
+    ),
+    (
+        lambda c: c.recipe.schedule != "cosine" and c.recipe.decay_rate == 1,
+        "`schedule='exponential'` and `schedule='staircase'` need a `decay_rate` other than 1",
+    ),
+    (
+        lambda c: c.recipe.mixes_images and c.recipe.batch_size == 1,
+        "`mixup_alpha` and `cutmix_alpha` mix the images of a batch: `batch_size` must be more than 1",
+    ),
+    (
+        lambda c: c.execution.strategy == "tpu" and c.precision == "mixed_float16",
+        "`precision='mixed_float16'` is not for `strategy='tpu'`: take mixed_bfloat16",
+    ),
+)
