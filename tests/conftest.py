@@ -1,11 +1,17 @@
 """The seed of every test, and one small trained run and its exports, shared by the tests of the commands."""
 
 import fcntl
+import gc
 
 import keras
 import pytest
 
 from tests import processes
+
+
+def pytest_collection_finish():
+    """What has been imported stays: the collector need not look through it again and again."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,8 @@ import os
 import runpy
 import sys
 
-# Not the library, which each command imports as it does alone. A process in which these are imported can be forked: none
-# computes anything, or starts a thread of its own, before it is asked to.
+# Not the library, which each command imports as it does alone. A process in which these are imported can be forked:
+# none computes anything, or starts a thread of its own, before it is asked to.
 _IMPORTED = (
     "tensorflow",
     "keras",
@@ -50,7 +50,7 @@ def _become(arguments, folder, environment, stdout, stderr):
     """
     for number, path, flags in ((0, os.devnull, os.O_RDONLY), (1, stdout, os.O_WRONLY), (2, stderr, os.O_WRONLY)):
         os.dup2(os.open(path, flags), number)
-    sys.stdin = open(0, closefd=False)
+    sys.stdin = os.fdopen(0, closefd=False)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
