@@ -23,9 +23,16 @@ def detector_images(detector):
 
 
 @pytest.fixture(scope="session")
-def raw_detectors(detector):
+def raw_detectors(detector, made_once):
     """Dict of mode to the bytes of the detector's file with raw outputs."""
-    keras.utils.set_random_seed(0)
-    model, card = detector
-    calibration = prepared(PHOTOGRAPHS.calibration(), card.preprocessing)
-    return {mode: tflite_bytes(model, card, mode, calibration, raw_outputs=True) for mode in TFLITE}
+
+    def convert(folder):
+        folder.mkdir()
+        keras.utils.set_random_seed(0)
+        model, card = detector
+        calibration = prepared(PHOTOGRAPHS.calibration(), card.preprocessing)
+        for mode in TFLITE:
+            (folder / mode).write_bytes(tflite_bytes(model, card, mode, calibration, raw_outputs=True))
+
+    folder = made_once("raw_detectors", convert)
+    return {mode: (folder / mode).read_bytes() for mode in TFLITE}
