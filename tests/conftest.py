@@ -42,11 +42,11 @@ def made_once(tmp_path_factory, worker_id):
 def trained_run(made_once):
     """The folder of a short CondConv run on digits."""
     command = ("train.py", *processes.TRAINED_RUN, "--epochs=2")
-    return made_once("digits", lambda folder: processes.run(*command, f"--model_dir={folder}"))
+    return made_once("digits", lambda folder: processes.run(*command, f"--model_dir={folder}", fresh=True))
 
 
 @pytest.fixture(scope="session")
 def exported(trained_run, made_once):
     """The folder of the run's exports."""
     command = ("-m", "export", f"--model={trained_run}", "--quantization=none,float16,dynamic")
-    return made_once("digits_exports", lambda folder: processes.run(*command, f"--output_dir={folder}"))
+    return made_once("digits_exports", lambda folder: processes.run(*command, f"--output_dir={folder}", fresh=True))

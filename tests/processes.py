@@ -27,6 +27,8 @@ TRAINED_RUN = (
 
 
 _TIMEOUT_SECONDS = 600
+# Of what the fork server has read when it started, variables that tests change.
+_READ_AT_START = {name: os.environ.get(name) for name in ("KERAS_HOME", "PYTHONPATH")}
 
 
 def run(*arguments, check=True, fresh=False, **environment):
@@ -37,11 +39,12 @@ def run(*arguments, check=True, fresh=False, **environment):
         check: whether an exit code other than 0 is a failure of the test.
         fresh: whether Python itself is started. Else a script or a module is run by a process that is forked from one
             with the big packages imported, which takes five seconds less. A program (`-c`) and a command with variables
-            of its own are always run by a new Python: what they are about may be how it starts.
+            of its own are always run by a new Python: they are about how it starts.
         environment: variables of the process.
     """
     arguments = list(map(str, arguments))
-    if fresh or environment or (arguments[0].startswith("-") and arguments[0] != "-m"):
+    changed = any(os.environ.get(name) != value for name, value in _READ_AT_START.items())
+    if fresh or environment or changed or (arguments[0].startswith("-") and arguments[0] != "-m"):
         finished = _started(arguments, environment)
     else:
         finished = _forked(arguments)
