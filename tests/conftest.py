@@ -1,6 +1,7 @@
 """The seed of every test, and what is made once for all: a small trained run and its exports, a small detector."""
 
 import fcntl
+import gc
 
 import keras
 import pytest
@@ -10,6 +11,11 @@ from tests import processes
 
 # The tests of the other backends do without TensorFlow.
 detectors = LazyModule("tests.detectors")
+
+
+def pytest_collection_finish():
+    """What has been imported stays: the collector need not look through it again and again."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -40,14 +46,14 @@ def made_once(tmp_path_factory, worker_id):
 def trained_run(made_once):
     """The folder of a short CondConv run on digits."""
     command = ("train.py", *processes.TRAINED_RUN, "--epochs=2")
-    return made_once("digits", lambda folder: processes.run(*command, f"--model_dir={folder}"))
+    return made_once("digits", lambda folder: processes.run(*command, f"--model_dir={folder}", fresh=True))
 
 
 @pytest.fixture(scope="session")
 def exported(trained_run, made_once):
     """The folder of the run's exports."""
     command = ("-m", "export", f"--model={trained_run}", "--quantization=none,float16,dynamic")
-    return made_once("digits_exports", lambda folder: processes.run(*command, f"--output_dir={folder}"))
+    return made_once("digits_exports", lambda folder: processes.run(*command, f"--output_dir={folder}", fresh=True))
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +69,13 @@ def detector_images(detector):
 
 
 @pytest.fixture(scope="session")
-def raw_detectors(detector):
+def raw_detectors(detector, made_once):
     """Dict of mode to the bytes of the detector's file with raw outputs."""
-    keras.utils.set_random_seed(0)
-    return detectors.raw_files(*detector)
+
+    def convert(folder):
+        folder.mkdir()
+        keras.utils.set_random_seed(0)
+        for mode, content in detectors.raw_files(*detector).items():
+            (folder / mode).write_bytes(content)
+
+    return {path.name: path.read_bytes() for path in made_once("raw_detectors", convert).iterdir()}

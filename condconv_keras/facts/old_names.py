@@ -13,6 +13,8 @@ MODEL_ARGUMENTS = types.MappingProxyType({"start_group": "start_stage", "condcon
 IMPLEMENTATIONS = types.MappingProxyType({"vectorized_map": "auto"})
 # Fields of `TrainConfig`, in `config.json`; flags of `train.py` too.
 RUN = types.MappingProxyType({"initial_weights": "weights"})
+# Flags of the exporter.
+EXPORT_FLAGS = types.MappingProxyType({"gate_examples": "check_examples"})
 # Flags of `train.py`.
 TRAIN_FLAGS = types.MappingProxyType({**MODEL_ARGUMENTS, **RUN})
 

@@ -42,7 +42,7 @@ def plain(tmp_path_factory):
 def test_a_run_folder(run, tmp_path):
     output = tmp_path / "out"
     flags = ("--layers=block_13_routing", "--classes=7,1", "--batch_size=100", "--json")
-    finished = processes.run("analyze.py", f"--model={run}", f"--output_dir={output}", *flags)
+    finished = processes.run("analyze.py", f"--model={run}", f"--output_dir={output}", *flags, fresh=True)
     summary = json.loads(finished.stdout)
     assert summary == json.loads((output / "analysis.json").read_text())
     assert (summary["dataset"], summary["split"], summary["examples"]) == ("digits", "test", 360)

@@ -5,14 +5,11 @@ import sys
 import pytest
 
 from condconv_keras.commands.models import main
-
-
-def run(*arguments):
-    return subprocess.run([sys.executable, "-m", "models", *arguments], capture_output=True, text=True)
+from tests import processes
 
 
 def test_csv_of_a_fresh_process_is_all_there_is():
-    result = run("*mobilenet_v1", "--csv")
+    result = processes.run("-m", "models", "*mobilenet_v1", "--csv", fresh=True)
     assert (result.returncode, result.stderr) == (0, "")
     rows = list(csv.DictReader(result.stdout.splitlines()))
     twin, plain = (row for row in rows if "ssd" not in row["model"])
