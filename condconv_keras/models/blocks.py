@@ -10,7 +10,7 @@ from condconv_keras.models.placement import PARTS, CondConvPlacement
 from condconv_keras.utils.lazy import LazyModule, keras
 
 layers = LazyModule("condconv_keras.layers")
-fused_batch_norm = LazyModule("condconv_keras.layers.fused_batch_norm")
+batch_normalization = LazyModule("condconv_keras.layers.batch_normalization")
 
 # In the place of a routing tensor: a CondConv layer is to have a router of its own.
 _PER_LAYER = object()
@@ -159,7 +159,7 @@ class LayerFactory:
         """Batch normalisation of the layer `name`, named `<name>_bn`."""
         axis = 1 if keras.config.image_data_format() == "channels_first" else -1
         options = {"momentum": self.bn_momentum, "epsilon": self.bn_epsilon}
-        return fused_batch_norm.fuse(keras.layers.BatchNormalization(axis=axis, name=f"{name}_bn", **options))(x)
+        return batch_normalization.fuse(keras.layers.BatchNormalization(axis=axis, name=f"{name}_bn", **options))(x)
 
     def act(self, x, *, name):
         """The factory's activation, named `<name>_activation`."""

@@ -5,7 +5,7 @@ from condconv_keras.utils.errors import MissingPackage, UserError, one_line
 from condconv_keras.utils.files import whole_file
 from condconv_keras.utils.lazy import LazyModule, installs_named, keras
 
-fused_batch_norm = LazyModule("condconv_keras.layers.fused_batch_norm")
+batch_normalization = LazyModule("condconv_keras.layers.batch_normalization")
 
 
 def save_model(model, card, path):
@@ -26,7 +26,7 @@ def load_model(path):
         MissingPackage: Keras or its backend is not installed.
     """
     # Before the file is read: `condconv_keras.layers` registers the layers that it may name.
-    fuse = fused_batch_norm.fuse_batch_norms
+    fuse = batch_normalization.fuse_batch_norms
     try:
         with installs_named():
             return fuse(keras.saving.load_model(path, compile=False)), archived_card(path)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from condconv_keras.layers.fused_batch_norm import fuse_batch_norms
+from condconv_keras.layers.batch_normalization import fuse_batch_norms
 from condconv_keras.models import build_model
 
 pytestmark = pytest.mark.backends

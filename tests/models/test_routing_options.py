@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
-from condconv_keras.layers.fused_batch_norm import fuse_batch_norms
+from condconv_keras.layers.batch_normalization import fuse_batch_norms
 from condconv_keras.models import build_model
 
 SMALL = {"width_multiplier": 0.25, "num_experts": 3, "start_block": 11, "classes": 4, "input_shape": (32, 32, 3)}

@@ -5,7 +5,7 @@ import pytest
 from condconv_keras import model_card
 from condconv_keras.data import Preprocessing
 from condconv_keras.facts.model_card import ModelCard
-from condconv_keras.layers.fused_batch_norm import fuse_batch_norms
+from condconv_keras.layers.batch_normalization import fuse_batch_norms
 from condconv_keras.models import build_model
 from condconv_keras.models.cards import registered_card
 from condconv_keras.models.saving import load_model, save_model

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
-from condconv_keras.layers.fused_batch_norm import fuse_batch_norms
+from condconv_keras.layers.batch_normalization import fuse_batch_norms
 from condconv_keras.models import build_model, list_models, model_entry
 from condconv_keras.models.settings import weight_settings
 from condconv_keras.profiling import profile

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from condconv_keras.layers.fused_batch_norm import fuse
+from condconv_keras.layers.batch_normalization import fuse
 from condconv_keras.tasks.classification.task import TASK
 from condconv_keras.training.model import TrainingModel
 from condconv_keras.training.optimization import apply_weight_decay, make_optimizer

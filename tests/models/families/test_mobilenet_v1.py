@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D
-from condconv_keras.layers.fused_batch_norm import fuse_batch_norms
+from condconv_keras.layers.batch_normalization import fuse_batch_norms
 from condconv_keras.models import build_model
 from condconv_keras.profiling import profile
 from tests.models.randomise import images

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from condconv_keras.layers.fused_batch_norm import fuse
+from condconv_keras.layers.batch_normalization import fuse
 from condconv_keras.models.saving import load_model
 from condconv_keras.pretrained import create_model
 from tests import processes
