@@ -1,10 +1,11 @@
-"""Batch normalisation in one operation, with the numbers of Keras's layer.
+"""Batch normalization in one operation, with the numbers of Keras's layer.
 
 On TensorFlow, Keras 3 computes the statistics, the scaling and the shift as operations of their own, each of which
 reads and writes the whole feature map. TensorFlow's FusedBatchNormV3, with its own gradient, passes over it a few times
 in all; in inference TensorFlow makes it part of the convolution before it.
 
-The layers stay Keras's: a saved network has nothing of this and loads wherever Keras is.
+Networks with CondConv layers have `BatchNormalization`, a class of ours like those. Plain networks keep Keras's class,
+so that their files load wherever Keras is; `use_fused_batch_norm` makes such a network compute the same way.
 """
 
 import functools
@@ -19,42 +20,61 @@ _SMALLEST_EPSILON = 1.001e-5
 _DTYPES = ("float32", "float16", "bfloat16")
 
 
-def fuse_batch_norms(network):
-    """Makes the batch normalisations of a network compute as `fuse` says; returns the network.
+# Of the same class name as Keras's: by that name weights lie in a file, and layers without a name are numbered.
+@keras.saving.register_keras_serializable(package="condconv_keras")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Keras's batch normalization, computed in one operation where that is possible.
+
+    That is on TensorFlow, for images with the channels last, with scale and shift, an `epsilon` of at least 1.001e-5,
+    the statistics of one device and no mask. Everything else is computed by Keras's layer. Statistics are kept in
+    float32; what is normalized keeps the input's precision.
+
+    Arguments, call arguments, variables and configuration are those of `keras.layers.BatchNormalization`.
+
+    Example:
+
+    >>> y = BatchNormalization()(CondConv2D(64, 3, num_experts=8, use_bias=False)(x))
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        return _normalized(self, super().call, inputs, training, mask)
+
+
+def use_fused_batch_norm(model):
+    """Makes Keras's batch normalizations in a model compute as `BatchNormalization` does, from now on.
+
+    For plain networks, and for files of version 0.1; a network of the zoo with CondConv layers computes so by itself.
+    No variable, configuration or file changes. What Keras makes of the model (`clone_model`, `from_config`, a saved
+    file) is without it until it is given to this function, too. Other classes than Keras's own stay as they are.
 
     Args:
-        network: Keras model.
+        model: Keras model or layer, before a function that calls it is traced or compiled: TensorFlow keeps a graph.
+
+    Returns:
+        The same model.
     """
-    for layer in all_layers(network, include_self=False):
-        if isinstance(layer, keras.layers.BatchNormalization):
-            fuse(layer)
-    return network
+    for layer in all_layers(model):
+        keras_call = type(layer).call
+        if keras_call is keras.layers.BatchNormalization.call:
+            replace_call(layer, _fused_call(layer, keras_call.__get__(layer)))
+    return model
 
 
-def fuse(layer):
-    """Makes a batch normalisation compute in one operation from now on; returns the layer.
+def _fused_call(layer, keras_call):
+    @functools.wraps(keras_call)
+    def call(inputs, training=None, mask=None):
+        return _normalized(layer, keras_call, inputs, training, mask)
 
-    What is fused is of images with the channels last, with scale and shift, an `epsilon` of at least 1.001e-5 and the
-    statistics of one device, on TensorFlow. Everything else is computed as before. Statistics are kept in float32; what
-    is normalised keeps the input's precision. The copy of the layer that a configuration makes is Keras's own again.
+    return call
 
-    Args:
-        layer: `keras.layers.BatchNormalization`.
-    """
-    # The method of the class: a layer that is fused already is not fused again.
-    call = type(layer).call.__get__(layer)
 
-    @functools.wraps(call)
-    def fused(inputs, training=None, mask=None):
-        if mask is not None or not _can_be_fused(layer, inputs):
-            return call(inputs, training=training, mask=mask)
-        if training and layer.trainable:
-            return _by_statistics_of_the_batch(layer, inputs)
-        statistics = {"mean": layer.moving_mean.value, "variance": layer.moving_variance.value}
-        return _fused_batch_norm(layer, inputs, is_training=False, **statistics)[0]
-
-    replace_call(layer, fused)
-    return layer
+def _normalized(layer, keras_call, inputs, training, mask):
+    if mask is not None or not _can_be_fused(layer, inputs):
+        return keras_call(inputs, training=training, mask=mask)
+    if training and layer.trainable:
+        return _by_statistics_of_the_batch(layer, inputs)
+    statistics = {"mean": layer.moving_mean.value, "variance": layer.moving_variance.value}
+    return _fused_batch_norm(layer, inputs, is_training=False, **statistics)[0]
 
 
 def _can_be_fused(layer, inputs):

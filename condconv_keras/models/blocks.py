@@ -10,7 +10,6 @@ from condconv_keras.models.placement import PARTS, CondConvPlacement
 from condconv_keras.utils.lazy import LazyModule, keras
 
 layers = LazyModule("condconv_keras.layers")
-batch_normalization = LazyModule("condconv_keras.layers.batch_normalization")
 
 # In the place of a routing tensor: a CondConv layer is to have a router of its own.
 _PER_LAYER = object()
@@ -158,8 +157,9 @@ class LayerFactory:
     def norm(self, x, *, name):
         """Batch normalisation of the layer `name`, named `<name>_bn`."""
         axis = 1 if keras.config.image_data_format() == "channels_first" else -1
-        options = {"momentum": self.bn_momentum, "epsilon": self.bn_epsilon}
-        return batch_normalization.fuse(keras.layers.BatchNormalization(axis=axis, name=f"{name}_bn", **options))(x)
+        # A plain network's file loads without this library.
+        kind = keras.layers.BatchNormalization if self.placement is None else layers.BatchNormalization
+        return kind(axis=axis, momentum=self.bn_momentum, epsilon=self.bn_epsilon, name=f"{name}_bn")(x)
 
     def act(self, x, *, name):
         """The factory's activation, named `<name>_activation`."""

@@ -26,8 +26,10 @@ from condconv_keras.tasks.table import get_task
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import MissingPackage, UserError
 from condconv_keras.utils.keras_graph import compute_in_float32
-from condconv_keras.utils.lazy import require
+from condconv_keras.utils.lazy import LazyModule, require
 from condconv_keras.utils.lazy import tensorflow as tf
+
+layers = LazyModule("condconv_keras.layers")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,7 +184,9 @@ def exported_card(path, kind):
 
 
 def load_carded(path):
-    """Loads a `.keras` model with the outputs of its card's task and classes, which computes in float32, and the card.
+    """Loads a `.keras` model with the outputs of its card's task and classes, and the card.
+
+    The model computes in float32, its batch normalizations as of `use_fused_batch_norm`.
 
     Arguments and errors as in `open_predictor`.
     """
@@ -200,7 +204,7 @@ def load_carded(path):
             f"the output {model.output_shape}"
         )
     compute_in_float32(model)
-    return model, card
+    return layers.use_fused_batch_norm(model), card
 
 
 def load_saved_model(path):

@@ -10,6 +10,7 @@ from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.lazy import LazyModule
 
 initial_weights = LazyModule("condconv_keras.training.initial_weights")
+layers = LazyModule("condconv_keras.layers")
 
 
 def make_preprocessing(config, channels):
@@ -26,7 +27,7 @@ def make_preprocessing(config, channels):
 
 
 def build_network(config, input_shape, classes, weights=None):
-    """Builds the network of a run.
+    """Builds the network of a run, with fused batch normalization.
 
     Args:
         config: `TrainConfig`.
@@ -46,9 +47,10 @@ def build_network(config, input_shape, classes, weights=None):
     if recipe.stochastic_depth_rate:
         arguments["stochastic_depth_rate"] = recipe.stochastic_depth_rate
     try:
-        return create_model(config.model, input_shape=input_shape, classes=classes, weights=weights, **arguments)
+        network = create_model(config.model, input_shape=input_shape, classes=classes, weights=weights, **arguments)
     except (ValueError, TypeError) as error:
         raise UserError(one_line(error)) from error
+    return layers.use_fused_batch_norm(network)
 
 
 def with_initial_model(config):

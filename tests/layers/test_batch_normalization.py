@@ -1,24 +1,27 @@
-"""Fused batch normalisation against Keras's own."""
+"""`BatchNormalization`, and Keras's with `use_fused_batch_norm`, against Keras's own."""
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from condconv_keras.layers.batch_normalization import fuse
-from condconv_keras.models.saving import load_model
-from condconv_keras.pretrained import create_model
-from tests import processes
+from condconv_keras.layers import BatchNormalization, use_fused_batch_norm
+from condconv_keras.utils.lazy import tensorflow as tf
+from tests.layers.backends import outputs_and_gradients, requires_tensorflow
 
 KERAS_OWN = keras.layers.BatchNormalization
 SHAPE = (4, 3, 5, 6)  # few pixels: the variance of n pixels and of n - 1 differ
+TOLERANCES = [("float32", 2e-6), ("mixed_bfloat16", 0.02), ("mixed_float16", 0.003)]
 
 
-def _fused(**options):
-    return fuse(keras.layers.BatchNormalization(**options))
+def _told(**options):
+    """Keras's layer that was told to compute in one operation."""
+    return use_fused_batch_norm(KERAS_OWN(**options))
 
 
-def _network(kind=_fused, policy="float32", shape=SHAPE, **options):
+of_both_kinds = pytest.mark.parametrize("kind", [BatchNormalization, _told])
+
+
+def _network(kind, policy="float32", shape=SHAPE, **options):
     keras.utils.set_random_seed(1)
     initializers = {
         f"{name}_initializer": keras.initializers.RandomUniform(0.5, 2.0)
@@ -52,24 +55,28 @@ def _step(network, shape=SHAPE):
     return [np.asarray(tf.cast(v, tf.float32)) for v in (outputs, *gradients)] + network_state, operations
 
 
-@pytest.mark.parametrize(
-    ("policy", "tolerance"), [("float32", 2e-6), ("mixed_bfloat16", 0.02), ("mixed_float16", 0.003)]
-)
-def test_the_numbers_are_those_of_keras(policy, tolerance):
+@requires_tensorflow
+@of_both_kinds
+@pytest.mark.parametrize(("policy", "tolerance"), TOLERANCES)
+def test_the_numbers_are_those_of_keras(policy, tolerance, kind):
     expected, unfused = _step(_network(KERAS_OWN, policy))
-    received, fused = _step(_network(policy=policy))
+    received, fused = _step(_network(kind, policy))
     assert "FusedBatchNormV3" in fused and "FusedBatchNormV3" not in unfused
     for one, other in zip(received, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=tolerance * np.abs(other).max())
 
 
-def test_one_pixel_has_no_variance():
+@requires_tensorflow
+@of_both_kinds
+def test_one_pixel_has_no_variance(kind):
     shape = (1, 1, 1, 6)
-    received, expected = (_step(_network(kind, shape=shape), shape)[0] for kind in (_fused, KERAS_OWN))
+    received, expected = (_step(_network(each, shape=shape), shape)[0] for each in (kind, KERAS_OWN))
     for one, other in zip(received, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+@requires_tensorflow
+@of_both_kinds
 @pytest.mark.parametrize(
     ("options", "shape"),
     [
@@ -83,19 +90,19 @@ def test_one_pixel_has_no_variance():
         ({}, (7, 6)),
     ],
 )
-def test_what_cannot_be_fused_is_left_to_keras(options, shape):
-    received, operations = _step(_network(shape=shape, **options), shape)
+def test_what_cannot_be_fused_is_left_to_keras(options, shape, kind):
+    received, operations = _step(_network(kind, shape=shape, **options), shape)
     assert "FusedBatchNormV3" not in operations
     for one, other in zip(received, _step(_network(KERAS_OWN, shape=shape, **options), shape)[0], strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize(
-    ("policy", "tolerance"), [("float32", 2e-6), ("mixed_bfloat16", 0.02), ("mixed_float16", 0.003)]
-)
+@requires_tensorflow
+@of_both_kinds
+@pytest.mark.parametrize(("policy", "tolerance"), TOLERANCES)
 @pytest.mark.parametrize("shape", [SHAPE, (0, *SHAPE[1:])])
-def test_inference_is_that_of_keras(policy, tolerance, shape):
-    network = _network(policy=policy)
+def test_inference_is_that_of_keras(policy, tolerance, shape, kind):
+    network = _network(kind, policy)
     images = tf.cast(np.random.default_rng(0).normal(size=shape), network.inputs[0].dtype)
     expected, before = _network(KERAS_OWN, policy)(images, training=False), network.get_weights()
     function = tf.function(lambda x: network(x, training=False)).get_concrete_function(images)
@@ -109,35 +116,77 @@ def test_inference_is_that_of_keras(policy, tolerance, shape):
         np.testing.assert_array_equal(one, other)
 
 
-def test_frozen_layers_keep_their_statistics():
-    network = _network()
+@of_both_kinds
+def test_frozen_layers_keep_their_statistics(kind):
+    network = _network(kind)
     images = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
-    expected, before = _network(KERAS_OWN)(images), network.get_weights()
+    expected, before = np.asarray(_network(KERAS_OWN)(images)), network.get_weights()
     network.layers[1].trainable = False
     np.testing.assert_allclose(network(images, training=True), expected, atol=1e-6)
     for one, other in zip(network.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_saved_networks_are_keras_own_and_fused_when_loaded(tmp_path):
-    network = create_model("mobilenet_v1", width_multiplier=0.25, input_shape=(32, 32, 3), classes=3)
-    images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
-    path = tmp_path / "network.keras"
-    network.save(path)
-    loaded, _ = load_model(path)
-    bare = keras.saving.load_model(path)
-    for other, fused in ((network, True), (loaded, True), (bare, False)):
-        function = tf.function(lambda x, network=other: network(x, training=False))
-        operations = {op.type for op in function.get_concrete_function(images).graph.get_operations()}
-        assert ("FusedBatchNormV3" in operations) == fused
-        np.testing.assert_allclose(other(images), network(images), atol=1e-5)
-    # Nothing of this package is needed.
-    script = f"import keras; print(len(keras.saving.load_model({str(path)!r}).layers))"
-    assert int(processes.run("-c", script).stdout) == len(network.layers)
-
-
-def test_a_mask_is_left_to_keras():
+@of_both_kinds
+def test_a_mask_is_left_to_keras(kind):
     images = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
     mask = np.arange(SHAPE[1] * SHAPE[2]).reshape(1, *SHAPE[1:3]).repeat(SHAPE[0], 0) % 2 == 0
-    received, expected = (kind()(images, training=True, mask=mask) for kind in (_fused, KERAS_OWN))
+    received, expected = (np.asarray(each()(images, training=True, mask=mask)) for each in (kind, KERAS_OWN))
     np.testing.assert_array_equal(received, expected)
+
+
+@of_both_kinds
+@pytest.mark.parametrize("training", [True, False])
+def test_outputs_and_gradients_on_every_backend(training, kind):
+    rng = np.random.default_rng(3)
+    images, upstream = rng.normal(3, 2, (2, *SHAPE)).astype("float32")
+    received, expected = (
+        keras.tree.flatten(outputs_and_gradients(_network(each), (images,), upstream, training))
+        for each in (kind, KERAS_OWN)
+    )
+    assert len(expected) == 4
+    for one, other in zip(received, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5 * np.abs(other).max())
+
+
+def test_it_is_stored_as_keras_own():
+    """Configuration, paths of variables, and the names by which a file of weights finds them."""
+    options = {"momentum": 0.8, "epsilon": 0.01, "axis": 3, "name": "norm"}
+    ours, theirs = BatchNormalization(**options), KERAS_OWN(**options)
+    assert ours.get_config() == theirs.get_config()
+    assert keras.saving.get_registered_name(BatchNormalization) == "condconv_keras>BatchNormalization"
+    for layer in (ours, theirs):
+        layer.build(SHAPE)
+    assert [weight.path for weight in ours.weights] == [weight.path for weight in theirs.weights]
+
+
+@pytest.mark.parametrize(("writer", "reader"), [(KERAS_OWN, BatchNormalization), (BatchNormalization, KERAS_OWN)])
+def test_a_file_of_weights_fits_both_classes(writer, reader, tmp_path):
+    """Such a file names layers by class and number."""
+
+    def network(kind, seed):
+        layers = [keras.Input(SHAPE[1:]), kind(), keras.layers.Conv2D(3, 1), kind()]
+        network, rng = keras.Sequential(layers), np.random.default_rng(seed)
+        network.set_weights([rng.uniform(0.5, 2.0, weight.shape) for weight in network.weights])
+        return network
+
+    written, read = network(writer, 0), network(reader, 1)
+    written.save_weights(tmp_path / "network.weights.h5")
+    read.load_weights(tmp_path / "network.weights.h5")
+    for one, other in zip(written.get_weights(), read.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+class Doubled(KERAS_OWN):
+    """A user's class, which computes something else."""
+
+    def call(self, inputs, training=None, mask=None):
+        return 2 * super().call(inputs, training=training, mask=mask)
+
+
+def test_a_class_of_the_user_stays_as_it_is():
+    images = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
+    network = _network(Doubled)
+    expected = np.asarray(network(images))
+    np.testing.assert_array_equal(np.asarray(use_fused_batch_norm(network)(images)), expected)
+    np.testing.assert_allclose(expected, 2 * np.asarray(_network(KERAS_OWN)(images)), rtol=1e-5)
