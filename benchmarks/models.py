@@ -90,11 +90,12 @@ def _checked_work():
 
 def _build_pair(name):
     """The plain network and its twin, and the ratio of their multiply-adds."""
+    from condconv_keras.layers import use_fused_batch_norm
     from condconv_keras.models import build_model
     from condconv_keras.profiling import profile
 
     shape = _input_shape(name)
-    pair = [build_model(each, input_shape=shape) for each in (plain_name(name), name)]
+    pair = [use_fused_batch_norm(build_model(each, input_shape=shape)) for each in (plain_name(name), name)]
     plain, twin = (profile(model).multiply_adds for model in pair)
     return pair, twin / plain
 

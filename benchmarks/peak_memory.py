@@ -52,10 +52,11 @@ def main(argv):
     size = flags.FLAGS.input_size or model_entry(flags.FLAGS.model).input_size
     import keras
 
+    from condconv_keras.layers import use_fused_batch_norm
     from condconv_keras.models import build_model
 
     keras.config.set_dtype_policy(flags.FLAGS.precision)
-    network = build_model(flags.FLAGS.model, input_shape=(size, size, 3))
+    network = use_fused_batch_norm(build_model(flags.FLAGS.model, input_shape=(size, size, 3)))
     call = make_call(flags.FLAGS.work, network, flags.FLAGS.batch, flags.FLAGS.jit_compile)
     for _ in range(_CALLS):
         call()

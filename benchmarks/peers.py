@@ -75,10 +75,11 @@ def _comparisons(batches):
 
 
 def _model_calls(ours, theirs, batch, work):
+    from condconv_keras.layers import use_fused_batch_norm
     from condconv_keras.models import build_model
 
     return {
-        "ours": make_call(work, build_model(ours), batch),
+        "ours": make_call(work, use_fused_batch_norm(build_model(ours)), batch),
         **{name: _timm_model_call(theirs, batch, work, name) for name in ("contiguous", _CHANNELS_LAST)},
     }
 

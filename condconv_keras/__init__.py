@@ -15,6 +15,7 @@ _HOMES = {
     "create_model": "condconv_keras.pretrained",
     "list_models": "condconv_keras.models",
     "load_model": "condconv_keras.stored.loading",
+    "use_fused_batch_norm": "condconv_keras.layers",
 }
 _MODULES = ("analysis", "data", "export", "layers", "models", "profiling", "training", "weights")
 
@@ -33,6 +34,7 @@ __all__ = [
     "models",
     "profiling",
     "training",
+    "use_fused_batch_norm",
     "weights",
 ]
 

@@ -1,143 +1,133 @@
-"""Fused batch normalization against Keras's own."""
+"""Which networks compute batch normalization in one operation: counted in the graphs that TensorFlow traces."""
+
+import collections
+import copy
+import dataclasses
+import json
+import types
+import zipfile
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from condconv_keras.layers.fused_batch_norm import fuse
-from condconv_keras.models.saving import load_keras_file
-from condconv_keras.pretrained import create_model
+from condconv_keras import create_model, use_fused_batch_norm
+from condconv_keras.models.cards import registered_card
+from condconv_keras.models.saving import load_keras_file, save_model
+from condconv_keras.stored import StoredModel
+from condconv_keras.stored.untrained import untrained_model
+from condconv_keras.training.plan import TrainingPlan
 from tests import processes
+from tests.training.configs import CONFIG
 
-KERAS_OWN = keras.layers.BatchNormalization
-SHAPE = (4, 3, 5, 6)  # few pixels: the variance of n pixels and of n - 1 differ
-
-
-def _fused(**options):
-    return fuse(keras.layers.BatchNormalization(**options))
+SMALL = {"width_multiplier": 0.25, "input_shape": (32, 32, 3), "classes": 3}
+OF_0_1 = processes.ROOT / "tests/fixtures/v0_1/run/model.keras"
 
 
-def _network(kind=_fused, policy="float32", shape=SHAPE, **options):
-    keras.utils.set_random_seed(1)
-    initializers = {
-        f"{name}_initializer": keras.initializers.RandomUniform(0.5, 2.0)
-        for name in ("beta", "gamma", "moving_mean", "moving_variance")
-    }
-    inputs = keras.Input(shape[1:], dtype=keras.DTypePolicy(policy).compute_dtype)
-    outputs = kind(momentum=0.7, dtype=policy, **initializers, **options)(inputs)
-    return keras.Model(inputs, outputs)
+def build(name, **arguments):
+    experts = {"num_experts": 2} if name.startswith("condconv_") else {}
+    return create_model(name, **SMALL, **experts, **arguments)
 
 
-def _step(network, shape=SHAPE):
-    """One step in training; returns the outputs, all gradients and the statistics, and the operations by type."""
-    rng = np.random.default_rng(2)
-    images = tf.constant(rng.normal(3, 2, shape), network.inputs[0].dtype)
-    direction = tf.constant(rng.normal(size=shape), tf.float32)
+def up_to_stride_4(model):
+    """The stem and the first blocks of a network."""
+    return keras.Model(model.input, model.get_layer("stride_4").output)
 
-    @tf.function
+
+def fused(model):
+    """How many operations FusedBatchNormV3 a model's graph has in inference."""
+    return _operations(model, lambda images: model(images, training=False))["FusedBatchNormV3"]
+
+
+def fused_in_training(model):
+    """How many a step's graph has, and how many of its gradient."""
+
     def step(images):
         with tf.GradientTape() as tape:
-            tape.watch(images)
-            outputs = network(images, training=True)
-            loss = tf.reduce_sum(tf.cast(outputs, tf.float32) * direction)
-        return outputs, tape.gradient(loss, [images, *network.trainable_variables])
+            loss = tf.reduce_sum(model(images, training=True))
+        return tape.gradient(loss, model.trainable_variables)
 
-    operations = {operation.type for operation in step.get_concrete_function(images).graph.get_operations()}
-    before = [weight.numpy() for weight in network.weights]
-    outputs, gradients = step(images)
-    network_state = [weight.numpy() for weight in network.weights]
-    for weight, value in zip(network.weights, before, strict=True):
-        weight.assign(value)
-    return [np.asarray(tf.cast(v, tf.float32)) for v in (outputs, *gradients)] + network_state, operations
+    operations = _operations(model, step)
+    return operations["FusedBatchNormV3"], operations["FusedBatchNormGradV3"]
 
 
-@pytest.mark.parametrize(
-    ("policy", "tolerance"), [("float32", 2e-6), ("mixed_bfloat16", 0.02), ("mixed_float16", 0.003)]
-)
-def test_the_numbers_are_those_of_keras(policy, tolerance):
-    expected, unfused = _step(_network(KERAS_OWN, policy))
-    received, fused = _step(_network(policy=policy))
-    assert "FusedBatchNormV3" in fused and "FusedBatchNormV3" not in unfused
-    for one, other in zip(received, expected, strict=True):
-        np.testing.assert_allclose(one, other, atol=tolerance * np.abs(other).max())
+def _operations(model, function):
+    images = tf.TensorSpec((2, *model.input_shape[1:]))
+    graph = tf.function(function, autograph=False).get_concrete_function(images).graph
+    return collections.Counter(operation.type for operation in graph.get_operations())
 
 
-def test_one_pixel_has_no_variance():
-    shape = (1, 1, 1, 6)
-    received, expected = (_step(_network(kind, shape=shape), shape)[0] for kind in (_fused, KERAS_OWN))
-    for one, other in zip(received, expected, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
+def classes_in(path):
+    """The registered names of the batch normalizations in a `.keras` file; None is one of Keras's own."""
+    with zipfile.ZipFile(path) as archive:
+        layers = json.loads(archive.read("config.json"))["config"]["layers"]
+    return {layer["registered_name"] for layer in layers if layer["class_name"] == "BatchNormalization"}
 
 
-@pytest.mark.parametrize(
-    ("options", "shape"),
-    [
-        ({"axis": 1}, SHAPE),
-        ({"center": False}, SHAPE),
-        ({"scale": False}, SHAPE),
-        ({"epsilon": 1e-6}, SHAPE),
-        ({"renorm": True}, SHAPE),
-        ({"synchronized": True}, SHAPE),
-        ({"policy": "float64"}, SHAPE),
-        ({}, (7, 6)),
-    ],
-)
-def test_what_cannot_be_fused_is_left_to_keras(options, shape):
-    received, operations = _step(_network(shape=shape, **options), shape)
-    assert "FusedBatchNormV3" not in operations
-    for one, other in zip(received, _step(_network(KERAS_OWN, shape=shape, **options), shape)[0], strict=True):
-        np.testing.assert_array_equal(one, other)
+def copies(model, path):
+    """Whatever Keras and the library make of a model, one by one; the model is saved at `path`."""
+    return {
+        "clone": keras.models.clone_model(model),
+        "of its configuration": keras.Model.from_config(model.get_config()),
+        "copy": copy.deepcopy(model),
+        "loaded by Keras": keras.saving.load_model(path),
+        "loaded": load_keras_file(path)[0],
+    }
 
 
-@pytest.mark.parametrize(
-    ("policy", "tolerance"), [("float32", 2e-6), ("mixed_bfloat16", 0.02), ("mixed_float16", 0.003)]
-)
-@pytest.mark.parametrize("shape", [SHAPE, (0, *SHAPE[1:])])
-def test_inference_is_that_of_keras(policy, tolerance, shape):
-    network = _network(policy=policy)
-    images = tf.cast(np.random.default_rng(0).normal(size=shape), network.inputs[0].dtype)
-    expected, before = _network(KERAS_OWN, policy)(images, training=False), network.get_weights()
-    function = tf.function(lambda x: network(x, training=False)).get_concrete_function(images)
-    assert "FusedBatchNormV3" in {operation.type for operation in function.graph.get_operations()}
-    received = function(images)
-    assert received.dtype == expected.dtype
-    np.testing.assert_allclose(
-        tf.cast(received, tf.float32), tf.cast(expected, tf.float32), atol=tolerance * np.abs(expected).max(initial=1.0)
-    )
-    for one, other in zip(network.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-def test_frozen_layers_keep_their_statistics():
-    network = _network()
-    images = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
-    expected, before = _network(KERAS_OWN)(images), network.get_weights()
-    network.layers[1].trainable = False
-    np.testing.assert_allclose(network(images, training=True), expected, atol=1e-6)
-    for one, other in zip(network.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-def test_saved_networks_are_keras_own_and_fused_when_loaded(tmp_path):
-    network = create_model("mobilenet_v1", width_multiplier=0.25, input_shape=(32, 32, 3), classes=3)
+def test_a_twin_its_copies_and_its_reload_are_fused_alike(tmp_path):
+    twin = up_to_stride_4(build("condconv_mobilenet_v2", start_block=2))
+    twin.save(tmp_path / "twin.keras")
+    assert classes_in(tmp_path / "twin.keras") == {"condconv_keras>BatchNormalization"}
+    models = {"built": twin, **copies(twin, tmp_path / "twin.keras"), "told": use_fused_batch_norm(copy.deepcopy(twin))}
+    # The stem's, two of the first block, three of either of the next.
+    assert {name: fused(model) for name, model in models.items()} == dict.fromkeys(models, 9)
+    assert {name: fused_in_training(model) for name, model in models.items()} == dict.fromkeys(models, (9, 9))
     images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
-    path = tmp_path / "network.keras"
+    for model in models.values():
+        model.set_weights(twin.get_weights())
+        np.testing.assert_array_equal(model(images), twin(images))
+
+
+def test_a_plain_network_is_keras_own_until_it_is_told(tmp_path):
+    network, path = up_to_stride_4(build("mobilenet_v1")), tmp_path / "network.keras"
+    images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
+    expected = network(images)
+    assert (fused(network), fused_in_training(network)) == (0, (0, 0))
+    for _ in range(2):
+        assert use_fused_batch_norm(network) is network
+        assert (fused(network), fused_in_training(network)) == (7, (7, 7))
+    np.testing.assert_allclose(network(images), expected, atol=1e-5)
     network.save(path)
-    loaded, _ = load_keras_file(path)
-    bare = keras.saving.load_model(path)
-    for other, fused in ((network, True), (loaded, True), (bare, False)):
-        function = tf.function(lambda x, network=other: network(x, training=False))
-        operations = {op.type for op in function.get_concrete_function(images).graph.get_operations()}
-        assert ("FusedBatchNormV3" in operations) == fused
-        np.testing.assert_allclose(other(images), network(images), atol=1e-5)
+    assert classes_in(path) == {None}
+    others = copies(network, path)
+    assert {name: fused(other) for name, other in others.items()} == dict.fromkeys(others, 0)
+    assert fused(use_fused_batch_norm(others["loaded"])) == 7
     # Nothing of this package is needed.
     script = f"import keras; print(len(keras.saving.load_model({str(path)!r}).layers))"
     assert int(processes.run("-c", script).stdout) == len(network.layers)
 
 
-def test_a_mask_is_left_to_keras():
-    images = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
-    mask = np.arange(SHAPE[1] * SHAPE[2]).reshape(1, *SHAPE[1:3]).repeat(SHAPE[0], 0) % 2 == 0
-    received, expected = (kind()(images, training=True, mask=mask) for kind in (_fused, KERAS_OWN))
-    np.testing.assert_array_equal(received, expected)
+@pytest.mark.parametrize("name", ["mobilenet_v1", "condconv_mobilenet_v1"])
+def test_the_commands_compute_with_fused_ones(name, tmp_path):
+    network = build(name)
+    save_model(network, registered_card(network), tmp_path / "network.keras")
+    config = dataclasses.replace(CONFIG, model=name, model_arguments={"width_multiplier": 0.25})
+    plan = TrainingPlan(config, types.SimpleNamespace(class_names=("a", "b", "c")))
+    plan.card = registered_card(network)
+    models = {
+        "train": plan.build_network(),
+        "eval, predict, analyze, export": StoredModel.open(tmp_path / "network.keras").load_to_answer()[0],
+        "export of an untrained one": untrained_model(name, **SMALL)[0],
+    }
+    assert {name: fused(model) for name, model in models.items()} == dict.fromkeys(models, 27)
+
+
+def test_a_file_of_0_1_is_fused_by_the_commands_and_saved_as_it_was(tmp_path):
+    assert classes_in(OF_0_1) == {None}
+    assert fused(load_keras_file(OF_0_1)[0]) == 0
+    model, card = StoredModel.open(OF_0_1).load_to_answer()
+    assert fused(model) == 27
+    save_model(model, card, tmp_path / "again.keras")
+    assert classes_in(tmp_path / "again.keras") == {None}

@@ -3,7 +3,9 @@
 from absl import flags
 
 from condconv_keras.commands.model_flags import WIDTHS
+from condconv_keras.commands.old_flags import define_old_names
 from condconv_keras.export.formats import FORMATS, format_names, variants
+from condconv_keras.facts import old_names
 from condconv_keras.stored.registered import Published, Untrained
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import UserError, unknown_name
@@ -22,6 +24,7 @@ def define_flags(values):
     _define_model(values)
     _define_output(values)
     _define_data(values)
+    define_old_names(values, old_names.EXPORT_FLAGS)
 
 
 def _define_model(values):
@@ -88,7 +91,6 @@ def _define_data(values):
     flags.DEFINE_integer(
         "check_examples", None, "Held-out images that measure the accuracy; default: all.", lower_bound=1, **group
     )
-    flags.DEFINE_alias("gate_examples", "check_examples", **group)
 
 
 def _quantizations():

@@ -1,7 +1,8 @@
 """CondConv layers for Keras 3."""
 
+from condconv_keras.layers.batch_normalization import BatchNormalization, use_fused_batch_norm
 from condconv_keras.layers.cond_conv2d import CondConv2D
 from condconv_keras.layers.depthwise_cond_conv2d import DepthwiseCondConv2D
 from condconv_keras.layers.routing import Routing
 
-__all__ = ["CondConv2D", "DepthwiseCondConv2D", "Routing"]
+__all__ = ["BatchNormalization", "CondConv2D", "DepthwiseCondConv2D", "Routing", "use_fused_batch_norm"]

@@ -10,7 +10,6 @@ from condconv_keras.models.placement import PARTS, CondConvPlacement
 from condconv_keras.utils.lazy import LazyModule, keras
 
 layers = LazyModule("condconv_keras.layers")
-fused_batch_norm = LazyModule("condconv_keras.layers.fused_batch_norm")
 
 # Of the numbers of channels that `round_channels` returns.
 _DIVISOR = 8
@@ -160,8 +159,9 @@ class LayerFactory:
     def norm(self, x, *, name):
         """Batch normalization of the layer `name`, named `<name>_bn`."""
         axis = 1 if keras.config.image_data_format() == "channels_first" else -1
-        options = {"momentum": self.bn_momentum, "epsilon": self.bn_epsilon}
-        return fused_batch_norm.fuse(keras.layers.BatchNormalization(axis=axis, name=f"{name}_bn", **options))(x)
+        # A plain network's file loads without this library.
+        kind = keras.layers.BatchNormalization if self.placement is None else layers.BatchNormalization
+        return kind(axis=axis, momentum=self.bn_momentum, epsilon=self.bn_epsilon, name=f"{name}_bn")(x)
 
     def act(self, x, *, name):
         """The factory's activation, named `<name>_activation`."""

@@ -3,9 +3,7 @@
 from condconv_keras.facts.model_card import archived_card
 from condconv_keras.utils.errors import MissingPackage, UserError, one_line
 from condconv_keras.utils.files import whole_file
-from condconv_keras.utils.lazy import LazyModule, installs_named, keras
-
-fused_batch_norm = LazyModule("condconv_keras.layers.fused_batch_norm")
+from condconv_keras.utils.lazy import installs_named, keras
 
 
 def save_model(model, card, path):
@@ -25,11 +23,9 @@ def load_keras_file(path):
         UserError: the file is missing, corrupt or no `.keras` file.
         MissingPackage: Keras or its backend is not installed.
     """
-    # Before the file is read: `condconv_keras.layers` registers the layers that it may name.
-    fuse = fused_batch_norm.fuse_batch_norms
     try:
         with installs_named():
-            return fuse(keras.saving.load_model(path, compile=False)), archived_card(path)
+            return keras.saving.load_model(path, compile=False), archived_card(path)
     except MissingPackage:
         raise
     except Exception as error:

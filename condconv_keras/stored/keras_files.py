@@ -14,6 +14,9 @@ from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import file_hash
 from condconv_keras.utils.keras_graph import compute_in_float32
+from condconv_keras.utils.lazy import LazyModule
+
+layers = LazyModule("condconv_keras.layers")
 
 
 class KerasModel(StoredModel):
@@ -21,7 +24,9 @@ class KerasModel(StoredModel):
 
     @abc.abstractmethod
     def load_to_answer(self):
-        """Returns the Keras model, which has the outputs of its card and computes in float32, and the card.
+        """Returns the Keras model, which has the outputs of its card, and the card.
+
+        It computes in float32, its batch normalizations as of `condconv_keras.use_fused_batch_norm`.
 
         Raises:
             UserError: it is damaged, has no card, or another model's.
@@ -85,7 +90,7 @@ class KerasFile(KerasModel):
         if card.task != self.task:
             raise UserError(f"expected a model with a card, {str(self.file)!r} has none and is one for {card.task}")
         compute_in_float32(model)
-        return model, card
+        return layers.use_fused_batch_norm(model), card
 
     def to_dict(self):
         return {**super().to_dict(), "sha256": file_hash(self.file)}

@@ -42,7 +42,7 @@ def untrained_model(name, seed=0, **arguments):
     """
 
     keras.utils.set_random_seed(seed)
-    model = build_model(name, **arguments)
+    model = layers.use_fused_batch_norm(build_model(name, **arguments))
     card = registered_card(model)
     images = card.preprocessing.evaluation_images(photographs())
     with _scaled_by_images(model):

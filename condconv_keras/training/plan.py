@@ -10,6 +10,7 @@ from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.lazy import LazyModule
 from condconv_keras.utils.lazy import tensorflow as tf
 
+layers = LazyModule("condconv_keras.layers")
 optimization = LazyModule("condconv_keras.training.optimization")
 training_model = LazyModule("condconv_keras.training.model")
 
@@ -57,7 +58,7 @@ class TrainingPlan:
         return entry.make_card(self.dataset.class_names, preprocessing, **self.task.card_fields(self.dataset))
 
     def build_network(self, weights=None):
-        """Builds the network.
+        """Builds the network, with fused batch normalization.
 
         Args:
             weights: as in `create_model`.
@@ -74,9 +75,10 @@ class TrainingPlan:
             arguments["bn_momentum"] = self.recipe.bn_momentum
         classes, shape = len(self.dataset.class_names), self.card.preprocessing.input_shape
         try:
-            return create_model(self.config.model, input_shape=shape, classes=classes, weights=weights, **arguments)
+            network = create_model(self.config.model, input_shape=shape, classes=classes, weights=weights, **arguments)
         except (ValueError, TypeError) as error:
             raise UserError(one_line(error)) from error
+        return layers.use_fused_batch_norm(network)
 
     def make_training_model(self, network):
         """Returns the `TrainingModel` of a built network, under the strategy whose scope is open.

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
+from condconv_keras.layers import BatchNormalization
 
 
 def sequential():
@@ -26,7 +27,7 @@ def functional():
     x = keras.Input((8, 8, 3))
     routing_weights = Routing(4, name="routing")(x)
     h = CondConv2D(6, 3, 4, padding="same", use_bias=False, name="first")(x, routing_weights)
-    h = keras.layers.BatchNormalization()(h)
+    h = BatchNormalization()(h)
     h = DepthwiseCondConv2D(3, 4, name="second")(h, routing_weights=routing_weights)
     h = keras.layers.Flatten()(CondConv2D(2, 1, 4, name="third")(h, routing_weights))
     return keras.Model(x, keras.layers.Dense(2)(h))

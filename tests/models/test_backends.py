@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 
-from condconv_keras.layers.fused_batch_norm import fuse_batch_norms
 from condconv_keras.models import build_model
 
 pytestmark = pytest.mark.backends
@@ -42,7 +41,7 @@ def test_every_weight_moved(trained):
 def test_keras_file_round_trip(trained, tmp_path):
     model, x, _, _ = trained
     model.save(tmp_path / "model.keras")
-    loaded = fuse_batch_norms(keras.saving.load_model(tmp_path / "model.keras"))
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
     expected = model.predict(x, verbose=0)
     np.testing.assert_allclose(loaded.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-5)
     # Also in batches that leave a partial one.

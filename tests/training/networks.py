@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from condconv_keras.layers.fused_batch_norm import fuse
+from condconv_keras.layers import use_fused_batch_norm
 from condconv_keras.tasks.classification.task import TASK
 from condconv_keras.training.model import TrainingModel
 from condconv_keras.training.optimization import apply_weight_decay, make_optimizer
@@ -28,7 +28,7 @@ def network(dropout_rate=0.0, shape=SHAPE, classes=CLASSES):
     keras.utils.set_random_seed(0)
     inputs = keras.Input(shape)
     x = keras.layers.Conv2D(4, 3, name="stem")(inputs)
-    x = fuse(keras.layers.BatchNormalization(momentum=0.9, name="stem_bn"))(x)
+    x = use_fused_batch_norm(keras.layers.BatchNormalization(momentum=0.9, name="stem_bn"))(x)
     x = keras.layers.ReLU()(x)
     if dropout_rate:
         x = keras.layers.Dropout(dropout_rate, noise_shape=(None, 1, 1, 1), name="block_1_drop")(x)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from condconv_keras.export.tflite.mobile_layers import Bank, MobileCondConv, uses_static_kernels
-from condconv_keras.layers import CondConv2D, DepthwiseCondConv2D
+from condconv_keras.layers import BatchNormalization, CondConv2D, DepthwiseCondConv2D
 from condconv_keras.profiling import profile
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.keras_graph import all_layers, calls_of
@@ -60,7 +60,9 @@ def mobile_network(model, image_shape, quantization="none", static_kernels=False
         config = layer.get_config()
         if static_kernels and "implementation" in config:
             config["implementation"] = "mixture"
-        return layer.__class__.from_config(config)
+        # Of both classes in Keras's operations: the converter rounds what it makes of the fused one otherwise.
+        kind = keras.layers.BatchNormalization if isinstance(layer, BatchNormalization) else type(layer)
+        return kind.from_config(config)
 
     image = keras.Input(batch_shape=(1, *image_shape))
     network = keras.models.clone_model(model, image, clone, _call_without_mask)

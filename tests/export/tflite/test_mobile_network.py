@@ -8,6 +8,7 @@ from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
 from condconv_keras.export.tflite import mobile_layers
 from condconv_keras.export.tflite.mobile_layers import MobileCondConv
 from condconv_keras.export.tflite.mobile_network import mobile_network, multiply_adds, round_keeping_sums
+from condconv_keras.layers import BatchNormalization
 from condconv_keras.pretrained import create_model
 from condconv_keras.profiling import profile
 from condconv_keras.utils.errors import UserError
@@ -120,6 +121,18 @@ def test_what_follows_is_folded_in_only_where_it_is_equal(normalization, activat
     folded = normalization is not None and model.layers[2].axis == -1
     kept = any(isinstance(layer, keras.layers.BatchNormalization) for layer in network.layers)
     assert kept == (normalization is not None and not folded)
+
+
+def test_what_is_left_of_batch_normalization_computes_in_keras_operations():
+    """Of a plain convolution: as in a plain network, from which the converter makes the same file as before."""
+    x = inputs = keras.Input((8, 8, 4))
+    for kind in (BatchNormalization, keras.layers.BatchNormalization):
+        x = kind()(keras.layers.Conv2D(4, 1)(x))
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(CondConv2D(4, 1, num_experts=2)(x)))
+    randomise(model)
+    network = assert_equal(model, images((8, 8, 4)))
+    kinds = [type(layer) for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert kinds == [keras.layers.BatchNormalization] * 2
 
 
 def test_an_output_with_two_readers_is_not_folded():
