@@ -129,7 +129,7 @@ def test_what_is_left_of_batch_normalization_computes_in_keras_operations():
     for kind in (BatchNormalization, keras.layers.BatchNormalization):
         x = kind()(keras.layers.Conv2D(4, 1)(x))
     model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(CondConv2D(4, 1, num_experts=2)(x)))
-    randomise(model)
+    randomize(model)
     network = assert_equal(model, images((8, 8, 4)))
     kinds = [type(layer) for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert kinds == [keras.layers.BatchNormalization] * 2
