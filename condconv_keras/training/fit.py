@@ -48,88 +48,114 @@ def train(config, run, dataset, strategy, command, versions):
         SystemExit: the process was sent SIGTERM; the run goes on where it stopped.
     """
     check_config(config)
-    plan, initial, weights = _plan(config, run, dataset)
-    keras.utils.set_random_seed(config.seed)
-    keras.config.set_dtype_policy(config.precision)
-    replicas = strategy.num_replicas_in_sync
-    InputShard(replicas=replicas).batch_size(plan.recipe.batch_size)  # or its error, before the work
-    model = _make_model(plan, initial, weights, strategy)
-    batch = min(_EVALUATION_BATCH, max(plan.recipe.batch_size // replicas, 1))
-    split = dataset.evaluation_split
-    validation = plan.task.make_validation(model.network, plan.card, dataset, split, batch, repeated=True)
-    validate = Validator(strategy, validation)
+    training = _Training(config, run, dataset, strategy)
     start = time.monotonic()
-    termination = Termination()
-    with termination.handled():
-        loop = TrainingLoop(plan, run, model, validate, termination)
-        step = loop.restore()
+    with training.termination.handled():
+        first_step = training.run_loop()
         if is_chief(strategy):
-            run.start(plan.config)
-        _run(loop, step, run, plan.card, model, strategy)
-        seconds = time.monotonic() - start
-        if is_chief(strategy):
-            _save(model, plan.card, run)
-            predict = plan.task.keras_predict(model.network, plan.card)
-            results = {
-                **plan.task.evaluate(predict, plan.card, dataset, split, batch).to_dict(),
-                "split": split,
-                **dataset.left_out(*dataset.splits),
-                "epochs": plan.recipe.epochs,
-                "seconds": round(seconds, 1),
-                "first_step": step,
-                "parameters": model.network.count_params(),
-                "command": command,
-                "versions": versions,
-            }
-            write_text(run.results, json.dumps(results, indent=2) + "\n")
+            facts = {"seconds": round(time.monotonic() - start, 1), "first_step": first_step}
+            training.write_results({**facts, "command": command, "versions": versions})
         wait_for_all(strategy)
     return run.read_results()
 
 
-def _plan(config, run, dataset):
+class _Training:
+    """A run in this process: the model that it trains, and what it writes of it.
+
+    Arguments and errors are those of `train`.
+    """
+
+    def __init__(self, config, run, dataset, strategy):
+        self._run, self._strategy = run, strategy
+        self._plan, initial, weights = _opened(config, run, dataset)
+        keras.utils.set_random_seed(config.seed)
+        keras.config.set_dtype_policy(config.precision)
+        self._replicas = strategy.num_replicas_in_sync
+        # Or their errors, before the work.
+        _ = self._plan.steps_per_epoch, InputShard(replicas=self._replicas).batch_size(self._plan.recipe.batch_size)
+        self._model = self._make_model(initial, weights)
+        self.termination = Termination()
+
+    def _make_model(self, initial, weights):
+        """The `TrainingModel`, with the weights that the run starts from."""
+        with self._strategy.scope():
+            network = self._plan.build_network(weights)
+        if initial is not None:
+            initial.put_into(network, self._plan.router_images())
+        synchronize_batch_norm(network, self._plan.recipe.synchronized_bn and self._replicas > 1)
+        with self._strategy.scope():
+            return self._plan.make_training_model(network)
+
+    @property
+    def _evaluation(self):
+        """The data set, its split and the batch of one replica that the network is evaluated on."""
+        dataset = self._plan.dataset
+        batch = min(_EVALUATION_BATCH, max(self._plan.recipe.batch_size // self._replicas, 1))
+        return dataset, dataset.evaluation_split, batch
+
+    def run_loop(self):
+        """Trains from the newest checkpoint or the start to the end; returns the step that it began with.
+
+        What stops it becomes one clear line, and a diverged run keeps its last good weights.
+        """
+        task, network, card = self._plan.task, self._model.network, self._plan.card
+        validate = Validator(self._strategy, task.make_validation(network, card, *self._evaluation, repeated=True))
+        loop = TrainingLoop(self._plan, self._run, self._model, validate, self.termination)
+        first_step = loop.restore()
+        if is_chief(self._strategy):
+            self._run.start(self._plan.config)
+        try:
+            loop.run_from(first_step)
+        except Diverged as error:
+            kept = self._kept(loop.restore())
+            raise UserError(
+                f"training diverged: {error}; {kept}; lower `learning_rate`, in another `model_dir`"
+            ) from error
+        except tf.errors.OpError as error:
+            # With several workers it is nearly always one of the others that was lost.
+            hint = "; start all workers again, with the same commands" if is_multi_worker(self._strategy) else ""
+            raise UserError(f"training stopped: {op_reason(error)[:300]}{hint}") from error
+        return first_step
+
+    def _kept(self, good_step):
+        """Saves the weights of the last good step of a diverged run, if there is one; returns what is kept, as text."""
+        if not good_step:
+            return "no step was good enough to be kept"
+        if is_chief(self._strategy):
+            self._save()
+        return f"the weights of step {good_step} are kept in {str(self._run.model)!r}"
+
+    def write_results(self, facts):
+        """Writes the weights and, last of all, the results: those of the weights that are to be used, and the facts."""
+        self._save()
+        task, network, card = self._plan.task, self._model.network, self._plan.card
+        dataset, split, batch = self._evaluation
+        results = {
+            **task.evaluate(task.keras_predict(network, card), card, dataset, split, batch).to_dict(),
+            "split": split,
+            **dataset.left_out(*dataset.splits),
+            "epochs": self._plan.recipe.epochs,
+            "parameters": network.count_params(),
+            **facts,
+        }
+        write_text(self._run.results, json.dumps(results, indent=2) + "\n")
+
+    def _save(self):
+        """Writes the weights that are to be used, averaged ones if there are, and the last ones beside those."""
+        model, card = self._model, self._plan.card
+        model.freeze(False)
+        synchronize_batch_norm(model.network, False)
+        compute_in_float32(model.network)
+        if model.average is not None:
+            save_model(model.network, card, self._run.raw_model)
+            model.average.put()
+        save_model(model.network, card, self._run.model)
+
+
+def _opened(config, run, dataset):
     """The `TrainingPlan`, the `InitialModel` or None, and the weights that the network is built with."""
     if run.has_checkpoint():
         # The checkpoint holds the weights; the file that they started from may be gone.
         return TrainingPlan(dataclasses.replace(config, inherited=run.read_config().inherited), dataset), None, None
     config, initial = with_initial_model(config)
     return TrainingPlan(config, dataset), initial, config.weights if initial is None else None
-
-
-def _make_model(plan, initial, weights, strategy):
-    """The `TrainingModel` of a run, with the weights that it starts from."""
-    with strategy.scope():
-        network = plan.build_network(weights)
-    if initial is not None:
-        initial.put_into(network, plan.router_images())
-    synchronize_batch_norm(network, plan.recipe.synchronized_bn and strategy.num_replicas_in_sync > 1)
-    with strategy.scope():
-        return plan.make_training_model(network)
-
-
-def _run(loop, step, run, card, model, strategy):
-    """Runs the loop; what stops it becomes one clear line, and a diverged run keeps its last good weights."""
-    try:
-        loop.run_from(step)
-    except Diverged as error:
-        good = loop.restore()
-        kept = "no step was good enough to be kept"
-        if good:
-            kept = f"the weights of step {good} are kept in {str(run.model)!r}"
-            if is_chief(strategy):
-                _save(model, card, run)
-        raise UserError(f"training diverged: {error}; {kept}; lower `learning_rate`, in another `model_dir`") from error
-    except tf.errors.OpError as error:
-        # With several workers it is nearly always one of the others that was lost.
-        hint = "; start all workers again, with the same commands" if is_multi_worker(strategy) else ""
-        raise UserError(f"training stopped: {op_reason(error)[:300]}{hint}") from error
-
-
-def _save(model, card, run):
-    """Writes the weights that are to be used, averaged ones if there are, and the last ones beside those."""
-    model.freeze(False)
-    synchronize_batch_norm(model.network, False)
-    compute_in_float32(model.network)
-    if model.average is not None:
-        save_model(model.network, card, run.raw_model)
-        model.average.put()
-    save_model(model.network, card, run.model)

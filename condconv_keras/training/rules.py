@@ -2,11 +2,13 @@
 
 from condconv_keras.data.opening import find_source
 from condconv_keras.models import model_entry
+from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import UserError
 
 
 def check_config(config):
     """Raises a `UserError` for the first setting of a `TrainConfig` that cannot work with the others."""
+    _check_recipe(config)
     _check_stochastic_depth(config)
     check_devices(config.execution)
     _check_data_service(config)
@@ -20,6 +22,14 @@ def check_devices(execution):
     for name, strategy in (("tpu", "tpu"), ("logical_cpus", "mirrored")):
         if getattr(execution, name) is not None and execution.strategy != strategy:
             raise UserError(f"`{name}` is for `strategy={strategy!r}`")
+
+
+def _check_recipe(config):
+    """Raises a `UserError` for the recipe of another task."""
+    task = get_task(config.task)
+    if not isinstance(config.recipe, task.recipe):
+        received = type(config.recipe).__name__
+        raise UserError(f"`recipe` of a {task.noun} is a {task.recipe.__name__}. Received: a {received}")
 
 
 def _check_stochastic_depth(config):

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from condconv_keras.training.recipes import SCHEDULES
+from condconv_keras.tasks.recipe import SCHEDULES
 
 
 @keras.saving.register_keras_serializable(package="condconv_keras")

@@ -12,8 +12,8 @@ from condconv_keras.commands import cli, train
 from condconv_keras.commands.train_flags import RECIPE_FLAGS, define_flags
 from condconv_keras.models import build_model, list_models, model_entry
 from condconv_keras.models.blocks import LayerFactory
+from condconv_keras.tasks.table import all_tasks
 from condconv_keras.training.config import Execution
-from condconv_keras.training.recipes import Recipe
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError
 from tests import processes
@@ -58,7 +58,7 @@ def test_a_folder_is_the_same_from_every_folder(monkeypatch, name, dataset, reci
 
 
 def test_every_field_of_a_recipe_has_a_flag():
-    assert set(RECIPE_FLAGS) == {field.name for field in dataclasses.fields(Recipe)}
+    assert set(RECIPE_FLAGS) == {field.name for task in all_tasks() for field in dataclasses.fields(task.recipe)}
 
 
 def test_flags_change_the_recipe():

@@ -13,7 +13,8 @@ from condconv_keras.data.augment.augmentation import AugmentationOptions
 from condconv_keras.facts.published_weights import PublishedWeights
 from condconv_keras.models import saving
 from condconv_keras.pretrained import create_model
-from condconv_keras.stored import StoredModel, litert
+from condconv_keras.serving import litert
+from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.detection import boxes
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import MissingPackage, UserError

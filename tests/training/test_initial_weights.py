@@ -27,7 +27,7 @@ def opened(model, path, card=None):
         model.save(path)
     else:
         save_model(model, card, path)
-    return open_initial_model(dataclasses.replace(CONFIG, initial_weights=str(path)))
+    return open_initial_model(dataclasses.replace(CONFIG, weights=str(path)))
 
 
 def test_scaling_and_settings_are_inherited(tmp_path):

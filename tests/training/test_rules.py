@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 
-from condconv_keras.facts.model_card import DETECTION
 from condconv_keras.training.config import Execution
 from condconv_keras.training.fit import train
 from condconv_keras.training.recipes import get_recipe
@@ -23,7 +22,7 @@ def _config(recipe=None, execution=None, **changes):
     "config",
     [
         CONFIG,
-        _config({"freeze_epochs": 2}, initial_weights="x.keras"),
+        _config({"freeze_epochs": 2}, weights="x.keras"),
         _config({"stochastic_depth_rate": 0.1}, model="condconv_mobilenet_v2"),
         _config(execution={"strategy": "mirrored", "logical_cpus": 2}, precision="mixed_float16"),
         _config(execution={"deterministic": True, "jit_compile": True}, precision="mixed_float16"),
@@ -42,15 +41,8 @@ def test_what_works_is_taken(config):
             "it must be 0",
         ),
         (
-            _config({"augmentation": "ssd"}),
-            "`augmentation` of a classifier is one of none, pad_crop, inception; received: 'ssd'",
-        ),
-        (
-            dataclasses.replace(
-                _config(task=DETECTION, model="condconv_ssd300_mobilenet_v1", dataset="digit_scenes"),
-                recipe=dataclasses.replace(get_recipe("digit_scenes"), mixup_alpha=0.2),
-            ),
-            "`mixup_alpha` is for classifiers, of a detector it is 0; received: 0.2 (recipe 'digits')",
+            dataclasses.replace(CONFIG, recipe=get_recipe("digit_scenes")),
+            "`recipe` of a classifier is a ClassificationRecipe. Received: a DetectionRecipe",
         ),
         (_config(execution={"tpu": "pod"}), "`tpu` is for `strategy='tpu'`"),
         (
@@ -58,13 +50,13 @@ def test_what_works_is_taken(config):
             "`data_service` is not for digit_scenes, which this process makes",
         ),
         (
-            _config(model_arguments={"start_block": 3, "start_group": 2}),
-            "`start_block` and `start_group` exclude each other",
+            _config(model_arguments={"start_block": 3, "start_stage": 2}),
+            "`start_block` and `start_stage` exclude each other",
         ),
         (
             _config({"freeze_epochs": 2}),
-            "`freeze_epochs` trains the classifier on features that must have been learned: give `initial_weights` or "
-            "`weights`, or `freeze_epochs=0`",
+            "`freeze_epochs` trains the classifier on features that must have been learned: give `weights`, or "
+            "`freeze_epochs=0`",
         ),
         (
             _config(execution={"deterministic": True, "data_service": "grpc://host:1"}),

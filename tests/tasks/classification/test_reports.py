@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from condconv_keras.commands import reports
 from condconv_keras.data import Preprocessing
+from condconv_keras.tasks.classification import reports
 from condconv_keras.tasks.classification.metrics import evaluate
 from condconv_keras.utils.errors import UserError
 
