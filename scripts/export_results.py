@@ -87,10 +87,10 @@ def measure(run, folder, data_dir=None):
     # The embedded digits and folders have no such place.
     data = [f"--data_dir={data_dir}"] if data_dir and config.data_dir else []
     export = ["-m", "export", f"--model={run}", f"--output_dir={folder}", f"--quantization={','.join(TFLITE)}"]
-    gate = {file["file"]: file for file in call(*export, *data)["files"]}
+    checked = {file["file"]: file for file in call(*export, *data)["files"]}
     stored = [{"as": "Keras", "bytes": RunFolder(run).model.stat().st_size, **_evaluate([f"--model={run}", *data])}]
     for name, mode in MODES.items():
-        file = gate[mode.file_name]
+        file = checked[mode.file_name]
         compared = {key: file[key] for key in ("bytes", "images", "same_class", "relative_error", "snr_db")}
         evaluated = _evaluate(
             [f"--model={folder / mode.file_name}", f"--dataset={config.dataset}", *_place(config, data_dir)]
@@ -126,7 +126,7 @@ def _evaluate(arguments):
 
 
 def markdown(results):
-    """Returns a table for each data set: a row for each form, a column for each run, of top-1 and the gate's figure.
+    """Returns a table for each data set: a row for each form, a column for each run, of top-1 and the check's figure.
 
     Args:
         results: list of dicts as `measure` returns them.

@@ -120,26 +120,6 @@ def test_a_flag_that_is_used_is_taken(parsed, source, arguments):
     check_uses(values, chosen_formats(values), source)
 
 
-def test_what_a_name_means(trained_run, saved, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert StoredModel.open("mobilenet_v1", untrained=True).kind == "untrained"
-    assert StoredModel.open("mobilenet_v1", "imagenet").kind == "imagenet"
-    assert StoredModel.open(str(saved)).kind == "keras"
-    run = StoredModel.open(str(trained_run))
-    assert (run.kind, run.config.dataset, run.is_plain) == ("run", "digits", False)
-    digest = hashlib.sha256((trained_run / "model.keras").read_bytes()).hexdigest()
-    assert run.to_dict() == {"name": str(trained_run), "kind": "run", "sha256": digest}
-    for name, weights, message in (
-        ("mobilenet_v9", None, "no model has this name"),
-        (str(saved), "imagenet", "unknown model"),
-        ("mobilenet_v1", "noisy-student", "`weights` is 'imagenet'"),
-    ):
-        with pytest.raises(UserError, match=message):
-            StoredModel.open(name, weights, untrained=True)
-    with pytest.raises(UserError, match="unexpected keyword argument 'width_multiplier'"):
-        Untrained("resnet50", width_multiplier=0.5).load()
-
-
 @pytest.mark.parametrize(
     ("arguments", "contains"),
     [
@@ -157,31 +137,6 @@ def test_wrong_flags_are_one_line_at_once(saved, tmp_path, arguments, contains):
     without = processes.without_frameworks(tmp_path)
     processes.assert_refused("-m", "export", f"--output_dir={tmp_path}/out", *arguments, contains=contains, **without)
     assert not (tmp_path / "out").exists()
-
-
-def test_an_untrained_model_tells_images_apart():
-    """As initialized, this network's logits are all within 1e-4 of each other."""
-    source = Untrained("condconv_efficientnet_b0", input_size=64, num_experts=2)
-    model, card = source.load()
-    assert len(card.class_names) == 1000
-    assert card.preprocessing.input_size == (64, 64)
-    images = np.random.default_rng(0).standard_normal((4, 64, 64, 3)).astype(np.float32)
-    before = [np.asarray(variable) for variable in model.non_trainable_variables]
-    logits = np.asarray(model(images))
-    assert 5e-4 < logits.std() < 5
-    assert (logits.std(axis=0) / logits.std()).max() > 0.05
-    for variable, value in zip(model.non_trainable_variables, before, strict=True):
-        np.testing.assert_array_equal(variable, value)
-
-
-def test_an_untrained_model_is_that_of_its_seed():
-    settings = {"width_multiplier": 0.1, "input_size": 32}
-    first, again, other = (
-        Untrained("mobilenet_v1", seed=seed, **settings).load()[0].get_weights() for seed in (1, 1, 2)
-    )
-    for mine, theirs in zip(first, again, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
-    assert np.abs(first[0] - other[0]).max() > 0
 
 
 def test_model_json_says_all_of_the_files(trained_run, exported):

@@ -1,0 +1,153 @@
+"""What a name means, and what is known of a stored model before it is loaded."""
+
+import hashlib
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from condconv_keras.data import Preprocessing
+from condconv_keras.facts.model_card import ModelCard
+from condconv_keras.models.saving import save_model
+from condconv_keras.pretrained import create_model
+from condconv_keras.stored import StoredModel
+from condconv_keras.stored.registered import Untrained
+from condconv_keras.utils.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A `.keras` file with a card."""
+    keras.utils.set_random_seed(0)
+    model = create_model("mobilenet_v1", width_multiplier=0.1, input_shape=(32, 32, 1), classes=10)
+    path = tmp_path_factory.mktemp("saved") / "m.keras"
+    save_model(model, ModelCard("mobilenet_v1", tuple("0123456789"), Preprocessing((32, 32), 1, 127.5, 127.5)), path)
+    return path
+
+
+def facts(stored):
+    return stored.kind, stored.task, stored.is_trained, stored.has_layers, stored.is_plain
+
+
+def test_what_a_name_means(trained_run, exported, saved, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    classification = "classification"
+    for name, options, expected in (
+        (trained_run, {}, ("run", classification, True, True, False)),
+        (saved, {}, ("keras", classification, True, True, False)),
+        (exported / "saved_model", {}, ("savedmodel", classification, True, False, False)),
+        (exported / "model.tflite", {}, ("tflite", classification, True, False, False)),
+        ("mobilenet_v1", {"weights": "imagenet"}, ("imagenet", classification, True, True, True)),
+        ("ssd300_mobilenet_v1", {"untrained": True}, ("untrained", "detection", False, True, True)),
+        ("condconv_ssd300_mobilenet_v1", {"untrained": True}, ("untrained", "detection", False, True, False)),
+    ):
+        stored = StoredModel.open(name, **options)
+        assert facts(stored) == expected
+        assert stored.name == str(name)
+    # A path that exists comes before a registered model.
+    shutil.copytree(exported / "saved_model", "mobilenet_v1")
+    assert StoredModel.open("mobilenet_v1", untrained=True).kind == "savedmodel"
+    assert StoredModel.open("mobilenet_v1", weights="imagenet").kind == "imagenet"
+
+
+def test_where_a_model_comes_from(trained_run, saved):
+    digest = hashlib.sha256((trained_run / "model.keras").read_bytes()).hexdigest()
+    assert StoredModel.open(trained_run).to_dict() == {"name": str(trained_run), "kind": "run", "sha256": digest}
+    assert StoredModel.open(trained_run).config.dataset == "digits"
+    assert StoredModel.open(saved).config is None
+    untrained = StoredModel.open("mobilenet_v2", untrained=True, seed=3, input_size=None, width_multiplier=0.5)
+    assert untrained.to_dict() == {
+        "name": "mobilenet_v2",
+        "kind": "untrained",
+        "arguments": {"width_multiplier": 0.5},
+        "seed": 3,
+    }
+
+
+def test_the_last_weights_of_a_run(trained_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained_run, run)
+    with pytest.raises(UserError, match="does not average the weights"):
+        StoredModel.open(run, raw=True)
+    (run / "model_raw.keras").write_bytes(b"half a file")
+    with pytest.raises(UserError, match=r"model_raw\.keras' is damaged"):
+        StoredModel.open(run, raw=True)
+    (run / "model.keras").rename(run / "model_raw.keras")
+    with pytest.raises(UserError, match=r"has no model\.keras yet"):
+        StoredModel.open(run)
+    shutil.copy(run / "model_raw.keras", run / "model.keras")
+    assert StoredModel.open(run, raw=True).file == run / "model_raw.keras"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("{saved}", {"raw": True}, "only a run folder keeps the weights before averaging"),
+        ("{saved}", {"weights": "imagenet"}, "unknown model"),
+        ("mobilenet_v9", {}, "nothing lies at 'mobilenet_v9'$"),
+        ("mobilenet_v9", {"untrained": True}, "no model has this name; `python -m models` lists them"),
+        ("mobilenet_v1", {}, "the name of a registered model, which has no weights of its own"),
+        ("mobilenet_v1", {"weights": "noisy-student"}, "`weights` is 'imagenet', or None"),
+        ("condconv_mobilenet_v2", {"weights": "imagenet"}, "condconv_mobilenet_v2"),
+        ("{exported}", {}, "holds exports; give one of them: .*model.tflite.*saved_model$"),
+        ("{folder}", {}, "is none of them"),
+        ("{folder}/text.keras", {}, "damaged or none"),
+        ("{folder}/text.txt", {}, "is none of them"),
+    ],
+)
+def test_what_means_nothing_is_one_line(saved, exported, tmp_path, name, options, message):
+    for file in ("text.keras", "text.txt"):
+        (tmp_path / file).write_text("text")
+    with pytest.raises(UserError, match=message) as refusal:
+        StoredModel.open(name.format(saved=saved, exported=exported, folder=tmp_path), **options)
+    assert "\n" not in str(refusal.value)
+
+
+def test_the_card_beside_an_export(exported, tmp_path):
+    file = shutil.copy(exported / "model.tflite", tmp_path)
+    with pytest.raises(
+        UserError, match=r"classes and preprocessing of the model in '.*model.json', which does not exist"
+    ):
+        _ = StoredModel.open(file).task
+    (tmp_path / "model.json").write_text(json.dumps({"model": "m"}))
+    with pytest.raises(UserError, match="expected a model card in"):
+        _ = StoredModel.open(file).task
+
+
+def test_a_file_whose_card_is_of_other_outputs(saved, tmp_path):
+    model = create_model("mobilenet_v1", width_multiplier=0.1, input_shape=(32, 32, 1), classes=4)
+    save_model(model, StoredModel.open(saved).load()[1], tmp_path / "m.keras")
+    with pytest.raises(UserError, match=r"for classification with 10 classes, the model in .* the output \(None, 4\)"):
+        StoredModel.open(tmp_path / "m.keras").predictor()
+
+
+def test_arguments_that_the_model_does_not_have():
+    with pytest.raises(UserError, match="unexpected keyword argument 'width_multiplier'"):
+        Untrained("resnet50", width_multiplier=0.5).load()
+
+
+def test_an_untrained_model_tells_images_apart():
+    """As initialized, this network's logits are all within 1e-4 of each other."""
+    stored = Untrained("condconv_efficientnet_b0", input_size=64, num_experts=2)
+    model, card = stored.load()
+    assert len(card.class_names) == 1000
+    assert card.preprocessing.input_size == (64, 64)
+    images = np.random.default_rng(0).standard_normal((4, 64, 64, 3)).astype(np.float32)
+    before = [np.asarray(variable) for variable in model.non_trainable_variables]
+    logits = np.asarray(model(images))
+    assert 5e-4 < logits.std() < 5
+    assert (logits.std(axis=0) / logits.std()).max() > 0.05
+    for variable, value in zip(model.non_trainable_variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+
+
+def test_an_untrained_model_is_that_of_its_seed():
+    settings = {"width_multiplier": 0.1, "input_size": 32}
+    first, again, other = (
+        Untrained("mobilenet_v1", seed=seed, **settings).load()[0].get_weights() for seed in (1, 1, 2)
+    )
+    for mine, theirs in zip(first, again, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert np.abs(first[0] - other[0]).max() > 0
