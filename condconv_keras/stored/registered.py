@@ -11,7 +11,21 @@ from condconv_keras.stored.untrained import untrained_model
 from condconv_keras.utils.errors import UserError, one_line
 
 
-class Published(KerasFile):
+class _Registered:
+    """What the entry of a registered model says of it."""
+
+    name: str
+
+    @property
+    def task(self):
+        return model_entry(self.name).task
+
+    @property
+    def is_plain(self):
+        return model_entry(self.name).placement is None
+
+
+class Published(_Registered, KerasFile):
     """A registered model with its published weights, which are downloaded and converted once.
 
     Args:
@@ -44,19 +58,11 @@ class Published(KerasFile):
         """The path of the `.keras` file; raises a `UserError` if the weights cannot be had."""
         return pretrained_file(self.name, self.arguments)
 
-    @property
-    def task(self):
-        return model_entry(self.name).task
-
-    @property
-    def is_plain(self):
-        return model_entry(self.name).placement is None
-
     def to_dict(self):
         return {**super().to_dict(), **({"arguments": self.arguments} if self.arguments else {})}
 
 
-class Untrained(KerasModel):
+class Untrained(_Registered, KerasModel):
     """A registered model with random weights.
 
     Args:
@@ -82,14 +88,6 @@ class Untrained(KerasModel):
     @classmethod
     def chosen(cls, arguments):
         return arguments
-
-    @property
-    def task(self):
-        return model_entry(self.name).task
-
-    @property
-    def is_plain(self):
-        return model_entry(self.name).placement is None
 
     def load(self):
         """As of `StoredModel`; raises a `UserError` if an argument is bad."""
