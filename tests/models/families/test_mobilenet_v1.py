@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D
+from condconv_keras.layers import BatchNormalization
 from condconv_keras.models import build_model
 from condconv_keras.profiling import profile
 from tests.models.randomize import images
@@ -88,6 +89,7 @@ def test_placement_makes_exactly_the_named_layers_conditional(start_block, condc
     expected = {f"block_{block}_depthwise": DepthwiseCondConv2D for block in blocks}
     expected |= {f"block_{block}_pointwise": CondConv2D for block in blocks}
     expected |= {"classifier": CondConv2D} if condconv_classifier else {}
+    expected |= {name: BatchNormalization for name in plain if name.endswith("_bn")}
     assert {name: kind for name, kind in names.items() if name in plain and kind is not plain[name]} == expected
     routers = [f"block_{block}_routing" for block in blocks] + ["classifier_routing"] * condconv_classifier
     assert [layer.name for layer in twin.layers if layer.name not in plain] == routers
@@ -117,7 +119,7 @@ def test_twin_of_equal_experts_equals_the_plain_model():
     randomize(plain)
     for layer in plain.layers:
         target = twin.get_layer(layer.name)
-        if type(target) is type(layer):
+        if isinstance(target, type(layer)):
             target.set_weights(layer.get_weights())
         else:
             # Routers at zero weigh every expert by 1/2.

@@ -4,6 +4,7 @@ import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
 from condconv_keras.facts.anchors import SSD_MOBILENET_V1
+from condconv_keras.layers import BatchNormalization
 from condconv_keras.pretrained import create_model
 from condconv_keras.profiling import profile
 from tests.models.randomize import images, randomize
@@ -115,6 +116,7 @@ def test_placement_makes_exactly_the_named_layers_conditional(start_block, condc
     expected = {f"block_{block}_depthwise": DepthwiseCondConv2D for block in blocks}
     conditional = [f"block_{block}_pointwise" for block in blocks] + EXTRAS + HEADS * condconv_predictors
     expected |= dict.fromkeys(conditional, CondConv2D)
+    expected |= {name: BatchNormalization for name in plain if name.endswith("_bn")}
     assert {name: kind for name, kind in twin.items() if name in plain and kind is not plain[name]} == expected
     routers = {f"block_{block}_routing" for block in blocks} | {f"extra_{stage}_routing" for stage in range(1, 5)}
     routers |= {f"heads_{number}_routing" for number in range(1, 7)} if condconv_predictors else set()
@@ -139,7 +141,7 @@ def test_twin_of_equal_experts_equals_the_plain_network(condconv_predictors):
     randomize(plain)
     for layer in plain.layers:
         target = twin.get_layer(layer.name)
-        if type(target) is type(layer):
+        if isinstance(target, type(layer)):
             target.set_weights(layer.get_weights())
         else:
             # Routers at zero weigh every expert by 1/2.
