@@ -31,8 +31,8 @@ _TIMEOUT_SECONDS = 600
 _READ_AT_START = {name: os.environ.get(name) for name in ("KERAS_HOME", "PYTHONPATH")}
 
 
-def run(*arguments, check=True, fresh=False, **environment):
-    """Runs `python ARGUMENTS` in the project's folder; returns the finished process.
+def run(*arguments, check=True, fresh=False, folder=ROOT, **environment):
+    """Runs `python ARGUMENTS` in a folder, the project's by default; returns the finished process.
 
     Args:
         arguments: what follows `python`.
@@ -40,30 +40,33 @@ def run(*arguments, check=True, fresh=False, **environment):
         fresh: whether Python itself is started. Else a script or a module is run by a process that is forked from one
             with the big packages imported, which takes five seconds less. A program (`-c`) and a command with variables
             of its own are always run by a new Python: they are about how it starts.
+        folder: the current folder; it is also where modules are found first.
         environment: variables of the process.
     """
     arguments = list(map(str, arguments))
     changed = any(os.environ.get(name) != value for name, value in _READ_AT_START.items())
     if fresh or environment or changed or (arguments[0].startswith("-") and arguments[0] != "-m"):
-        finished = _started(arguments, environment)
+        finished = _started(arguments, folder, environment)
     else:
-        finished = _forked(arguments)
+        finished = _forked(arguments, folder)
     if check:
         assert finished.returncode == 0, finished.stderr
     return finished
 
 
-def _started(arguments, environment):
+def _started(arguments, folder, environment):
     environment = {**os.environ, **environment}
     command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=_TIMEOUT_SECONDS)
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env=environment, timeout=_TIMEOUT_SECONDS
+    )
 
 
-def _forked(arguments):
+def _forked(arguments, folder):
     server = _fork_server()
     with contextlib.ExitStack() as files:
         out, err = (files.enter_context(tempfile.NamedTemporaryFile("r")) for _ in range(2))
-        request = {"arguments": arguments, "folder": str(ROOT), "environment": dict(os.environ)}
+        request = {"arguments": arguments, "folder": str(folder), "environment": dict(os.environ)}
         print(json.dumps({**request, "stdout": out.name, "stderr": err.name}), file=server.stdin, flush=True)
         if not select.select([server.stdout], [], [], _TIMEOUT_SECONDS)[0]:
             os.killpg(server.pid, signal.SIGKILL)
