@@ -25,10 +25,10 @@ TRAINED_RUN = (
     "--augmentation=none",
 )
 
-
 _TIMEOUT_SECONDS = 600
 # Of what the fork server has read when it started, variables that tests change.
 _READ_AT_START = {name: os.environ.get(name) for name in ("KERAS_HOME", "PYTHONPATH")}
+_server = None
 
 
 def run(*arguments, check=True, fresh=False, folder=ROOT, **environment):
@@ -67,11 +67,15 @@ def _forked(arguments, folder):
     with contextlib.ExitStack() as files:
         out, err = (files.enter_context(tempfile.NamedTemporaryFile("r")) for _ in range(2))
         request = {"arguments": arguments, "folder": str(folder), "environment": dict(os.environ)}
-        print(json.dumps({**request, "stdout": out.name, "stderr": err.name}), file=server.stdin, flush=True)
-        if not select.select([server.stdout], [], [], _TIMEOUT_SECONDS)[0]:
-            os.killpg(server.pid, signal.SIGKILL)
+        server.stdin.write(json.dumps({**request, "stdout": out.name, "stderr": err.name}).encode() + b"\n")
+        child = int(server.stdout.readline())
+        ended = select.select([server.stdout], [], [], _TIMEOUT_SECONDS)[0]
+        if not ended:
+            os.kill(child, signal.SIGKILL)
+        code = int(server.stdout.readline())
+        if not ended:
             raise subprocess.TimeoutExpired(arguments, _TIMEOUT_SECONDS)
-        return subprocess.CompletedProcess(arguments, int(server.stdout.readline()), out.read(), err.read())
+        return subprocess.CompletedProcess(arguments, code, out.read(), err.read())
 
 
 def _fork_server():
@@ -83,14 +87,10 @@ def _fork_server():
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
+            bufsize=0,  # what has been answered and not been read stays in the pipe, where `select` sees it
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            start_new_session=True,
         )
     return _server
-
-
-_server = None
 
 
 def without_frameworks(folder):
