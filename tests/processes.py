@@ -25,14 +25,14 @@ TRAINED_RUN = (
     "--augmentation=none",
 )
 
-
 _TIMEOUT_SECONDS = 600
 # Of what the fork server has read when it started, variables that tests change.
 _READ_AT_START = {name: os.environ.get(name) for name in ("KERAS_HOME", "PYTHONPATH")}
+_server = None
 
 
-def run(*arguments, check=True, fresh=False, **environment):
-    """Runs `python ARGUMENTS` in the project's folder; returns the finished process.
+def run(*arguments, check=True, fresh=False, folder=ROOT, **environment):
+    """Runs `python ARGUMENTS` in a folder, the project's by default; returns the finished process.
 
     Args:
         arguments: what follows `python`.
@@ -40,35 +40,42 @@ def run(*arguments, check=True, fresh=False, **environment):
         fresh: whether Python itself is started. Else a script or a module is run by a process that is forked from one
             with the big packages imported, which takes five seconds less. A program (`-c`) and a command with variables
             of its own are always run by a new Python: they are about how it starts.
+        folder: the current folder; it is also where modules are found first.
         environment: variables of the process.
     """
     arguments = list(map(str, arguments))
     changed = any(os.environ.get(name) != value for name, value in _READ_AT_START.items())
     if fresh or environment or changed or (arguments[0].startswith("-") and arguments[0] != "-m"):
-        finished = _started(arguments, environment)
+        finished = _started(arguments, folder, environment)
     else:
-        finished = _forked(arguments)
+        finished = _forked(arguments, folder)
     if check:
         assert finished.returncode == 0, finished.stderr
     return finished
 
 
-def _started(arguments, environment):
+def _started(arguments, folder, environment):
     environment = {**os.environ, **environment}
     command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=_TIMEOUT_SECONDS)
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env=environment, timeout=_TIMEOUT_SECONDS
+    )
 
 
-def _forked(arguments):
+def _forked(arguments, folder):
     server = _fork_server()
     with contextlib.ExitStack() as files:
         out, err = (files.enter_context(tempfile.NamedTemporaryFile("r")) for _ in range(2))
-        request = {"arguments": arguments, "folder": str(ROOT), "environment": dict(os.environ)}
-        print(json.dumps({**request, "stdout": out.name, "stderr": err.name}), file=server.stdin, flush=True)
-        if not select.select([server.stdout], [], [], _TIMEOUT_SECONDS)[0]:
-            os.killpg(server.pid, signal.SIGKILL)
+        request = {"arguments": arguments, "folder": str(folder), "environment": dict(os.environ)}
+        server.stdin.write(json.dumps({**request, "stdout": out.name, "stderr": err.name}).encode() + b"\n")
+        child = int(server.stdout.readline())
+        ended = select.select([server.stdout], [], [], _TIMEOUT_SECONDS)[0]
+        if not ended:
+            os.kill(child, signal.SIGKILL)
+        code = int(server.stdout.readline())
+        if not ended:
             raise subprocess.TimeoutExpired(arguments, _TIMEOUT_SECONDS)
-        return subprocess.CompletedProcess(arguments, int(server.stdout.readline()), out.read(), err.read())
+        return subprocess.CompletedProcess(arguments, code, out.read(), err.read())
 
 
 def _fork_server():
@@ -80,14 +87,10 @@ def _fork_server():
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
+            bufsize=0,  # what has been answered and not been read stays in the pipe, where `select` sees it
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            start_new_session=True,
         )
     return _server
-
-
-_server = None
 
 
 def without_frameworks(folder):

@@ -3,11 +3,10 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 
+from tests import processes
 from tests.processes import ROOT
 
 _BLOCK = re.compile(r"^```(python|diff)\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -44,9 +43,7 @@ def checkout(tmp_path_factory):
 
 
 def run(checkout, *arguments):
-    finished = subprocess.run([sys.executable, *arguments], cwd=checkout, capture_output=True, text=True, timeout=300)
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
+    return processes.run(*arguments, folder=checkout).stdout
 
 
 def test_each_example_takes_twenty_lines():

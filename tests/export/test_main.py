@@ -16,6 +16,7 @@ from condconv_keras.commands.export_flags import check_uses, chosen_formats, def
 from condconv_keras.data import Preprocessing
 from condconv_keras.export import folder
 from condconv_keras.export.check import export_check
+from condconv_keras.export.formats import TFLITE
 from condconv_keras.export.saved_model import writing
 from condconv_keras.export.tflite import conversion
 from condconv_keras.facts.model_card import ModelCard
@@ -194,8 +195,15 @@ def test_a_file_that_differs_leaves_nothing(export, saved, tmp_path, monkeypatch
     assert not list((tmp_path / "out").iterdir())
 
 
+def _uniform(images):
+    return np.full((len(images), 10), 0.1, np.float32)
+
+
 def test_a_refused_file_comes_with_advice(export, saved, tmp_path, monkeypatch):
-    monkeypatch.setattr(answers, "compare", lambda *answers: answers.Comparison(16, 1.0, 3.0, 16, 0.0))
+    monkeypatch.setattr(answers, "compare", lambda *compared: answers.Comparison(16, 1.0, 3.0, 16, 0.0))
+    # What is compared does not matter, nor does the file.
+    monkeypatch.setattr(conversion, "tflite_bytes", lambda *arguments, **options: b"")
+    monkeypatch.setattr(type(TFLITE["int8"]), "predictor", lambda *arguments, **options: _uniform)
     options = [f"--output_dir={tmp_path / 'out'}", "--formats=tflite", "--quantization=int8"]
     with pytest.raises(UserError, match=r"SNR 3\.0 dB .*; int8 was calibrated on 128 images: are they like"):
         export(f"--model={saved}", *options)

@@ -5,8 +5,6 @@ import json
 import os
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -23,6 +21,7 @@ from condconv_keras.pretrained import create_model
 from condconv_keras.routing_statistics.routing_model import RoutingModel
 from condconv_keras.tasks.classification.predictor import keras_predict
 from condconv_keras.utils.errors import UserError
+from tests import processes
 
 CLASSES = tuple(f"class {i} é" for i in range(10))
 RGB = Preprocessing((32, 40), 3, (120.0, 110.0, 100.0), 60.0, crop_fraction=0.875)
@@ -303,14 +302,7 @@ def test_three_readers_that_know_nothing_of_this_package(own_routers, tmp_path):
     np.save(tmp_path / "images.npy", images)
     np.save(tmp_path / "files.npy", np.array(FILES[:3]))
     np.save(tmp_path / "damaged.npy", np.array([FILES[0], FILES[1][:300]]))
-    finished = subprocess.run(
-        [sys.executable, READERS, own_routers.path, tmp_path],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert finished.returncode == 0, finished.stderr
+    finished = processes.run(READERS, own_routers.path, tmp_path, folder=tmp_path)
     results = json.loads(finished.stdout.splitlines()[-1])
     assert results.pop("ours") == []
     assert "expected the bytes of JPEG or PNG files" in results["cli error"]

@@ -104,10 +104,15 @@ def test_rows_are_in_the_order_of_the_anchors(condconv_predictors):
         assert row == actual[output].shape[1]
 
 
+@pytest.fixture(scope="module")
+def plain():
+    """Layer types of the plain network by name."""
+    return {layer.name: type(layer) for layer in tiny(PLAIN).layers}
+
+
 @pytest.mark.parametrize("condconv_predictors", [False, True])
 @pytest.mark.parametrize("start_block", [1, 6, 14])
-def test_placement_makes_exactly_the_named_layers_conditional(start_block, condconv_predictors):
-    plain = {layer.name: type(layer) for layer in tiny(PLAIN).layers}
+def test_placement_makes_exactly_the_named_layers_conditional(start_block, condconv_predictors, plain):
     twin = {
         layer.name: type(layer)
         for layer in tiny(start_block=start_block, condconv_predictors=condconv_predictors).layers
@@ -155,7 +160,7 @@ def test_twin_of_equal_experts_equals_the_plain_network(condconv_predictors):
 def test_a_training_step_changes_every_trainable_variable():
     model = tiny(condconv_predictors=True)
     loss = dict.fromkeys(("box_codes", "class_logits"), keras.losses.MeanSquaredError())
-    model.compile(keras.optimizers.SGD(1.0), loss)
+    model.compile(keras.optimizers.SGD(1.0), loss, run_eagerly=True)  # one step: tracing takes longer
     before = {variable.path: np.array(variable) for variable in model.trainable_variables}
     rng = np.random.default_rng(0)
     targets = {name: rng.normal(size=(8, *output.shape[1:])) for name, output in model.output.items()}

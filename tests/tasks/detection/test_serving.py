@@ -2,8 +2,6 @@
 
 import io
 import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -17,6 +15,7 @@ from condconv_keras.data.sources.photographs import photographs
 from condconv_keras.export.saved_model.writing import write_saved_model
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.tasks.detection.predictor import keras_predict
+from tests import processes
 from tests.detectors import CLASSES, found_in_keras, small_detector
 
 # Height and width differ everywhere: pixels of the wrong side would show.
@@ -148,11 +147,10 @@ def test_readers_that_know_nothing_of_this_package(served, tmp_path):
     layer = keras.layers.TFSMLayer(served.path, call_endpoint="serving_default")
     assert_found(layer(tf.constant(images, tf.float32)), expected)
     np.save(tmp_path / "images.npy", images)
-    command = [
-        sys.executable, "-m", "tensorflow.python.tools.saved_model_cli", "run", "--dir", served.path, "--tag_set",
-        "serve", "--signature_def", "serve_uint8", "--inputs", f"images={tmp_path}/images.npy", "--outdir", tmp_path,
-    ]  # fmt: skip
-    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert finished.returncode == 0, finished.stderr
+    processes.run(
+        "-m", "tensorflow.python.tools.saved_model_cli", "run", "--dir", served.path, "--tag_set", "serve",
+        "--signature_def", "serve_uint8", "--inputs", f"images={tmp_path}/images.npy", "--outdir", tmp_path,
+        folder=tmp_path,
+    )  # fmt: skip
     results = {name: tf.constant(np.load(tmp_path / f"{name}.npy")) for name in expected}
     assert_found(results, expected)
