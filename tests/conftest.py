@@ -24,6 +24,12 @@ def _seed():
     keras.utils.set_random_seed(0)
 
 
+@pytest.fixture
+def zeros(monkeypatch):
+    """Kernels of networks are zeros: they are made faster, and counts and connections do not depend on the values."""
+    monkeypatch.setattr("condconv_keras.models.blocks.conv_initializer", keras.initializers.Zeros)
+
+
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory, worker_id):
     """A function of a name and of what makes a folder that returns the folder, one for all processes of the tests."""

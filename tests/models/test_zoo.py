@@ -77,12 +77,6 @@ MULTIPLY_ADDS = {
 }
 
 
-@pytest.fixture
-def zeros(monkeypatch):
-    """Counts do not depend on the values, and zeros are made faster."""
-    monkeypatch.setattr("condconv_keras.models.blocks.conv_initializer", keras.initializers.Zeros)
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_size_and_cost(name, zeros):
     entry, model = model_entry(name), build_model(name)
@@ -132,7 +126,7 @@ CONDITIONAL_BLOCKS = {
 
 
 @pytest.mark.parametrize("name", TWINS)
-def test_twin_has_the_layers_of_its_plain_model_and_routers(name):
+def test_twin_has_the_layers_of_its_plain_model_and_routers(name, zeros):
     plain_name = name.removeprefix("condconv_").removesuffix("_4e")
     plain, twin = ({layer.name: layer for layer in small(n).layers} for n in (plain_name, name))
     assert set(plain) <= set(twin)
@@ -154,7 +148,7 @@ def test_twin_has_the_layers_of_its_plain_model_and_routers(name):
         assert len(squeezes) == 32
 
 
-def test_shortcut_of_resnet_is_conditional_only_when_asked():
+def test_shortcut_of_resnet_is_conditional_only_when_asked(zeros):
     for asked, kind in ((True, CondConv2D), (False, keras.layers.Conv2D)):
         model = small("condconv_resnet50", condconv_shortcut=asked)
         assert type(model.get_layer("block_14_shortcut")) is kind
@@ -162,7 +156,7 @@ def test_shortcut_of_resnet_is_conditional_only_when_asked():
 
 @pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize("size", [64, 72])
-def test_endpoints_have_their_strides(name, size):
+def test_endpoints_have_their_strides(name, size, zeros):
     model = small(name, input_shape=(size, size, 3), include_top=False)
     for stride in (8, 16, 32):
         assert model.get_layer(f"stride_{stride}").output.shape[1:3] == (-(-size // stride),) * 2
@@ -231,7 +225,7 @@ def test_numbers_of_numpy_are_taken():
     assert model.get_layer("block_13_routing").output.shape == (None, 2)
 
 
-def test_start_block_takes_the_place_of_the_registered_stage():
+def test_start_block_takes_the_place_of_the_registered_stage(zeros):
     model = small("condconv_efficientnet_b0", start_block=16)
     assert [layer.name for layer in model.layers if isinstance(layer, Routing)] == ["block_16_routing"]
     model = small("condconv_mobilenet_v1", start_stage=5, width_multiplier=0.25)

@@ -42,9 +42,7 @@ def assert_same_outputs(actual, expected, tolerance=1e-4):
         (TWIN, 1.0, 1280, 1279.4),
     ],
 )
-def test_multiply_adds_are_those_of_the_paper(name, width, paper, millions, monkeypatch):
-    # Counts do not depend on the values, and zeros are made faster.
-    monkeypatch.setattr("condconv_keras.models.blocks.conv_initializer", keras.initializers.Zeros)
+def test_multiply_adds_are_those_of_the_paper(name, width, paper, millions, zeros):
     counted = profile(create_model(name, width_multiplier=width)).multiply_adds / 1e6
     assert abs(counted / paper - 1) < 0.01
     assert counted == pytest.approx(millions, abs=0.06)
@@ -65,7 +63,7 @@ def test_convolutions_agree_with_the_profiler_of_tensorflow():
     ("size", "anchors"), [((96, 96), 204), ((128, 97), 306), ((300, 300), 1917), ((320, 320), 2034)]
 )
 @pytest.mark.parametrize("padding", ["same", "symmetric"])
-def test_a_prediction_for_every_anchor(size, anchors, padding):
+def test_a_prediction_for_every_anchor(size, anchors, padding, zeros):
     model = tiny(PLAIN, input_shape=(*size, 3), padding=padding)
     shapes = {name: output.shape for name, output in model.output.items()}
     assert shapes == {"box_codes": (None, anchors, 4), "class_logits": (None, anchors, 6)}
@@ -112,7 +110,7 @@ def plain():
 
 @pytest.mark.parametrize("condconv_predictors", [False, True])
 @pytest.mark.parametrize("start_block", [1, 6, 14])
-def test_placement_makes_exactly_the_named_layers_conditional(start_block, condconv_predictors, plain):
+def test_placement_makes_exactly_the_named_layers_conditional(start_block, condconv_predictors, plain, zeros):
     twin = {
         layer.name: type(layer)
         for layer in tiny(start_block=start_block, condconv_predictors=condconv_predictors).layers
