@@ -7,8 +7,10 @@ import subprocess
 import pytest
 
 from condconv_keras.utils.errors import UserError
-from scripts import mutant_draw, mutant_trial, mutants
-from scripts.mutations import Mutation, mutations
+from scripts.mutants import __main__ as mutants
+from scripts.mutants import draw as mutant_draw
+from scripts.mutants import trial as mutant_trial
+from scripts.mutants.faults import Mutation, mutations
 from tests import processes
 
 

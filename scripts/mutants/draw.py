@@ -5,7 +5,7 @@ import pathlib
 import random
 
 from condconv_keras.utils.errors import UserError
-from scripts.mutations import Mutation, mutations
+from scripts.mutants.faults import Mutation, mutations
 
 LIBRARY = "condconv_keras"
 # Of earlier versions, which had these packages and the commands beside it.

@@ -12,7 +12,7 @@ import tempfile
 import time
 
 from condconv_keras.utils.errors import UserError
-from scripts.mutant_draw import LIBRARY
+from scripts.mutants.draw import LIBRARY
 
 # Tests of what has no folder or file of tests by its name; of an earlier version, too.
 _TESTS = {
@@ -44,7 +44,7 @@ def tests_of(checkout, mutant):
 
 def _test_files(checkout, places):
     """The files of tests at and below places of a checkout, but for those of its scripts."""
-    scripts = {f"test_{path.stem}.py" for path in (checkout / "scripts").glob("*.py")}
+    scripts = {f"test_{path.stem}.py" for path in (checkout / "scripts").iterdir()}
     found = set()
     for place in places:
         path = checkout / place

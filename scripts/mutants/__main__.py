@@ -20,8 +20,8 @@ from absl import flags
 
 from condconv_keras.commands import cli
 from condconv_keras.utils.errors import UserError
-from scripts.mutant_draw import draw, library_texts
-from scripts.mutant_trial import try_mutant
+from scripts.mutants.draw import draw, library_texts
+from scripts.mutants.trial import try_mutant
 
 FLAGS = flags.FLAGS
 

@@ -1,0 +1,1 @@
+"""What the tests are worth: faults of the library, drawn and tried."""
