@@ -23,6 +23,11 @@ def _idx(array):
     return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
+def _compressed(content):
+    """The same bytes in every process of the tests: names of tests have them, and gzip writes the time."""
+    return gzip.compress(content, mtime=0)
+
+
 def _arrays(prefix):
     count = COUNTS[prefix]
     images = np.random.default_rng(count).integers(0, 256, (count, 28, 28), dtype=np.uint8)
