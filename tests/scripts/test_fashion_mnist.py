@@ -14,11 +14,6 @@ from tests import processes
 COUNTS = {"train": 30, "t10k": 12}
 
 
-def _zipped(content):
-    """A gzip file without the time, which would be part of a test's name and differ between processes."""
-    return gzip.compress(content, mtime=0)
-
-
 def _idx(array):
     return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
@@ -35,7 +30,7 @@ def _arrays(prefix):
 
 
 def _write(path, array):
-    path.write_bytes(_zipped(_idx(array)))
+    path.write_bytes(_compressed(_idx(array)))
 
 
 @pytest.fixture
@@ -98,17 +93,17 @@ def test_validation_images_are_the_last_training_images(source, tmp_path):
     ("content", "message"),
     [
         (b"no gzip file", "expected a gzip file"),
-        (_zipped(_idx(_arrays("train")[0]))[:-200], "expected a gzip file"),
-        (_zipped(b""), "expected an IDX file of bytes in 3 dimensions"),
-        (_zipped(_idx(_arrays("train")[1])), "expected an IDX file of bytes in 3 dimensions"),
-        (_zipped(b"\0\0\x0d\x03" + _idx(_arrays("train")[0])[4:]), "expected an IDX file of bytes"),
-        (_zipped(_idx(_arrays("train")[0])[:-1]), "expected 23520 values in .*, received: 23519"),
-        (_zipped(_idx(_arrays("train")[0]) + b"0"), "expected 23520 values in .*, received: 23521"),
+        (_compressed(_idx(_arrays("train")[0]))[:-200], "expected a gzip file"),
+        (_compressed(b""), "expected an IDX file of bytes in 3 dimensions"),
+        (_compressed(_idx(_arrays("train")[1])), "expected an IDX file of bytes in 3 dimensions"),
+        (_compressed(b"\0\0\x0d\x03" + _idx(_arrays("train")[0])[4:]), "expected an IDX file of bytes"),
+        (_compressed(_idx(_arrays("train")[0])[:-1]), "expected 23520 values in .*, received: 23519"),
+        (_compressed(_idx(_arrays("train")[0]) + b"0"), "expected 23520 values in .*, received: 23521"),
         (
-            _zipped(_idx(_arrays("t10k")[0])),
+            _compressed(_idx(_arrays("t10k")[0])),
             r"as many .* as labels .* images \(12, 28, 28\), labels \(30,",
         ),
-        (_zipped(_idx(_arrays("train")[0][:, 1:])), r"as many 28x28 images as labels .* images \(30, 27, 28\)"),
+        (_compressed(_idx(_arrays("train")[0][:, 1:])), r"as many 28x28 images as labels .* images \(30, 27, 28\)"),
     ],
 )
 def test_files_that_are_damaged_or_do_not_fit(content, message, source):
