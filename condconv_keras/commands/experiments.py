@@ -27,6 +27,7 @@ from condconv_keras.experiments.results import (
 )
 from condconv_keras.experiments.runner import train_missing
 from condconv_keras.experiments.table import read_table
+from condconv_keras.tasks.table import all_tasks
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import check_writable, whole_file
 from condconv_keras.utils.lazy import require
@@ -78,7 +79,8 @@ def _define_flags():
     flags.DEFINE_integer(
         "jobs", 1, "Runs at a time, each on its share of the cores; what they print goes to NAME.log.", lower_bound=1
     )
-    flags.DEFINE_string("metric", "top_1", "What of results.json is compared: 'top_1', of detectors 'AP'.")
+    metrics = "; ".join(f"of a {task.noun} {', '.join(task.metrics)}" for task in all_tasks())
+    flags.DEFINE_string("metric", "top_1", f"What of results.json is compared; {metrics}.")
 
 
 def run():

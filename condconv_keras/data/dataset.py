@@ -36,7 +36,7 @@ class Request:
 
     def __post_init__(self):
         if not 0 < self.validation_fraction < 1:
-            raise UserError(f"expected a validation fraction between 0 and 1, received: {self.validation_fraction!r}")
+            raise UserError(f"`validation_fraction` must be between 0 and 1. Received: {self.validation_fraction!r}")
 
 
 class Dataset(abc.ABC):

@@ -8,6 +8,7 @@ import dataclasses
 
 import numpy as np
 
+from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import UserError
 
 
@@ -127,7 +128,7 @@ class ExportFormat(abc.ABC):
 
         Arguments and errors as of `predictor`, and float32 images [count, height, width, channels] in 0..255.
         """
-        raise UserError(f"the format {self.name!r} is for classifiers, this is a detector")
+        raise UserError(f"the format {self.name!r} is not for a {get_task(card.task).noun}")
 
     def input(self, path):
         """Returns what `model.json` says of the images that a file takes, as `manifest.file_facts` describes it."""

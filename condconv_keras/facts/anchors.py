@@ -23,12 +23,23 @@ class AnchorScheme:
         aspect_ratios: width to height of the anchors at a map's scale. One more of ratio 1 has the geometric mean of it
             and the next map's scale (1 after the last).
         first_map: (scale, aspect ratio) of all anchors of the first map, in place of those.
+
+    Raises:
+        ValueError: a field is no tuple of positive numbers, or there are more strides than scales.
     """
 
     strides: tuple[int, ...] = (16, 32)
     scales: tuple[float, ...] = (0.2, 0.35, 0.5, 0.65, 0.8, 0.95)
     aspect_ratios: tuple[float, ...] = (1.0, 2.0, 1 / 2, 3.0, 1 / 3)
     first_map: tuple[tuple[float, float], ...] = ((0.1, 1.0), (0.2, 2.0), (0.2, 1 / 2))
+
+    def __post_init__(self):
+        for name in ("strides", "scales", "aspect_ratios"):
+            _check_positive(name, getattr(self, name))
+        for pair in self.first_map:
+            _check_positive("first_map", pair)
+        if len(self.strides) > len(self.scales):
+            raise ValueError(f"`scales` has one for each map. Received: strides={self.strides}, scales={self.scales}")
 
     @property
     def per_location(self):
@@ -66,8 +77,8 @@ class AnchorScheme:
 
     @classmethod
     def from_dict(cls, fields):
-        """Returns the scheme of a `to_dict`; raises a TypeError or ValueError if it is not one."""
-        values = {name: tuple(value) for name, value in fields.items()}
+        """Returns the scheme of a `to_dict`; raises a KeyError, TypeError or ValueError if it is not one."""
+        values = {name: tuple(value) for name, value in dict(fields).items()}
         return cls(**{**values, "first_map": tuple((scale, ratio) for scale, ratio in values["first_map"])})
 
     def _shapes_by_map(self):
@@ -78,6 +89,12 @@ class AnchorScheme:
             for scale, larger in zip(self.scales, following, strict=True)
         ]
         return [self.first_map, *shapes[1:]]
+
+
+def _check_positive(name, values):
+    """Raises a ValueError unless all values are positive numbers; a comparison with NaN is false."""
+    if not values or not all(isinstance(value, int | float) and 0 < value < math.inf for value in values):
+        raise ValueError(f"`{name}` is a tuple of positive numbers. Received: {values!r}")
 
 
 def _map_boxes(map_size, shapes, input_size):

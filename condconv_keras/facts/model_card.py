@@ -35,9 +35,15 @@ class ModelCard:
     preprocessing: Preprocessing
     task: str = CLASSIFICATION
 
+    # Without annotations: no fields. Beginnings of the names of the layers that predict the classes, which start anew
+    # where a network has other classes, and of the predictors that a random network has to be scaled at.
+    class_layers = ("classifier",)
+    predictor_layers = ()
+
     def __new__(cls, *fields, **named):
         task = dict(zip(_FIELDS, fields, strict=False)).get("task", named.get("task", cls.task))
-        return object.__new__(card_class(task))
+        kind = card_class(task)
+        return object.__new__(cls if issubclass(cls, kind) else kind)
 
     @staticmethod
     def number_of_classes(model):
@@ -63,7 +69,7 @@ class ModelCard:
         try:
             fields = json.loads(text)
             preprocessing = Preprocessing.from_dict(fields["preprocessing"])
-            class_names = tuple(map(str, fields["class_names"]))
+            class_names = tuple(map(str, _checked_list(fields["class_names"])))
             kind = card_class(fields.get("task", cls.task))
             return kind(fields["model"], class_names, preprocessing, **kind._read_further_fields(fields))
         except (KeyError, TypeError) as error:
@@ -118,6 +124,9 @@ class DetectorCard(ModelCard):
     category_ids: tuple[int, ...] | None = None
     anchors: AnchorScheme = SSD_MOBILENET_V1
 
+    class_layers = ("class_head_",)
+    predictor_layers = ("box_head_", "class_head_")
+
     @property
     def anchor_boxes(self):
         """The anchors for the model's input, float32 [anchors, 4], as of `AnchorScheme.boxes`."""
@@ -147,9 +156,25 @@ class DetectorCard(ModelCard):
         }
 
 
+def _checked_list(value):
+    if not isinstance(value, list):
+        raise TypeError(f"expected a list, received: {value!r}")
+    return value
+
+
 _FIELDS = tuple(field.name for field in dataclasses.fields(ModelCard))
 _CARDS = {card.task: card for card in (ModelCard, *ModelCard.__subclasses__())}
 TASKS = tuple(_CARDS)
+
+
+def card_class_of(model):
+    """Returns the class of the cards of a network's task, judged by the layers that predict the classes.
+
+    A network of the zoo that ends in features is taken for a classifier's.
+    """
+    names = [layer.name for layer in model.layers]
+    kinds = (card for card in _CARDS.values() if any(name.startswith(card.class_layers) for name in names))
+    return next(kinds, ModelCard)
 
 
 def card_class(task):

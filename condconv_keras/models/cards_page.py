@@ -99,9 +99,7 @@ def _placement(entry):
     ):
         if getattr(placement, f"condconv_{field}"):
             parts.append(words)
-    if entry.backbone is not None:
-        parts.append("extra feature layers")
-    return ", ".join(parts)
+    return ", ".join([*parts, *entry.always_conditional])
 
 
 def _weights(weights, place, published):

@@ -45,6 +45,7 @@ class ModelEntry:
         stages: function of those keywords, as many as it needs, that returns the numbers of blocks of the network's
             stages in order: what a placement may count. It needs no Keras, nor does importing the family.
         parts: the `PARTS` of a placement that the network has layers for.
+        always_conditional: what else of a twin is conditional whatever its placement says, in words for its card.
         dataset: TFDS name of the data that the paper trains it on.
         recipe: name of the training recipe for it.
         input_mean, input_std: the network is fed `(x - input_mean) / input_std` for pixels x in [0, 255].
@@ -72,6 +73,7 @@ class ModelEntry:
     builder: Callable
     stages: Callable[..., tuple[int, ...]]
     parts: tuple[str, ...] = ()
+    always_conditional: tuple[str, ...] = ()
     dataset: str = "imagenet2012"
     recipe: str = "small"
     input_mean: float = 127.5

@@ -25,7 +25,7 @@ def list_models(pattern="*", task=None):
 
     Args:
         pattern: shell pattern of the names, as in `"condconv_*"`.
-        task: `"classification"`, `"detection"` or None for both.
+        task: `"classification"`, `"detection"` or None for all.
 
     Raises:
         ValueError: another task.

@@ -1,6 +1,7 @@
 """Exported models: SavedModels and `.tflite` files, with their cards beside them."""
 
 import abc
+import functools
 import pathlib
 
 from condconv_keras.facts.model_card import FILE_NAME, ModelCard
@@ -27,7 +28,7 @@ class Export(StoredModel):
     def card_file(self):
         """The path of its card."""
 
-    @property
+    @functools.cached_property
     def card(self):
         """Its `ModelCard`; raises a `UserError` if it has none."""
         path = self.card_file

@@ -39,33 +39,15 @@ class KerasModel(StoredModel):
         return Predictor(card, "keras", get_task(card.task).keras_predict(model, card), model)
 
 
-class KerasFile(KerasModel):
-    """A `.keras` file.
-
-    Args:
-        name: its path.
-
-    Raises:
-        UserError: it is seen at once to be damaged.
-    """
-
-    kind = "keras"
-
-    def __init__(self, name):
-        super().__init__(name)
-        check_archive(self.file)
-
-    @classmethod
-    def claims(cls, name, weights):
-        path = pathlib.Path(name)
-        return weights is None and path.suffix == ".keras" and path.exists() and not path.is_dir()
+class ArchivedModel(KerasModel):
+    """A model in a `.keras` file, wherever that lies."""
 
     @property
+    @abc.abstractmethod
     def file(self):
         """The path of the `.keras` file."""
-        return pathlib.Path(self.name)
 
-    @property
+    @functools.cached_property
     def task(self):
         """As of `StoredModel`; a file without a card is taken for a classifier until it is loaded."""
         card = archived_card(self.file)
@@ -96,7 +78,33 @@ class KerasFile(KerasModel):
         return {**super().to_dict(), "sha256": file_hash(self.file)}
 
 
-class Run(KerasFile):
+class KerasFile(ArchivedModel):
+    """A `.keras` file.
+
+    Args:
+        name: its path.
+
+    Raises:
+        UserError: it is seen at once to be damaged.
+    """
+
+    kind = "keras"
+
+    def __init__(self, name):
+        super().__init__(name)
+        check_archive(self.file)
+
+    @classmethod
+    def claims(cls, name, weights):
+        path = pathlib.Path(name)
+        return weights is None and path.suffix == ".keras" and path.exists() and not path.is_dir()
+
+    @property
+    def file(self):
+        return pathlib.Path(self.name)
+
+
+class Run(ArchivedModel):
     """The folder of a training run.
 
     Args:
@@ -114,6 +122,7 @@ class Run(KerasFile):
         if not self._folder.model.is_file():
             raise UserError(f"the run in {str(name)!r} has no model.keras yet; let its train.py command finish")
         super().__init__(name)
+        check_archive(self.file)
 
     @classmethod
     def claims(cls, name, weights):

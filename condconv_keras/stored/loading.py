@@ -3,12 +3,13 @@
 from condconv_keras.stored import StoredModel
 
 
-def load_model(path, raw=False):
+def load_model(path, raw=False, weights=None):
     """Loads a stored model.
 
     Args:
-        path: run folder, `.keras` file, or SavedModel written by the exporter.
+        path: run folder, `.keras` file, or SavedModel written by the exporter; with `weights` a registry name.
         raw: whether to load the last weights of a run instead of their moving average.
+        weights: `"imagenet"` for the published weights of a registered model, else None.
 
     Returns:
         The model, and its `ModelCard`: classes, preprocessing and task. Of a run or a `.keras` file the model is the
@@ -26,4 +27,4 @@ def load_model(path, raw=False):
     >>> model, card = load_model("runs/digits")
     >>> logits = model(card.preprocessing.scale_images(images))
     """
-    return StoredModel.open(path, raw=raw).load()
+    return StoredModel.open(path, weights, raw).load()

@@ -13,8 +13,9 @@ import pathlib
 from collections.abc import Callable
 
 from condconv_keras.facts.model_card import FILE_NAME, ModelCard
+from condconv_keras.models import list_models
 from condconv_keras.tasks.table import get_task
-from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.errors import UserError, unknown_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +77,9 @@ class StoredModel(abc.ABC):
                 `create_model`, by which published weights are chosen, too.
 
         Raises:
-            UserError: it means nothing, or something else; it is damaged, or has no such weights.
+            UserError: it means nothing, or something else; it is damaged, or has no such weights or arguments.
         """
+        name_or_path = os.fspath(name_or_path)
         for kind in _kinds(cls):
             if kind.claims(name_or_path, weights):
                 if not (kind.is_trained or untrained):
@@ -85,7 +87,8 @@ class StoredModel(abc.ABC):
                         f"{name_or_path!r} is the name of a registered model, which has no weights of its own: "
                         "`weights='imagenet'` is for published ones"
                     )
-                opened = kind(name_or_path, **kind.chosen(arguments))
+                kind.check_arguments(name_or_path, arguments)
+                opened = kind(name_or_path, **arguments)
                 return opened.with_raw_weights() if raw else opened
         raise _unknown(pathlib.Path(name_or_path), untrained)
 
@@ -95,10 +98,10 @@ class StoredModel(abc.ABC):
         """Whether a name and weights, as of `open`, mean a model of this kind, judged without loading anything."""
 
     @classmethod
-    def chosen(cls, arguments):
-        """Returns those of the arguments of `open` that a model of this kind has a use for."""
-        del arguments
-        return {}
+    def check_arguments(cls, name, arguments):
+        """Raises a `UserError` for the first of the arguments of `open` that a model of this kind does not have."""
+        for argument in arguments:
+            raise UserError(f"`{argument}` is for registered models, {name!r} is none")
 
     def with_raw_weights(self):
         """Returns the model with the last weights; raises a `UserError` where there are none besides the average."""
@@ -154,7 +157,7 @@ def _unknown(path, untrained):
     """The `UserError` for what is no stored model; `untrained` as in `StoredModel.open`."""
     expected = "expected a run folder, .keras file, SavedModel or .tflite file"
     if not path.exists():
-        names = " and no model has this name; `python -m models` lists them" if untrained else ""
+        names = f": {unknown_name('model', str(path), list_models())}" if untrained else ""
         return UserError(f"{expected}, nothing lies at {str(path)!r}{names}")
     if (path / FILE_NAME).is_file():
         exports = (p.name for p in path.iterdir() if p.suffix == ".tflite" or (p / "saved_model.pb").is_file())

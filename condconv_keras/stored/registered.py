@@ -4,11 +4,19 @@ import functools
 import pathlib
 
 from condconv_keras.models import list_models, model_entry
+from condconv_keras.models.building import check_keywords
 from condconv_keras.pretrained import IMAGENET, pretrained_file, published_for
-from condconv_keras.stored.keras_files import KerasFile, KerasModel
-from condconv_keras.stored.model import StoredModel
+from condconv_keras.stored.keras_files import ArchivedModel, KerasModel
 from condconv_keras.stored.untrained import untrained_model
 from condconv_keras.utils.errors import UserError, one_line
+
+
+def _check_keywords(name, keywords):
+    """Raises a `UserError` for a keyword of `create_model` that the registered model does not take."""
+    try:
+        check_keywords(model_entry(name), keywords)
+    except TypeError as error:
+        raise UserError(one_line(error)) from error
 
 
 class _Registered:
@@ -25,7 +33,7 @@ class _Registered:
         return model_entry(self.name).placement is None
 
 
-class Published(_Registered, KerasFile):
+class Published(_Registered, ArchivedModel):
     """A registered model with its published weights, which are downloaded and converted once.
 
     Args:
@@ -39,19 +47,24 @@ class Published(_Registered, KerasFile):
     kind = IMAGENET
 
     def __init__(self, name, **arguments):
-        StoredModel.__init__(self, name)
+        super().__init__(name)
         self.arguments = arguments
         published_for(self.name, arguments)
 
     @classmethod
     def claims(cls, name, weights):
         if weights not in (None, IMAGENET):
-            raise UserError(f"`weights` is {IMAGENET!r}, or None for a `model` that is a path. Received: {weights!r}")
+            raise UserError(f"`weights` is {IMAGENET!r}, or left out. Received: {weights!r}")
+        if weights == IMAGENET and pathlib.Path(name).exists() and name not in list_models():
+            raise UserError(f"`weights` is for registered models, {name!r} is a path")
         return weights == IMAGENET
 
     @classmethod
-    def chosen(cls, arguments):
-        return {name: value for name, value in arguments.items() if name not in ("seed", "input_size")}
+    def check_arguments(cls, name, arguments):
+        for argument in ("seed", "input_size"):
+            if argument in arguments:
+                raise UserError(f"`{argument}` is for registered models without `weights`")
+        _check_keywords(name, arguments)
 
     @functools.cached_property
     def file(self):
@@ -86,8 +99,8 @@ class Untrained(_Registered, KerasModel):
         return weights is None and name in list_models() and not pathlib.Path(name).exists()
 
     @classmethod
-    def chosen(cls, arguments):
-        return arguments
+    def check_arguments(cls, name, arguments):
+        _check_keywords(name, arguments.keys() - {"seed", "input_size"})
 
     def load(self):
         """As of `StoredModel`; raises a `UserError` if an argument is bad."""

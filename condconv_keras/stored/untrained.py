@@ -20,7 +20,6 @@ _ROOT_MEAN_SQUARE = 0.01
 _ROUTING_DEVIATION = 0.05
 # Root mean square of what every predictor of a detector adds to its bias: boxes near their anchors, scores that differ.
 _PREDICTION = 1.0
-_PREDICTORS = ("box_head_", "class_head_")
 
 
 def untrained_model(name, seed=0, **arguments):
@@ -45,20 +44,20 @@ def untrained_model(name, seed=0, **arguments):
     model = layers.use_fused_batch_norm(build_model(name, **arguments))
     card = registered_card(model)
     images = card.preprocessing.evaluation_images(photographs())
-    with _scaled_by_images(model):
+    with _scaled_by_images(model, card.predictor_layers):
         model(card.preprocessing.scale_images(images), training=False)
     return model, card
 
 
 @contextlib.contextmanager
-def _scaled_by_images(model):
+def _scaled_by_images(model, predictor_layers):
     """Lets every batch normalization, router and predictor take its scale from the images that pass through."""
     with contextlib.ExitStack() as stack:
         for layer in all_layers(model):
             for kind, scale in ((keras.layers.BatchNormalization, _scale_norm), (layers.Routing, _scale_router)):
                 if isinstance(layer, kind):
                     stack.enter_context(wrapped_call(layer, functools.partial(_scaled_call, layer, scale)))
-            if layer.name.startswith(_PREDICTORS) and layer.weights:
+            if layer.name.startswith(predictor_layers) and layer.weights:
                 stack.enter_context(wrapped_call(layer, functools.partial(_scaled_prediction, layer)))
         yield
 

@@ -94,7 +94,7 @@ def _or_none(expected, holds):
 
 
 # A comparison with NaN is false, so none passes.
-_COUNT = ("an integer of at least 1", lambda value: value >= 1)
+_COUNT = ("an integer of at least 1", lambda value: isinstance(value, int) and value >= 1)
 _POSITIVE = ("a positive number", lambda value: 0 < value < math.inf)
 _AT_LEAST_0 = ("a number of at least 0", lambda value: 0 <= value < math.inf)
 RATE = ("in [0, 1)", lambda value: 0 <= value < 1)

@@ -55,6 +55,7 @@ class Task(abc.ABC):
 
         step_means: names of what a training step reports besides the loss, means over an epoch.
         validation: dict of a column of a run's history to the attribute of the held-out metrics that it shows.
+        curves: the panels of a run's picture: dict of title to a dict of columns of the history to their labels.
         metrics: names of the metrics in the results of a run.
 
         has_raw_outputs: whether a `.tflite` file of its models can return what the network does, nothing behind it.
@@ -80,6 +81,7 @@ class Task(abc.ABC):
 
     step_means: tuple[str, ...] = ()
     validation: Mapping[str, str] = types.MappingProxyType({})
+    curves: Mapping[str, Mapping[str, str]]
     metrics: tuple[str, ...]
 
     has_raw_outputs: bool = False
@@ -236,6 +238,16 @@ class Task(abc.ABC):
             quantize: as in `converted_outputs`.
             raw_outputs: whether the file returns what its network does; of a task that `has_raw_outputs`.
         """
+
+    def tflite_raw_outputs(self, path, images, num_threads=None):
+        """Returns what the network in a `.tflite` file returns, a dict of arrays, of a task that `has_raw_outputs`.
+
+        Args:
+            path: `.tflite` file.
+            images: float32 [count, height, width, channels] in 0..255.
+            num_threads: as in `tflite_predict`.
+        """
+        raise NotImplementedError
 
     @abc.abstractmethod
     def answers(self, model, card, images):

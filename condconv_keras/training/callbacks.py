@@ -98,7 +98,7 @@ class Epochs(keras.callbacks.Callback):
             rows = [*read_history(self.run.history, epoch), {"epoch": epoch, **logs}]
             columns = ("epoch", "loss", *self.task.step_means, *self.task.validation, "learning_rate")
             write_rows(self.run.history, columns, rows)
-            training_curves(self.run.history, self.run.curves)
+            training_curves(self.run.history, self.task.curves, self.run.curves)
 
 
 class Printed(keras.callbacks.ProgbarLogger):

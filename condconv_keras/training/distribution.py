@@ -30,6 +30,9 @@ def make_strategy(execution):
         _split_cpu(execution.logical_cpus)
     if execution.strategy == "none":
         return tf.distribute.get_strategy()
+    if execution.strategy not in _STRATEGIES:
+        names = ", ".join(("none", *_STRATEGIES))
+        raise UserError(f"`strategy` is one of {names}. Received: strategy={execution.strategy!r}")
     try:
         return _STRATEGIES[execution.strategy](execution)
     except (ValueError, RuntimeError, OSError, tf.errors.OpError) as error:

@@ -5,12 +5,13 @@ import sys
 
 import keras
 
+from condconv_keras.facts.model_card import card_class_of
 from condconv_keras.models.cards import registered_card
 from condconv_keras.models.saving import load_keras_file
 from condconv_keras.models.settings import weight_settings
 from condconv_keras.pretrained import IMAGENET, starting_file
 from condconv_keras.utils.errors import UserError
-from condconv_keras.weights.skipped_layers import is_detector, layers_to_skip, number_of_classes
+from condconv_keras.weights.skipped_layers import layers_to_skip, number_of_classes
 from condconv_keras.weights.warm_start import warm_start
 
 
@@ -45,8 +46,9 @@ class InitialModel:
             warm_start(model, self.model, images, skip_layers=layers_to_skip(model, self.model))
         except UserError as error:
             raise UserError(f"the initial weights {self.path!r} do not fit: {error}") from error
-        if is_detector(model) and not is_detector(self.model):
-            print(f"all but the backbone starts anew: {self.path!r} is no detector", file=sys.stderr)
+        kind = card_class_of(self.model)
+        if kind is not card_class_of(model):
+            print(f"all but the backbone starts anew: {self.path!r} is for {kind.task}", file=sys.stderr)
         elif classes != new_classes:
             print(f"the classifier starts anew: {new_classes} classes, {self.path!r} has {classes}", file=sys.stderr)
 

@@ -18,37 +18,27 @@ READABLE_CLASSES = 25
 _LONGEST_NAME = 30
 _DPI = 100
 
-_CURVES = {
-    "loss": {
-        "loss": "training",
-        "class_loss": "training, classes",
-        "box_loss": "training, boxes",
-        "val_loss": "validation",
-    },
-    "accuracy": {"accuracy": "training", "val_accuracy": "validation", "val_top_5": "validation, top-5"},
-    "average precision": {"val_AP": "validation", "val_AP50": "validation, IoU 0.5"},
-    "learning rate": {"learning_rate": None},
-}
 
-
-def training_curves(history_csv, png):
+def training_curves(history_csv, curves, png):
     """Draws the history of a run as a PNG file, written whole or not at all.
 
     Args:
-        history_csv: path of a run's `history.csv`, of a classifier or a detector. Columns of `_CURVES` that are
-            missing, empty or not finite are left out of the picture.
+        history_csv: path of a run's `history.csv`.
+        curves: dict of a panel's title to a dict of the names of its columns to their labels. Columns that are missing,
+            empty or not finite are left out of the picture.
         png: path to write; a file that lies there is replaced.
     """
     with open(history_csv, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    _write(draw_training_curves(rows), png)
+    _write(draw_training_curves(rows, curves), png)
 
 
-def draw_training_curves(rows):
-    """Draws one panel each of loss, accuracy or average precision, and learning rate against the epoch.
+def draw_training_curves(rows, curves):
+    """Draws the panels of a run and one of the learning rate against the epoch.
 
     Args:
         rows: list of dicts of column name to text, one per epoch.
+        curves: as in `training_curves`.
 
     Returns:
         A `Figure`. A panel none of whose columns is there is left out.
@@ -56,7 +46,7 @@ def draw_training_curves(rows):
     epochs = _column(rows, "epoch")
     panels = {
         title: {name: label for name, label in columns.items() if any(row.get(name) for row in rows)}
-        for title, columns in _CURVES.items()
+        for title, columns in {**curves, "learning rate": {"learning_rate": None}}.items()
     }
     panels = {title: columns for title, columns in panels.items() if columns}
     figure = mpl_figure.Figure(figsize=(4.5 * max(len(panels), 1), 3.6), layout="constrained")

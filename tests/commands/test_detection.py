@@ -126,11 +126,12 @@ def test_predictions_are_what_pycocotools_evaluates(run, squares, results, tmp_p
         (["--mixup_alpha=0.2"], "--mixup_alpha is for classifiers"),
         (
             ["--recipe=mobilenet"],
-            "detector is one of none, ssd, ssd_no_flip; received: 'inception'",
+            "--recipe of a detector is one of ssd, ssd_small, digit_scenes. Received: 'mobile",
         ),
+        (["--augmentation=inception"], "unknown augmentation 'inception'. Known: none, ssd, ssd_no_flip."),
         (["--condconv_classifier"], "--condconv_classifier is not for --model=condconv_ssd300_mobilenet_v1"),
         (["--data_service=grpc://localhost:1"], "--data_service is not for digit_scenes"),
-        (["--crop_fraction=0.9"], "`crop_fraction` must be 1 or None, as a crop would cut boxes"),
+        (["--crop_fraction=0.9"], "--crop_fraction must be 1 or None, as a crop would cut boxes"),
         (["--dataset=digits"], "digits"),
     ],
 )
@@ -140,7 +141,7 @@ def test_flags_that_are_not_a_detectors(arguments, contains, tmp_path):
 
 
 def test_augmentations_of_boxes_are_not_a_classifiers(tmp_path):
-    contains = "`augmentation` must be one of none, pad_crop, inception. Received: augmentation='ssd'"
+    contains = "unknown augmentation 'ssd'. Known: inception, none, pad_crop."
     arguments = ("--model=mobilenet_v1", "--augmentation=ssd", f"--model_dir={tmp_path / 'run'}")
     processes.assert_refused("train.py", *arguments, contains=contains)
 

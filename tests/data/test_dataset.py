@@ -32,9 +32,9 @@ def test_what_a_description_leaves_out(shape, size):
     assert (toy.held_out, toy.skipped) == (False, {"train": 0, "val": 0})
     assert toy.left_out("train", "val") == {"skipped_images": 0}
     assert [toy.decoded_bytes(split) for split in toy.splits] == [size and 3 * size, size and 2 * size]
-    assert (toy.class_names, toy.evaluation_split, toy.task) == (("a", "b"), "val", "classification")
+    assert (toy.class_names, toy.evaluation_split, toy.content) == (("a", "b"), "val", "labels")
     boxes = _Boxes(name="toy", class_names=["a", "b"], image_shape=shape, splits={"test": 3})
-    assert (boxes.category_ids, boxes.skipped_boxes, boxes.task) == ((1, 2), {"test": {}}, "detection")
+    assert (boxes.category_ids, boxes.skipped_boxes, boxes.content) == ((1, 2), {"test": {}}, "boxes")
     assert boxes.left_out("test") == {"skipped_images": 0, "skipped_boxes": 0}
 
 

@@ -157,9 +157,9 @@ def test_a_folder_without_annotations(tmp_path):
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5])
 def test_a_wrong_validation_fraction(fraction):
-    with pytest.raises(UserError, match=f"expected a validation fraction between 0 and 1, received: {fraction}"):
+    with pytest.raises(UserError, match=f"`validation_fraction` must be between 0 and 1. Received: {fraction}"):
         open_dataset("digits", validation_fraction=fraction)
-    with pytest.raises(UserError, match=f"expected a validation fraction between 0 and 1, received: {fraction}"):
+    with pytest.raises(UserError, match=f"`validation_fraction` must be between 0 and 1. Received: {fraction}"):
         open_detection_dataset("digit_scenes", validation_fraction=fraction)
 
 

@@ -51,7 +51,7 @@ def test_a_run_that_fails_is_named(tmp_path):
     finished = processes.run(*command, check=False)
     assert finished.returncode == 2
     assert "error: 1 of 1 runs failed, their messages are above: mobilenet_v1-epochs_1-seed_0" in finished.stderr
-    assert "`epochs` must be" in finished.stderr
+    assert "--epochs must be" in finished.stderr
 
 
 def test_a_table_that_is_missing(tmp_path):

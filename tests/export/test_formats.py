@@ -149,5 +149,5 @@ def test_a_format_of_ones_own_that_loses_the_weights_leaves_nothing(with_row, ex
 def test_a_format_of_classifiers_refuses_a_detector(detector, detector_images, tmp_path):
     model, card = detector
     NPZ.write(tmp_path / "weights.npz", model, card, WriteOptions())
-    with pytest.raises(UserError, match="the format 'weights_npz' is for classifiers, this is a detector"):
+    with pytest.raises(UserError, match="the format 'weights_npz' is not for a detector"):
         ExportCheck(model, card, detector_images)(tmp_path / "weights.npz", NPZ)

@@ -83,11 +83,6 @@ KERAS = types.SimpleNamespace(config=None, is_trained=True, is_plain=False, task
         (KERAS, ["--formats=savedmodel", "--static_kernels"], "--static_kernels is for --formats=tflite"),
         (KERAS, ["--int8_input=int8"], "--int8_input is for --formats=tflite with --quantization=int8"),
         (KERAS, ["--representative_data=digits", "--quantization=dynamic"], "--representative_data is for"),
-        (KERAS, ["--num_experts=2"], "--num_experts is for registered models"),
-        (KERAS, ["--width_multiplier=0.5"], "--width_multiplier is for registered models"),
-        (KERAS, ["--input_size=32"], "--input_size is for registered models without --weights"),
-        (KERAS, ["--seed=1"], "--seed is for registered models without --weights"),
-        (Published("mobilenet_v1"), ["--input_size=32"], "without --weights"),
         (PLAIN, ["--num_experts=2"], "--num_experts is for CondConv models, this one is plain"),
         (PLAIN, ["--static_kernels"], "--static_kernels is for CondConv models, this one is plain"),
         (KERAS, ["--data_dir=x"], "--data_dir is for --dataset"),
@@ -124,11 +119,15 @@ def test_a_flag_that_is_used_is_taken(parsed, source, arguments):
 @pytest.mark.parametrize(
     ("arguments", "contains"),
     [
-        (["--model=mobilenet_v9"], "no model has this name"),
+        (["--model=mobilenet_v9"], "unknown model 'mobilenet_v9'. Did you mean"),
         (["--model=mobilenet_v1", "--int8_input=uint16"], "uint16"),
         (["--model=mobilenet_v1", "--static_kernels"], "this one is plain"),
         (["--model=mobilenet_v1", "--quantization=int8", "--representative_data={empty}"], "has no image"),
-        (["--model={saved}", "--input_size=32"], "is for registered models without --weights"),
+        (["--model={saved}", "--input_size=32"], "--input_size is for registered models"),
+        (
+            ["--model=mobilenet_v1", "--weights=imagenet", "--seed=1"],
+            "--seed is for registered models without --weights",
+        ),
         (["--model={saved}", "--dataset={empty}"], "expected one folder of images per class"),
     ],
 )

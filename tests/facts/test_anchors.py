@@ -1,7 +1,10 @@
+import json
+import math
+
 import numpy as np
 import pytest
 
-from condconv_keras.facts.anchors import SSD_MOBILENET_V1
+from condconv_keras.facts.anchors import SSD_MOBILENET_V1, AnchorScheme
 
 
 @pytest.mark.parametrize(
@@ -62,3 +65,30 @@ def test_ratio_one_is_a_square_of_pixels_of_the_shorter_side():
         anchors[0], (0.5 / 13 - 0.05, 0.5 / 25 - 0.025, 0.5 / 13 + 0.05, 0.5 / 25 + 0.025), atol=1e-6
     )
     np.testing.assert_allclose(anchors[-1], (0.5 - 0.48734, 0.5 - 0.24367, 0.5 + 0.48734, 0.5 + 0.24367), atol=1e-5)
+
+
+def test_a_scheme_of_ones_own_survives_a_card():
+    scheme = AnchorScheme((8, 16), (0.1, 0.2, 0.4), (1.0, 2.0), ((0.05, 1.0),))
+    assert scheme.per_location == (1, 3, 3)
+    assert scheme.map_sizes((64, 32)) == [(8, 4), (4, 2), (2, 1)]
+    assert len(scheme.boxes((64, 32))) == 32 + 3 * 8 + 3 * 2
+    assert AnchorScheme.from_dict(json.loads(json.dumps(scheme.to_dict()))) == scheme
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"strides": [-16, 32]},
+        {"strides": []},
+        {"scales": [0.1, math.nan]},
+        {"scales": [0.1]},
+        {"aspect_ratios": ["1"]},
+        {"first_map": [[0.1, 0.0]]},
+        {"first_map": [[0.1]]},
+        {"ratios": [1.0]},
+        {"scales": 0.1},
+    ],
+)
+def test_what_is_no_scheme_is_refused(fields):
+    with pytest.raises((TypeError, ValueError)):
+        AnchorScheme.from_dict({**SSD_MOBILENET_V1.to_dict(), **fields})

@@ -1,6 +1,11 @@
+import copy
+import json
+
+import numpy as np
 import pytest
 
-from condconv_keras.facts.model_card import ModelCard
+from condconv_keras.facts.anchors import SSD_MOBILENET_V1, AnchorScheme
+from condconv_keras.facts.model_card import DetectorCard, ModelCard
 from condconv_keras.facts.preprocessing import Preprocessing
 
 CARD = ModelCard("condconv_mobilenet_v1", ("cat", "dog"), Preprocessing((32, 48), 1, 127.5, 127.5, "bilinear", 0.9))
@@ -10,3 +15,36 @@ def test_json_round_trip():
     assert ModelCard.from_json(CARD.to_json()) == CARD
     with pytest.raises(ValueError):
         ModelCard.from_json("{}")
+
+
+DETECTOR = DetectorCard("ssd", ("cat", "dog"), CARD.preprocessing, category_ids=(3, 5), anchors=AnchorScheme((8, 16)))
+
+
+def test_the_card_of_a_detector():
+    assert ModelCard.from_json(DETECTOR.to_json()) == DETECTOR
+    np.testing.assert_array_equal(DETECTOR.anchor_boxes, AnchorScheme((8, 16)).boxes((32, 48)))
+    # As version 0.1 wrote it, and as its programs made it.
+    fields = {name: value for name, value in DETECTOR.to_dict().items() if name != "anchors"}
+    old = ModelCard.from_json(json.dumps(fields))
+    assert old == ModelCard("ssd", ("cat", "dog"), CARD.preprocessing, "detection", (3, 5))
+    assert (type(old), old.anchors) == (DetectorCard, SSD_MOBILENET_V1)
+    assert old == ModelCard("ssd", ("cat", "dog"), CARD.preprocessing, task="detection", category_ids=(3, 5))
+    assert copy.deepcopy(DETECTOR) == DETECTOR
+
+
+def test_a_card_of_ones_own():
+    class Rotated(DetectorCard):
+        pass
+
+    assert type(Rotated("ssd", ("cat",), CARD.preprocessing)) is Rotated
+    with pytest.raises(ValueError, match="`task` must be one of .* Received: task='segmentation'"):
+        ModelCard("ssd", ("cat",), CARD.preprocessing, "segmentation")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"task": "segmentation"}, {"anchors": "x"}, {"anchors": [1]}, {"class_names": "ab"}, {"category_ids": 5}],
+)
+def test_a_damaged_card_is_a_value_error(changes):
+    with pytest.raises(ValueError):
+        ModelCard.from_json(json.dumps({**DETECTOR.to_dict(), **changes}))

@@ -85,11 +85,15 @@ def test_the_last_weights_of_a_run(trained_run, tmp_path):
     ("name", "options", "message"),
     [
         ("{saved}", {"raw": True}, "only a run folder keeps the weights before averaging"),
-        ("{saved}", {"weights": "imagenet"}, "unknown model"),
+        ("{saved}", {"weights": "imagenet"}, r"`weights` is for registered models, '.*m\.keras' is a path"),
+        ("{saved}", {"num_experts": 2}, r"`num_experts` is for registered models, '.*m\.keras' is none"),
+        ("{saved}", {"seed": 2}, "`seed` is for registered models"),
+        ("mobilenet_v1", {"weights": "imagenet", "seed": 2}, "`seed` is for registered models without `weights`"),
+        ("mobilenet_v1", {"untrained": True, "num_experts": 2}, "unexpected keyword argument 'num_experts'"),
         ("mobilenet_v9", {}, "nothing lies at 'mobilenet_v9'$"),
-        ("mobilenet_v9", {"untrained": True}, "no model has this name; `python -m models` lists them"),
+        ("mobilenet_v9", {"untrained": True}, "unknown model 'mobilenet_v9'. Did you mean 'mobilenet_v"),
         ("mobilenet_v1", {}, "the name of a registered model, which has no weights of its own"),
-        ("mobilenet_v1", {"weights": "noisy-student"}, "`weights` is 'imagenet', or None"),
+        ("mobilenet_v1", {"weights": "noisy-student"}, "`weights` is 'imagenet', or left out"),
         ("condconv_mobilenet_v2", {"weights": "imagenet"}, "condconv_mobilenet_v2"),
         ("{exported}", {}, "holds exports; give one of them: .*model.tflite.*saved_model$"),
         ("{folder}", {}, "is none of them"),
@@ -123,9 +127,9 @@ def test_a_file_whose_card_is_of_other_outputs(saved, tmp_path):
         StoredModel.open(tmp_path / "m.keras").predictor()
 
 
-def test_arguments_that_the_model_does_not_have():
-    with pytest.raises(UserError, match="unexpected keyword argument 'width_multiplier'"):
-        Untrained("resnet50", width_multiplier=0.5).load()
+def test_arguments_out_of_range():
+    with pytest.raises(UserError, match=r"the model 'mobilenet_v1' cannot be built: .*width_multiplier"):
+        StoredModel.open("mobilenet_v1", untrained=True, width_multiplier=-1.0).load()
 
 
 def test_an_untrained_model_tells_images_apart():

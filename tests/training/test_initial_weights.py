@@ -74,7 +74,7 @@ def test_a_detector_starts_from_its_backbone_and_from_a_detector(tmp_path, capsy
     plain, path = plain_model(), tmp_path / "x.keras"
     model = create_model("ssd300_mobilenet_v1", **arguments)
     opened(plain, path).put_into(model, images(96))
-    assert capsys.readouterr().err == f"all but the backbone starts anew: {str(path)!r} is no detector\n"
+    assert capsys.readouterr().err == f"all but the backbone starts anew: {str(path)!r} is for classification\n"
     np.testing.assert_array_equal(
         model.get_layer("block_13_pointwise").kernel, plain.get_layer("block_13_pointwise").kernel
     )

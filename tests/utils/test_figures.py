@@ -12,6 +12,10 @@ HISTORY = """epoch,loss,accuracy,val_loss,val_accuracy,val_top_5,learning_rate
 1,1.5,0.5,nan,0.625,0.875,0.05
 2,inf,0.75,1.0,,1.0,0.0
 """
+CURVES = {
+    "loss": {"loss": "training", "val_loss": "validation"},
+    "accuracy": {"accuracy": "training", "val_accuracy": "validation", "val_top_5": "validation, top-5"},
+}
 NAN = np.nan
 
 
@@ -32,7 +36,7 @@ def _assert_shows_something(path):
 
 
 def test_the_curves_hold_the_history():
-    panels = _panels(figures.draw_training_curves(_rows(HISTORY)))
+    panels = _panels(figures.draw_training_curves(_rows(HISTORY), CURVES))
     assert list(panels) == ["loss", "accuracy", "learning rate"]
     expected = {
         "loss": {"training": [2.5, 1.5, NAN], "validation": [2.0, NAN, 1.0]},
@@ -51,7 +55,7 @@ def test_the_curves_hold_the_history():
 
 
 def test_panels_without_columns_are_left_out():
-    panels = _panels(figures.draw_training_curves(_rows("epoch,loss,val_loss\n0,2.5,\n")))
+    panels = _panels(figures.draw_training_curves(_rows("epoch,loss,val_loss\n0,2.5,\n"), CURVES))
     assert list(panels) == ["loss"]
     assert list(panels["loss"]) == ["training"]
 
@@ -59,7 +63,7 @@ def test_panels_without_columns_are_left_out():
 @pytest.mark.parametrize("epochs", [0, 1, 3])
 def test_the_curves_are_written_after_any_epoch(tmp_path, epochs):
     (tmp_path / "history.csv").write_text("".join(HISTORY.splitlines(keepends=True)[: epochs + 1]))
-    figures.training_curves(tmp_path / "history.csv", tmp_path / "curves.png")
+    figures.training_curves(tmp_path / "history.csv", CURVES, tmp_path / "curves.png")
     if epochs:
         _assert_shows_something(tmp_path / "curves.png")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.png", "history.csv"]

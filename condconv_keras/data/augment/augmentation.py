@@ -24,7 +24,7 @@ class AugmentationOptions:
 
     Attributes:
         augmentation: `"none"`, `"pad_crop"` (shifts by up to an eighth of the size) or `"inception"` (a random area,
-            resized, flipped half of the time). A detector's are those of `box_augmentation`, which are names here only.
+            resized, flipped half of the time). Those of images with boxes are in `box_augmentation`.
         policy: None, `"autoaugment"` (its policy v0) or `"randaugment"`, as in `condconv_keras.data.augment.policies`.
         policy_layers: RandAugment's operations per image, at least 1.
         policy_magnitude: RandAugment's magnitude, in [0, 10].
@@ -58,7 +58,7 @@ class AugmentationOptions:
 
     def _check(self, name, valid, expected):
         if not valid:
-            raise UserError(f"expected {name} {expected}, received: {getattr(self, name)!r}")
+            raise UserError(f"`{name}` must be {expected}. Received: {name}={getattr(self, name)!r}")
 
     @property
     def mixes(self):

@@ -1,13 +1,9 @@
 """The `.tflite` files as export formats: one for each quantization."""
 
-import pathlib
-import tempfile
-
 from condconv_keras.export.format import ExportFormat
 from condconv_keras.serving.litert import LiteRTFile
 from condconv_keras.stored import StoredModel
-from condconv_keras.tasks.detection.exported import LiteRTDetector
-from condconv_keras.tasks.detection.tflite import without_postprocessing
+from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.lazy import LazyModule
 
 conversion = LazyModule("condconv_keras.export.tflite.conversion")
@@ -38,13 +34,7 @@ class TFLite(ExportFormat):
         return StoredModel.open(path).predictor(threads).predict
 
     def raw_outputs(self, path, model, card, images, threads=None):
-        detector = LiteRTDetector(path, threads)
-        if detector.has_raw_outputs:
-            return detector.run(images)
-        with tempfile.TemporaryDirectory() as folder:
-            network = pathlib.Path(folder, path.name)
-            network.write_bytes(without_postprocessing(path.read_bytes()))
-            return LiteRTDetector(network, threads).run(images)
+        return get_task(card.task).tflite_raw_outputs(path, images, threads)
 
     def input(self, path):
         tensor = LiteRTFile(path).input

@@ -41,7 +41,8 @@ def ssd300_mobilenet_v1(options, *, width_multiplier=1.0):
     Returns:
         A functional Keras model. Its output is a dict of float32 tensors: `"box_codes"` [batch, anchors, 4], a box as
         (ty, tx, th, tw) relative to its anchor, and `"class_logits"` [batch, anchors, 1 + classes], the background
-        first. `condconv_keras.tasks.detection` has the anchors, 1,917 at 300x300, and decodes the boxes.
+        first. `condconv_keras.facts.anchors` has the anchors, 1,917 at 300x300, and `condconv_keras.tasks.detection`
+        decodes the boxes.
 
     Raises:
         ValueError: a value out of range, an option of a classifier.
@@ -141,6 +142,7 @@ _SSD300_MOBILENET_V1 = ModelEntry(
     builder=ssd300_mobilenet_v1,
     stages=stage_sizes,
     parts=_PARTS,
+    always_conditional=("extra feature layers",),
     dataset="coco/2014",
     recipe="ssd",
     arguments={"classes": 90, "bn_momentum": 0.97},

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from condconv_keras.data.augment.augmentation import SPATIAL, AugmentationOptions
-from condconv_keras.tasks.recipe import RATE, Recipe, one_of
+from condconv_keras.data.augment.augmentation import AugmentationOptions
+from condconv_keras.tasks.recipe import RATE, Recipe
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,8 @@ class ClassificationRecipe(Recipe):
             inference; less than `epochs`.
 
     Raises:
-        ValueError: a value out of range.
+        UserError: an augmentation that is unknown or out of range.
+        ValueError: another value out of range.
     """
 
     label_smoothing: float = 0.0
@@ -57,7 +58,6 @@ class ClassificationRecipe(Recipe):
 
 
 _CHECKS = (
-    (("augmentation",), *one_of(SPATIAL)),
     (("label_smoothing", "dropout_rate", "stochastic_depth_rate"), *RATE),
     (("freeze_epochs",), "an integer of at least 0", lambda value: value >= 0),
 )

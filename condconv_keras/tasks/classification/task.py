@@ -41,6 +41,12 @@ class Classification(Task):
 
     step_means = ("accuracy",)
     validation = types.MappingProxyType({"val_loss": "loss", "val_accuracy": "top_1", "val_top_5": "top_5"})
+    curves = types.MappingProxyType(
+        {
+            "loss": {"loss": "training", "val_loss": "validation"},
+            "accuracy": {"accuracy": "training", "val_accuracy": "validation", "val_top_5": "validation, top-5"},
+        }
+    )
     metrics = tuple(_SUMMARY.values())
 
     reports = REPORTS

@@ -3,11 +3,13 @@
 import dataclasses
 
 from condconv_keras.data.augment.box_augmentation import AUGMENTATIONS
-from condconv_keras.tasks.recipe import Recipe, one_of
+from condconv_keras.tasks.recipe import Recipe
+from condconv_keras.utils.errors import unknown_name
 
-# Version 0.1 stored with every recipe what only classifiers have: of a detector, values that change nothing.
-_STORED_BY_0_1 = {"label_smoothing", "dropout_rate", "stochastic_depth_rate", "freeze_epochs", "policy"}
-_STORED_BY_0_1 |= {"policy_layers", "policy_magnitude", "random_erasing", "mixup_alpha", "cutmix_alpha"}
+# Version 0.1 stored with every recipe what only classifiers have: of a detector, these values, which change nothing.
+_STORED_BY_0_1 = dict.fromkeys(("label_smoothing", "dropout_rate", "stochastic_depth_rate", "random_erasing"), 0)
+_STORED_BY_0_1 |= dict.fromkeys(("mixup_alpha", "cutmix_alpha", "freeze_epochs"), 0)
+_STORED_BY_0_1 |= {"policy": None, "policy_layers": 2, "policy_magnitude": 10}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,22 +21,23 @@ class DetectionRecipe(Recipe):
         crop_fraction: 1 or None: a crop of the evaluation's images would cut boxes.
 
     Raises:
+        UserError: an unknown augmentation.
         ValueError: a value out of range.
     """
 
     def __post_init__(self):
         super().__post_init__()
+        if self.augmentation not in AUGMENTATIONS:
+            raise unknown_name("augmentation", self.augmentation, AUGMENTATIONS)
         self.check(_CHECKS)
 
     @classmethod
     def from_dict(cls, fields):
-        return super().from_dict({name: value for name, value in fields.items() if name not in _STORED_BY_0_1})
+        unused = dict(_STORED_BY_0_1.items() & dict(fields).items())
+        return super().from_dict({name: value for name, value in fields.items() if name not in unused})
 
 
-_CHECKS = (
-    (("augmentation",), *one_of(AUGMENTATIONS)),
-    (("crop_fraction",), "1 or None, as a crop would cut boxes", lambda value: value in (None, 1)),
-)
+_CHECKS = ((("crop_fraction",), "1 or None, as a crop would cut boxes", lambda value: value in (None, 1)),)
 
 
 # CondConv paper, section 4.2: 20,000 steps of 1,024 images, the rate from 0.3 to 0.9 over the first 1,000, then a

@@ -53,6 +53,12 @@ class Detection(Task):
 
     step_means = ("class_loss", "box_loss")
     validation = types.MappingProxyType({"val_AP": "AP", "val_AP50": "AP50"})
+    curves = types.MappingProxyType(
+        {
+            "loss": {"loss": "training", "class_loss": "training, classes", "box_loss": "training, boxes"},
+            "average precision": {"val_AP": "validation", "val_AP50": "validation, IoU 0.5"},
+        }
+    )
     metrics = DetectionMetrics.NAMES
 
     has_raw_outputs = True
@@ -130,6 +136,9 @@ class Detection(Task):
 
     def finish_tflite(self, content, card, quantize, raw_outputs):
         return content if raw_outputs else tflite.with_postprocessing(content, card)
+
+    def tflite_raw_outputs(self, path, images, num_threads=None):
+        return tflite.raw_outputs(path, images, num_threads)
 
     def answers(self, model, card, images):
         return answers.DetectorAnswers(self, model, card, images)

@@ -7,11 +7,14 @@ With T > 1 threads the operator leaves out class T (tensorflow/tensorflow#56058;
 `UNUSED_CLASSES` classes before the real ones that no box has, and their number is taken off what it returns.
 """
 
+import pathlib
+import tempfile
+
 import numpy as np
 
 from condconv_keras.serving.tflite_graph import TFLiteGraph
 from condconv_keras.tasks.detection.boxes import CODE_SCALES
-from condconv_keras.tasks.detection.exported import DETECTIONS, RAW_OUTPUTS
+from condconv_keras.tasks.detection.exported import DETECTIONS, RAW_OUTPUTS, LiteRTDetector
 from condconv_keras.tasks.detection.postprocessing import IOU_THRESHOLD, MAX_DETECTIONS, SCORE_THRESHOLD
 from condconv_keras.utils.lazy import LazyModule
 
@@ -58,6 +61,18 @@ def without_postprocessing(content):
     graph = TFLiteGraph(content)
     graph.set_outputs({name: graph.find(name) for name in RAW_OUTPUTS})
     return graph.to_bytes()
+
+
+def raw_outputs(path, images, num_threads=None):
+    """Returns what the network in a detector's file returns; as of `Task.tflite_raw_outputs`."""
+    detector = LiteRTDetector(path, num_threads)
+    if detector.has_raw_outputs:
+        return detector.run(images)
+    path = pathlib.Path(path)
+    with tempfile.TemporaryDirectory() as folder:
+        network = pathlib.Path(folder, path.name)
+        network.write_bytes(without_postprocessing(path.read_bytes()))
+        return LiteRTDetector(network, num_threads).run(images)
 
 
 def center_anchors(card):

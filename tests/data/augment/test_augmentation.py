@@ -8,7 +8,7 @@ import tensorflow as tf
 from condconv_keras.data import AugmentationOptions, Preprocessing
 from condconv_keras.data.augment.augmentation import get_spatial, make_augmentation
 from condconv_keras.data.input.decoding import DecodedImage
-from condconv_keras.training.recipes import RECIPES
+from condconv_keras.tasks.classification.task import TASK
 from condconv_keras.utils.errors import UserError
 
 NAMES = ("none", "pad_crop", "inception")
@@ -101,8 +101,8 @@ def test_inception_crops_a_window_of_the_stated_area_and_ratio_and_flips():
     ("field", "value", "message"),
     [
         ("policy", "autoaugmnet", r"unknown augmentation policy 'autoaugmnet'\. Did you mean 'autoaugment'"),
-        ("policy_layers", 0, "expected policy_layers at least 1, received: 0"),
-        ("policy_magnitude", 10.5, r"expected policy_magnitude in \[0, 10\], received: 10.5"),
+        ("policy_layers", 0, "`policy_layers` must be at least 1. Received: policy_layers=0"),
+        ("policy_magnitude", 10.5, r"`policy_magnitude` must be in \[0, 10\]. Received: policy_magnitude=10.5"),
         ("random_erasing", 1.5, r"expected random_erasing in \[0, 1\], received: 1.5"),
         ("mixup_alpha", -0.1, r"expected mixup_alpha at least 0, received: -0.1"),
         ("cutmix_alpha", float("nan"), "expected cutmix_alpha at least 0, received: nan"),
@@ -114,7 +114,7 @@ def test_a_wrong_option(field, value, message):
 
 
 def test_every_recipe_has_the_options():
-    for recipe in RECIPES.values():
+    for recipe in TASK.recipes.values():
         options = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(AugmentationOptions)}
         assert AugmentationOptions(**options).mixes == bool(recipe.mixup_alpha or recipe.cutmix_alpha)
 
