@@ -43,7 +43,11 @@ class ModelCard:
     def __new__(cls, *fields, **named):
         task = dict(zip(_FIELDS, fields, strict=False)).get("task", named.get("task", cls.task))
         kind = card_class(task)
-        return object.__new__(cls if issubclass(cls, kind) else kind)
+        if issubclass(kind, cls):
+            return object.__new__(kind)
+        if cls.task != task:
+            raise ValueError(f"`task` of a {cls.__name__} is {cls.task!r}. Received: task={task!r}")
+        return object.__new__(cls)
 
     @staticmethod
     def number_of_classes(model):

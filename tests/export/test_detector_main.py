@@ -11,6 +11,7 @@ from condconv_keras.data import open_detection_dataset
 from condconv_keras.data.input.decoding import read_image
 from condconv_keras.export.check.representative import DatasetImages
 from condconv_keras.export.manifest import write_cards
+from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.models.saving import save_model
 from condconv_keras.stored import StoredModel
 from condconv_keras.stored.registered import Untrained
@@ -149,7 +150,7 @@ def test_an_untrained_detector(export, tmp_path):
 
 
 def test_a_lower_average_precision_leaves_nothing(export, detector, tmp_path, monkeypatch):
-    from condconv_keras.export.check import detector_answers
+    from condconv_keras.tasks.detection import answers as detector_answers
 
     monkeypatch.setattr(detector_answers, "_Part", lambda dataset, split, examples: dataset)
     monkeypatch.setattr(detector_answers, "MAX_AP_LOSS", -1.0)
@@ -183,7 +184,7 @@ def test_a_flag_of_detectors(parsed):  # noqa: F811
 
 def test_a_file_that_is_no_detectors(exported, detector, tmp_path):
     (tmp_path / "model.tflite").write_bytes((exported / "model.tflite").read_bytes())
-    write_cards(tmp_path, dataclasses.replace(detector.card, task="classification"))
+    write_cards(tmp_path, ModelCard("mobilenet_v1", detector.card.class_names, detector.card.preprocessing))
     with pytest.raises(UserError, match="has no signature 'serving_default' from 'images' to 'probabilities'"):
         StoredModel.open(tmp_path / "model.tflite").predictor()
     larger = dataclasses.replace(detector.card.preprocessing, input_size=(128, 96))

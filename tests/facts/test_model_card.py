@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import json
 
 import numpy as np
@@ -37,7 +38,9 @@ def test_a_card_of_ones_own():
         pass
 
     assert type(Rotated("ssd", ("cat",), CARD.preprocessing)) is Rotated
-    with pytest.raises(ValueError, match="`task` must be one of .* Received: task='segmentation'"):
+    with pytest.raises(ValueError, match=r"`task` of a DetectorCard is 'detection'\. Received: task='classification'"):
+        dataclasses.replace(DETECTOR, task="classification")
+    with pytest.raises(ValueError, match=r"`task` must be one of .* Received: task='segmentation'"):
         ModelCard("ssd", ("cat",), CARD.preprocessing, "segmentation")
 
 

@@ -131,7 +131,7 @@ def test_twin_has_the_layers_of_its_plain_model_and_routers(name, zeros):
     plain, twin = ({layer.name: layer for layer in small(n).layers} for n in (plain_name, name))
     assert set(plain) <= set(twin)
     assert all(isinstance(twin[name], Routing) for name in set(twin) - set(plain))
-    different = {name for name, layer in plain.items() if type(twin[name]) is not type(layer)}
+    different = {name for name, layer in plain.items() if not isinstance(twin[name], type(layer))}
     assert different
     assert all(isinstance(twin[name], CONDITIONAL) for name in different)
     # Every router feeds a CondConv layer, and every CondConv layer the router of its own block.

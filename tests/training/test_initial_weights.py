@@ -94,7 +94,7 @@ def test_what_is_no_network_of_the_zoo_is_refused(tmp_path):
         opened(keras.Model(inputs, keras.layers.Conv2D(2, 1)(inputs)), tmp_path / "x.keras")
     (tmp_path / "x.keras").write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(UserError, match=r"x.keras"):
-        open_initial_model(str(tmp_path / "x.keras"))
+        open_initial_model(dataclasses.replace(CONFIG, weights=str(tmp_path / "x.keras")))
     small = opened(plain_model(), tmp_path / "x.keras")
     with pytest.raises(UserError, match=r"the initial weights '.*x.keras' do not fit: .*'stem/kernel'"):
         small.put_into(create_model("mobilenet_v1", **{**SMALL, "width_multiplier": 0.5}), images(32))

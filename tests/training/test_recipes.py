@@ -82,7 +82,6 @@ def test_the_published_recipes(name):
         ("batch_size", [0, math.nan]),
         ("optimizer", ["adam", None]),
         ("schedule", ["linear"]),
-        ("augmentation", ["flip", "ssd"]),
         ("learning_rate", [-0.1, math.nan, math.inf]),
         ("decay_rate", [0.0, math.nan]),
         ("decay_epochs", [0.0, math.inf]),

@@ -103,9 +103,9 @@ def test_inception_crops_a_window_of_the_stated_area_and_ratio_and_flips():
         ("policy", "autoaugmnet", r"unknown augmentation policy 'autoaugmnet'\. Did you mean 'autoaugment'"),
         ("policy_layers", 0, "`policy_layers` must be at least 1. Received: policy_layers=0"),
         ("policy_magnitude", 10.5, r"`policy_magnitude` must be in \[0, 10\]. Received: policy_magnitude=10.5"),
-        ("random_erasing", 1.5, r"expected random_erasing in \[0, 1\], received: 1.5"),
-        ("mixup_alpha", -0.1, r"expected mixup_alpha at least 0, received: -0.1"),
-        ("cutmix_alpha", float("nan"), "expected cutmix_alpha at least 0, received: nan"),
+        ("random_erasing", 1.5, r"`random_erasing` must be in \[0, 1\]. Received: random_erasing=1.5"),
+        ("mixup_alpha", -0.1, r"`mixup_alpha` must be at least 0. Received: mixup_alpha=-0.1"),
+        ("cutmix_alpha", float("nan"), "`cutmix_alpha` must be at least 0. Received: cutmix_alpha=nan"),
     ],
 )
 def test_a_wrong_option(field, value, message):
