@@ -19,7 +19,7 @@ def trained():
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((12, 32, 32, 3)).astype("float32"), np.arange(12) % 3
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(0.05, momentum=0.9), loss)
+    model.compile(keras.optimizers.SGD(0.05, momentum=0.9), loss, jit_compile=keras.backend.backend() == "jax")
     before = [np.array(weight) for weight in model.get_weights()]
     losses = model.fit(x, y, batch_size=12, epochs=4, shuffle=False, verbose=0).history["loss"]
     return model, x, losses, before

@@ -12,6 +12,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 HOME = ROOT / "condconv_keras/utils/keras_graph.py"
 
 
+@functools.cache
+@functools.cache
 def _private_names():
     inputs = keras.Input((2,))
     layer = keras.layers.Dense(3)
