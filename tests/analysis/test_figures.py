@@ -120,7 +120,18 @@ def test_class_similarity_names_what_can_be_read():
     np.testing.assert_array_equal(axes.images[0].get_array(), similarity)
     assert axes.images[0].get_clim() == (-1, 1)
     assert _texts(axes.get_yticklabels()) == ["cat", "x" * 27 + "..."]
+    some = figures.draw_class_similarity(["cat"] * 20, np.eye(20))
+    some.draw_without_rendering()
+    assert some.axes[0].get_window_extent().height >= 20 * 15  # pixels: the names stand apart
     many = figures.draw_class_similarity(["cat"] * 1000, np.eye(1000))
     many.draw_without_rendering()
     assert not _texts(many.axes[0].get_yticklabels())
     assert many.axes[0].get_window_extent().height >= 2 * 1000  # pixels
+
+
+def test_the_ticks_of_the_experts_are_whole_numbers():
+    figure = figures.draw_class_means(["layer"], [np.array([[0.2, 0.7, 0.4]])], ["cat"])
+    figure.draw_without_rendering()
+    ticks = figure.axes[0].get_xticks()
+    assert {0, 1, 2} <= {*ticks}
+    assert all(tick == round(tick) for tick in ticks)

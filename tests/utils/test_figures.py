@@ -50,6 +50,9 @@ def test_the_curves_hold_the_history():
         assert list(panels[title]) == list(curves)
         for label, values in curves.items():
             np.testing.assert_array_equal(panels[title][label], np.stack([[0, 1, 2], values], axis=1))
+    figure = figures.draw_training_curves(_rows(HISTORY), CURVES)
+    figure.draw_without_rendering()
+    assert all(tick == round(tick) for axes in figure.axes for tick in axes.get_xticks())
     (rate,) = panels["learning rate"].values()
     np.testing.assert_array_equal(rate[:, 1], [0.1, 0.05, 0.0])
 
@@ -78,6 +81,8 @@ def test_a_small_confusion_matrix_shows_names_and_counts(tmp_path):
     shown = ["cat", "a $\\dog$", "a name of more than thirty ..."]
     assert [label.get_text() for label in axes.get_xticklabels()] == shown
     assert [label.get_text() for label in axes.get_yticklabels()] == shown
+    width, height = figure.get_size_inches()
+    assert height <= width <= 1.3 * height  # no margins beside it
     counts = {text.get_position(): text.get_text() for text in axes.texts}
     assert counts == {(0, 0): "30", (1, 0): "10", (1, 1): "5"}  # (column, row)
     figures.confusion_matrix(matrix, names, tmp_path / "confusion.png")

@@ -32,6 +32,19 @@ def test_the_data_set_has_the_scenes_in_order():
         assert dtypes == [np.float32, np.int32, bool, np.float32, np.int64]
 
 
+def test_the_scenes_are_those_of_the_figures_on_record():
+    """Every recorded average precision is of these: a scene's digits, its background and its noise never change."""
+    expected = {
+        ("train", 0): ([1, 5, 0, 3, 7], (16, 4, 98, 33), 166.232),
+        ("train", 9999): ([3, 0, 9], (74, 171, 194, 267), 129.529),
+        ("validation", 7): ([8, 9, 6, 3], (131, 74, 247, 158), 138.142),
+    }
+    for (split, index), (classes, first_box, mean) in expected.items():
+        digits = scene_digits(split, index)
+        assert ([digit.digit for digit in digits], digits[0].box) == (classes, first_box)
+        assert abs(render(split, index, digits).mean() - mean) < 0.01
+
+
 def test_a_scene_is_always_the_same_and_unlike_others():
     first, again = (dict(enumerate(_images("validation", 3, None))) for _ in range(2))
     for index, (image, _) in first.items():
