@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from condconv_keras.data import Preprocessing
+from condconv_keras.data.sources.photographs import photographs
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.models.saving import save_model
 from condconv_keras.pretrained import create_model
+from condconv_keras.routing_statistics.routing_model import RoutingModel
 from condconv_keras.stored import StoredModel
 from condconv_keras.stored.registered import Untrained
 from condconv_keras.utils.errors import UserError
@@ -145,6 +147,16 @@ def test_an_untrained_model_tells_images_apart():
     assert (logits.std(axis=0) / logits.std()).max() > 0.05
     for variable, value in zip(model.non_trainable_variables, before, strict=True):
         np.testing.assert_array_equal(variable, value)
+
+
+def test_the_routers_of_an_untrained_model_tell_the_photographs_apart():
+    """What their sigmoids are given has mean 0 and a deviation of 0.05 over the photographs' windows."""
+    model, card = Untrained("condconv_mobilenet_v1", input_size=32, width_multiplier=0.25, num_experts=2).load()
+    images = card.preprocessing.evaluation_images(photographs())
+    for weights in RoutingModel(model, card.preprocessing)(images):
+        logits = np.log(weights / (1 - np.asarray(weights, np.float64)))
+        np.testing.assert_allclose(logits.mean(axis=0), 0, atol=1e-3)
+        np.testing.assert_allclose(logits.std(axis=0), 0.05, rtol=1e-2)
 
 
 def test_an_untrained_model_is_that_of_its_seed():
