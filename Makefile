@@ -25,8 +25,7 @@ pretrained: $(READY)  ## Imports published ImageNet weights and classifies photo
 
 # Two processes: building graphs, which takes most of the time, uses one core. Files stay together for their fixtures, and
 # in their order: reordered, those of few and long tests would come last, and one process would wait for the other.
-# One thread each: TensorFlow's threads of two processes would wait for each other's cores.
-PYTEST := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 test: lint  ## Runs the tests that take minutes.
 	$(PYTEST) -m "not slow"
