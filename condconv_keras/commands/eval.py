@@ -14,6 +14,7 @@ import pathlib
 from absl import flags
 
 from condconv_keras.commands import cli
+from condconv_keras.commands.model_flags import check_of_task
 from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.reports import Evaluation
 from condconv_keras.tasks.table import all_tasks, get_task
@@ -30,8 +31,9 @@ FLAGS = flags.FLAGS
 
 def main(argv):
     cli.expect_flags_only(argv)
-    outputs = {name: FLAGS[name].value for name in _reports() if FLAGS[name].value is not None}
-    _check_outputs(outputs)
+    known = _reports()
+    outputs = {name: FLAGS[name].value for name in known if FLAGS[name].value is not None}
+    _check_outputs(outputs, known)
     if FLAGS.raw_weights and FLAGS.weights is not None:
         raise UserError("--raw_weights is for run folders, --weights for registered models")
     stored = StoredModel.open(FLAGS.model, FLAGS.weights, FLAGS.raw_weights)
@@ -68,9 +70,7 @@ def _reports():
 def _chosen_reports(outputs, task):
     """The reports that are asked for; raises a `UserError` for one that the task does not have."""
     for name in outputs:
-        if name not in task.reports:
-            nouns = " and ".join(f"{other.noun}s" for other in all_tasks() if name in other.reports)
-            raise UserError(f"--{name} is for {nouns}, the model is a {task.noun}")
+        check_of_task(name, task, lambda task, name=name: name in task.reports)
     return {name: task.reports[name] for name in outputs}
 
 
@@ -82,15 +82,16 @@ def _require_packages(stored, task, reports):
         require(*report.packages)
 
 
-def _check_outputs(outputs):
+def _check_outputs(outputs, known):
     """Raises a `UserError` for a file that could not be written, before the evaluation takes its time.
 
     Args:
         outputs: dict of flag name to path.
+        known: dict of flag name to `Report`.
     """
     places = {}
     for name, path in outputs.items():
-        flag, report, path = f"--{name}", _reports()[name], pathlib.Path(path)
+        flag, report, path = f"--{name}", known[name], pathlib.Path(path)
         if path.suffix.lower() != report.suffix:
             raise UserError(f"{flag} takes a file that ends in {report.suffix}, received: {str(path)!r}")
         check_parents(path, name)

@@ -6,7 +6,7 @@ from condconv_keras.commands.model_flags import WIDTHS
 from condconv_keras.commands.old_flags import define_old_names
 from condconv_keras.export.formats import FORMATS, format_names, variants
 from condconv_keras.facts import old_names
-from condconv_keras.tasks.table import all_tasks, get_task
+from condconv_keras.tasks.table import get_task, nouns_of
 from condconv_keras.utils.errors import UserError, unknown_name
 
 INT8_INPUTS = ("uint8", "int8")
@@ -157,15 +157,14 @@ def _has_dataset(values, formats, stored):
     return values.dataset is not None or stored.config is not None
 
 
-def _raw_output_nouns():
-    """The models whose files can have raw outputs, as messages call them."""
-    return " and ".join(f"{task.noun}s" for task in all_tasks() if task.has_raw_outputs)
-
-
 # Flags, whether an export uses them (by the values, the formats and the stored model), and what to say if not.
 _USES_OF_MODEL = (
     (("num_experts", "static_kernels"), lambda v, f, s: not s.is_plain, "is for CondConv models, this one is plain"),
-    (("raw_outputs",), lambda v, f, s: get_task(s.task).has_raw_outputs, f"is for {_raw_output_nouns()}"),
+    (
+        ("raw_outputs",),
+        lambda v, f, s: get_task(s.task).has_raw_outputs,
+        f"is for {nouns_of(lambda task: task.has_raw_outputs)}",
+    ),
 )
 _USES_OF_DATA = (
     (("data_dir",), lambda v, f, s: _has_dataset(v, f, s) or v.representative_data is not None, "is for --dataset"),

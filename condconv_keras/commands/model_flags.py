@@ -1,6 +1,7 @@
-"""Which of its flags a model takes: its builder says so, and its entry for the parts of a CondConv placement."""
+"""Which of its flags a model takes: its builder says so, its entry for the parts of a CondConv placement, its task."""
 
 from condconv_keras.models.building import PLACEMENT_FIELDS
+from condconv_keras.tasks.table import nouns_of
 from condconv_keras.utils.errors import UserError, one_line
 
 # Smallest and largest --width_multiplier.
@@ -26,6 +27,18 @@ def lacking_flags(entry):
             (*PLACEMENT_FIELDS, "log_routing"), f"is for condconv_ models, --model={entry.name} has no experts"
         )
     return lacking
+
+
+def check_of_task(name, task, has):
+    """Raises a `UserError` for a flag that is for the models of other tasks.
+
+    Args:
+        name: of the flag.
+        task: `Task` of the model.
+        has: function of a `Task` that returns whether its models have a use for the flag.
+    """
+    if not has(task):
+        raise UserError(f"--{name} is for {nouns_of(has)}, the model is a {task.noun}")
 
 
 def check_placement(entry, values):

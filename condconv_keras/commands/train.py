@@ -14,7 +14,7 @@ from absl import flags
 
 from condconv_keras.commands import cli
 from condconv_keras.commands.ignored_flags import check_ignored_flags
-from condconv_keras.commands.model_flags import MODEL_ARGUMENTS, check_placement, lacking_flags
+from condconv_keras.commands.model_flags import MODEL_ARGUMENTS, check_of_task, check_placement, lacking_flags
 from condconv_keras.commands.names import started_as
 from condconv_keras.commands.train_flags import NONE, RECIPE_FLAGS, define_flags
 from condconv_keras.data import InputShard
@@ -26,7 +26,7 @@ from condconv_keras.facts import old_names
 from condconv_keras.facts.model_card import check_archive
 from condconv_keras.models import model_entry
 from condconv_keras.pretrained import IMAGENET
-from condconv_keras.tasks.table import all_tasks, get_task
+from condconv_keras.tasks.table import get_task
 from condconv_keras.training.config import Execution, TrainConfig
 from condconv_keras.training.distribution import check_workers, make_strategy
 from condconv_keras.training.dry_run import describe_run, summary_rows
@@ -117,7 +117,8 @@ def _recipe(name, entry, values):
     """The recipe of this name with the flags applied; the learning rate follows the batch size."""
     recipe = get_recipe(name, entry.task)
     changes = {field: values[field].value for field in RECIPE_FLAGS if values[field].value is not None}
-    _check_recipe_flags(changes, get_task(entry.task))
+    for field in changes:
+        check_of_task(field, get_task(entry.task), lambda task, field=field: field in _fields(task))
     if changes.get("policy") == NONE:
         changes["policy"] = None
     changes.setdefault("input_size", recipe.input_size or entry.input_size)
@@ -130,15 +131,8 @@ def _recipe(name, entry, values):
     return dataclasses.replace(changed, learning_rate=recipe.learning_rate * changed.batch_size / recipe.batch_size)
 
 
-def _check_recipe_flags(changes, task):
-    """Raises a `UserError` for a flag that the recipes of the model's task do not have."""
-    for name in changes:
-        if name not in _fields(task):
-            nouns = " and ".join(f"{other.noun}s" for other in all_tasks() if name in _fields(other))
-            raise UserError(f"--{name} is for {nouns}, the model is a {task.noun}")
-
-
 def _fields(task):
+    """The names of the fields of a task's recipes."""
     return {field.name for field in dataclasses.fields(task.recipe)}
 
 

@@ -6,7 +6,7 @@ import pathlib
 
 from condconv_keras.facts.model_card import FILE_NAME, ModelCard
 from condconv_keras.serving.litert import require_litert
-from condconv_keras.stored.model import Predictor, StoredModel
+from condconv_keras.stored.model import Predictor, StoredModel, is_file
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import MissingPackage, UserError
 from condconv_keras.utils.lazy import require
@@ -52,8 +52,8 @@ class SavedModel(Export):
     kind = "savedmodel"
 
     @classmethod
-    def claims(cls, name, weights):
-        return weights is None and pathlib.Path(name, "saved_model.pb").is_file()
+    def claims(cls, name):
+        return pathlib.Path(name, "saved_model.pb").is_file()
 
     @property
     def card_file(self):
@@ -89,9 +89,8 @@ class TFLiteFile(Export):
     kind = "tflite"
 
     @classmethod
-    def claims(cls, name, weights):
-        path = pathlib.Path(name)
-        return weights is None and path.suffix == ".tflite" and path.exists() and not path.is_dir()
+    def claims(cls, name):
+        return is_file(name, ".tflite")
 
     @property
     def card_file(self):

@@ -8,7 +8,7 @@ from condconv_keras.facts.model_card import ModelCard, archived_card, check_arch
 from condconv_keras.models import model_entry
 from condconv_keras.models.cards import registered_card
 from condconv_keras.models.saving import load_keras_file
-from condconv_keras.stored.model import Predictor, StoredModel
+from condconv_keras.stored.model import Predictor, StoredModel, is_file
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError
@@ -95,9 +95,8 @@ class KerasFile(ArchivedModel):
         check_archive(self.file)
 
     @classmethod
-    def claims(cls, name, weights):
-        path = pathlib.Path(name)
-        return weights is None and path.suffix == ".keras" and path.exists() and not path.is_dir()
+    def claims(cls, name):
+        return is_file(name, ".keras")
 
     @property
     def file(self):
@@ -125,8 +124,8 @@ class Run(ArchivedModel):
         check_archive(self.file)
 
     @classmethod
-    def claims(cls, name, weights):
-        return weights is None and RunFolder.is_run(name)
+    def claims(cls, name):
+        return RunFolder.is_run(name)
 
     def with_raw_weights(self):
         if not self._folder.raw_model.is_file():

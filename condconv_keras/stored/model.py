@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from condconv_keras.facts.model_card import FILE_NAME, ModelCard
 from condconv_keras.models import list_models
+from condconv_keras.pretrained import IMAGENET
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import UserError, unknown_name
 
@@ -51,12 +52,14 @@ class StoredModel(abc.ABC):
     Attributes:
         name: as it was given, a path or a registry name.
         kind: the name of the kind: `"run"`, `"keras"`, `"savedmodel"`, `"tflite"`, `"imagenet"` or `"untrained"`.
+        weights: what `weights` of `open` has to be for it.
         config: `TrainConfig` of a run, else None.
         is_trained: whether its weights are not random.
         has_layers: whether it is loaded as a Keras model; an export is not.
     """
 
     kind: str
+    weights = None
     config = None
     is_trained = True
     has_layers = True
@@ -80,8 +83,10 @@ class StoredModel(abc.ABC):
             UserError: it means nothing, or something else; it is damaged, or has no such weights or arguments.
         """
         name_or_path = os.fspath(name_or_path)
+        if weights not in (None, IMAGENET):
+            raise UserError(f"`weights` is {IMAGENET!r}, or left out. Received: {weights!r}")
         for kind in _kinds(cls):
-            if kind.claims(name_or_path, weights):
+            if kind.weights == weights and kind.claims(name_or_path):
                 if not (kind.is_trained or untrained):
                     raise UserError(
                         f"{name_or_path!r} is the name of a registered model, which has no weights of its own: "
@@ -94,8 +99,8 @@ class StoredModel(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def claims(cls, name, weights):
-        """Whether a name and weights, as of `open`, mean a model of this kind, judged without loading anything."""
+    def claims(cls, name):
+        """Whether a name, with the `weights` of this kind, means a model of it, judged without loading anything."""
 
     @classmethod
     def check_arguments(cls, name, arguments):
@@ -143,6 +148,12 @@ class StoredModel(abc.ABC):
     def to_dict(self):
         """Returns where the model comes from, as a dict that JSON can hold."""
         return {"name": self.name, "kind": self.kind}
+
+
+def is_file(name, suffix):
+    """Whether something that is no folder lies at a path with this ending."""
+    path = pathlib.Path(name)
+    return path.suffix == suffix and path.exists() and not path.is_dir()
 
 
 def _kinds(kind):

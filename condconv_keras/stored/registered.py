@@ -20,9 +20,10 @@ def _check_keywords(name, keywords):
 
 
 class _Registered:
-    """What the entry of a registered model says of it."""
+    """What a registered model's entry says of it, and the keywords of `create_model` that it is built with."""
 
     name: str
+    arguments: dict
 
     @property
     def task(self):
@@ -31,6 +32,9 @@ class _Registered:
     @property
     def is_plain(self):
         return model_entry(self.name).placement is None
+
+    def to_dict(self):
+        return {**super().to_dict(), **({"arguments": self.arguments} if self.arguments else {})}
 
 
 class Published(_Registered, ArchivedModel):
@@ -44,7 +48,7 @@ class Published(_Registered, ArchivedModel):
         UserError: none are published for the model with these arguments.
     """
 
-    kind = IMAGENET
+    kind = weights = IMAGENET
 
     def __init__(self, name, **arguments):
         super().__init__(name)
@@ -52,15 +56,13 @@ class Published(_Registered, ArchivedModel):
         published_for(self.name, arguments)
 
     @classmethod
-    def claims(cls, name, weights):
-        if weights not in (None, IMAGENET):
-            raise UserError(f"`weights` is {IMAGENET!r}, or left out. Received: {weights!r}")
-        if weights == IMAGENET and pathlib.Path(name).exists() and name not in list_models():
-            raise UserError(f"`weights` is for registered models, {name!r} is a path")
-        return weights == IMAGENET
+    def claims(cls, name):
+        return True
 
     @classmethod
     def check_arguments(cls, name, arguments):
+        if pathlib.Path(name).exists() and name not in list_models():
+            raise UserError(f"`weights` is for registered models, {name!r} is a path")
         for argument in ("seed", "input_size"):
             if argument in arguments:
                 raise UserError(f"`{argument}` is for registered models without `weights`")
@@ -70,9 +72,6 @@ class Published(_Registered, ArchivedModel):
     def file(self):
         """The path of the `.keras` file; raises a `UserError` if the weights cannot be had."""
         return pretrained_file(self.name, self.arguments)
-
-    def to_dict(self):
-        return {**super().to_dict(), **({"arguments": self.arguments} if self.arguments else {})}
 
 
 class Untrained(_Registered, KerasModel):
@@ -95,8 +94,8 @@ class Untrained(_Registered, KerasModel):
         self.arguments = arguments
 
     @classmethod
-    def claims(cls, name, weights):
-        return weights is None and name in list_models() and not pathlib.Path(name).exists()
+    def claims(cls, name):
+        return name in list_models() and not pathlib.Path(name).exists()
 
     @classmethod
     def check_arguments(cls, name, arguments):
@@ -117,5 +116,4 @@ class Untrained(_Registered, KerasModel):
         return self.load()
 
     def to_dict(self):
-        arguments = {"arguments": self.arguments} if self.arguments else {}
-        return {**super().to_dict(), **arguments, "seed": self.seed}  # the input's size is that of the card
+        return {**super().to_dict(), "seed": self.seed}  # the input's size is that of the card

@@ -84,8 +84,7 @@ class Recipe:
         return cls(**fields)
 
 
-def one_of(choices):
-    """Returns what is expected of a field that has one of some values, and the function that says whether it has."""
+def _one_of(choices):
     return f"one of {', '.join(choices)}", lambda value: value in choices
 
 
@@ -101,8 +100,8 @@ RATE = ("in [0, 1)", lambda value: 0 <= value < 1)
 _FRACTION = ("in (0, 1]", lambda value: 0 < value <= 1)
 _CHECKS = (
     (("epochs", "batch_size"), *_COUNT),
-    (("optimizer",), *one_of(OPTIMIZERS)),
-    (("schedule",), *one_of(SCHEDULES)),
+    (("optimizer",), *_one_of(OPTIMIZERS)),
+    (("schedule",), *_one_of(SCHEDULES)),
     (("decay_rate", "decay_epochs"), *_POSITIVE),
     (("learning_rate", "warmup_epochs", "weight_decay"), *_AT_LEAST_0),
     (("momentum", "warmup_start", "ema_decay"), *RATE),

@@ -14,3 +14,12 @@ def get_task(name):
 def all_tasks():
     """Returns the `Task`s, in the order of `TASKS`."""
     return tuple(map(get_task, TASKS))
+
+
+def nouns_of(has):
+    """Returns what messages call the models of the tasks that have something, as in "classifiers and detectors".
+
+    Args:
+        has: function of a `Task` that returns whether it has it.
+    """
+    return " and ".join(f"{task.noun}s" for task in all_tasks() if has(task))

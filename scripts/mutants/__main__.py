@@ -27,8 +27,7 @@ FLAGS = flags.FLAGS
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise UserError(f"expected flags only, received: {' '.join(argv[1:])}")
+    cli.expect_flags_only(argv)
     repo = pathlib.Path(FLAGS.repo).resolve()
     with tempfile.TemporaryDirectory(prefix="mutants-", dir=FLAGS.work) as work:
         checkout = pathlib.Path(work) / "checkout"

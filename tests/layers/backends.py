@@ -4,6 +4,8 @@ import keras
 import pytest
 
 BACKEND = keras.backend.backend()
+# Of `compile`. On TensorFlow's CPU XLA takes seconds to compile a step; JAX always has it.
+JIT = BACKEND == "jax"
 requires_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="needs TensorFlow")
 if BACKEND == "jax":
     import jax

@@ -6,6 +6,7 @@ import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D
 from condconv_keras.layers.expert_bank import PerExpertConstraint, PerExpertInitializer, PerExpertRegularizer
+from tests.layers.backends import JIT
 
 KERNEL = (3, 3, 16, 32)
 PENALTY = 0.5
@@ -132,7 +133,7 @@ def test_max_norm_acts_on_each_expert_after_a_step():
         bias_constraint=keras.constraints.NonNeg(),
     )
     model = keras.Sequential([keras.Input((8, 8, 16)), CondConv2D.from_config(layer.get_config())])
-    model.compile(keras.optimizers.SGD(5.0), "mse", jit_compile=keras.backend.backend() == "jax")
+    model.compile(keras.optimizers.SGD(5.0), "mse", jit_compile=JIT)
     rng = np.random.default_rng(0)
     model.train_on_batch(rng.standard_normal((4, 8, 8, 16)), rng.standard_normal((4, 6, 6, 32)) * 10)
     norms = np.sqrt((bank_of(model.layers[0]) ** 2).sum(axis=(1, 2, 3)))

@@ -6,7 +6,7 @@ import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
 from tests.layers import saved_models
-from tests.layers.backends import requires_tensorflow
+from tests.layers.backends import JIT, requires_tensorflow
 
 
 def data(batch=8, channels_first=False):
@@ -32,10 +32,6 @@ def network(policy="float32", data_format="channels_last"):
     return keras.Model(x, keras.layers.Flatten(dtype="float32", **{"data_format": data_format})(h))
 
 
-# On TensorFlow's CPU XLA takes seconds to compile a step; one test has it, as a model that is compiled without a word.
-JIT = keras.backend.backend() == "jax"
-
-
 def losses_of_three_steps(model, x, y, jit_compile=JIT):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss, jit_compile=jit_compile)
@@ -48,6 +44,7 @@ def test_three_steps_lower_the_loss(policy):
     keras.utils.set_random_seed(1)
     model = network(policy)
     before = [np.array(w) for w in model.get_weights()]
+    # One has XLA on every backend, as a model that is compiled without a word.
     losses = losses_of_three_steps(model, *data(), jit_compile="auto" if policy == "float32" else JIT)
     assert np.isfinite(losses).all()
     assert losses[3] < losses[0]

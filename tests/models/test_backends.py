@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from condconv_keras.models import build_model
+from tests.layers.backends import JIT
 
 pytestmark = pytest.mark.backends
 
@@ -19,7 +20,7 @@ def trained():
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((12, 32, 32, 3)).astype("float32"), np.arange(12) % 3
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(0.05, momentum=0.9), loss, jit_compile=keras.backend.backend() == "jax")
+    model.compile(keras.optimizers.SGD(0.05, momentum=0.9), loss, jit_compile=JIT)
     before = [np.array(weight) for weight in model.get_weights()]
     losses = model.fit(x, y, batch_size=12, epochs=4, shuffle=False, verbose=0).history["loss"]
     return model, x, losses, before
