@@ -252,6 +252,8 @@ def test_a_dry_run_describes_the_run_and_writes_nothing(monkeypatch, tmp_path):
     assert description["config"]["recipe"]["learning_rate"] == pytest.approx(0.04)
     assert description["data"]["steps_per_epoch"] == 1437 // 64
     assert description["data"]["input_shape"] == [64, 64, 1]
+    # Described once: the speed is measured each time.
+    monkeypatch.setattr(train, "describe_run", lambda *_: description)
     lines = dict(line.split(maxsplit=1) for line in _main(monkeypatch, *arguments).splitlines())
     assert lines["parameters"].startswith(f"{description['model']['parameters']:,} (")
     assert lines["recipe.batch_size"] == "64"

@@ -87,12 +87,20 @@ def digits_loop(folder, steps_per_execution=1):
     return TrainingLoop(plan, RunFolder(folder), model, validate, Termination()), model
 
 
-@pytest.mark.parametrize("stop", [2, 4, 6])
-def test_a_run_goes_on_with_longer_executions_where_it_was_killed(tmp_path, monkeypatch, stop):
-    whole, expected = digits_loop(tmp_path / "whole")
-    whole.run_from(whole.restore())
-    assert int(expected.optimizer.iterations) == 8
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The folder of a run that was not killed, and its model."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    keras.utils.set_random_seed(0)
+    loop, model = digits_loop(folder)
+    loop.run_from(loop.restore())
+    assert int(model.optimizer.iterations) == 8
+    return folder, model
 
+
+@pytest.mark.parametrize("stop", [2, 4, 6])
+def test_a_run_goes_on_with_longer_executions_where_it_was_killed(undisturbed, tmp_path, monkeypatch, stop):
+    whole, expected = undisturbed
     first, _ = digits_loop(tmp_path / "killed")
     save = first._save
 
@@ -110,7 +118,7 @@ def test_a_run_goes_on_with_longer_executions_where_it_was_killed(tmp_path, monk
     assert int(model.optimizer.iterations) == 8
     for name, variable in state_of(model).items():
         np.testing.assert_allclose(variable.numpy(), state_of(expected)[name].numpy(), atol=1e-6, err_msg=name)
-    rows = [read_history(tmp_path / name / "history.csv", 2) for name in ("whole", "killed")]
+    rows = [read_history(folder / "history.csv", 2) for folder in (whole, tmp_path / "killed")]
     assert [row["epoch"] for row in rows[1]] == ["0", "1"]
     for name in ("loss", "accuracy", "val_accuracy", "learning_rate"):
         assert [float(r[name]) for r in rows[1]] == pytest.approx([float(r[name]) for r in rows[0]], rel=1e-5)
