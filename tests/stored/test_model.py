@@ -149,6 +149,15 @@ def test_an_untrained_model_tells_images_apart():
         np.testing.assert_array_equal(variable, value)
 
 
+def test_the_normalizations_of_an_untrained_model_put_out_small_values():
+    """On the photographs' windows their root mean square is 0.01, where activations are nearly linear."""
+    model, card = Untrained("mobilenet_v1", input_size=32, width_multiplier=0.25).load()
+    outputs = [layer.output for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    images = card.preprocessing.evaluation_images(photographs())
+    for values in keras.Model(model.input, outputs)(card.preprocessing.scale_images(images)):
+        assert np.sqrt(np.mean(np.square(values))) == pytest.approx(0.01, rel=1e-2)
+
+
 def test_the_routers_of_an_untrained_model_tell_the_photographs_apart():
     """What their sigmoids are given has mean 0 and a deviation of 0.05 over the photographs' windows."""
     model, card = Untrained("condconv_mobilenet_v1", input_size=32, width_multiplier=0.25, num_experts=2).load()
