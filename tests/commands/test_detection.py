@@ -86,6 +86,8 @@ def test_per_class(run, results, tmp_path):
     assert [row["name"] for row in rows] == ["red", "blue"]
     assert np.mean([float(row["AP"]) for row in rows]) == pytest.approx(results["AP"], abs=1e-5)
     table = dict(line.split(maxsplit=1) for line in finished.stdout.splitlines())
+    assert table["model"] == f"{run} (keras)"
+    assert table["data"].endswith(", 40 examples of val")
     assert float(table["AP50"]) == pytest.approx(results["AP50"], abs=1e-4)
     assert float(table["red"]) == pytest.approx(float(rows[0]["AP"]), abs=1e-4)
 

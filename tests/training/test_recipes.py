@@ -177,6 +177,13 @@ def test_the_recipe_of_a_run_that_names_none():
     assert default_recipe_name("voc/2007", "ssd", "detection") == "ssd_small"
 
 
+def test_the_rates_of_our_recipes_for_their_batches():
+    """Their results in docs/results were measured with these."""
+    expected = {"digits": (0.02, 32), "small": (0.02, 32), "digit_scenes": (0.015, 16), "ssd_small": (0.05, 32)}
+    recipes = {name: RECIPES[name] for name in expected}
+    assert {name: (recipe.learning_rate, recipe.batch_size) for name, recipe in recipes.items()} == expected
+
+
 def test_every_recipe_is_valid():
     ours = {"digits", "fashion_mnist", "finetune", "small", "digit_scenes", "ssd_small"}
     assert {*ours, *PUBLISHED} == RECIPES.keys()
