@@ -72,6 +72,7 @@ def open_dataset(
     skip_bad_images=False,
     download=True,
     kind=ImageDataset,
+    apply_orientation=True,
 ):
     """Opens a data set.
 
@@ -85,6 +86,8 @@ def open_dataset(
             refused.
         download: whether TFDS may download and prepare a data set that is not in `data_dir`.
         kind: what is opened: `ImageDataset` or `DetectionDataset`.
+        apply_orientation: whether image files are turned as their EXIF orientation says; a model's card says which way
+            it was trained (`card.preprocessing.apply_orientation`).
 
     Returns:
         A data set of the kind.
@@ -93,19 +96,27 @@ def open_dataset(
         UserError: if there is no such data set, or its images do not have labels of the kind.
     """
     names = embedded_names(kind)
-    request = Request(os.fspath(name), data_dir, validation_fraction, skip_bad_images, download, names)
+    request = Request(
+        os.fspath(name), data_dir, validation_fraction, skip_bad_images, download, names, apply_orientation
+    )
     return find_source(request.name, data_dir, kind)(request)
 
 
 def open_detection_dataset(
-    name, data_dir=None, validation_fraction=VALIDATION_FRACTION, skip_bad_images=False, download=True
+    name,
+    data_dir=None,
+    validation_fraction=VALIDATION_FRACTION,
+    skip_bad_images=False,
+    download=True,
+    apply_orientation=True,
 ):
     """Opens a data set of images with boxes.
 
     Args:
         name: `"digit_scenes"` (embedded), a TFDS name (`"coco/2017"`, `"voc/2007"`), or a folder with COCO or Pascal
             VOC annotations (`condconv_keras.data.sources.coco_folder` and `voc_folder` say in which layouts).
-        data_dir, validation_fraction, skip_bad_images, download: as in `open_dataset`.
+        data_dir, validation_fraction, skip_bad_images, download, apply_orientation: as in `open_dataset`. The boxes of
+            a folder are those of the image, stored or turned, that has the size which its annotation states.
 
     Returns:
         A `DetectionDataset`.
@@ -113,4 +124,6 @@ def open_detection_dataset(
     Raises:
         UserError: as `open_dataset`.
     """
-    return open_dataset(name, data_dir, validation_fraction, skip_bad_images, download, DetectionDataset)
+    return open_dataset(
+        name, data_dir, validation_fraction, skip_bad_images, download, DetectionDataset, apply_orientation
+    )

@@ -101,6 +101,11 @@ class ModelCard:
             if mine != theirs:
                 raise UserError(f"class {i} is {mine!r} for the model and {theirs!r} in the data set {dataset.name!r}")
 
+    def with_orientation(self, apply_orientation):
+        """Returns the card with this `apply_orientation` of its `Preprocessing`."""
+        preprocessing = dataclasses.replace(self.preprocessing, apply_orientation=apply_orientation)
+        return dataclasses.replace(self, preprocessing=preprocessing)
+
     def put_into(self, path):
         """Adds the card to a `.keras` file that has none."""
         with zipfile.ZipFile(path, "a") as archive:

@@ -45,6 +45,10 @@ class Export(StoredModel):
     def task(self):
         return self.card.task
 
+    @property
+    def applies_orientation(self):
+        return self.card.preprocessing.apply_orientation
+
 
 class SavedModel(Export):
     """A folder that TensorFlow loads."""

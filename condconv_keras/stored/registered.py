@@ -24,6 +24,7 @@ class _Registered:
 
     name: str
     arguments: dict
+    applies_orientation = True  # known before published weights are downloaded
 
     @property
     def task(self):

@@ -60,6 +60,8 @@ class TrainConfig:
             found when the run starts, so it is not compared with what a later command asks for.
         execution: `Execution`; not compared either.
         task: one of `TASKS`.
+        apply_orientation: as in `condconv_keras.data.open_dataset`. Runs of version 0.1 do not say it: they left images
+            as they were stored.
     """
 
     model: str
@@ -76,6 +78,7 @@ class TrainConfig:
     inherited: dict | None = None
     execution: Execution = Execution()
     task: str = ModelCard.task
+    apply_orientation: bool = True
 
     def to_json(self):
         """Returns the configuration as JSON text."""
@@ -93,7 +96,7 @@ class TrainConfig:
                 "inherited": _inherited(fields.get("inherited")),
                 "execution": Execution(**fields.get("execution", {})),
             }
-            return cls(**{**fields, **nested})
+            return cls(**{"apply_orientation": False, **fields, **nested})
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"expected the config.json of a training run: {error}") from error
 
@@ -116,7 +119,16 @@ class TrainConfig:
         return sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
 
 
-def open_run_dataset(config, dataset, data_dir, validation_fraction, skip_bad_images, task=ModelCard.task):
+def open_run_dataset(
+    config,
+    dataset,
+    data_dir,
+    validation_fraction,
+    skip_bad_images,
+    task=ModelCard.task,
+    apply_orientation=None,
+    model_orientation=True,
+):
     """Opens the data set of a command about a run: what the command leaves open is the run's.
 
     Args:
@@ -125,6 +137,8 @@ def open_run_dataset(config, dataset, data_dir, validation_fraction, skip_bad_im
         data_dir, validation_fraction: as there, or None for the run's.
         skip_bad_images: whether undecodable images are left out; they are, too, where the run left them out.
         task: of the model, one of `TASKS`.
+        apply_orientation: as there, or None for the model's own.
+        model_orientation: the model's own, as its card says.
 
     Returns:
         A data set of the task.
@@ -137,6 +151,10 @@ def open_run_dataset(config, dataset, data_dir, validation_fraction, skip_bad_im
         raise UserError("`dataset` is needed: only a run folder says which data it was trained on")
     own = {"data_dir": data_dir, "validation_fraction": validation_fraction, "skip_bad_images": skip_bad_images}
     given = {name for name, value in own.items() if value not in (None, False)}
+    if apply_orientation is None:
+        apply_orientation = model_orientation
+    else:
+        given.add("apply_orientation")
     if config is not None and dataset in (None, config.dataset):
         dataset = config.dataset
         data_dir = data_dir or config.data_dir
@@ -146,7 +164,9 @@ def open_run_dataset(config, dataset, data_dir, validation_fraction, skip_bad_im
     check_data_arguments(given, dataset, data_dir)
     if validation_fraction is None:
         validation_fraction = VALIDATION_FRACTION
-    opened = get_task(task).open_dataset(dataset, data_dir, validation_fraction, skip_bad_images)
+    opened = get_task(task).open_dataset(
+        dataset, data_dir, validation_fraction, skip_bad_images, apply_orientation=apply_orientation
+    )
     check_validation_fraction(given, opened)
     return opened
 

@@ -10,10 +10,15 @@ from condconv_keras.data.sources.image_checks import read_file
 
 
 class FolderSource:
-    """The part of a `Dataset` that folders share: the name is a path, records are paths of image files."""
+    """The part of a `Dataset` that folders share: the name is a path, records are paths of image files.
+
+    Attributes:
+        apply_orientation: as in `condconv_keras.data.open_dataset`.
+    """
 
     is_folder = True
     checks_images = True
+    reads_files = True
     seed_permutes_all = True
 
     @classmethod
@@ -28,7 +33,7 @@ class FolderSource:
         return not (has_train and any(has_evaluation))
 
     def image(self, record):
-        return EncodedImage(read_file(record), self.image_shape)
+        return EncodedImage(read_file(record), self.image_shape, self.apply_orientation)
 
 
 def _is_prepared(name, data_dir):

@@ -38,7 +38,8 @@ class ImageFolder(FolderSource, ImageDataset):
     def __init__(self, request):
         folder = pathlib.Path(request.name).expanduser()
         class_names, splits, held_out = _find_splits(folder, request.validation_fraction)
-        decoded, skipped = _check_images(splits, request.skip_bad_images)
+        self.apply_orientation = request.apply_orientation
+        decoded, skipped = _check_images(splits, request.skip_bad_images, request.apply_orientation)
         for split, sizes in decoded.items():
             _check_every_class_has_images(folder, split, sizes, class_names)
         height, width = common_size([size for sizes in decoded.values() for size in sizes.values()])
@@ -138,9 +139,10 @@ def _hold_out(images, class_names, fraction):
     return splits
 
 
-def _check_images(splits, skip_bad_images):
+def _check_images(splits, skip_bad_images, apply_orientation):
     """Decodes every image and returns, per split, a dict of good `_Image` to (height, width), and the count of bad."""
-    sizes = decoded_sizes([image.path for split in splits.values() for image in split], skip_bad_images)
+    paths = [image.path for split in splits.values() for image in split]
+    sizes = decoded_sizes(paths, skip_bad_images, apply_orientation)
     decoded = {
         name: {image: sizes[image.path] for image in split if image.path in sizes} for name, split in splits.items()
     }
