@@ -107,8 +107,10 @@ def _stated(content, begin):
 
 def _in_directory(content, begin, little_endian):
     """The orientation in the first directory of a TIFF structure that begins there."""
-    directory = begin + integers(content, begin + 4, 1, "int32", little_endian)[0]
-    count = integers(content, directory, 1, "uint16", little_endian)[0]
+    offset = integers(content, begin + 4, 1, "int32", little_endian)[0]
+    directory = begin + offset
+    # It lies behind the structure's header; damaged data may say another place.
+    count = tf.where(offset > 0, integers(content, directory, 1, "uint16", little_endian)[0], 0)
     # An entry is a tag, a type, how many values there are (32 bits) and, if they fit into 32 bits, the values.
     numbers = integers(content, directory + 2, 6 * tf.maximum(count, 1), "uint16", little_endian)
     tag, kind, count_1, count_2, value_1, value_2 = tf.unstack(tf.reshape(numbers, (-1, 6))[:count], axis=1)

@@ -1,20 +1,21 @@
 """The first image of a GIF file."""
 
-from condconv_keras.data.formats.file_bytes import check, part
+from condconv_keras.data.formats.file_bytes import check, integers, part
 from condconv_keras.utils.lazy import tensorflow as tf
 
 MAGIC = b"GIF8"
-_SCREEN_FLAGS, _HEADER = 10, 13  # where the flags of the file are, and where its palette begins
+# Where the size of the canvas and the flags of the file are, and where its palette begins.
+_CANVAS, _SCREEN_FLAGS, _HEADER = 6, 10, 13
 _EXTENSION, _IMAGE, _END = b"!", b",", b";"
-_IMAGE_FLAGS, _IMAGE_HEADER = 9, 10  # the same of an image, from where it begins
+_PLACE, _IMAGE_FLAGS, _IMAGE_HEADER = 1, 9, 10  # the same of an image, from where it begins
 _FULL = 255  # bytes of all blocks but the last, as encoders write them
 
 
 def decode_gif(content):
     """Decodes the first image of a GIF file; transparency is dropped, as alpha is.
 
-    TensorFlow would make transparent pixels black, and what a file that ends too soon lacks, too. So it is given a file
-    of this image alone, which says nothing of transparency.
+    TensorFlow would make transparent pixels black, pass over the end of a file that ends too soon, and cut an image
+    that does not cover the canvas. So it is given a file of this image alone, which says nothing of transparency.
 
     Args:
         content: string scalar, the file's content.
@@ -25,11 +26,17 @@ def decode_gif(content):
     Raises:
         tf.errors.InvalidArgumentError: when run on a file that ends before its first image does, or is damaged.
     """
-    return tf.io.decode_image(_first_image(content), 3, expand_animations=False)
+    file_of_image, begin = _first_image(content)
+    image = tf.io.decode_image(file_of_image, 3, expand_animations=False)
+    width, height = tf.unstack(integers(content, _CANVAS, 2, "uint16"))
+    left, top = tf.unstack(integers(content, begin + _PLACE, 2, "uint16"))
+    bottom, right = height - top - tf.shape(image)[0], width - left - tf.shape(image)[1]
+    padding = [[top, tf.maximum(bottom, 0)], [left, tf.maximum(right, 0)], [0, 0]]
+    return tf.ensure_shape(tf.pad(image, padding), (None, None, 3))
 
 
 def _first_image(content):
-    """Returns a GIF file of the first image, without extensions."""
+    """Returns a GIF file of the first image, without extensions, at the upper left; and where that image begins."""
     size = tf.strings.length(content)
     data = tf.pad(tf.io.decode_raw(content, tf.uint8), [[0, 1]])  # what lies behind the end is 0
 
@@ -57,7 +64,8 @@ def _first_image(content):
         check(end <= size, "the GIF file ends before its first image does"),
     ]
     with tf.control_dependencies(checks):
-        return tf.strings.join([part(content, 0, header_end), part(content, image, end - image), _END])
+        parts = [part(content, 0, header_end), _IMAGE + bytes(4), part(content, image + 5, end - image - 5), _END]
+        return tf.strings.join(parts), image
 
 
 def _palette_bytes(flags):

@@ -62,9 +62,12 @@ def test_transparency_is_dropped(animated):
 def test_what_the_first_image_does_not_cover_is_black():
     content = encoded(_indexed(0, 5, 6), "GIF")
     canvas = content[:6] + bytes([8, 0, 9, 0]) + content[10:]  # eight columns and nine rows
-    expected = np.zeros((9, 8, 3), np.uint8)
-    expected[:5, :6] = _rgb(content)
-    np.testing.assert_array_equal(decode_gif(canvas), expected)
+    begin = canvas.index(b"," + bytes(4))
+    for left, top in ((0, 0), (2, 3)):
+        moved = canvas[: begin + 1] + bytes([left, 0, top, 0]) + canvas[begin + 5 :]
+        expected = np.zeros((9, 8, 3), np.uint8)
+        expected[top : top + 5, left : left + 6] = _rgb(content)
+        np.testing.assert_array_equal(decode_gif(moved), expected)
 
 
 @pytest.mark.parametrize("kept", [6, 12, 13, 300, 790, 1000, 0.5, 0.9, -3, -2])
