@@ -3,7 +3,7 @@
 It says how the stored pixels are to be turned to be seen as they were meant (`condconv_keras.data.input.orientation`).
 """
 
-from condconv_keras.data.formats.file_bytes import integers, part
+from condconv_keras.data.formats.file_bytes import integers, part, subgraph
 from condconv_keras.data.formats.webp import FIRST_CHUNK, find_chunk, is_webp
 from condconv_keras.utils.lazy import tensorflow as tf
 
@@ -17,7 +17,7 @@ _SHORT, _LONG = 3, 4  # types
 _MAX_PARTS = 4096
 # The numbers that the names of segments and chunks are.
 _APP1, _FILL = 0xFFE1, 0xFFFF
-_FIRST_MARKER, _SCAN, _END_OF_IMAGE = 0xFFC0, 0xFFDA, 0xFFD9
+_FIRST_APP, _FIRST_MARKER, _SCAN, _END_OF_IMAGE = 0xFFE0, 0xFFC0, 0xFFDA, 0xFFD9
 _EXIF_CHUNK, _END_CHUNK = (int.from_bytes(name, "big") for name in (b"eXIf", b"IEND"))
 
 
@@ -36,8 +36,19 @@ def exif_orientation(content):
 
 
 def jpeg_orientation(content):
-    """The orientation of a JPEG file, in the first segment of EXIF data before the pixels; as `exif_orientation`."""
+    """The orientation of a JPEG file, in its first segment of EXIF data; as `exif_orientation`.
 
+    EXIF data belong to the segments of applications, which come first. An ordinary file has one, which is none of EXIF
+    data, and then its tables: more is not looked at, as it would take as long as decoding a small image.
+    """
+    marker, length = tf.unstack(integers(content, 2, 2, "uint16", little_endian=False))
+    next_marker = integers(content, 4 + length, 1, "uint16", little_endian=False)[0]
+    may_have_exif = (marker == _APP1) | (marker == _FILL) | (next_marker >= _FIRST_APP)
+    return tf.cond(may_have_exif, lambda: _jpeg_with_more(content), lambda: tf.constant(UPRIGHT))
+
+
+@subgraph
+def _jpeg_with_more(content):
     def next_segment(begin, exif):
         del exif
         marker, length, *name = tf.unstack(integers(content, begin, 4, "uint16", little_endian=False))
@@ -50,15 +61,12 @@ def jpeg_orientation(content):
 
 def orientation_of_other_formats(content):
     """The orientation of a file that is no JPEG; as `exif_orientation`."""
-    return tf.case(
-        [
-            (part(content, 0, len(_PNG)) == _PNG, lambda: _png_orientation(content)),
-            (is_webp(content), lambda: _webp_orientation(content)),
-        ],
-        default=lambda: tf.constant(UPRIGHT),
+    return tf.cond(
+        part(content, 0, len(_PNG)) == _PNG, lambda: _png_orientation(content), lambda: _webp_orientation(content)
     )
 
 
+@subgraph
 def _png_orientation(content):
     def next_chunk(begin, exif):
         del exif
@@ -69,8 +77,13 @@ def _png_orientation(content):
     return _search(content, len(_PNG), next_chunk)
 
 
+@subgraph
 def _webp_orientation(content):
-    return _stated(content, find_chunk(content, FIRST_CHUNK, b"EXIF") + 8)
+    return tf.cond(
+        is_webp(content),
+        lambda: _stated(content, find_chunk(content, FIRST_CHUNK, b"EXIF") + 8),
+        lambda: tf.constant(UPRIGHT),
+    )
 
 
 def _found(is_exif, is_last, begin):

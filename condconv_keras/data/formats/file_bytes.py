@@ -1,6 +1,27 @@
 """The bytes of a file in a graph: parts of them, numbers in them, and what is said where they are not as expected."""
 
+import functools
+
 from condconv_keras.utils.lazy import tensorflow as tf
+
+
+def subgraph(function):
+    """Makes a function of a file's content, a string scalar, one of its own in graphs, which is built once.
+
+    Each of the graphs that decode images would take longer to build than a small data set takes to read.
+    """
+
+    @functools.cache
+    def traced():
+        signature = [tf.TensorSpec([], tf.string)]
+        attributes = {"_noinline": True}
+        return tf.function(function, signature, autograph=False, experimental_attributes=attributes)
+
+    @functools.wraps(function)
+    def call(content):
+        return function(content) if tf.executing_eagerly() else traced()(content)
+
+    return call
 
 
 def part(content, begin, size):

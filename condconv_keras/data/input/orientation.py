@@ -28,7 +28,7 @@ def turned(image, orientation):
 
 def turned_size(size, orientation):
     """Returns the size of the turned image, for int32 [2], the height and width of the stored one."""
-    return tf.where(orientation >= FIRST_TRANSPOSED, size[::-1], size)
+    return tf.where(orientation >= FIRST_TRANSPOSED, tf.gather(size, (1, 0)), size)
 
 
 def stored_window(window, size, orientation):

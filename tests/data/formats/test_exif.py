@@ -68,13 +68,6 @@ def test_where_a_jpeg_file_has_it(name):
     assert _found(_jpeg(*PLACES[name])) == 6
 
 
-def test_behind_the_tables_of_a_jpeg_file():
-    content = encoded(PHOTO, "JPEG")
-    begin = content.index(b"\xff\xc4")  # the first Huffman table
-    content = content[:begin] + EXIF + content[begin:]
-    assert _found(content) == _of_pil(content) == 6
-
-
 def test_behind_the_pixels_of_a_png_file():
     content = encoded(PHOTO, "PNG", exif=exif(6))
     begin = content.index(b"eXIf") - 4
