@@ -4,6 +4,7 @@ import difflib
 import re
 
 _ASSERTION = "assertion failed: "
+_ABOUT_THE_GRAPH = re.compile(r"\s|Graph execution error|Detected at node|<stack traces unavailable>")
 
 
 class UserError(ValueError):
@@ -54,7 +55,7 @@ def op_reason(error):
     a stack, as a paragraph of its own. A failed assertion says "assertion failed: [what was expected] [values]".
     """
     message = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", error.message).strip()
-    kept = [line for line in message.split("\n") if not re.match(r"\s|Graph execution error|Detected at node", line)]
+    kept = [line for line in message.split("\n") if not _ABOUT_THE_GRAPH.match(line)]
     reason = one_line(" ".join(kept)).removesuffix(" name:").strip(" .")
     if reason.startswith(_ASSERTION):
         return re.sub(r"[][]", "", reason.removeprefix(_ASSERTION))

@@ -101,5 +101,5 @@ def test_the_data_of_a_run_are_opened_as_its_model_was_trained(tmp_path):
 
 def test_the_card_of_a_run_says_what_was_done():
     for applied in (True, False):
-        plan = TrainingPlan(dataclasses.replace(CONFIG, apply_orientation=applied), open_dataset("digits"))
+        plan = TrainingPlan(dataclasses.replace(configs.CONFIG, apply_orientation=applied), open_dataset("digits"))
         assert plan.card.preprocessing.apply_orientation is applied

@@ -7,7 +7,7 @@ with the last pixel.
 import dataclasses
 from typing import Any
 
-from condconv_keras.data.formats.file_bytes import check, integers, part, subgraph
+from condconv_keras.data.formats.file_bytes import check, integers, part
 from condconv_keras.utils.lazy import tensorflow as tf
 
 MAGIC = b"BM"
@@ -22,7 +22,6 @@ _MASKS_OF_16_BITS = (0x7C00, 0x3E0, 0x1F)
 _MAX_SIDE = 2**16
 
 
-@subgraph
 def decode_bmp(content):
     """Decodes a BMP image; alpha is dropped.
 

@@ -6,20 +6,24 @@ from condconv_keras.utils.lazy import tensorflow as tf
 
 
 def subgraph(function):
-    """Makes a function of a file's content, a string scalar, one of its own in graphs, which is built once.
+    """Makes a function of tensors one of its own in graphs, which is built once for all of them.
 
-    Each of the graphs that decode images would take longer to build than a small data set takes to read.
+    Each graph that decodes images would else take longer to build than a small data set takes to read. What no image
+    needs is not even prepared to run.
+
+    Args:
+        function: function of tensors, the first one the content of a file or the pixels of an image.
     """
 
     @functools.cache
     def traced():
-        signature = [tf.TensorSpec([], tf.string)]
-        attributes = {"_noinline": True}
-        return tf.function(function, signature, autograph=False, experimental_attributes=attributes)
+        return tf.function(
+            function, autograph=False, reduce_retracing=True, experimental_attributes={"_noinline": True}
+        )
 
     @functools.wraps(function)
-    def call(content):
-        return function(content) if tf.executing_eagerly() else traced()(content)
+    def call(*tensors):
+        return function(*tensors) if tf.executing_eagerly() else traced()(*tensors)
 
     return call
 

@@ -1,6 +1,6 @@
 """The first image of a GIF file."""
 
-from condconv_keras.data.formats.file_bytes import check, integers, part, subgraph
+from condconv_keras.data.formats.file_bytes import check, integers, part
 from condconv_keras.utils.lazy import tensorflow as tf
 
 MAGIC = b"GIF8"
@@ -11,7 +11,6 @@ _PLACE, _IMAGE_FLAGS, _IMAGE_HEADER = 1, 9, 10  # the same of an image, from whe
 _FULL = 255  # bytes of all blocks but the last, as encoders write them
 
 
-@subgraph
 def decode_gif(content):
     """Decodes the first image of a GIF file; transparency is dropped, as alpha is.
 

@@ -1,6 +1,6 @@
 """WebP images: still ones, and the first frame of animated ones."""
 
-from condconv_keras.data.formats.file_bytes import check, integers, part, subgraph
+from condconv_keras.data.formats.file_bytes import check, integers, part
 from condconv_keras.utils.lazy import tensorflow as tf
 
 _CONTAINER, _KIND = b"RIFF", b"WEBP"
@@ -16,7 +16,6 @@ def is_webp(content):
     return (part(content, 0, 4) == _CONTAINER) & (part(content, 8, 4) == _KIND)
 
 
-@subgraph
 def decode_webp(content):
     """Decodes a WebP image, of an animation the first frame; alpha is dropped.
 

@@ -4,8 +4,8 @@ import dataclasses
 from typing import Any
 
 from condconv_keras.data.formats import bmp, gif, webp
-from condconv_keras.data.formats.exif import jpeg_orientation, orientation_of_other_formats
-from condconv_keras.data.formats.file_bytes import part
+from condconv_keras.data.formats.exif import is_plain_jpeg, is_png, jpeg_orientation, orientation_of_no_jpeg
+from condconv_keras.data.formats.file_bytes import part, subgraph
 from condconv_keras.data.input.orientation import stored_window, turned, turned_size
 from condconv_keras.utils.errors import UserError, op_reason
 from condconv_keras.utils.lazy import tensorflow as tf
@@ -31,35 +31,47 @@ def decode_image(encoded, channels, apply_orientation=True):
     return tf.cond(
         tf.io.is_jpeg(encoded),
         lambda: _decode_jpeg(encoded, channels, apply_orientation),
-        lambda: _decode_other(encoded, channels, apply_orientation),
+        lambda: _decode_no_jpeg(encoded, channels, apply_orientation),
     )
 
 
 def _decode_jpeg(encoded, channels, apply_orientation):
-    image = tf.io.decode_image(encoded, channels, expand_animations=False)
-    return turned(image, jpeg_orientation(encoded)) if apply_orientation else image
+    image = _decode(encoded, channels)
+    if not apply_orientation:
+        return image
+    return tf.cond(is_plain_jpeg(encoded), lambda: tf.identity(image), lambda: turned(image, jpeg_orientation(encoded)))
 
 
-def _decode_other(encoded, channels, apply_orientation):
-    """As `decode_image`, for all formats but JPEG."""
-    image = tf.case(
-        [
-            (part(encoded, 0, len(bmp.MAGIC)) == bmp.MAGIC, lambda: _of_rgb(bmp.decode_bmp(encoded), channels)),
-            (part(encoded, 0, len(gif.MAGIC)) == gif.MAGIC, lambda: _of_rgb(gif.decode_gif(encoded), channels)),
-            (webp.is_webp(encoded), lambda: _of_rgb(webp.decode_webp(encoded), channels)),
-        ],
-        # PNG, or what TensorFlow refuses.
-        default=lambda: _without_alpha(tf.io.decode_image(encoded, channels, expand_animations=False)),
+def _decode_no_jpeg(encoded, channels, apply_orientation):
+    image = tf.cond(
+        is_png(encoded), lambda: _decode(encoded, channels), lambda: _of_rgb(_decode_other(encoded), channels)
     )
-    return turned(image, orientation_of_other_formats(encoded)) if apply_orientation else image
+    return turned(image, orientation_of_no_jpeg(encoded)) if apply_orientation else image
+
+
+def _decode(encoded, channels):
+    """Decodes a JPEG or PNG image."""
+    image = tf.io.decode_image(encoded, channels, expand_animations=False)
+    # Of channels as they are stored, gray or RGB.
+    return image if channels else image[..., : tf.where(tf.shape(image)[-1] < 3, 1, 3)]
+
+
+@subgraph
+def _decode_other(encoded):
+    """Decodes an image that is no JPEG and no PNG as RGB."""
+    return tf.case(
+        [
+            (part(encoded, 0, len(bmp.MAGIC)) == bmp.MAGIC, lambda: bmp.decode_bmp(encoded)),
+            (part(encoded, 0, len(gif.MAGIC)) == gif.MAGIC, lambda: gif.decode_gif(encoded)),
+            (webp.is_webp(encoded), lambda: webp.decode_webp(encoded)),
+        ],
+        # TensorFlow says what is wrong with the content.
+        default=lambda: tf.io.decode_image(encoded, 3, expand_animations=False),
+    )
 
 
 def _of_rgb(image, channels):
     return tf.image.rgb_to_grayscale(image) if channels == 1 else image
-
-
-def _without_alpha(image):
-    return image[..., : tf.where(tf.shape(image)[-1] < 3, 1, 3)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,17 +135,20 @@ class EncodedImage:
 
         def decode_part():
             size = tf.io.extract_jpeg_shape(self.encoded)[:2]
-            if not self.apply_orientation:
+
+            def stored_part():
                 return tf.io.decode_and_crop_jpeg(self.encoded, window_in(size), channels=channels)
-            orientation = jpeg_orientation(self.encoded)
-            window = stored_window(window_in(turned_size(size, orientation)), size, orientation)
-            return turned(tf.io.decode_and_crop_jpeg(self.encoded, window, channels=channels), orientation)
 
-        def part_of_decoded():
-            image = tf.ensure_shape(_decode_other(self.encoded, channels, self.apply_orientation), self.shape)
-            return DecodedImage(image).window(sample)
+            def turned_part():
+                orientation = jpeg_orientation(self.encoded)
+                window = stored_window(window_in(turned_size(size, orientation)), size, orientation)
+                return turned(tf.io.decode_and_crop_jpeg(self.encoded, window, channels=channels), orientation)
 
-        return tf.cond(tf.io.is_jpeg(self.encoded), decode_part, part_of_decoded)
+            if not self.apply_orientation:
+                return stored_part()
+            return tf.cond(is_plain_jpeg(self.encoded), stored_part, turned_part)
+
+        return tf.cond(tf.io.is_jpeg(self.encoded), decode_part, lambda: DecodedImage(self.whole()).window(sample))
 
 
 def read_image(path, apply_orientation=True):

@@ -6,6 +6,7 @@ to the right, 7: as 5 and then by half a turn, 8: by a quarter to the left.
 """
 
 from condconv_keras.data.formats.exif import UPRIGHT
+from condconv_keras.data.formats.file_bytes import subgraph
 from condconv_keras.utils.lazy import tensorflow as tf
 
 FIRST_TRANSPOSED = 5  # from here on rows are columns
@@ -17,13 +18,21 @@ _REVERSED = tuple((orientation in _ROWS, orientation in _COLUMNS) for orientatio
 def turned(image, orientation):
     """Returns the image `[height, width, channels]` turned."""
 
-    def turn():
-        rows_first = tf.cond(
-            orientation >= FIRST_TRANSPOSED, lambda: tf.transpose(image, (1, 0, 2)), lambda: tf.identity(image)
-        )
-        return tf.reverse(rows_first, tf.where(tf.gather(_REVERSED, orientation))[:, 0])
+    # The function that all graphs share has no channels of its own.
+    shape = (None, None, image.shape[-1])
+    return tf.cond(
+        orientation == UPRIGHT,
+        lambda: tf.identity(image),
+        lambda: tf.ensure_shape(_turned(image, orientation), shape),
+    )
 
-    return tf.cond(orientation == UPRIGHT, lambda: tf.identity(image), turn)
+
+@subgraph
+def _turned(image, orientation):
+    rows_first = tf.cond(
+        orientation >= FIRST_TRANSPOSED, lambda: tf.transpose(image, (1, 0, 2)), lambda: tf.identity(image)
+    )
+    return tf.reverse(rows_first, tf.where(tf.gather(_REVERSED, orientation))[:, 0])
 
 
 def turned_size(size, orientation):

@@ -1,5 +1,6 @@
 """Images turned as PIL turns them, whole and in part, eagerly and in graphs; boxes turned as the pixels inside."""
 
+import functools
 import io
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
+from condconv_keras.data.formats.exif import exif_orientation
 from condconv_keras.data.input.decoding import EncodedImage, decode_image, read_image
 from condconv_keras.data.input.orientation import turned, turned_boxes
 from condconv_keras.facts.preprocessing import Preprocessing
@@ -54,6 +56,19 @@ def _with(orientation):
     return image
 
 
+def test_a_jpeg_file_with_its_exif_data_behind_the_tables_is_left_as_it_is():
+    """Wherever it is read, in the same way."""
+    content = encoded(PHOTO, "JPEG", **JPEG)
+    begin = content.index(b"\xff\xc0")
+    data = exif(6)
+    content = content[:begin] + b"\xff\xe1" + (2 + len(data)).to_bytes(2, "big") + data + content[begin:]
+    assert exif_orientation(tf.constant(content)) == 1
+    stored = decode_image(tf.constant(content), 3, apply_orientation=False)
+    np.testing.assert_array_equal(decode_image(tf.constant(content), 3), stored)
+    part = EncodedImage(content, (None, None, 3)).window(lambda shape: tf.concat([[0, 0], shape[:2]], 0))
+    np.testing.assert_array_equal(part, stored)
+
+
 decode_in_graph = tf.function(
     lambda content: decode_image(content, 3), input_signature=[tf.TensorSpec([], tf.string)], autograph=False
 )
@@ -65,18 +80,29 @@ def test_graphs_do_the_same(orientation):
     np.testing.assert_array_equal(decode_in_graph(content), decode_image(content, 3))
 
 
+@functools.cache
+def reader(channels):
+    """A graph that reads a part of any image."""
+    signature = [tf.TensorSpec([], tf.string), tf.TensorSpec([4], tf.int32)]
+    return tf.function(
+        lambda content, window: EncodedImage(content, (None, None, channels)).window(lambda shape: window),
+        signature,
+        autograph=False,
+    )
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_a_part_is_that_of_the_turned_image(orientation, channels):
-    image = EncodedImage(_file(orientation), (None, None, channels))
-    whole = image.whole().numpy()
+    content = _file(orientation)
+    whole = EncodedImage(content, (None, None, channels)).whole().numpy()
     height, width = whole.shape[:2]
     assert (height, width) == ((121, 90) if orientation >= 5 else (90, 121))
-    read = tf.function(lambda window: image.window(lambda shape: window), autograph=False)
+    read = reader(channels)
     windows = [(0, 0, height, width), (5, 20, 40, 30), (height - 7, 3, 7, 80), (30, width - 11, 33, 11), (2, 1, 1, 1)]
     for row, column, rows, columns in windows:
         expected = whole[row : row + rows, column : column + columns]
-        np.testing.assert_array_equal(read(tf.constant((row, column, rows, columns))), expected)
+        np.testing.assert_array_equal(read(content, tf.constant((row, column, rows, columns))), expected)
 
 
 def test_a_part_is_sampled_from_the_shape_of_the_turned_image():
