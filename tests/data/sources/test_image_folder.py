@@ -1,8 +1,6 @@
 """Real image files, written by PIL."""
 
 import io
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -221,17 +219,6 @@ def test_train_without_an_evaluation_folder(tmp_path):
 def test_a_class_of_one_image_cannot_be_split(tmp_path):
     with pytest.raises(UserError, match="class 'bee' has a single image"):
         open_dataset(str(_write_classes(tmp_path, {"ant": 3, "bee": 1})))
-
-
-def test_a_folder_imports_no_tfds(tmp_path):
-    root = _write_splits(tmp_path)
-    code = f"""
-import sys
-from condconv_keras.data import open_dataset
-open_dataset({str(root)!r}, data_dir={str(tmp_path)!r})
-assert "tensorflow_datasets" not in sys.modules
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_progress_goes_to_standard_error(tmp_path, capsys, monkeypatch):
