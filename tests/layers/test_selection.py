@@ -36,15 +36,22 @@ def test_every_form_of_either_layer_is_offered():
 
 
 @pytest.mark.parametrize(
-    ("batch", "channels", "expected"),
-    [(8, 512, "mixture_matmul"), (None, 512, "mixture_matmul"), (1, 4, "mixture_matmul"), (1, 512, None)],
+    ("batch", "channels", "few", "is_few"),
+    [
+        (8, 512, 4, True),
+        (8, 512, 5, False),
+        (None, 512, 4, True),
+        (1, 4, 16, True),
+        (1, 512, 4, True),
+        (1, 512, 16, False),
+    ],
 )
-def test_few_pixels_are_mixed_in_one_product(batch, channels, expected):
+def test_few_pixels_are_mixed_in_one_product(batch, channels, few, is_few):
     layer = CondConv2D(channels, 1, num_experts=8)
     layer.build((batch, 2, 2, channels))
     cpu = BACKEND == "tensorflow" and not selection._on_gpu()
     for_many = "single_conv" if batch == 1 and cpu else "batched_matmul"
-    assert selection.select_form(layer.spec, 8, batch, 4) == (expected or for_many)
+    assert selection.select_form(layer.spec, 8, batch, few) == ("mixture_matmul" if is_few else for_many)
     for pixels in (196, None):
         assert selection.select_form(layer.spec, 8, batch, pixels) == for_many
         assert selection.select_form(layer.spec, 8, batch, pixels, training=True) == "batched_matmul"

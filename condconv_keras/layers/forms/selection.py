@@ -13,8 +13,8 @@ _ANY = ("mixture", "mapped_conv", "grouped_conv", "single_conv")
 CONV_FORMS = (*_ANY, "batched_matmul", "mixture_matmul")
 DEPTHWISE_FORMS = (*_ANY, "shifted_taps")
 
-# Where one form becomes faster than another. "What helped" is that table of docs/results/speed.md, milliseconds before
-# and after the number was set; no row is on record where a command stands, which measures both sides of the number.
+# Where one form becomes faster than another. "What helped" and "Where a form becomes faster" are those tables of
+# docs/results/speed.md: milliseconds before and after the number was set, and ratios on both sides of the number.
 #
 # Experts times pixels up to which all experts are applied in one product, of several images.
 # What helped, "several images": 4x4 pixels, 512x512, n = 4, batch 16: 3.2 with 64, 2.3 with 32.
@@ -23,13 +23,13 @@ _MIXTURE_WORK = 32
 # What helped, "one image, 1x1x128x128, few pixels": 4x4 pixels, n = 8: 0.18 with 64, 0.13 with 200.
 _MIXTURE_WORK_OF_ONE_SMALL = 200
 # The same of one image and a larger kernel, which is written once and then read for every pixel.
-# `python -m benchmarks.layers --batch=1 --only="1x1 512x512"`
-_MIXTURE_WORK_OF_ONE_LARGE = 8
+# Where a form becomes faster: 1x1, 512x512, n = 8: 2x2 pixels, 3.00 against 3.76; 4x4, 3.17 against 2.81.
+_MIXTURE_WORK_OF_ONE_LARGE = 32
 # Channels times filters of the largest small kernel: between 128x128 and 512x512.
-# `python -m benchmarks.layers --batch=1 --only=1x1`
+# Where a form becomes faster: 4x4 pixels, n = 8: 128x128, 0.97 against 1.26; 512x512, 3.17 against 2.81.
 _SMALL_KERNEL = 2**15
 # Pixels up to which the patches of a kxk kernel are gathered for one batched product.
-# `python -m benchmarks.layers --batch=1,16 --only=3x3`
+# Where a form becomes faster: one image, n = 8: 7x7x512, 2.16 against 2.06; 14x14x256, 1.95 against 1.52.
 _GATHERED_PIXELS = 64
 # Multiply-adds of a channel above which a depthwise kernel is applied in a loop over the images, on TensorFlow's CPU.
 # What helped, "depthwise": 3x3, 14x14x512, n = 8, batch 16: 2.1 with 1000, 1.7 with 2500; 5x5, 7x7x1152: 2.5, 2.0.
