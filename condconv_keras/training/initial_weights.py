@@ -72,12 +72,12 @@ def open_initial_model(config):
         print(f"starting from {path}", file=sys.stderr)
     model, card = load_keras_file(path)
     card = card or registered_card(model)
-    preprocessing = {"channels": model.input_shape[-1]}
-    if card is not None:
-        fields = card.preprocessing.to_dict()
-        preprocessing |= {name: fields[name] for name in ("mean", "std", "interpolation")}
     try:
         settings = weight_settings(model)
     except UserError as error:
         raise UserError(f"the initial weights {path!r} do not fit: {error}") from error
+    preprocessing = {"channels": model.input_shape[-1]}
+    if card is not None:
+        fields = card.preprocessing.to_dict()
+        preprocessing |= {name: fields[name] for name in ("mean", "std", "interpolation")}
     return InitialModel(path, model, {"model_arguments": settings, "preprocessing": preprocessing})

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from condconv_keras import CondConv2D
+from condconv_keras import CondConv2D, DepthwiseCondConv2D
 from condconv_keras.layers.forms import selection
-from tests.layers.backends import BACKEND
+from tests.layers.backends import BACKEND, requires_tensorflow
 from tests.layers.cases import CONV_CASES, DEPTHWISE_CASES, build_layer
 from tests.layers.test_forms import AUTO_CASES
 
@@ -29,10 +29,31 @@ def test_auto_chooses_a_form_that_computes_the_layer(case):
         assert name != "single_conv" or batch == 1
 
 
+@requires_tensorflow
+@pytest.mark.parametrize(
+    ("size", "batch", "training", "expected"),
+    [
+        (7, None, False, "mapped_groups"),
+        (None, None, False, "mapped_groups"),
+        (17, None, False, "mapped_conv"),
+        (7, None, True, "grouped_conv"),
+        (7, 8, False, "grouped_conv"),
+        (7, 0, False, "grouped_conv"),
+        (7, 1, False, "single_conv"),
+    ],
+)
+def test_a_depthwise_form_for_litert_where_the_batch_is_unknown(monkeypatch, size, batch, training, expected):
+    monkeypatch.setattr(selection.tensorflow_forms, "device", lambda: "cpu")
+    layer = DepthwiseCondConv2D(3, num_experts=2)
+    layer.build((None, None, None, 4))
+    pixels = size and size**2
+    assert selection.select_form(layer.spec, 2, batch, pixels, training) == expected
+
+
 def test_every_form_of_either_layer_is_offered():
     both = {"auto", "mixture", "mapped_conv", "grouped_conv", "single_conv"}
     assert set(selection.implementations(depthwise=False)) == both | {"batched_matmul", "mixture_matmul"}
-    assert set(selection.implementations(depthwise=True)) == both | {"shifted_taps"}
+    assert set(selection.implementations(depthwise=True)) == both | {"shifted_taps", "mapped_groups"}
 
 
 @pytest.mark.parametrize(
