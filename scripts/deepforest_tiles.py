@@ -11,7 +11,6 @@ is one class: the living and the dead trees of one of the photographs are trees 
 """
 
 import dataclasses
-import json
 import pathlib
 
 import numpy as np
@@ -22,6 +21,7 @@ from condconv_keras.data.sources.image_files import EXTENSIONS
 from condconv_keras.data.sources.voc_folder import read_annotation
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import check_parents, whole_folder
+from condconv_keras.utils.json_text import json_text
 
 TILE = 300  # pixels
 MIN_LEFT = 0.25  # of a box's area inside a tile; a box that is cut over four tiles stays in one of them at least
@@ -138,7 +138,7 @@ def write_split(folder, split, tiles):
     content = {"images": images, "annotations": annotations, "categories": [CATEGORY]}
     path = folder / "annotations" / f"instances_{split}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(content), encoding="utf-8")
+    path.write_text(json_text(content, indent=None), encoding="utf-8")
 
 
 def _filled(pixels, top, left):

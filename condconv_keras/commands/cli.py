@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import json
 import os
 import re
 import signal
@@ -12,8 +11,10 @@ import textwrap
 from absl import app, flags, logging
 
 from condconv_keras.commands.names import as_started
+from condconv_keras.commands.printing import print_anywhere
 from condconv_keras.utils import allocator
 from condconv_keras.utils.errors import MissingPackage, UserError, one_line
+from condconv_keras.utils.json_text import json_text
 from condconv_keras.utils.lazy import installs_named
 
 _ABSL_HELP = ("helpfull", "helpxml")
@@ -34,6 +35,7 @@ def run(main, backends=("tensorflow",)):
         main: function of the command line's words that are no flags, the script's name first.
         backends: the Keras backends that the script runs on.
     """
+    print_anywhere()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     module = main.__module__
     app.run(lambda argv: _run(main, argv, backends), flags_parser=lambda argv: _parse_flags(argv, module))
@@ -44,7 +46,7 @@ def _parse_flags(argv, module):
         return _print_help(argv, module)
     try:
         remaining = flags.FLAGS(argv)
-    except flags.Error as error:
+    except (flags.Error, ValueError) as error:  # a ValueError for --noflag=value
         sys.exit(_failed(one_line(error)))
     if flags.FLAGS["verbosity"].using_default_value:
         # absl's own default shows what TensorFlow and TFDS do step by step.
@@ -151,9 +153,14 @@ def _print(text):
 
 
 def _failed(message):
-    """Prints an error; returns its exit code."""
-    print(f"error: {as_flags(as_started(message), flags.FLAGS)}", file=sys.stderr)
+    """Prints an error that ends the script; returns its exit code."""
+    print_error(message)
     return UserError.EXIT_CODE
+
+
+def print_error(message):
+    """Prints an error as one line, arguments as flags; a script may go on, for what else it was asked."""
+    print(f"error: {as_flags(as_started(message), flags.FLAGS)}", file=sys.stderr)
 
 
 def as_flags(message, values):
@@ -186,4 +193,4 @@ def table(rows):
 
 def to_json(result):
     """Returns a result as one JSON object."""
-    return json.dumps(result, indent=2)
+    return json_text(result)

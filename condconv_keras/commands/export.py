@@ -7,7 +7,8 @@ weights are downloaded once, without it has random ones and the files show their
 leave non-maximum suppression out, and `anchors.json` lies beside them.
 
 Every file is loaded and compared with the Keras model on real images; with a labeled data set at hand, the run's or
---dataset, by its accuracy too. If one differs, nothing is written.
+--dataset, by its accuracy too. One that differs is left out and named with the figures, on standard error and as
+`"refused"` in `model.json`, and the exit code is 1; if none passes, nothing is written.
 """
 
 import pathlib
@@ -62,8 +63,11 @@ def main(argv):
     calibration_images = _calibration_images(calibration, card, calibrated) if calibrated else None
     options = WriteOptions(calibration_images, FLAGS.static_kernels, FLAGS.int8_input, FLAGS.raw_outputs)
     written = write_folder(output, formats, model, card, check, options, stored)
-    results["files"] = [facts for facts, _ in written]
-    return cli.to_json(results) if FLAGS.json else _summary(results, [text for _, text in written])
+    results["files"], results["refused"] = [facts for facts, _ in written.files], written.refused
+    text = cli.to_json(results) if FLAGS.json else _summary(results, [text for _, text in written.files])
+    for refused in written.refused:
+        cli.print_error(refused["reason"])
+    return text, 1 if written.refused else 0
 
 
 def _open_model():

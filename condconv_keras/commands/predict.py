@@ -7,8 +7,6 @@ A detector's boxes are printed in pixels of the image; --output_dir writes copie
 --coco_json all detections in COCO's results format.
 """
 
-import sys
-
 from absl import flags
 
 from condconv_keras.commands import cli
@@ -39,7 +37,7 @@ def main(argv):
     predictor, errors = stored.predictor(), []
     collected = predictions.collect(predictor.card, _answers(predictor, paths, errors), options)
     for error in errors:
-        print(f"error: {error}", file=sys.stderr)
+        cli.print_error(str(error))
     return _text(predictions, collected), 1 if errors else 0
 
 

@@ -1,12 +1,13 @@
 """`model.json`: the model card, and what a program on a phone or a server has to know of the files beside it."""
 
+import dataclasses
 import hashlib
-import json
 
 from condconv_keras.export.formats import FORMATS
-from condconv_keras.facts.model_card import FILE_NAME
+from condconv_keras.facts.model_card import CLASSIFICATION, FILE_NAME, PROBABILITIES
 from condconv_keras.tasks.table import get_task
-from condconv_keras.utils.files import file_hash
+from condconv_keras.utils.files import file_hash, put_text
+from condconv_keras.utils.json_text import json_text
 from condconv_keras.utils.versions import versions
 
 LABELS = "labels.txt"
@@ -18,27 +19,30 @@ def write_cards(folder, card, facts=None):
 
     Args:
         folder: with exported files.
-        card: `ModelCard`.
+        card: `ModelCard` of the network.
         facts: dict of what stands beside the card's fields in `model.json`.
     """
-    text = json.dumps({**card.to_dict(), **(facts or {})}, indent=2) + "\n"
+    if card.task == CLASSIFICATION:
+        card = dataclasses.replace(card, returns=PROBABILITIES)  # whatever the network in them does
+    text = json_text({**card.to_dict(), **(facts or {})}) + "\n"
     places = [folder]
     for file_format in FORMATS:
         if file_format.cards and (folder / file_format.file_name).is_dir():
             places.append(folder / file_format.file_name / file_format.cards)
     for place in places:
         place.mkdir(exist_ok=True)
-        (place / FILE_NAME).write_text(text, encoding="utf-8")
-        (place / LABELS).write_text(card.labels, encoding="utf-8")
+        put_text(place / FILE_NAME, text)
+        put_text(place / LABELS, card.labels)
 
 
-def export_facts(card, stored, files):
+def export_facts(card, stored, files, refused=()):
     """Returns what `model.json` says of an export besides the card.
 
     Args:
         card: `ModelCard`.
         stored: `condconv_keras.stored.StoredModel`.
         files: list of dicts as `file_facts` returns them, with the figures of the check.
+        refused: of each file that was asked for and is not there a dict with the reason.
     """
     return {
         "source": stored.to_dict(),
@@ -50,6 +54,7 @@ def export_facts(card, stored, files):
         },
         **get_task(card.task).output_facts(card),
         "files": files,
+        "refused": list(refused),
         "versions": versions(_PACKAGES),
     }
 

@@ -1,6 +1,7 @@
 """Any Keras model with its card as one `.keras` file."""
 
 from condconv_keras.facts.model_card import archived_card
+from condconv_keras.models.returned import with_returns
 from condconv_keras.utils.errors import MissingPackage, UserError, one_line
 from condconv_keras.utils.files import whole_file
 from condconv_keras.utils.lazy import LazyModule, installs_named, keras
@@ -9,7 +10,17 @@ layers = LazyModule("condconv_keras.layers")
 
 
 def save_model(model, card, path):
-    """Saves a Keras model with its card as one `.keras` file, whole or not at all."""
+    """Saves a Keras model with its card as one `.keras` file, whole or not at all.
+
+    Args:
+        model: Keras model.
+        card: its `ModelCard`. If it does not say what the classifier returns, that is found out and added.
+        path: of the file.
+
+    Raises:
+        UserError: as of `condconv_keras.models.returned.with_returns`.
+    """
+    card = with_returns(model, card, f"the model for {str(path)!r}")
     with whole_file(path) as partial:
         model.save(partial)
         card.put_into(partial)

@@ -80,7 +80,7 @@ class SavedModel(Export):
         del num_threads
         self.require_packages()
         loaded, card = self.load()
-        return Predictor(card, self.kind, get_task(card.task).saved_model_predict(loaded))
+        return Predictor(card, self.kind, get_task(card.task).saved_model_predict(loaded, self.path, card))
 
 
 class TFLiteFile(Export):

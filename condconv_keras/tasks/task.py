@@ -188,8 +188,17 @@ class Task(abc.ABC):
         """Returns the `predict` function of a Keras model."""
 
     @abc.abstractmethod
-    def saved_model_predict(self, loaded):
-        """Returns the `predict` function of a loaded SavedModel."""
+    def saved_model_predict(self, loaded, path, card):
+        """Returns the `predict` function of a SavedModel.
+
+        Args:
+            loaded: what TensorFlow loaded.
+            path: of its folder.
+            card: its card.
+
+        Raises:
+            UserError: it takes and returns something else than those of `python -m export`.
+        """
 
     @abc.abstractmethod
     def tflite_predict(self, path, card, num_threads=None):
@@ -220,11 +229,12 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def converted_outputs(self, outputs, quantize):
+    def converted_outputs(self, outputs, card, quantize):
         """Returns the dict of tensors that the converter to TFLite is given.
 
         Args:
-            outputs: of the network, as of `condconv_keras.export.tflite.mobile_network`.
+            outputs: of the network, as of `condconv_keras.export.tflite.mobile_network`, in TensorFlow's graph.
+            card: the model's card.
             quantize: whether the activations are quantized.
         """
 

@@ -11,6 +11,7 @@ from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.tasks.recipe import Recipe
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.json_text import json_text
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 STRATEGIES = ("none", "mirrored", "multi_worker_mirrored", "tpu")
@@ -79,7 +80,7 @@ class TrainConfig:
 
     def to_json(self):
         """Returns the configuration as JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + "\n"
+        return json_text(dataclasses.asdict(self), sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text):

@@ -1,7 +1,6 @@
 """Trains one run: from a configuration to a complete run folder."""
 
 import dataclasses
-import json
 import time
 
 import keras
@@ -19,6 +18,7 @@ from condconv_keras.training.termination import Termination
 from condconv_keras.training.validation import Validator
 from condconv_keras.utils.errors import UserError, op_reason
 from condconv_keras.utils.files import write_text
+from condconv_keras.utils.json_text import json_text
 from condconv_keras.utils.keras_graph import compute_in_float32
 
 _EVALUATION_BATCH = 256
@@ -138,7 +138,7 @@ class _Training:
             "parameters": network.count_params(),
             **facts,
         }
-        write_text(self._run.results, json.dumps(results, indent=2) + "\n")
+        write_text(self._run.results, json_text(results) + "\n")
 
     def _save(self):
         """Writes the weights that are to be used, averaged ones if there are, and the last ones beside those."""

@@ -83,9 +83,21 @@ def checked_new_folder(path, argument):
 
 
 def write_text(path, text):
-    """Writes a text file, whole or not at all."""
+    """Writes a text file as of `put_text`, whole or not at all."""
     with whole_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        put_text(partial, text)
+
+
+def put_text(path, text):
+    """Writes a text file as UTF-8; what that lacks, as a folder's name of other bytes, is written with a backslash.
+
+    For a place that nobody reads yet, as one in a `whole_folder`.
+
+    Args:
+        path: `pathlib.Path`.
+        text: string.
+    """
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_rows(path, columns, rows):

@@ -5,7 +5,8 @@ import types
 from condconv_keras.data.augment.augmentation import SPATIAL
 from condconv_keras.data.dataset import ImageDataset
 from condconv_keras.data.input.pipeline import NO_AUGMENTATION, evaluation_batches, training_batches
-from condconv_keras.facts.model_card import CLASSIFICATION, card_class
+from condconv_keras.facts.model_card import CLASSIFICATION, LOGITS, card_class
+from condconv_keras.models.returned import softmax_input, with_returns
 from condconv_keras.serving.litert import OUTPUT
 from condconv_keras.tasks import progress
 from condconv_keras.tasks.classification import metrics, predictor, presence
@@ -53,7 +54,7 @@ class Classification(Task):
     predictions = ClassPredictions()
 
     def card_fields(self, dataset):
-        return {}
+        return {"returns": LOGITS}  # what `make_objective` takes
 
     def training_batches(self, dataset, card, batch_size, recipe, position, shard, data_service=None):
         return training_batches(
@@ -83,6 +84,8 @@ class Classification(Task):
         return lambda labels, logits: (loss(labels, logits), {"accuracy": _correct(labels, logits)})
 
     def make_validation(self, model, card, dataset, split, batch_size, repeated=False):
+        card = with_returns(model, card)
+
         def make_batches(shard):
             return evaluation_batches(
                 dataset, split, card.preprocessing, batch_size, scaled=False, repeated=repeated, shard=shard
@@ -116,8 +119,8 @@ class Classification(Task):
     def keras_predict(self, model, card):
         return predictor.keras_predict(model, card)
 
-    def saved_model_predict(self, loaded):
-        return predictor.saved_model_predict(loaded)
+    def saved_model_predict(self, loaded, path, card):
+        return predictor.saved_model_predict(loaded, path, card)
 
     def tflite_predict(self, path, card, num_threads=None):
         return predictor.tflite_predict(path, card, num_threads)
@@ -125,8 +128,12 @@ class Classification(Task):
     def endpoints(self, model, card, class_names):
         return serving.endpoints(model, card, class_names)
 
-    def converted_outputs(self, outputs, quantize):
-        return {tflite.LOGITS: outputs} if quantize else {OUTPUT: tf.nn.softmax(outputs)}
+    def converted_outputs(self, outputs, card, quantize):
+        if card.returns == LOGITS:
+            return {tflite.LOGITS: outputs} if quantize else {OUTPUT: tf.nn.softmax(outputs)}
+        # Without a softmax at its end, the network's own probabilities are quantized.
+        logits = softmax_input(outputs) if quantize else None
+        return {OUTPUT: outputs} if logits is None else {tflite.LOGITS: logits}
 
     def finish_tflite(self, content, card, quantize, raw_outputs):
         return tflite.with_softmax(content) if quantize else content

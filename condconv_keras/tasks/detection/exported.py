@@ -3,6 +3,7 @@
 import numpy as np
 
 from condconv_keras.serving.litert import LiteRTFile, check_shapes
+from condconv_keras.serving.saved_model import check_signature
 from condconv_keras.tasks.detection.boxes import load_operations
 from condconv_keras.tasks.detection.postprocessing import MAX_DETECTIONS, detect
 from condconv_keras.utils.lazy import tensorflow as tf
@@ -55,11 +56,21 @@ def tflite_detector(path, card, num_threads=None):
     return lambda images: {name: value.numpy() for name, value in detect(model.run(images), anchors).items()}
 
 
-def saved_detector(loaded):
-    """Returns the `predict` function of a loaded SavedModel: as `tflite_detector` returns it."""
+def saved_detector(loaded, path):
+    """Returns the `predict` function of a SavedModel: as `tflite_detector` returns it.
+
+    Args:
+        loaded: what TensorFlow loaded.
+        path: of its folder.
+
+    Raises:
+        UserError: it is no detector.
+    """
+    signature = loaded.signatures["serving_default"]
+    check_signature(path, signature, DETECTIONS)
 
     def predict(images):
-        found = loaded.signatures["serving_default"](images=tf.convert_to_tensor(images))
+        found = signature(images=tf.convert_to_tensor(images))
         height, width = images.shape[1:3]
         found = {name: value.numpy() for name, value in found.items()}
         boxes = found["boxes"] / np.array((height, width, height, width), np.float32)
