@@ -78,6 +78,7 @@ def test_flags_change_the_recipe():
         "weight_decay": 0.0,
         "clip_norm": 2.0,
         "label_smoothing": 0.0,
+        "class_weights": "balanced",
         "dropout_rate": 0.4,
         "stochastic_depth_rate": 0.1,
         "ema_decay": 0.99,
