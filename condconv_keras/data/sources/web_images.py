@@ -41,12 +41,10 @@ def download(address, max_bytes=MAX_BYTES, seconds=SECONDS):
     try:
         with _opener().open(address, timeout=seconds) as response:
             return _read(response, max_bytes, deadline)
-    except TimeoutError as error:
-        raise UserError(f"cannot download {address!r} (it takes more than {seconds:g} s)") from error
     except (OSError, ValueError, http.client.HTTPException) as error:
-        if isinstance(getattr(error, "reason", None), TimeoutError):
-            raise UserError(f"cannot download {address!r} (it takes more than {seconds:g} s)") from error
-        raise UserError(f"cannot download {address!r} ({one_line(error, 200)})") from error
+        is_late = isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError)
+        reason = f"it takes more than {seconds:g} s" if is_late else one_line(error, 200)
+        raise UserError(f"cannot download {address!r} ({reason})") from error
 
 
 def _opener():
