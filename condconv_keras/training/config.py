@@ -60,7 +60,7 @@ class TrainConfig:
             found when the run starts, so it is not compared with what a later command asks for.
         execution: `Execution`; not compared either.
         task: one of `TASKS`.
-        extensions: tuple of (step, epochs): where a run that was to take so many epochs went on with more; not compared
+        extensions: list of [step, epochs]: where a run that was to take so many epochs went on with more; not compared
             either.
     """
 
@@ -78,7 +78,7 @@ class TrainConfig:
     inherited: dict | None = None
     execution: Execution = Execution()
     task: str = ModelCard.task
-    extensions: tuple[tuple[int, int], ...] = ()
+    extensions: list[list[int]] = dataclasses.field(default_factory=list)
 
     def to_json(self):
         """Returns the configuration as JSON text."""
@@ -95,7 +95,6 @@ class TrainConfig:
                 "recipe": recipe,
                 "inherited": _inherited(fields.get("inherited")),
                 "execution": Execution(**fields.get("execution", {})),
-                "extensions": tuple(map(tuple, fields.get("extensions", ()))),
             }
             return cls(**{**fields, **nested})
         except (ValueError, KeyError, TypeError) as error:

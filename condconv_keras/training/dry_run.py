@@ -172,7 +172,7 @@ def summary_rows(description):
     parts = ", ".join(f"{name.replace('_', ' ')} {_mebibytes(memory[name])}" for name in memory if name != "total")
     splits = ", ".join(f"{split} {count:,}" for split, count in data["splits"].items())
     return [
-        *((name, _shown(value)) for name, value in config.items() if name not in ("recipe", "execution")),
+        *((name, _shown(value)) for name, value in config.items() if name not in ("recipe", "execution", "extensions")),
         *((f"recipe.{name}", _shown(value)) for name, value in config["recipe"].items()),
         *((f"execution.{name}", _shown(value)) for name, value in config["execution"].items()),
         ("classes", f"{data['classes']:,}"),

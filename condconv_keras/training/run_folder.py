@@ -88,8 +88,8 @@ class RunFolder:
             remove_partials(folder)
         if self.config.is_file():
             stored = self.read_config()
-            raised = ((step, stored.recipe.epochs),) if step and config.extends(stored) else ()
-            config = dataclasses.replace(config, extensions=(*stored.extensions, *raised))
+            raised = [[step, stored.recipe.epochs]] if step and config.extends(stored) else []
+            config = dataclasses.replace(config, extensions=stored.extensions + raised)
         write_text(self.config, config.to_json())
         return config
 

@@ -42,13 +42,13 @@ def test_a_run_goes_on_with_more_epochs_and_remembers_where(tmp_path):
     with pytest.raises(UserError, match=r"different: recipe\.epochs, seed"):
         run.check(dataclasses.replace(longer(CONFIG), seed=1))
     # Nothing was trained yet.
-    assert run.start(longer(CONFIG)).extensions == ()
+    assert run.start(longer(CONFIG)).extensions == []
     epochs = CONFIG.recipe.epochs
     run.start(longer(CONFIG, 2), step=30)
     # An interruption is no extension.
-    assert run.start(longer(CONFIG, 2), step=35).extensions == ((30, epochs + 1),)
+    assert run.start(longer(CONFIG, 2), step=35).extensions == [[30, epochs + 1]]
     run.start(longer(CONFIG, 5), step=50)
-    assert run.read_config().extensions == ((30, epochs + 1), (50, epochs + 2))
+    assert run.read_config().extensions == [[30, epochs + 1], [50, epochs + 2]]
     with pytest.raises(UserError, match=r"different: recipe\.epochs\)"):
         run.check(CONFIG)
 
