@@ -60,7 +60,9 @@ def main(argv):
         _check_weights_file(config.weights)
         require_step(config)
         return describe(config, _open_dataset(config, given))
-    results = run.read_results()
+    results = run.results_of(config)
+    if results is None and run.read_results() is not None:
+        print(f"{run.path} goes on to {config.recipe.epochs} epochs", file=sys.stderr)
     if results is None:
         check_writable(run.path, "model_dir")
         if not run.has_checkpoint():

@@ -4,6 +4,8 @@ import abc
 import dataclasses
 import math
 
+import numpy as np
+
 from condconv_keras.data.input.decoding import DecodedImage
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import tensorflow as tf
@@ -164,10 +166,22 @@ class Dataset(abc.ABC):
 
 
 class ImageDataset(Dataset):
-    """A `Dataset` of images with one class label each, int32 `[]`: label `i` means `class_names[i]`."""
+    """A `Dataset` of images with one class label each, int32 `[]`: label `i` means `class_names[i]`.
+
+    Attributes:
+        has_labels_in_memory: whether `class_counts` reads no file.
+    """
 
     content = "labels"
     purpose = "has labels, for classifiers"
+    has_labels_in_memory = False
+
+    def class_counts(self, split):
+        """Returns the number of examples of each class of a split, int64 [classes]. No image is decoded."""
+        counts = np.zeros(len(self.class_names), np.int64)
+        for labels in self.records(split).map(lambda _, label: label).batch(4096).as_numpy_iterator():
+            counts += np.bincount(labels, minlength=len(counts))
+        return counts
 
 
 def slice_records(records, labels, shuffle_seed):

@@ -61,6 +61,8 @@ class TrainConfig:
             found when the run starts, so it is not compared with what a later command asks for.
         execution: `Execution`; not compared either.
         task: one of `TASKS`.
+        extensions: list of [step, epochs]: where a run that was to take so many epochs went on with more; not compared
+            either.
     """
 
     model: str
@@ -77,6 +79,7 @@ class TrainConfig:
     inherited: dict | None = None
     execution: Execution = Execution()
     task: str = ModelCard.task
+    extensions: list[list[int]] = dataclasses.field(default_factory=list)
 
     def to_json(self):
         """Returns the configuration as JSON text."""
@@ -110,6 +113,10 @@ class TrainConfig:
                 f"received: {at_a_time}"
             )
         return steps
+
+    def extends(self, other):
+        """Whether this is the configuration of another run with more epochs and nothing else different."""
+        return self.recipe.epochs > other.recipe.epochs and self.differences(other) == ["recipe.epochs"]
 
     def differences(self, other):
         """Returns the names of the fields that differ, those of the recipe as `recipe.<name>`."""
@@ -161,5 +168,5 @@ def _inherited(fields):
 
 def _flat(fields):
     nested = {f"{name}.{k}": v for name in ("recipe", "model_arguments") for k, v in fields[name].items()}
-    left_out = ("recipe", "model_arguments", "inherited", "execution")
+    left_out = ("recipe", "model_arguments", "inherited", "execution", "extensions")
     return {**{k: v for k, v in fields.items() if k not in left_out}, **nested}

@@ -38,8 +38,8 @@ def train(config, run, dataset, strategy, command, versions):
     Returns:
         The results, as written to `results.json`: the metrics of the held-out split, `split`, `seconds` (of training,
         this process), `first_step` (that it began with, above 0 if it went on with a run), `epochs`, `parameters`,
-        `command` and `versions`. Of several workers, all return the chief's if they see its run folder, the others else
-        None.
+        `command`, `versions` and, of a run that was made longer, `note`. Of several workers, all return the chief's if
+        they see its run folder, the others else None.
 
     Raises:
         UserError: settings cannot work together, the data, the batch size or the initial weights do not fit, the loss
@@ -103,7 +103,7 @@ class _Training:
         loop = TrainingLoop(self._plan, self._run, self._model, validate, self.termination)
         first_step = loop.restore()
         if is_chief(self._strategy):
-            self._run.start(self._plan.config)
+            self._extensions = self._run.start(self._plan.config, first_step).extensions
         try:
             loop.run_from(first_step)
         except Diverged as error:
@@ -130,11 +130,14 @@ class _Training:
         self._save()
         task, network, card = self._plan.task, self._model.network, self._plan.card
         dataset, split, batch = self._evaluation
+        metrics = task.evaluate(task.keras_predict(network, card), card, dataset, split, batch)
         results = {
-            **task.evaluate(task.keras_predict(network, card), card, dataset, split, batch).to_dict(),
+            **metrics.to_dict(),
+            **task.result_facts(metrics, card),
             "split": split,
             **dataset.left_out(*dataset.splits),
             "epochs": self._plan.recipe.epochs,
+            **_notes(self._extensions, self._plan.recipe.epochs),
             "parameters": network.count_params(),
             **facts,
         }
@@ -150,6 +153,14 @@ class _Training:
             save_model(model.network, card, self._run.raw_model)
             model.average.put()
         save_model(model.network, card, self._run.model)
+
+
+def _notes(extensions, epochs):
+    """What the results say of a run that was made longer: the learning rates before were those of fewer epochs."""
+    lengths = [*(earlier for _, earlier in extensions), epochs]
+    raised = zip(extensions, lengths[1:], strict=True)
+    notes = [f"epochs raised from {fewer} to {more} at step {step}" for (step, fewer), more in raised]
+    return {"note": f"{'; '.join(notes)}; from there on the schedule is that of the new length"} if notes else {}
 
 
 def _opened(config, run, dataset):

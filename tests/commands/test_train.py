@@ -1,5 +1,7 @@
 import csv
 import json
+import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,6 +86,29 @@ def test_the_same_command_goes_on_after_a_kill(tmp_path):
     with open(run / "history.csv") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2"]
     assert json.loads((run / "results.json").read_text())["examples"] == 360
+
+
+@pytest.mark.slow
+def test_a_finished_run_goes_on_with_more_epochs(trained_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained_run, run)
+    finished = processes.run("train.py", *processes.TRAINED_RUN, "--epochs=4", f"--model_dir={run}", "--json")
+    assert "goes on to 4 epochs" in finished.stderr
+    assert "Epoch 3/4" in finished.stderr and "Epoch 2/4" not in finished.stderr
+    results = json.loads(finished.stdout)
+    steps = results["first_step"]
+    assert (results["epochs"], steps) == (4, 2 * 179)
+    assert results["note"].startswith(f"epochs raised from 2 to 4 at step {steps}; ")
+    with open(run / "history.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
+    # Half a cosine over 4 epochs but for half an epoch of warm-up, at the last step of the third.
+    fraction = (3 * 179 - 1 - 90) / (4 * 179 - 90)
+    expected = 0.02 * 0.5 * (1 + math.cos(math.pi * fraction))
+    assert float(rows[2]["learning_rate"]) == pytest.approx(expected, rel=0.02)
+    processes.assert_refused(
+        "train.py", *processes.TRAINED_RUN, "--epochs=2", f"--model_dir={run}", contains="different: --epochs"
+    )
 
 
 @pytest.mark.slow

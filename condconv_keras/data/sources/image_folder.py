@@ -35,6 +35,8 @@ class ImageFolder(FolderSource, ImageDataset):
         UserError: if classes are missing, empty or differ between splits, or for undecodable images.
     """
 
+    has_labels_in_memory = True
+
     def __init__(self, request):
         folder = pathlib.Path(request.name).expanduser()
         class_names, splits, held_out = _find_splits(folder, request.validation_fraction)

@@ -10,7 +10,7 @@ from condconv_keras.models.returned import softmax_input, with_returns
 from condconv_keras.serving.litert import OUTPUT
 from condconv_keras.tasks import progress
 from condconv_keras.tasks.classification import metrics, predictor, presence
-from condconv_keras.tasks.classification.loss import make_loss
+from condconv_keras.tasks.classification.loss import balanced_weights, make_loss
 from condconv_keras.tasks.classification.predictions import ClassPredictions
 from condconv_keras.tasks.classification.recipes import RECIPES, ClassificationRecipe
 from condconv_keras.tasks.classification.reports import REPORTS
@@ -23,6 +23,10 @@ serving = LazyModule("condconv_keras.tasks.classification.serving")
 tflite = LazyModule("condconv_keras.tasks.classification.tflite")
 
 _SUMMARY = {"top-1": "top_1", "top-5": "top_5", "loss": "loss"}
+# Of the classes of an evaluation with so many times more examples of one than of another the recall is shown: of the
+# ten that are recognized worst.
+_UNEVEN = 2
+_SHOWN_CLASSES = 10
 
 
 class Classification(Task):
@@ -79,9 +83,20 @@ class Classification(Task):
             arguments["stochastic_depth_rate"] = recipe.stochastic_depth_rate
         return arguments
 
-    def make_objective(self, recipe, num_classes):
-        loss = make_loss(recipe, num_classes)
+    def make_objective(self, recipe, num_classes, class_weights=None):
+        loss = make_loss(recipe, num_classes, class_weights)
         return lambda labels, logits: (loss(labels, logits), {"accuracy": _correct(labels, logits)})
+
+    def class_weights(self, recipe, dataset):
+        if recipe.class_weights == "none":
+            return None
+        return balanced_weights(dataset.class_counts(dataset.train_split))
+
+    def data_facts(self, recipe, dataset):
+        if not dataset.has_labels_in_memory and recipe.class_weights == "none":
+            return {}
+        counts = dataset.class_counts(dataset.train_split).tolist()
+        return {"class_counts": [*map(list, zip(dataset.class_names, counts, strict=True))]}
 
     def make_validation(self, model, card, dataset, split, batch_size, repeated=False):
         card = with_returns(model, card)
@@ -105,8 +120,16 @@ class Classification(Task):
             batches = progress.with_progress(batches, dataset.splits[split])
         return metrics.evaluate(predict, batches)
 
+    def result_facts(self, metrics, card):
+        support, recall = metrics.per_class.support, metrics.per_class.recall
+        if support.max() < _UNEVEN * support.min():
+            return {}
+        return {"recall_by_class": [*map(list, zip(card.class_names, recall.tolist(), strict=True))]}
+
     def summary_rows(self, results):
-        return [(name, f"{results[key]:.4f}") for name, key in _SUMMARY.items()]
+        rows = [(name, f"{results[key]:.4f}") for name, key in _SUMMARY.items()]
+        lowest = sorted(results.get("recall_by_class", []), key=lambda pair: pair[1])[:_SHOWN_CLASSES]
+        return rows + [(f"recall of {name}", f"{recall:.4f}") for name, recall in lowest]
 
     def metric_rows(self, metrics):
         results = metrics.to_dict()

@@ -79,7 +79,7 @@ class Detection(Task):
     def network_arguments(self, recipe):
         return {}
 
-    def make_objective(self, recipe, num_classes):
+    def make_objective(self, recipe, num_classes, class_weights=None):
         """Focal and smooth L1 loss with equal weights, both for each matched anchor; see `tasks.detection`."""
         of_classes, of_boxes = losses.SigmoidFocalLoss(reduction=None), losses.SmoothL1Loss(reduction=None)
 
