@@ -40,7 +40,7 @@ _TRAIN = ("-m", "condconv_keras.commands.train")
 def main(argv):
     runs = read_table(FLAGS.table)
     check_metric(runs, FLAGS.metric)
-    root = pathlib.Path(FLAGS.output_dir).expanduser()
+    root = pathlib.Path(FLAGS.output_dir)
     check_writable(root, "output_dir")
     require("tensorflow", "matplotlib")
     root.mkdir(parents=True, exist_ok=True)
