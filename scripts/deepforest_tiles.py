@@ -18,6 +18,7 @@ from absl import flags
 
 from condconv_keras.commands import cli
 from condconv_keras.data.sources.image_files import EXTENSIONS
+from condconv_keras.data.sources.image_lookup import ImageLookup
 from condconv_keras.data.sources.voc_folder import read_annotation
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import check_parents, whole_folder
@@ -96,12 +97,12 @@ def cut_photograph(annotation_path):
     from PIL import Image
 
     boxes = read_annotation(annotation_path).boxes
-    path = next((path for path in map(annotation_path.with_suffix, EXTENSIONS) if path.is_file()), None)
+    path = ImageLookup().find([annotation_path.parent], str(annotation_path), annotation_path.stem)
     if path is None:
         raise UserError(f"expected an image ({', '.join(EXTENSIONS)}) beside {str(annotation_path)!r}")
     pixels = np.asarray(Image.open(path).convert("RGB"))
     tiles = [
-        Tile(f"{path.stem}_{top}_{left}.png", _filled(pixels, top, left), cut_boxes(boxes, top, left))
+        Tile(f"{annotation_path.stem}_{top}_{left}.png", _filled(pixels, top, left), cut_boxes(boxes, top, left))
         for top in range(0, pixels.shape[0], TILE)
         for left in range(0, pixels.shape[1], TILE)
     ]

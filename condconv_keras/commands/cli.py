@@ -51,7 +51,20 @@ def _parse_flags(argv, module):
     if flags.FLAGS["verbosity"].using_default_value:
         # absl's own default shows what TensorFlow and TFDS do step by step.
         flags.FLAGS.verbosity = logging.WARNING
+    expand_home(flags.FLAGS)
     return remaining
+
+
+def expand_home(values):
+    """Replaces the `~` that a path begins with in the values of flags: a shell leaves it in `--model=~/runs/digits`.
+
+    Args:
+        values: `absl.flags.FlagValues`, parsed.
+    """
+    for name in values:
+        value = values[name].value
+        if isinstance(value, str) and value.startswith("~"):
+            values[name].value = os.path.expanduser(value)
 
 
 def _print_help(argv, module):

@@ -43,7 +43,7 @@ def main(argv):
     runs = read_table(FLAGS.table)
     check_flags(runs, argv[1:])
     check_metric(runs, FLAGS.metric)
-    root = pathlib.Path(FLAGS.output_dir).expanduser()
+    root = pathlib.Path(FLAGS.output_dir)
     check_writable(root, "output_dir")
     require("tensorflow", "matplotlib")
     root.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from absl import flags
 
 from condconv_keras.commands import cli
 from condconv_keras.data.input.decoding import read_image
-from condconv_keras.data.sources.image_files import find_images
+from condconv_keras.data.sources.image_files import find_images, warn_of_ignored
 from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.reports import csv_text
 from condconv_keras.tasks.table import all_tasks, get_task
@@ -28,14 +28,15 @@ def main(argv):
         raise UserError("--json and --csv exclude each other")
     if len(argv) == 1:
         raise UserError("expected image files or folders after the flags, received none")
-    paths = find_images(argv[1:])
+    found = find_images(argv[1:])
     stored = StoredModel.open(FLAGS.model, FLAGS.weights)
     predictions = get_task(stored.task).predictions
     options = _options(stored.task)
-    predictions.check(options, paths)
+    predictions.check(options, found.images)
     require(*(package for name, used in predictions.packages.items() if options[name] is not None for package in used))
     predictor, errors = stored.predictor(), []
-    collected = predictions.collect(predictor.card, _answers(predictor, paths, errors), options)
+    warn_of_ignored("the folders", found.ignored)
+    collected = predictions.collect(predictor.card, _answers(predictor, found.images, errors), options)
     for error in errors:
         cli.print_error(str(error))
     return _text(predictions, collected), 1 if errors else 0

@@ -80,7 +80,7 @@ class ModelCard:
 
     @classmethod
     def from_json(cls, text):
-        """Returns the card of a `to_json` text; raises ValueError if it is not one."""
+        """Returns the card of a `to_json` text, or of its bytes; raises ValueError if it is not one."""
         try:
             fields = json.loads(text)
             preprocessing = Preprocessing.from_dict(fields["preprocessing"])

@@ -37,7 +37,7 @@ class Export(StoredModel):
                 f"expected the classes and preprocessing of the model in {str(path)!r}, which does not exist"
             )
         try:
-            return ModelCard.from_json(path.read_text(encoding="utf-8"))
+            return ModelCard.from_json(path.read_bytes())
         except ValueError as error:
             raise UserError(f"expected a model card in {str(path)!r} ({error})") from error
 

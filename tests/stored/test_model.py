@@ -120,6 +120,9 @@ def test_the_card_beside_an_export(exported, tmp_path):
     (tmp_path / "model.json").write_text(json.dumps({"model": "m"}))
     with pytest.raises(UserError, match="expected a model card in"):
         _ = StoredModel.open(file).task
+    # An editor may begin it with a byte order mark.
+    (tmp_path / "model.json").write_text((exported / "model.json").read_text(), encoding="utf-8-sig")
+    assert StoredModel.open(file).card == StoredModel.open(exported / "model.tflite").card
 
 
 def test_a_file_whose_card_is_of_other_outputs(saved, tmp_path):

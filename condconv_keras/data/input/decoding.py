@@ -1,6 +1,7 @@
 """The one decoder of encoded images: what is checked up front is what training reads."""
 
 import dataclasses
+import os
 from typing import Any
 
 from condconv_keras.utils.errors import UserError, op_reason
@@ -98,7 +99,7 @@ def read_image(path):
         UserError: the file cannot be read, or is no such image.
     """
     try:
-        image = decode_image(tf.io.read_file(str(path)), channels=0)
+        image = decode_image(tf.io.read_file(os.fsencode(path)), channels=0)
     except tf.errors.OpError as error:
         raise UserError(f"expected an image, {str(path)!r} is none ({op_reason(error)})") from error
     return image[..., : 1 if image.shape[-1] < 3 else 3]

@@ -4,13 +4,14 @@ import os
 import pathlib
 import re
 
-from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT
+from condconv_keras.data.dataset import TRAIN_SPLIT
 from condconv_keras.data.input.decoding import EncodedImage
 from condconv_keras.data.sources.image_checks import read_file
+from condconv_keras.data.sources.split_folders import split_folders
 
 
 class FolderSource:
-    """The part of a `Dataset` that folders share: the name is a path, records are paths of image files."""
+    """The part of a `Dataset` that folders share: the name is a path, records are the bytes of paths of image files."""
 
     is_folder = True
     checks_images = True
@@ -24,8 +25,9 @@ class FolderSource:
     @classmethod
     def may_hold_out(cls, name):
         """Whether the folder lacks one of a split to train on and a split to evaluate on."""
-        has_train, *has_evaluation = (os.path.isdir(os.path.join(name, s)) for s in (TRAIN_SPLIT, *EVALUATION_SPLITS))
-        return not (has_train and any(has_evaluation))
+        folder = pathlib.Path(os.path.expanduser(name))
+        splits = split_folders(folder) if folder.is_dir() else ()
+        return not (TRAIN_SPLIT in splits and len(splits) > 1)
 
     def image(self, record):
         return EncodedImage(read_file(record), self.image_shape)
@@ -34,4 +36,6 @@ class FolderSource:
 def _is_prepared(name, data_dir):
     """Whether `data_dir` holds a TFDS data set of this name, judged without importing TFDS."""
     stem = re.split("[/:]", name)[0]
-    return bool(data_dir and stem) and any(pathlib.Path(data_dir, stem).expanduser().rglob("dataset_info.json"))
+    if not (data_dir and stem):
+        return False
+    return any(pathlib.Path(os.path.expanduser(data_dir), stem).rglob("dataset_info.json"))
