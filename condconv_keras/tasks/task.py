@@ -192,6 +192,16 @@ class Task(abc.ABC):
         """Returns the `predict` function of a loaded SavedModel."""
 
     @abc.abstractmethod
+    def check_saved_model(self, path, loaded, card):
+        """Raises a `UserError` unless a loaded SavedModel has the inputs and outputs that its card says.
+
+        Args:
+            path: of the SavedModel, for the message.
+            loaded: what TensorFlow has loaded.
+            card: its card.
+        """
+
+    @abc.abstractmethod
     def tflite_predict(self, path, card, num_threads=None):
         """Returns the `predict` function of a `.tflite` file.
 

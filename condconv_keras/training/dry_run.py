@@ -18,6 +18,7 @@ cond_conv = LazyModule("condconv_keras.layers")
 
 # Connecting to a TPU is left to training. A host of v2 or v3 has four chips of two cores.
 _TPU_CORES = 8
+_COUNTS = ("skipped_images", "skipped_boxes", "repeated_images")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,10 +57,10 @@ def describe_run(config: TrainConfig, dataset):
 
     Returns:
         A dict that JSON can hold: `config`; `data` (`classes`, `splits`, `skipped_images`, of a detector
-        `skipped_boxes`, `image_shape`, `input_shape`, `steps_per_epoch`); `model` (`parameters`,
-        `trainable_parameters`, `multiply_adds` of one image); `memory_bytes` (the fields of `TrainingMemory` and
-        `total`), `devices` and `batch_per_device`; `speed` (the fields of `TrainingSpeed`, or `not_measured`, the
-        reason).
+        `skipped_boxes`, `repeated_images`, those held out that have the bytes of a training image, `image_shape`,
+        `input_shape`, `steps_per_epoch`); `model` (`parameters`, `trainable_parameters`, `multiply_adds` of one image);
+        `memory_bytes` (the fields of `TrainingMemory` and `total`), `devices` and `batch_per_device`; `speed` (the
+        fields of `TrainingSpeed`, or `not_measured`, the reason).
 
     Raises:
         UserError: the data, the batch size or the model's arguments do not fit.
@@ -79,6 +80,7 @@ def describe_run(config: TrainConfig, dataset):
             "classes": len(dataset.class_names),
             "splits": dataset.splits,
             **dataset.left_out(*dataset.splits),
+            "repeated_images": dataset.repeated[dataset.evaluation_split],
             "image_shape": list(dataset.image_shape),
             "input_shape": list(model.input_shape[1:]),
             "steps_per_epoch": steps,
@@ -168,12 +170,12 @@ def summary_rows(description):
     parts = ", ".join(f"{name.replace('_', ' ')} {_mebibytes(memory[name])}" for name in memory if name != "total")
     splits = ", ".join(f"{split} {count:,}" for split, count in data["splits"].items())
     return [
-        *((name, _shown(value)) for name, value in config.items() if name not in ("recipe", "execution")),
+        *((name, _shown(value)) for name, value in config.items() if name not in ("recipe", "execution", "data")),
         *((f"recipe.{name}", _shown(value)) for name, value in config["recipe"].items()),
         *((f"execution.{name}", _shown(value)) for name, value in config["execution"].items()),
         ("classes", f"{data['classes']:,}"),
         ("examples", splits),
-        *((name.replace("_", " "), f"{data[name]:,}") for name in ("skipped_images", "skipped_boxes") if name in data),
+        *((name.replace("_", " "), f"{data[name]:,}") for name in _COUNTS if name in data),
         ("image shape", " x ".join("any" if side is None else str(side) for side in data["image_shape"])),
         ("input shape", " x ".join(map(str, data["input_shape"]))),
         ("steps per epoch", f"{data['steps_per_epoch']:,}"),

@@ -17,6 +17,7 @@ import numpy as np
 from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT
 from condconv_keras.data.sources.annotated_image import AnnotatedFolder, AnnotatedImage
 from condconv_keras.data.sources.clean_boxes import Boxes
+from condconv_keras.facts.class_names import told_apart
 from condconv_keras.utils.errors import UserError, one_line
 
 NO_IMAGE = "of an image that is not listed"
@@ -31,7 +32,8 @@ def read_folder(root):
         root: `pathlib.Path` of the folder.
 
     Returns:
-        An `AnnotatedFolder`, its classes in the order of the category ids; None if the folder has no such file.
+        An `AnnotatedFolder`, its classes in the order of the category ids, those of one name with their ids behind it;
+        None if the folder has no such file.
 
     Raises:
         UserError: a file is not in COCO's format, the categories of two files differ, or the files are neither
@@ -50,7 +52,9 @@ def read_folder(root):
     splits, skipped_boxes = {}, {}
     for split, (path, image_folders) in files.items():
         splits[split], skipped_boxes[split] = _images(path, contents[split], image_folders, list(categories))
-    return AnnotatedFolder(tuple(categories.values()), tuple(categories), splits, skipped_boxes)
+    # Two categories of one name stay two, wherever classes are called by their names.
+    class_names = told_apart(categories.values(), categories)
+    return AnnotatedFolder(class_names, tuple(categories), splits, skipped_boxes)
 
 
 def _find_files(root):

@@ -1,19 +1,17 @@
 """A folder of images by class: `root/train/<class>/*` beside `root/validation/<class>/*`, or `root/<class>/*`."""
 
 import dataclasses
-import itertools
 import pathlib
 
 import numpy as np
 
 from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT, ImageDataset, slice_records
-from condconv_keras.data.sources.folder import FolderSource
+from condconv_keras.data.sources.folder import FolderSource, hold_out
 from condconv_keras.data.sources.image_checks import CHANNELS, common_size, decoded_sizes
 from condconv_keras.data.sources.image_files import EXTENSIONS, image_paths
+from condconv_keras.data.sources.same_bytes import count_repeated
 from condconv_keras.facts.imagenet import readable
 from condconv_keras.utils.errors import UserError
-
-SPLIT_SEED = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +27,7 @@ class ImageFolder(FolderSource, ImageDataset):
     with other extensions than JPEG, PNG, BMP and GIF, are ignored. Images are delivered as RGB.
 
     With `root/train` and at least one of `root/validation`, `root/val` and `root/test`, those are the splits; otherwise
-    every sub-folder is a class, a part of which is held out as `validation`.
+    every sub-folder is a class, a part of which is held out as `validation` (`condconv_keras.data.split_rule`).
 
     Raises:
         UserError: if classes are missing, empty or differ between splits, or for undecodable images.
@@ -37,10 +35,15 @@ class ImageFolder(FolderSource, ImageDataset):
 
     def __init__(self, request):
         folder = pathlib.Path(request.name).expanduser()
-        class_names, splits, held_out = _find_splits(folder, request.validation_fraction)
+        class_names, splits = _find_splits(folder)
+        is_held_out, moved = set(splits) == {TRAIN_SPLIT}, ()
+        if is_held_out:
+            splits, moved = _hold_out(splits[TRAIN_SPLIT], folder, class_names, request)
         decoded, skipped = _check_images(splits, request.skip_bad_images)
         for split, sizes in decoded.items():
-            _check_every_class_has_images(folder, split, sizes, class_names)
+            # Classes that have lost the images that a run has held out get no others.
+            if request.split_rule.is_new or not is_held_out:
+                _check_every_class_has_images(folder, split, sizes, class_names)
         height, width = common_size([size for sizes in decoded.values() for size in sizes.values()])
         self._paths_and_labels = {
             split: ([image.path for image in sizes], np.array([image.label for image in sizes], np.int32))
@@ -51,17 +54,23 @@ class ImageFolder(FolderSource, ImageDataset):
             class_names=readable(class_names),
             image_shape=(height, width, CHANNELS),
             splits={split: len(sizes) for split, sizes in decoded.items()},
-            held_out=held_out,
+            held_out=is_held_out,
+            split_rule=request.split_rule.name if is_held_out else None,
+            moved=moved,
+            repeated=count_repeated({split: self.paths(split) for split in decoded}),
             skipped=skipped,
             decoded_sizes={split: sum(h * w for h, w in sizes.values()) * CHANNELS for split, sizes in decoded.items()},
         )
+
+    def paths(self, split):
+        return self._paths_and_labels[split][0]
 
     def read_records(self, split, shuffle_seed):
         return slice_records(*self._paths_and_labels[split], shuffle_seed)
 
 
-def _find_splits(folder, validation_fraction):
-    """Returns the class names, a dict of split name to its list of `_Image`, and whether one was held out here."""
+def _find_splits(folder):
+    """Returns the class names and a dict of split name to its list of `_Image`; with `train` alone none is held out."""
     evaluation = [split for split in EVALUATION_SPLITS if (folder / split).is_dir()]
     if (folder / TRAIN_SPLIT).is_dir():
         names = [TRAIN_SPLIT, *evaluation]
@@ -71,14 +80,14 @@ def _find_splits(folder, validation_fraction):
         class_names = _class_names(folder / names[0])
         for split in names[1:]:
             _check_same_classes(folder, names[0], split, class_names)
-        return class_names, {name: _list_images(folder / name, class_names) for name in names}, False
+        return class_names, {name: _list_images(folder / name, class_names) for name in names}
     if (folder / TRAIN_SPLIT).is_dir() and _sub_folders(folder / TRAIN_SPLIT):
         raise UserError(
             f"expected {' or '.join(EVALUATION_SPLITS)} beside train in {str(folder)!r}; "
             f"to hold out a part of train, give {str(folder / TRAIN_SPLIT)!r} as the data set"
         )
     class_names = _class_names(folder)
-    return class_names, _hold_out(_list_images(folder, class_names), class_names, validation_fraction), True
+    return class_names, {TRAIN_SPLIT: _list_images(folder, class_names)}
 
 
 def _sub_folders(folder):
@@ -122,20 +131,16 @@ def _list_images(folder, class_names):
     return images
 
 
-def _hold_out(images, class_names, fraction):
-    """Splits every class by itself, so that a class's split depends on its own files only."""
-    splits = {TRAIN_SPLIT: [], EVALUATION_SPLITS[0]: []}
-    for label, of_class in itertools.groupby(images, key=lambda image: image.label):
-        of_class = list(of_class)
-        if len(of_class) < 2:
-            raise UserError(
-                f"class {class_names[label]!r} has a single image: two are needed for a training and a validation part"
-            )
-        held_out_count = min(max(round(fraction * len(of_class)), 1), len(of_class) - 1)
-        held_out = set(np.random.default_rng(SPLIT_SEED).permutation(len(of_class))[:held_out_count])
-        for index, image in enumerate(of_class):
-            splits[EVALUATION_SPLITS[0] if index in held_out else TRAIN_SPLIT].append(image)
-    return splits
+def _hold_out(images, folder, class_names, request):
+    """As `hold_out`; raises a `UserError` for a class that has too few images for a new split."""
+    labels = [image.label for image in images]
+    counts = np.bincount(labels)
+    if request.split_rule.is_new and (counts < 2).any():
+        raise UserError(
+            f"class {class_names[counts.argmin()]!r} has a single image: two are needed for a training and a "
+            "validation part"
+        )
+    return hold_out(images, labels, folder, request)
 
 
 def _check_images(splits, skip_bad_images):

@@ -1,6 +1,6 @@
 """Classifiers as functions of images, in Keras and exported."""
 
-from condconv_keras.serving.litert import LiteRTModel, check_shapes
+from condconv_keras.serving.litert import OUTPUT, LiteRTModel, check_shapes
 from condconv_keras.utils.lazy import keras
 from condconv_keras.utils.lazy import tensorflow as tf
 
@@ -29,6 +29,18 @@ def saved_model_predict(loaded):
         return loaded.signatures["serving_default"](images=tf.convert_to_tensor(images))["probabilities"].numpy()
 
     return predict
+
+
+def check_saved_model(path, loaded, card):
+    """Raises a `UserError` unless a SavedModel is one of the card's input and classes; as of `Task`."""
+    signature = loaded.signatures["serving_default"]
+    images = signature.structured_input_signature[1]["images"]
+    probabilities = signature.structured_outputs[OUTPUT]
+    check_shapes(
+        path,
+        (tuple(images.shape), tuple(probabilities.shape)),
+        ((None, *card.preprocessing.input_shape), (None, len(card.class_names))),
+    )
 
 
 def tflite_predict(path, card, num_threads=None):

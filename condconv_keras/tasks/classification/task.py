@@ -93,14 +93,14 @@ class Classification(Task):
             make_batches=make_batches,
             examples=dataset.splits[split],
             count=lambda labels: int((labels >= 0).sum()),
-            measure=lambda answers: metrics.evaluate(lambda answer: answer, answers),
+            measure=lambda answers: metrics.evaluate(lambda answer: answer, answers, dataset.present_classes),
         )
 
     def evaluate(self, predict, card, dataset, split, batch_size, with_progress=False):
         batches = evaluation_batches(dataset, split, card.preprocessing, batch_size, scaled=False)
         if with_progress:
             batches = progress.with_progress(batches, dataset.splits[split])
-        return metrics.evaluate(predict, batches)
+        return metrics.evaluate(predict, batches, dataset.present_classes)
 
     def summary_rows(self, results):
         return [(name, f"{results[key]:.4f}") for name, key in _SUMMARY.items()]
@@ -108,6 +108,8 @@ class Classification(Task):
     def metric_rows(self, metrics):
         results = metrics.to_dict()
         rows = self.summary_rows(results)
+        if metrics.subset_classes is not None:
+            rows.insert(1, (f"top-1 of {metrics.subset_classes}", f"{metrics.top_1_subset:.4f}, among their classes"))
         rows += [(f"macro {name}", f"{results[f'{name}_macro']:.4f}") for name in ("precision", "recall", "f1")]
         if results["not_finite"]:
             rows.append(("not finite", f"{results['not_finite']} answers, counted as wrong"))
@@ -118,6 +120,9 @@ class Classification(Task):
 
     def saved_model_predict(self, loaded):
         return predictor.saved_model_predict(loaded)
+
+    def check_saved_model(self, path, loaded, card):
+        predictor.check_saved_model(path, loaded, card)
 
     def tflite_predict(self, path, card, num_threads=None):
         return predictor.tflite_predict(path, card, num_threads)

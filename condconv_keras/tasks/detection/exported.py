@@ -55,6 +55,16 @@ def tflite_detector(path, card, num_threads=None):
     return lambda images: {name: value.numpy() for name, value in detect(model.run(images), anchors).items()}
 
 
+def check_saved_detector(path, loaded, card):
+    """Raises a `UserError` unless a SavedModel is one of the card's input, anchors and classes; as of `Task`."""
+    signature = loaded.signatures["raw_outputs"]
+    images = signature.structured_input_signature[1]["images"]
+    received = tuple(tuple(signature.structured_outputs[name].shape) for name in RAW_OUTPUTS)
+    anchors = len(card.anchor_boxes)
+    expected = (None, anchors, 4), (None, anchors, 1 + len(card.class_names))
+    check_shapes(path, (tuple(images.shape), received), ((None, *card.preprocessing.input_shape), expected))
+
+
 def saved_detector(loaded):
     """Returns the `predict` function of a loaded SavedModel: as `tflite_detector` returns it."""
 

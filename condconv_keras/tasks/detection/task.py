@@ -125,6 +125,9 @@ class Detection(Task):
     def saved_model_predict(self, loaded):
         return exported.saved_detector(loaded)
 
+    def check_saved_model(self, path, loaded, card):
+        exported.check_saved_detector(path, loaded, card)
+
     def tflite_predict(self, path, card, num_threads=None):
         return exported.tflite_detector(path, card, num_threads)
 
@@ -179,7 +182,7 @@ def _figure(value):
 
 def _measure(answers, card):
     """The `DetectionMetrics` of (detections, truth) by batch."""
-    evaluator = CocoEvaluator(card.class_names)
+    evaluator = CocoEvaluator(card.names_told_apart())
     for found, truth in answers:
         entries, rows = unpadded(truth)
         evaluator.add({name: np.asarray(value)[rows] for name, value in found.items()}, entries)
