@@ -144,7 +144,7 @@ def test_predict_gives_the_same_classes_for_every_stored_form(stored, images):
             )
 
 
-@pytest.mark.parametrize("model", ["renamed", "tflite"])
+@pytest.mark.parametrize("model", ["renamed", "keras"])
 def test_eval_refuses_classes_of_another_meaning(stored, tmp_path, model):
     write_digit_folder(tmp_path / "images", per_class=2, classes=range(10))
     theirs = "'zero', 'one'" if model == "renamed" else "'0', '1'"

@@ -102,6 +102,7 @@ def test_a_description():
         "classes": 10,
         "splits": {"train": 1437, "test": 360},
         "skipped_images": 0,
+        "repeated_images": 0,
         "image_shape": [8, 8, 1],
         "input_shape": [8, 8, 1],
         "steps_per_epoch": 1437 // 30,
