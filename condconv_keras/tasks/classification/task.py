@@ -109,7 +109,8 @@ class Classification(Task):
         results = metrics.to_dict()
         rows = self.summary_rows(results)
         if metrics.subset_classes is not None:
-            rows.insert(1, (f"top-1 of {metrics.subset_classes}", f"{metrics.top_1_subset:.4f}, among their classes"))
+            among = f"among the {metrics.subset_classes} classes of the data"
+            rows.insert(1, ("top-1 subset", f"{metrics.top_1_subset:.4f}, {among}"))
         rows += [(f"macro {name}", f"{results[f'{name}_macro']:.4f}") for name in ("precision", "recall", "f1")]
         if results["not_finite"]:
             rows.append(("not finite", f"{results['not_finite']} answers, counted as wrong"))
