@@ -14,9 +14,9 @@ import platform
 from absl import flags
 
 from condconv_keras.commands import cli
+from condconv_keras.data.dataset import VALIDATION_FRACTION
 from condconv_keras.export.formats import SAVED_MODEL, TFLITE
 from condconv_keras.facts.model_card import FILE_NAME
-from condconv_keras.training.config import VALIDATION_FRACTION
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import check_parents, check_writable, write_text

@@ -26,7 +26,7 @@ from condconv_keras.export.folder import require_packages, write_folder
 from condconv_keras.export.format import WriteOptions
 from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.table import get_task
-from condconv_keras.training.config import open_run_dataset
+from condconv_keras.training.run_data import labeled_dataset, open_run_dataset
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import checked_new_folder
 from condconv_keras.utils.lazy import LazyModule
@@ -43,14 +43,14 @@ def main(argv):
     stored = _open_model()
     check_uses(FLAGS, formats, stored)
     require_packages(formats, stored.task)
-    dataset = _open_dataset(stored)
+    dataset, remarks = _open_dataset(stored)
     calibration, checked = _image_sources(stored, dataset)
     if not stored.is_trained:
         _warn(f"{stored.name} has random weights: its files show size and latency, their answers mean nothing")
     model, card = stored.load_to_answer()
     _ = card.labels  # or its error, before the work
     if stored.is_trained and dataset is not None:
-        card.check_classes(dataset)
+        dataset = labeled_dataset(dataset, card, remarks)
     if stored.is_trained and dataset is None:
         _warn("the files are not compared by their accuracy: for a model in use give --dataset")
     results = {"model": FLAGS.model, "output_dir": str(output)}
@@ -80,9 +80,9 @@ def _open_model():
 
 
 def _open_dataset(stored):
-    """The data set whose held-out images check the files, or None."""
+    """The data set whose held-out images check the files, or None, and what is to be known of it."""
     if stored.config is None and FLAGS.dataset is None:
-        return None
+        return None, []
     return open_run_dataset(
         stored.config, FLAGS.dataset, FLAGS.data_dir, FLAGS.validation_fraction, FLAGS.skip_bad_images, stored.task
     )

@@ -127,7 +127,8 @@ def _define_data(values):
     flags.DEFINE_float(
         "validation_fraction",
         None,
-        f"Held-out part of data without a split of its own; default: {VALIDATION_FRACTION}.",
+        "Held-out part of data without a split of its own, by the hash of each image's path; default: "
+        f"{VALIDATION_FRACTION}.",
         0.0,
         1.0,
         **group,

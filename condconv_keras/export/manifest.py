@@ -1,12 +1,11 @@
 """`model.json`: the model card, and what a program on a phone or a server has to know of the files beside it."""
 
 import dataclasses
-import hashlib
 
 from condconv_keras.export.formats import FORMATS
 from condconv_keras.facts.model_card import CLASSIFICATION, FILE_NAME, PROBABILITIES
 from condconv_keras.tasks.table import get_task
-from condconv_keras.utils.files import file_hash, put_text
+from condconv_keras.utils.files import content_hash, counted_files, put_text
 from condconv_keras.utils.json_text import json_text
 from condconv_keras.utils.versions import versions
 
@@ -69,26 +68,7 @@ def file_facts(path, file_format):
         "file": path.name,
         "quantization": file_format.quantization,
         "input": file_format.input(path),
-        "bytes": sum(file.stat().st_size for file in _files(path, file_format)),
-        "sha256": sha256(path, file_format),
+        "bytes": sum(file.stat().st_size for file in counted_files(path, file_format.cards)),
+        # Without the cards, where this hash itself is written.
+        "sha256": content_hash(path, file_format.cards),
     }
-
-
-def sha256(path, file_format):
-    """Returns the SHA-256 of a file; of a folder as a SavedModel is, what it prints itself for
-
-        find . -type f -not -path './assets.extra/*' | LC_ALL=C sort | xargs sha256sum | sha256sum
-
-    without the `cards` of its format, where this hash itself is written.
-    """
-    if path.is_file():
-        return file_hash(path)
-    names = sorted(f"./{file.relative_to(path).as_posix()}" for file in _files(path, file_format))
-    return hashlib.sha256("".join(f"{file_hash(path / name)}  {name}\n" for name in names).encode()).hexdigest()
-
-
-def _files(path, file_format):
-    """What counts of an exported file or folder."""
-    if path.is_file():
-        return [path]
-    return [file for file in path.rglob("*") if file.is_file() and file_format.cards not in file.parts]

@@ -5,6 +5,7 @@ import json
 import zipfile
 
 from condconv_keras.facts.anchors import SSD_MOBILENET_V1, AnchorScheme
+from condconv_keras.facts.class_names import told_apart
 from condconv_keras.facts.preprocessing import Preprocessing
 from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.json_text import json_text
@@ -100,18 +101,9 @@ class ModelCard:
         """The keywords of what `_further_fields` wrote."""
         return {}
 
-    def check_classes(self, dataset):
-        """Raises a `UserError` unless the model's output `i` and an `ImageDataset`'s label `i` mean the same class."""
-        names = self.class_names
-        if len(names) != len(dataset.class_names):
-            raise UserError(
-                f"the model has {len(names)} classes, the data set {dataset.name!r} has {len(dataset.class_names)}"
-            )
-        if names == tuple(map(str, range(len(names)))):
-            return  # a model that does not know their names
-        for i, (mine, theirs) in enumerate(zip(names, dataset.class_names, strict=True)):
-            if mine != theirs:
-                raise UserError(f"class {i} is {mine!r} for the model and {theirs!r} in the data set {dataset.name!r}")
+    def names_told_apart(self):
+        """Returns the class names, those of one name told apart by what the card knows of them, a tuple."""
+        return told_apart(self.class_names, range(len(self.class_names)))
 
     def put_into(self, path):
         """Adds the card to a `.keras` file that has none."""
@@ -142,6 +134,9 @@ class DetectorCard(ModelCard):
 
     class_layers = ("class_head_",)
     predictor_layers = ("box_head_", "class_head_")
+
+    def names_told_apart(self):
+        return told_apart(self.class_names, self.category_ids or range(1, 1 + len(self.class_names)))
 
     @property
     def anchor_boxes(self):

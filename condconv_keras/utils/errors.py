@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import sys
 
 
 class UserError(ValueError):
@@ -38,6 +39,11 @@ def unknown_name(kind, name, known):
     else:
         hint = f"None of the {len(known)} known names is close."
     return UserError(f"unknown {kind} {name!r}. {hint}")
+
+
+def warn(text):
+    """Says on standard error, on one line, what a user has to know of work that goes on all the same."""
+    print(f"warning: {one_line(text)}", file=sys.stderr)
 
 
 def one_line(error, length=None):

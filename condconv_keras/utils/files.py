@@ -124,6 +124,30 @@ def whole_folder(path):
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def content_hash(path, left_out=None):
+    """Returns the SHA-256 of a file; of a folder as a SavedModel is, what it prints itself for
+
+        find . -type f -not -path './LEFT_OUT/*' | LC_ALL=C sort | xargs sha256sum | sha256sum
+
+    Args:
+        path: of a file or folder.
+        left_out: name of a sub-folder that does not count, or None.
+    """
+    path = pathlib.Path(path)
+    if path.is_file():
+        return file_hash(path)
+    names = sorted(f"./{file.relative_to(path).as_posix()}" for file in counted_files(path, left_out))
+    return hashlib.sha256("".join(f"{file_hash(path / name)}  {name}\n" for name in names).encode()).hexdigest()
+
+
+def counted_files(path, left_out=None):
+    """Returns the list of the files that count of a file or folder; arguments as of `content_hash`."""
+    path = pathlib.Path(path)
+    if path.is_file():
+        return [path]
+    return [file for file in path.rglob("*") if file.is_file() and file.relative_to(path).parts[0] != left_out]
+
+
 def file_hash(path, algorithm="sha256"):
     """Returns the hash of a file's content in hexadecimal."""
     with open(path, "rb") as file:

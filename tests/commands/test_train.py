@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import math
 import shutil
@@ -8,8 +9,15 @@ import sys
 import time
 
 import pytest
+from absl import flags
 
+from condconv_keras.commands.train import config_from_flags
+from condconv_keras.commands.train_flags import define_flags
+from condconv_keras.data import open_dataset
+from condconv_keras.data.record import DataRecord
+from condconv_keras.training.run_folder import RunFolder
 from tests import processes
+from tests.data.splits import write_classes
 from tests.images import truncate, write_digit_folder
 
 # Few CondConv layers, for the time that tracing takes.
@@ -147,8 +155,11 @@ def test_a_folder_of_images(tmp_path):
     assert not (tmp_path / "run").exists()
     finished = processes.run(*command, "--skip_bad_images", "--json")
     results = json.loads(finished.stdout)
+    # Those of a small hash: 3, 5 and 1 of the three digits.
     assert results["examples"] == 9
-    assert results["skipped_images"] == 1
+    assert (results["skipped_images"], results["repeated_images"]) == (1, 0)
+    data = json.loads((tmp_path / "run/config.json").read_text())["data"]
+    assert (data["split_rule"], data["splits"]["validation"]["examples"]) == ("path_hash", 9)
     assert paths[1].name in finished.stderr
     # The run says which data it was trained on; evaluation and prediction follow it.
     evaluated = json.loads(processes.run("eval.py", f"--model={tmp_path / 'run'}", "--json").stdout)
@@ -157,6 +168,25 @@ def test_a_folder_of_images(tmp_path):
     predicted = processes.run("predict.py", f"--model={tmp_path / 'run'}", "--csv", paths[0], paths[5], check=False)
     assert predicted.returncode == 0
     assert "digit_" in predicted.stdout
+
+
+def test_a_run_does_not_go_on_when_a_class_was_renamed(tmp_path):
+    images, run = tmp_path / "images", RunFolder(tmp_path / "run")
+    write_classes(images, {"blue": 6, "red": 6})
+    command = [*SMALL, f"--dataset={images}", "--batch_size=2", "--input_size=32", f"--model_dir={run.path}"]
+    values = flags.FlagValues()
+    define_flags(values)
+    values(["train.py", *command])
+    # A run that was stopped after its first steps.
+    config, _ = config_from_flags(values)
+    run.start(dataclasses.replace(config, data=DataRecord.of(open_dataset(images))))
+    run.checkpoints.mkdir()
+    (run.checkpoints / "step_0000000003.safetensors").touch()
+    before = run.config.read_text()
+    (images / "blue").rename(images / "zblue")
+    difference = "only in the data: 'zblue'; only in the run: 'blue'"
+    processes.assert_refused("train.py", *command, contains=[difference, str(images), "another --model_dir"])
+    assert run.config.read_text() == before and not run.model.exists()
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,7 @@ def test_a_description():
         "splits": {"train": 1437, "test": 360},
         "skipped_images": 0,
         "class_counts": [[str(i), count] for i, count in enumerate(np.bincount(digit_splits()["train"][1]).tolist())],
+        "repeated_images": 0,
         "image_shape": [8, 8, 1],
         "input_shape": [8, 8, 1],
         "steps_per_epoch": 1437 // 30,

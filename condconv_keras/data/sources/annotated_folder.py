@@ -13,24 +13,23 @@ from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT, slice_re
 from condconv_keras.data.detection_dataset import DetectionDataset
 from condconv_keras.data.sources import coco_folder, voc_folder
 from condconv_keras.data.sources.clean_boxes import Boxes, clean_boxes
-from condconv_keras.data.sources.folder import FolderSource
+from condconv_keras.data.sources.folder import FolderSource, hold_out
 from condconv_keras.data.sources.image_checks import CHANNELS, common_size, decoded_sizes
 from condconv_keras.data.sources.image_files import counted, ending, is_image, walk, warn_of_ignored
 from condconv_keras.data.sources.image_lookup import similar_files
 from condconv_keras.data.sources.other_layouts import yolo_clause
+from condconv_keras.data.sources.same_bytes import count_repeated
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import tensorflow as tf
-
-SPLIT_SEED = 0
 
 
 class DetectionFolder(FolderSource, DetectionDataset):
     """A folder with COCO or Pascal VOC annotations. Opening it decodes every image once to find bad ones.
 
     `condconv_keras.data.sources.coco_folder` and `voc_folder` describe the layouts. Where there is no split to evaluate
-    on, a part of `train` is held out as `validation`. Images are RGB; those without boxes are kept. Bad images are
-    those that are missing, undecodable or not of the size that their annotation states. Images without an annotation
-    and other files are counted in a warning.
+    on, a part of `train` is held out as `validation` (`condconv_keras.data.split_rule`). Images are RGB; those without
+    boxes are kept. Bad images are those that are missing, undecodable or not of the size that their annotation states.
+    Images without an annotation and other files are counted in a warning.
 
     Raises:
         UserError: if there are no annotations, one cannot be read, an image is bad, or nothing can be learned: no box
@@ -40,7 +39,10 @@ class DetectionFolder(FolderSource, DetectionDataset):
     def __init__(self, request):
         root = pathlib.Path(os.path.expanduser(request.name))
         folder = _read_annotations(root)
-        splits, held_out = _hold_out(folder.splits, request.validation_fraction, root)
+        splits, moved = folder.splits, ()
+        is_held_out = not any(split in splits for split in EVALUATION_SPLITS)
+        if is_held_out:
+            splits, moved = _hold_out(splits, root, request)
         _check_boxes(root, {split: [image.boxes for image in images] for split, images in splits.items()}, {})
         good, sizes = _check_images(splits, request.skip_bad_images)
         skipped_boxes = {split: collections.Counter(folder.skipped_boxes.get(split)) for split in splits}
@@ -55,7 +57,10 @@ class DetectionFolder(FolderSource, DetectionDataset):
             category_ids=folder.category_ids,
             image_shape=(*common_size([sizes[image.path] for images in good.values() for image in images]), CHANNELS),
             splits={split: len(images) for split, images in good.items()},
-            held_out=held_out,
+            held_out=is_held_out,
+            split_rule=request.split_rule.name if is_held_out else None,
+            moved=moved,
+            repeated=count_repeated({split: self.paths(split) for split in splits}),
             skipped={split: len(images) - len(good[split]) for split, images in splits.items()},
             skipped_boxes={split: dict(counts) for split, counts in skipped_boxes.items()},
             decoded_sizes={
@@ -63,6 +68,9 @@ class DetectionFolder(FolderSource, DetectionDataset):
                 for split, images in good.items()
             },
         )
+
+    def paths(self, split):
+        return self._labels[split].paths
 
     def read_records(self, split, shuffle_seed):
         return self._labels[split].records(shuffle_seed)
@@ -80,19 +88,14 @@ def _read_annotations(root):
     return folder
 
 
-def _hold_out(splits, fraction, root):
-    """Returns the splits, with a part of `train` as `validation` if there is none, and whether that was done."""
-    if any(split in splits for split in EVALUATION_SPLITS):
-        return splits, False
+def _hold_out(splits, root, request):
+    """Returns the splits with a part of `train` as `validation`, and the names of the images that were moved."""
     images = splits[TRAIN_SPLIT]
     if len(images) < 2:
         raise UserError(f"{str(root)!r} has a single image: two are needed for a training and a validation part")
-    count = min(max(round(fraction * len(images)), 1), len(images) - 1)
-    held_out = set(np.random.default_rng(SPLIT_SEED).permutation(len(images))[:count])
-    return splits | {
-        TRAIN_SPLIT: [image for index, image in enumerate(images) if index not in held_out],
-        EVALUATION_SPLITS[0]: [image for index, image in enumerate(images) if index in held_out],
-    }, True
+    # All images are one class here: most have boxes of several.
+    parts, moved = hold_out(images, [0] * len(images), root, request)
+    return splits | parts, moved
 
 
 def _check_images(splits, skip_bad_images):

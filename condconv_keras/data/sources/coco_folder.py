@@ -26,6 +26,7 @@ from condconv_keras.data.sources.clean_boxes import Boxes
 from condconv_keras.data.sources.image_files import sub_folders
 from condconv_keras.data.sources.image_lookup import ImageLookup
 from condconv_keras.data.sources.split_folders import split_folders, split_name
+from condconv_keras.facts.class_names import told_apart
 from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.text_files import is_unicode
 
@@ -44,7 +45,8 @@ def read_folder(root):
         root: `pathlib.Path` of the folder.
 
     Returns:
-        An `AnnotatedFolder`, its classes in the order of the category ids; None if the folder has no such file.
+        An `AnnotatedFolder`, its classes in the order of the category ids, those of one name with their ids behind it;
+        None if the folder has no such file.
 
     Raises:
         UserError: a file is not in COCO's format, the categories of two files differ, or the files are neither
@@ -66,7 +68,9 @@ def read_folder(root):
     for split, (path, image_folders) in files.items():
         splits[split], skipped_boxes[split] = _images(path, contents[split], image_folders, list(categories))
     read = frozenset(str(path) for path, _ in files.values())
-    return AnnotatedFolder(tuple(categories.values()), tuple(categories), splits, skipped_boxes, read)
+    # Two categories of one name stay two, wherever classes are called by their names.
+    class_names = told_apart(categories.values(), categories)
+    return AnnotatedFolder(class_names, tuple(categories), splits, skipped_boxes, read)
 
 
 def _find_files(root):

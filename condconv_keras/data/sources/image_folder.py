@@ -2,14 +2,13 @@
 
 import collections
 import dataclasses
-import itertools
 import os
 import pathlib
 
 import numpy as np
 
 from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT, ImageDataset, slice_records
-from condconv_keras.data.sources.folder import FolderSource
+from condconv_keras.data.sources.folder import FolderSource, hold_out
 from condconv_keras.data.sources.image_checks import CHANNELS, common_size, decoded_sizes
 from condconv_keras.data.sources.image_files import (
     ending,
@@ -23,12 +22,11 @@ from condconv_keras.data.sources.image_files import (
     warn_of_ignored,
 )
 from condconv_keras.data.sources.other_layouts import detection_clause, yolo_clause
+from condconv_keras.data.sources.same_bytes import count_repeated
 from condconv_keras.data.sources.split_folders import check_classes_are_no_splits, split_folders
 from condconv_keras.facts.imagenet import readable
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.text_files import is_unicode
-
-SPLIT_SEED = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +43,8 @@ class ImageFolder(FolderSource, ImageDataset):
     are delivered as RGB.
 
     With `root/train` and at least one of `root/validation`, `root/val` and `root/test`, those are the splits; otherwise
-    every sub-folder is a class, a part of which is held out as `validation`. Splits may be spelled in other ways, as
-    `condconv_keras.data.sources.split_folders` says.
+    every sub-folder is a class, a part of which is held out as `validation` (`condconv_keras.data.split_rule`). Splits
+    may be spelled in other ways, as `condconv_keras.data.sources.split_folders` says.
 
     Raises:
         UserError: if classes are missing, empty or differ between splits, if folders are no classes or cannot be told
@@ -59,12 +57,14 @@ class ImageFolder(FolderSource, ImageDataset):
         folder = pathlib.Path(os.path.expanduser(request.name))
         ignored = collections.Counter()
         class_names, splits = _find_splits(folder, ignored)
-        held_out = set(splits) == {TRAIN_SPLIT}
-        if held_out:
-            splits = _hold_out(splits[TRAIN_SPLIT], class_names, request.validation_fraction)
+        is_held_out, moved = set(splits) == {TRAIN_SPLIT}, ()
+        if is_held_out:
+            splits, moved = _hold_out(splits[TRAIN_SPLIT], folder, class_names, request)
         decoded, skipped = _check_images(splits, request.skip_bad_images)
         for split, sizes in decoded.items():
-            _check_every_class_has_images(folder, split, sizes, class_names)
+            # Classes that have lost the images that a run has held out get no others.
+            if request.split_rule.is_new or not is_held_out:
+                _check_every_class_has_images(folder, split, sizes, class_names)
         height, width = common_size([size for sizes in decoded.values() for size in sizes.values()])
         self._paths_and_labels = {
             split: ([image.path for image in sizes], np.array([image.label for image in sizes], np.int32))
@@ -75,11 +75,17 @@ class ImageFolder(FolderSource, ImageDataset):
             class_names=readable(class_names),
             image_shape=(height, width, CHANNELS),
             splits={split: len(sizes) for split, sizes in decoded.items()},
-            held_out=held_out,
+            held_out=is_held_out,
+            split_rule=request.split_rule.name if is_held_out else None,
+            moved=moved,
+            repeated=count_repeated({split: self.paths(split) for split in decoded}),
             skipped=skipped,
             decoded_sizes={split: sum(h * w for h, w in sizes.values()) * CHANNELS for split, sizes in decoded.items()},
         )
         warn_of_ignored(folder, ignored)
+
+    def paths(self, split):
+        return self._paths_and_labels[split][0]
 
     def read_records(self, split, shuffle_seed):
         paths, labels = self._paths_and_labels[split]
@@ -197,20 +203,16 @@ def _list_images(folder, class_names, ignored):
     return images
 
 
-def _hold_out(images, class_names, fraction):
-    """Splits every class by itself, so that a class's split depends on its own files only."""
-    splits = {TRAIN_SPLIT: [], EVALUATION_SPLITS[0]: []}
-    for label, of_class in itertools.groupby(images, key=lambda image: image.label):
-        of_class = list(of_class)
-        if len(of_class) < 2:
-            raise UserError(
-                f"class {class_names[label]!r} has a single image: two are needed for a training and a validation part"
-            )
-        held_out_count = min(max(round(fraction * len(of_class)), 1), len(of_class) - 1)
-        held_out = set(np.random.default_rng(SPLIT_SEED).permutation(len(of_class))[:held_out_count])
-        for index, image in enumerate(of_class):
-            splits[EVALUATION_SPLITS[0] if index in held_out else TRAIN_SPLIT].append(image)
-    return splits
+def _hold_out(images, folder, class_names, request):
+    """As `hold_out`; raises a `UserError` for a class that has too few images for a new split."""
+    labels = [image.label for image in images]
+    counts = np.bincount(labels)
+    if request.split_rule.is_new and (counts < 2).any():
+        raise UserError(
+            f"class {class_names[counts.argmin()]!r} has a single image: two are needed for a training and a "
+            "validation part"
+        )
+    return hold_out(images, labels, folder, request)
 
 
 def _check_images(splits, skip_bad_images):

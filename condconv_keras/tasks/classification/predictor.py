@@ -50,6 +50,9 @@ def saved_model_predict(loaded, path, card):
     """Returns the `predict` function of a SavedModel; arguments and errors as of `Task.saved_model_predict`."""
     signature = loaded.signatures["serving_default"]
     check_signature(path, signature, [OUTPUT])
+    received = signature.structured_input_signature[1]["images"], signature.structured_outputs[OUTPUT]
+    expected = (None, *card.preprocessing.input_shape), (None, len(card.class_names))
+    check_shapes(path, tuple(tuple(tensor.shape) for tensor in received), expected)
 
     def predict(images):
         return _answers(signature(images=tf.convert_to_tensor(images))[OUTPUT].numpy(), path, card)

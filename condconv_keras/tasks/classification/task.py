@@ -111,14 +111,14 @@ class Classification(Task):
             make_batches=make_batches,
             examples=dataset.splits[split],
             count=lambda labels: int((labels >= 0).sum()),
-            measure=lambda answers: metrics.evaluate(lambda answer: answer, answers),
+            measure=lambda answers: metrics.evaluate(lambda answer: answer, answers, dataset.present_classes),
         )
 
     def evaluate(self, predict, card, dataset, split, batch_size, with_progress=False):
         batches = evaluation_batches(dataset, split, card.preprocessing, batch_size, scaled=False)
         if with_progress:
             batches = progress.with_progress(batches, dataset.splits[split])
-        return metrics.evaluate(predict, batches)
+        return metrics.evaluate(predict, batches, dataset.present_classes)
 
     def result_facts(self, metrics, card):
         support, recall = metrics.per_class.support, metrics.per_class.recall
@@ -134,6 +134,9 @@ class Classification(Task):
     def metric_rows(self, metrics):
         results = metrics.to_dict()
         rows = self.summary_rows(results)
+        if metrics.subset_classes is not None:
+            among = f"among the {metrics.subset_classes} classes of the data"
+            rows.insert(1, ("top-1 subset", f"{metrics.top_1_subset:.4f}, {among}"))
         rows += [(f"macro {name}", f"{results[f'{name}_macro']:.4f}") for name in ("precision", "recall", "f1")]
         if results["not_finite"]:
             rows.append(("not finite", f"{results['not_finite']} answers, counted as wrong"))

@@ -124,7 +124,7 @@ class Detection(Task):
         return predictor.keras_predict(model, card)
 
     def saved_model_predict(self, loaded, path, card):
-        return exported.saved_detector(loaded, path)
+        return exported.saved_detector(loaded, path, card)
 
     def tflite_predict(self, path, card, num_threads=None):
         return exported.tflite_detector(path, card, num_threads)
@@ -180,7 +180,7 @@ def _figure(value):
 
 def _measure(answers, card):
     """The `DetectionMetrics` of (detections, truth) by batch."""
-    evaluator = CocoEvaluator(card.class_names)
+    evaluator = CocoEvaluator(card.names_told_apart())
     for found, truth in answers:
         entries, rows = unpadded(truth)
         evaluator.add({name: np.asarray(value)[rows] for name, value in found.items()}, entries)

@@ -5,6 +5,7 @@ from absl import logging
 from condconv_keras.data import open_detection_dataset
 from condconv_keras.utils.errors import UserError
 from tests.data.detection_folders import coco_box, coco_image, labels_by_id, save_image, write_coco
+from tests.data.splits import small_hashes
 
 
 def _write_splits(root, json_path="annotations/instances_{}.json", image_path="images/{}/{}.png"):
@@ -21,7 +22,7 @@ def _write_splits(root, json_path="annotations/instances_{}.json", image_path="i
 def _one_image(root, annotations, **fields):
     """Writes a training image with these annotations and a validation image without any, and opens the folder."""
     for split, image_id in (("train", 1), ("val", 2)):
-        save_image(root / split / f"{image_id}.png")
+        save_image(root / split / f"{image_id}.png", seed=image_id)
         boxes = annotations if split == "train" else []
         write_coco(root / split / "instances.json", [coco_image(image_id, **fields)], boxes)
     return open_detection_dataset(str(root))
@@ -80,8 +81,9 @@ def test_a_single_file_is_split_by_images(images, tmp_path):
     boxes = [coco_box(image_id, [image_id, 0, 1, 1]) for image_id in range(10)]
     write_coco(tmp_path / "instances.json", [coco_image(image_id) for image_id in range(10)], boxes)
     first, again = (open_detection_dataset(str(tmp_path), validation_fraction=0.3) for _ in range(2))
-    assert first.splits == {"train": 7, "validation": 3}
-    assert first.held_out
+    held_out = small_hashes([f"{images}{image_id}.png" for image_id in range(10)], 0.3)
+    assert first.example_names("validation") == held_out and len(held_out) == (2 if images else 5)
+    assert (first.held_out, first.split_rule, first.moved) == (True, "path_hash", ())
     seen = []
     for split in first.splits:
         examples = labels_by_id(first, split)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from condconv_keras.data import Preprocessing, evaluation_batches, open_dataset, training_batches
 from condconv_keras.data.sources.image_folder import ImageFolder
 from condconv_keras.utils.errors import UserError
+from tests.data.splits import small_hashes
 
 
 def _noise(seed, *shape):
@@ -267,8 +269,10 @@ def test_one_folder_is_split_by_class(tmp_path):
     root = str(_write_classes(tmp_path, counts))
     dataset, again = open_dataset(root), open_dataset(tmp_path)
     train, validation = _examples(dataset, "train"), _examples(dataset, "validation")
-    assert dataset.splits == {"train": 8 + 20 + 1, "validation": 2 + 5 + 1}
-    assert dataset.held_out
+    # Of the two cows none has a small hash: the one with the smaller is moved.
+    names = [f"{name}/{i:02}.png" for name, count in counts.items() for i in range(count)]
+    assert dataset.example_names("validation") == [*small_hashes(names, 0.2), "cow/00.png"]
+    assert (dataset.moved, dataset.split_rule, dataset.held_out) == (("cow/00.png",), "path_hash", True)
     np.testing.assert_array_equal(np.bincount([label for _, label in validation]), [2, 5, 1])
     expected = [(_noise(1000 * c + i, 3, 3, 3), c) for c, n in enumerate(counts.values()) for i in range(n)]
     assert _contents(train + validation) == _contents(expected)
@@ -276,7 +280,7 @@ def test_one_folder_is_split_by_class(tmp_path):
         assert [image.tobytes() for image, _ in _examples(dataset, split)] == [
             image.tobytes() for image, _ in _examples(again, split)
         ]
-    assert open_dataset(root, validation_fraction=0.4).splits == {"train": 6 + 15 + 1, "validation": 4 + 10 + 1}
+    assert open_dataset(root, validation_fraction=0.4).splits == {"train": 7 + 17 + 1, "validation": 3 + 8 + 1}
 
 
 def test_the_split_of_a_class_does_not_depend_on_other_classes(tmp_path):
@@ -325,6 +329,12 @@ def test_a_class_of_bad_files_only(tmp_path):
     (root / "validation" / "dog" / "0.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"no readable image is left in validation of .* for: dog"):
         open_dataset(str(root), skip_bad_images=True)
+
+
+def test_the_same_image_on_both_sides_is_counted(tmp_path):
+    root = _write_splits(tmp_path)
+    shutil.copy(root / "train" / "cat" / "1.png", root / "validation" / "cat" / "again.png")
+    assert open_dataset(str(root)).repeated == {"train": 0, "validation": 1}
 
 
 def test_different_classes(tmp_path):

@@ -6,6 +6,7 @@ from PIL import Image
 from condconv_keras.data import open_detection_dataset
 from condconv_keras.utils.errors import UserError
 from tests.data.detection_folders import labels_by_id, save_image, write_voc
+from tests.data.splits import small_hashes
 
 DOG_AND_CAT = [("dog", 4, 5, 12, 15, 0), ("cat", 0, 0, 40, 20, 1)]
 
@@ -47,7 +48,8 @@ def test_without_lists_a_part_is_held_out(tmp_path):
     for i in range(5):
         _write(tmp_path, f"{i}", DOG_AND_CAT, seed=i)
     dataset = open_detection_dataset(str(tmp_path), validation_fraction=0.4)
-    assert (dataset.splits, dataset.held_out) == ({"train": 3, "validation": 2}, True)
+    assert (dataset.splits, dataset.held_out) == ({"train": 2, "validation": 3}, True)
+    assert dataset.example_names("validation") == small_hashes([f"JPEGImages/{i}.png" for i in range(5)], 0.4)
     ids = [image_id for split in dataset.splits for image_id in labels_by_id(dataset, split)]
     assert sorted(ids) == [1, 2, 3, 4, 5]
 

@@ -69,7 +69,7 @@ def test_held_out_images_are_never_calibrated_on(tmp_path):
     dataset = open_dataset(str(tmp_path))
     calibrated = folder_images(tmp_path, dataset).paths
     held_out = {record.decode() for record, _ in dataset.records("validation").as_numpy_iterator()}
-    assert len(held_out) == 6
+    assert len(held_out) == 8  # those of a small hash: 3, 4 and 1 of the three digits
     assert {str(path) for path in calibrated} == {str(path) for path in paths} - held_out
 
 
