@@ -16,6 +16,7 @@ from condconv_keras.utils import allocator
 from condconv_keras.utils.errors import MissingPackage, UserError, one_line
 from condconv_keras.utils.json_text import json_text
 from condconv_keras.utils.lazy import installs_named
+from condconv_keras.utils.text_files import is_unicode
 
 _ABSL_HELP = ("helpfull", "helpxml")
 _HELP_WIDTH = 120
@@ -140,6 +141,11 @@ def _code_of(main, argv, backends):
     except OSError as error:
         # A full disk, a folder without the right to write: the message of the system says what and where.
         return _failed(one_line(error))
+    except UnicodeEncodeError as error:
+        if is_unicode(error.object):
+            raise
+        # TensorFlow takes paths as text: some of its readers and writers do without the bytes of another encoding.
+        return _failed(f"expected a name in UTF-8, rename the file or folder {one_line(repr(error.object), 300)}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
