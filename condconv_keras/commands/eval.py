@@ -14,7 +14,7 @@ import pathlib
 from absl import flags
 
 from condconv_keras.commands import cli
-from condconv_keras.commands.model_flags import check_of_task
+from condconv_keras.commands.model_flags import check_of_task, define_orientation
 from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.reports import Evaluation
 from condconv_keras.tasks.table import all_tasks, get_task
@@ -115,7 +115,14 @@ def _model_name(stored):
 def _open_split(stored):
     """The data set, what is to be known of it, and the name of its split that a stored model is evaluated on."""
     dataset, remarks = open_run_dataset(
-        stored.config, FLAGS.dataset, FLAGS.data_dir, FLAGS.validation_fraction, FLAGS.skip_bad_images, stored.task
+        stored.config,
+        FLAGS.dataset,
+        FLAGS.data_dir,
+        FLAGS.validation_fraction,
+        FLAGS.skip_bad_images,
+        stored.task,
+        FLAGS.apply_orientation,
+        stored.applies_orientation,
     )
     split = FLAGS.split or dataset.evaluation_split
     dataset.check_split(split)
@@ -158,6 +165,7 @@ def _define_flags():
         "validation_fraction", None, "Held-out part of data without a split of its own; at most the run's.", 0.0, 1.0
     )
     flags.DEFINE_bool("skip_bad_images", False, "Leave out images that cannot be decoded instead of stopping.")
+    define_orientation()
     flags.DEFINE_integer("batch_size", 64, "Images at a time on one device; does not change the result.", lower_bound=1)
     flags.DEFINE_enum("strategy", "none", STRATEGIES, "Devices that share the images of a Keras model.")
     flags.DEFINE_string("tpu", None, "Name or address of the TPU for --strategy=tpu; default: this machine's.")

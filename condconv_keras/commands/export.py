@@ -18,6 +18,7 @@ from absl import flags
 
 from condconv_keras.commands import cli
 from condconv_keras.commands.export_flags import MODEL_ARGUMENTS, check_uses, chosen_formats, define_flags
+from condconv_keras.commands.model_flags import applied_orientation
 from condconv_keras.data.dataset import VALIDATION_FRACTION
 from condconv_keras.data.opening import is_folder
 from condconv_keras.export.check import representative
@@ -48,6 +49,7 @@ def main(argv):
     if not stored.is_trained:
         _warn(f"{stored.name} has random weights: its files show size and latency, their answers mean nothing")
     model, card = stored.load_to_answer()
+    card = card.with_orientation(applied_orientation(FLAGS, stored))
     _ = card.labels  # or its error, before the work
     if stored.is_trained and dataset is not None:
         dataset = labeled_dataset(dataset, card, remarks)
@@ -84,7 +86,14 @@ def _open_dataset(stored):
     if stored.config is None and FLAGS.dataset is None:
         return None, []
     return open_run_dataset(
-        stored.config, FLAGS.dataset, FLAGS.data_dir, FLAGS.validation_fraction, FLAGS.skip_bad_images, stored.task
+        stored.config,
+        FLAGS.dataset,
+        FLAGS.data_dir,
+        FLAGS.validation_fraction,
+        FLAGS.skip_bad_images,
+        stored.task,
+        apply_orientation=None,
+        model_orientation=applied_orientation(FLAGS, stored),
     )
 
 
@@ -102,10 +111,13 @@ def _open_representative(stored, dataset):
     name = FLAGS.representative_data
     data_dir = FLAGS.data_dir or (stored.config and stored.config.data_dir)
     if is_folder(name, data_dir):
-        return representative.folder_images(name, dataset)
+        return representative.folder_images(name, dataset, applied_orientation(FLAGS, stored))
     if dataset is not None and name == dataset.name:
         return representative.DatasetImages(dataset)
-    return representative.DatasetImages(get_task(stored.task).open_dataset(name, data_dir, VALIDATION_FRACTION))
+    opened = get_task(stored.task).open_dataset(
+        name, data_dir, VALIDATION_FRACTION, apply_orientation=applied_orientation(FLAGS, stored)
+    )
+    return representative.DatasetImages(opened)
 
 
 def _calibration_images(calibration, card, formats):

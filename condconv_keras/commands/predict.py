@@ -3,13 +3,14 @@
 --model is a run folder, a `.keras` file, a SavedModel or a `.tflite` file; with --weights=imagenet it is the name of a
 registered model, whose published weights are downloaded once. Folders are searched for images.
 
-A detector's boxes are printed in pixels of the image; --output_dir writes copies of the images with the boxes drawn,
---coco_json all detections in COCO's results format.
+A detector's boxes are printed in pixels of the image, turned as its EXIF orientation says where the model was trained
+so; --output_dir writes copies of the images with the boxes drawn, --coco_json all detections in COCO's results format.
 """
 
 from absl import flags
 
 from condconv_keras.commands import cli
+from condconv_keras.commands.model_flags import applied_orientation, define_orientation
 from condconv_keras.data.input.decoding import read_image
 from condconv_keras.data.sources.image_files import find_images, warn_of_ignored
 from condconv_keras.stored import StoredModel
@@ -34,9 +35,11 @@ def main(argv):
     options = _options(stored.task)
     predictions.check(options, found.images)
     require(*(package for name, used in predictions.packages.items() if options[name] is not None for package in used))
+    apply_orientation = applied_orientation(FLAGS, stored)
     predictor, errors = stored.predictor(), []
     warn_of_ignored("the folders", found.ignored)
-    collected = predictions.collect(predictor.card, _answers(predictor, found.images, errors), options)
+    answers = _answers(predictor, found.images, apply_orientation, errors)
+    collected = predictions.collect(predictor.card, answers, options)
     for error in errors:
         cli.print_error(str(error))
     return _text(predictions, collected), 1 if errors else 0
@@ -51,13 +54,13 @@ def _options(task_name):
     return {name: FLAGS[name].value for name in of_task}
 
 
-def _answers(predictor, paths, errors):
+def _answers(predictor, paths, apply_orientation, errors):
     """Yields (path, uint8 image, answer) of the files that are images; appends the `UserError`s of the others."""
     for start in range(0, len(paths), _BATCH):
         readable, images = [], []
         for path in paths[start : start + _BATCH]:
             try:
-                images.append(read_image(path))
+                images.append(read_image(path, apply_orientation))
                 readable.append(path)
             except UserError as error:
                 errors.append(error)
@@ -83,6 +86,7 @@ def _text(predictions, collected):
 def _define_flags():
     flags.DEFINE_string("model", None, "Run folder, .keras file, SavedModel or .tflite file.", required=True)
     flags.DEFINE_string("weights", None, "'imagenet' for the published weights of a registered model.")
+    define_orientation()
     flags.DEFINE_integer("top_k", 5, "Of a classifier: classes to print for each image.", lower_bound=1)
     flags.DEFINE_float("min_score", 0.5, "Of a detector: the least score of a box that is printed or drawn.", 0.0, 1.0)
     flags.DEFINE_string("output_dir", None, "Of a detector: folder for copies of the images with their boxes, as PNG.")

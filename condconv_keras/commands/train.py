@@ -54,6 +54,7 @@ def main(argv):
     InputShard(replicas=config.execution.logical_cpus or 1).batch_size(config.recipe.batch_size)
     run = None if FLAGS.model_dir is None else RunFolder(FLAGS.model_dir)
     if run is not None:
+        config = run.continued(config, given)
         run.check(config)
     elif not FLAGS.dry_run:
         raise UserError("--model_dir is needed: the folder of the run")
@@ -110,6 +111,7 @@ def config_from_flags(values):
         weights=_weights(values.weights),
         execution=Execution(**{field.name: values[field.name].value for field in dataclasses.fields(Execution)}),
         task=entry.task,
+        apply_orientation=values.apply_orientation is not False,
     )
     check_ignored_flags(given, config, lacking_flags(entry))
     check_config(config)
@@ -167,6 +169,7 @@ def _open_dataset(config, given, run):
         config.skip_bad_images,
         download=not FLAGS.dry_run,
         split_rule=split_rule(stored),
+        apply_orientation=config.apply_orientation,
     )
     check_validation_fraction(given, dataset)
     config.steps_per_epoch(dataset)

@@ -136,6 +136,13 @@ def _define_data(values):
     flags.DEFINE_bool(
         "skip_bad_images", False, "Leave out a folder's images that cannot be decoded instead of stopping.", **group
     )
+    flags.DEFINE_bool(
+        "apply_orientation",
+        None,
+        "Turn image files as their EXIF orientation says; the model remembers it. Default: yes, and for a run that "
+        "goes on as it was begun.",
+        **group,
+    )
 
 
 def _define_recipe(values):

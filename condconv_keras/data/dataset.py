@@ -23,7 +23,8 @@ class Request:
     """Which data set a source is to open, and how.
 
     Attributes:
-        name, data_dir, validation_fraction, skip_bad_images, download: as in `condconv_keras.data.open_dataset`.
+        name, data_dir, validation_fraction, skip_bad_images, download, apply_orientation: as in
+            `condconv_keras.data.open_dataset`.
         embedded_names: the embedded data sets with labels of the kind, which may have been meant by a name that nothing
             has.
         split_rule: as in `condconv_keras.data.open_dataset`.
@@ -39,6 +40,7 @@ class Request:
     download: bool = True
     embedded_names: tuple[str, ...] = ()
     split_rule: SplitRule = NEW
+    apply_orientation: bool = True
 
     def __post_init__(self):
         if not 0 < self.validation_fraction < 1:
@@ -76,6 +78,8 @@ class Dataset(abc.ABC):
             that has the name.
         is_folder: whether the name of a data set is the path of a folder.
         checks_images: whether opening decodes every image, by TensorFlow, and `Request.skip_bad_images` is of use.
+        reads_files: whether its images are files, which may state an EXIF orientation, and `Request.apply_orientation`
+            is of use.
         uses_data_dir: whether `Request.data_dir` is of use.
         made_by_this_process: whether Python code of this process makes the images, which no other machine has.
         seed_permutes_all: whether the seed of `records` permutes all records, so that none need be kept in memory to
@@ -87,6 +91,7 @@ class Dataset(abc.ABC):
     embedded_name: str | None = None
     is_folder = False
     checks_images = False
+    reads_files = False
     uses_data_dir = False
     made_by_this_process = False
     seed_permutes_all = False

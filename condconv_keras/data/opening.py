@@ -74,6 +74,7 @@ def open_dataset(
     download=True,
     kind=ImageDataset,
     split_rule=NEW,
+    apply_orientation=True,
 ):
     """Opens a data set.
 
@@ -90,6 +91,8 @@ def open_dataset(
         kind: what is opened: `ImageDataset` or `DetectionDataset`.
         split_rule: `condconv_keras.data.split_rule.SplitRule` of what is held out of a folder: the one of today, or
             that of a run, by which nothing that it was trained on is held out.
+        apply_orientation: whether image files are turned as their EXIF orientation says; a model's card says which way
+            it was trained (`card.preprocessing.apply_orientation`).
 
     Returns:
         A data set of the kind.
@@ -98,19 +101,34 @@ def open_dataset(
         UserError: if there is no such data set, or its images do not have labels of the kind.
     """
     names = embedded_names(kind)
-    request = Request(os.fspath(name), data_dir, validation_fraction, skip_bad_images, download, names, split_rule)
+    request = Request(
+        os.fspath(name),
+        data_dir,
+        validation_fraction,
+        skip_bad_images,
+        download,
+        names,
+        split_rule=split_rule,
+        apply_orientation=apply_orientation,
+    )
     return find_source(request.name, data_dir, kind)(request)
 
 
 def open_detection_dataset(
-    name, data_dir=None, validation_fraction=VALIDATION_FRACTION, skip_bad_images=False, download=True
+    name,
+    data_dir=None,
+    validation_fraction=VALIDATION_FRACTION,
+    skip_bad_images=False,
+    download=True,
+    apply_orientation=True,
 ):
     """Opens a data set of images with boxes.
 
     Args:
         name: `"digit_scenes"` (embedded), a TFDS name (`"coco/2017"`, `"voc/2007"`), or a folder with COCO or Pascal
             VOC annotations (`condconv_keras.data.sources.coco_folder` and `voc_folder` say in which layouts).
-        data_dir, validation_fraction, skip_bad_images, download: as in `open_dataset`.
+        data_dir, validation_fraction, skip_bad_images, download, apply_orientation: as in `open_dataset`. The boxes of
+            a folder are those of the image, stored or turned, that has the size which its annotation states.
 
     Returns:
         A `DetectionDataset`.
@@ -118,4 +136,12 @@ def open_detection_dataset(
     Raises:
         UserError: as `open_dataset`.
     """
-    return open_dataset(name, data_dir, validation_fraction, skip_bad_images, download, DetectionDataset)
+    return open_dataset(
+        name,
+        data_dir,
+        validation_fraction,
+        skip_bad_images,
+        download,
+        DetectionDataset,
+        apply_orientation=apply_orientation,
+    )

@@ -105,6 +105,11 @@ class ModelCard:
         """Returns the class names, those of one name told apart by what the card knows of them, a tuple."""
         return told_apart(self.class_names, range(len(self.class_names)))
 
+    def with_orientation(self, apply_orientation):
+        """Returns the card with this `apply_orientation` of its `Preprocessing`."""
+        preprocessing = dataclasses.replace(self.preprocessing, apply_orientation=apply_orientation)
+        return dataclasses.replace(self, preprocessing=preprocessing)
+
     def put_into(self, path):
         """Adds the card to a `.keras` file that has none."""
         with zipfile.ZipFile(path, "a") as archive:

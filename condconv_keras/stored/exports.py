@@ -56,6 +56,10 @@ class Export(StoredModel):
     def task(self):
         return self.card.task
 
+    @property
+    def applies_orientation(self):
+        return self.card.preprocessing.apply_orientation
+
 
 def _hashes(text):
     """A dict of the names of the files that a card says it is of to their SHA-256; a card made otherwise names none.

@@ -54,6 +54,11 @@ class ArchivedModel(KerasModel):
         card = archived_card(self.file)
         return ModelCard.task if card is None else card.task
 
+    @property
+    def applies_orientation(self):
+        card = archived_card(self.file)
+        return KerasModel.applies_orientation if card is None else card.preprocessing.apply_orientation
+
     def load(self):
         model, card = load_keras_file(self.file)
         return model, registered_card(model) if card is None else card

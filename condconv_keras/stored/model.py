@@ -55,6 +55,8 @@ class StoredModel(abc.ABC):
         weights: what `weights` of `open` has to be for it.
         config: `TrainConfig` of a run, else None.
         is_trained: whether its weights are not random.
+        applies_orientation: whether image files are turned as their EXIF orientation says before the model sees them,
+            as its card says, or its default where there is none; without loading it.
         has_layers: whether it is loaded as a Keras model; an export is not.
     """
 
@@ -62,6 +64,7 @@ class StoredModel(abc.ABC):
     weights = None
     config = None
     is_trained = True
+    applies_orientation = True
     has_layers = True
 
     def __init__(self, name):

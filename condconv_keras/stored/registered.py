@@ -25,6 +25,7 @@ class _Registered:
 
     name: str
     arguments: dict
+    applies_orientation = True  # known before published weights are downloaded
 
     @property
     def task(self):

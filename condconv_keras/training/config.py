@@ -64,6 +64,8 @@ class TrainConfig:
         task: one of `TASKS`.
         extensions: list of [step, epochs]: where a run that was to take so many epochs went on with more; not compared
             either.
+        apply_orientation: as in `condconv_keras.data.open_dataset`. Runs of version 0.1 do not say it: they left images
+            as they were stored.
     """
 
     model: str
@@ -82,6 +84,7 @@ class TrainConfig:
     task: str = ModelCard.task
     extensions: list[list[int]] = dataclasses.field(default_factory=list)
     data: DataRecord | None = None
+    apply_orientation: bool = True
 
     def to_json(self):
         """Returns the configuration as JSON text."""
@@ -100,7 +103,7 @@ class TrainConfig:
                 "execution": Execution(**fields.get("execution", {})),
                 "data": None if fields.get("data") is None else DataRecord.from_dict(fields["data"]),
             }
-            return cls(**{**fields, **nested})
+            return cls(**{"apply_orientation": False, **fields, **nested})
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"expected the config.json of a training run: {error}") from error
 

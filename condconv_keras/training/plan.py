@@ -52,6 +52,7 @@ class TrainingPlan:
             "input_size": (self.recipe.input_size, self.recipe.input_size),
             "channels": self.dataset.image_shape[-1],
             "crop_fraction": self.recipe.crop_fraction,
+            "apply_orientation": self.config.apply_orientation,
         }
         entry = model_entry(self.config.model)
         preprocessing = entry.preprocessing(**{**fields, **inherited})

@@ -22,7 +22,16 @@ def split_rule(config):
     return SplitRule(PLACE, ()) if config.data is None else config.data.rule
 
 
-def open_run_dataset(config, dataset, data_dir, validation_fraction, skip_bad_images, task=ModelCard.task):
+def open_run_dataset(
+    config,
+    dataset,
+    data_dir,
+    validation_fraction,
+    skip_bad_images,
+    task=ModelCard.task,
+    apply_orientation=None,
+    model_orientation=True,
+):
     """Opens the data set of a command about a run: what the command leaves open is the run's.
 
     Args:
@@ -32,6 +41,8 @@ def open_run_dataset(config, dataset, data_dir, validation_fraction, skip_bad_im
         validation_fraction: as there, not more than the run's for its own data; None for the run's.
         skip_bad_images: whether undecodable images are left out; they are, too, where the run left them out.
         task: of the model, one of `TASKS`.
+        apply_orientation: as there, or None for the model's own.
+        model_orientation: the model's own, as its card says.
 
     Returns:
         A data set of the task, and the list of what a person has to know of it, texts for `labeled_dataset`: how it
@@ -45,6 +56,10 @@ def open_run_dataset(config, dataset, data_dir, validation_fraction, skip_bad_im
         raise UserError("`dataset` is needed: only a run folder says which data it was trained on")
     own = {"data_dir": data_dir, "validation_fraction": validation_fraction, "skip_bad_images": skip_bad_images}
     given = {name for name, value in own.items() if value not in (None, False)}
+    if apply_orientation is None:
+        apply_orientation = model_orientation
+    else:
+        given.add("apply_orientation")
     is_own = config is not None and (dataset is None or _same_data(dataset, config.dataset))
     if is_own:
         dataset = config.dataset if dataset is None else dataset
@@ -56,8 +71,8 @@ def open_run_dataset(config, dataset, data_dir, validation_fraction, skip_bad_im
     if validation_fraction is None:
         validation_fraction = VALIDATION_FRACTION if config is None else config.validation_fraction
     # Those of a run are those of a copy of its data, too.
-    rule = split_rule(config)
-    opened = get_task(task).open_dataset(dataset, data_dir, validation_fraction, skip_bad_images, split_rule=rule)
+    options = {"split_rule": split_rule(config), "apply_orientation": apply_orientation}
+    opened = get_task(task).open_dataset(dataset, data_dir, validation_fraction, skip_bad_images, **options)
     check_validation_fraction(given, opened)
     return opened, _remarks(config, opened, is_own)
 

@@ -9,6 +9,10 @@ from condconv_keras.training.config import TrainConfig
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import check_parents, is_partial, remove_partials, write_text
 
+# Fields of a configuration that are as the run has them where a command does not say them: their default is another
+# than it was in version 0.1, whose commands go on with its runs.
+_KEPT = ("apply_orientation",)
+
 
 class RunFolder:
     """Where the files of a run lie.
@@ -47,6 +51,18 @@ class RunFolder:
         if not self.config.is_file():
             raise UserError(f"expected the folder of a training run, {str(self.path)!r} has no config.json")
         return TrainConfig.from_json(self.config.read_bytes())
+
+    def continued(self, config, given):
+        """Returns a configuration in which what a command does not say is as the run has it, if there is one.
+
+        Args:
+            config: `TrainConfig` of the command.
+            given: set of the names of its flags.
+        """
+        if not self.config.is_file():
+            return config
+        run = self.read_config()
+        return dataclasses.replace(config, **{name: getattr(run, name) for name in _KEPT if name not in given})
 
     def check(self, config):
         """Raises a `UserError` unless the folder is new, empty, or of a run of the configuration or of fewer epochs."""

@@ -4,6 +4,8 @@ import difflib
 import re
 import sys
 
+_ASSERTION = "assertion failed: "
+
 
 class UserError(ValueError):
     """Bad input from the user: the message is one line that says what was expected and what was received.
@@ -55,8 +57,11 @@ def op_reason(error):
     """Returns why TensorFlow failed, on one line: the message of a `tf.errors.OpError` without names and stack.
 
     As in "{{function_node ...}} Input is empty. [Op:DecodeImage]", or, after "Graph execution error" and the lines of
-    a stack, as a paragraph of its own.
+    a stack, as a paragraph of its own. A failed assertion says "assertion failed: [what was expected] [values]".
     """
     message = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", error.message).strip()
     kept = [line for line in message.split("\n") if not re.match(r"\s|Graph execution error|Detected at node", line)]
-    return one_line(" ".join(kept)).removesuffix(" name:").strip(" .")
+    reason = one_line(" ".join(kept)).removesuffix(" name:").strip(" .")
+    if reason.startswith(_ASSERTION):
+        return re.sub(r"[][]", "", reason.removeprefix(_ASSERTION))
+    return reason

@@ -15,6 +15,7 @@ from condconv_keras.models.saving import save_model
 from condconv_keras.pretrained import create_model
 from condconv_keras.routing_statistics.routing_model import RoutingModel
 from condconv_keras.stored import StoredModel
+from condconv_keras.stored.loading import load_model
 from condconv_keras.stored.registered import Untrained
 from condconv_keras.utils.errors import UserError
 
@@ -217,3 +218,22 @@ def test_an_untrained_model_is_that_of_its_seed():
     for mine, theirs in zip(first, again, strict=True):
         np.testing.assert_array_equal(mine, theirs)
     assert np.abs(first[0] - other[0]).max() > 0
+
+
+def test_whether_a_model_s_images_are_turned(saved, tmp_path):
+    """As its card says, without loading it; registered models and files without a card turn them."""
+    model, card = load_model(saved)
+    assert card.with_orientation(False).with_orientation(True) == card
+    save_model(model, card.with_orientation(False), tmp_path / "stored.keras")
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save(tmp_path / "bare.keras")
+    (tmp_path / "x.tflite").touch()
+    (tmp_path / "model.json").write_text(card.with_orientation(False).to_json())
+    for name, options, expected in (
+        (saved, {}, True),
+        (tmp_path / "stored.keras", {}, False),
+        (tmp_path / "bare.keras", {}, True),
+        (tmp_path / "x.tflite", {}, False),
+        ("mobilenet_v1", {"weights": "imagenet"}, True),
+        ("mobilenet_v1", {"untrained": True}, True),
+    ):
+        assert StoredModel.open(name, **options).applies_orientation is expected

@@ -79,3 +79,17 @@ def test_a_damaged_config_is_one_clear_line(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(UserError, match=r"expected the config\.json of a training run"):
         RunFolder(tmp_path).check(CONFIG)
+
+
+def test_what_a_command_does_not_say_is_as_the_run_has_it(tmp_path):
+    """As version 0.1 left images: its commands, which have no flag for it, go on with its runs."""
+    run = RunFolder(tmp_path / "run")
+    assert run.continued(CONFIG, set()) == CONFIG
+    old = dataclasses.replace(CONFIG, apply_orientation=False)
+    run.start(old)
+    assert run.continued(CONFIG, {"seed"}) == old
+    run.check(run.continued(CONFIG, set()))
+    given = run.continued(CONFIG, {"apply_orientation"})
+    assert given == CONFIG
+    with pytest.raises(UserError, match=r"another configuration \(different: apply_orientation\)"):
+        run.check(given)

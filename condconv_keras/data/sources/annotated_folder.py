@@ -11,10 +11,12 @@ from absl import logging
 
 from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT, slice_records
 from condconv_keras.data.detection_dataset import DetectionDataset
+from condconv_keras.data.formats.exif import UPRIGHT
+from condconv_keras.data.input.orientation import turned_boxes
 from condconv_keras.data.sources import coco_folder, voc_folder
 from condconv_keras.data.sources.clean_boxes import Boxes, clean_boxes
 from condconv_keras.data.sources.folder import FolderSource, hold_out
-from condconv_keras.data.sources.image_checks import CHANNELS, common_size, decoded_sizes
+from condconv_keras.data.sources.image_checks import CHANNELS, check_images, common_size
 from condconv_keras.data.sources.image_files import counted, ending, is_image, walk, warn_of_ignored
 from condconv_keras.data.sources.image_lookup import similar_files
 from condconv_keras.data.sources.other_layouts import yolo_clause
@@ -31,6 +33,10 @@ class DetectionFolder(FolderSource, DetectionDataset):
     boxes are kept. Bad images are those that are missing, undecodable or not of the size that their annotation states.
     Images without an annotation and other files are counted in a warning.
 
+    Where an image is turned as its EXIF orientation says, its boxes are those of the stored or of the turned image,
+    whichever has the size that the annotation states, and are turned with it in the first case. An image with boxes
+    where that does not tell the two apart is bad, too.
+
     Raises:
         UserError: if there are no annotations, one cannot be read, an image is bad, or nothing can be learned: no box
             is left but those of crowds and difficult objects.
@@ -44,9 +50,11 @@ class DetectionFolder(FolderSource, DetectionDataset):
         if is_held_out:
             splits, moved = _hold_out(splits, root, request)
         _check_boxes(root, {split: [image.boxes for image in images] for split, images in splits.items()}, {})
-        good, sizes = _check_images(splits, request.skip_bad_images)
+        self.apply_orientation = request.apply_orientation
+        good, checked = _check_images(splits, request.skip_bad_images, request.apply_orientation)
+        sizes = {path: image.size for path, image in checked.items()}
         skipped_boxes = {split: collections.Counter(folder.skipped_boxes.get(split)) for split in splits}
-        self._labels = {split: _Labels.of(images, sizes, skipped_boxes[split]) for split, images in good.items()}
+        self._labels = {split: _Labels.of(images, checked, skipped_boxes[split]) for split, images in good.items()}
         _check_boxes(root, {split: [labels.flat] for split, labels in self._labels.items()}, skipped_boxes)
         _warn_of_skipped(root, skipped_boxes)
         _warn_of_nothing_to_find(root, self._labels)
@@ -98,8 +106,8 @@ def _hold_out(splits, root, request):
     return splits | parts, moved
 
 
-def _check_images(splits, skip_bad_images):
-    """Returns, per split, the list of good images, and a dict of path to the (height, width) of every good image."""
+def _check_images(splits, skip_bad_images, apply_orientation):
+    """Returns, per split, the list of good images, and a dict of path to the `CheckedImage` of every good image."""
     images = [image for split in splits.values() for image in split]
     missing = {image.path for image in images if not os.path.isfile(image.path)}
     if missing and not skip_bad_images:
@@ -113,27 +121,55 @@ def _check_images(splits, skip_bad_images):
     for path in sorted(missing):
         logging.warning("Skipping %r: it is missing", path)
     paths = {image.path: None for image in images if image.path not in missing}
-    sizes = decoded_sizes(list(paths), skip_bad_images)
-    good = {
-        split: [image for image in of_split if image.path in sizes and _fits(image, sizes[image.path], skip_bad_images)]
-        for split, of_split in splits.items()
-    }
+    checked = check_images(list(paths), skip_bad_images, apply_orientation)
+    good = {split: _fitting(of_split, checked, skip_bad_images) for split, of_split in splits.items()}
     for split, of_split in good.items():
         if not of_split:
             raise UserError(f"no readable image is left in {split} of {images[0].source!r}")
-    return good, sizes
+    return good, checked
 
 
-def _fits(image, size, skip_bad_images):
-    """Whether the annotation is of an image of this size; where it is not its boxes are of another image."""
-    if image.size is None or tuple(image.size) == tuple(size):
-        return True
-    stated, received = (f"{width:g}x{height:g}" for height, width in (image.size, size))
-    message = f"{image.source!r} is for an image of {stated} pixels, {image.path!r} has {received}"
-    if not skip_bad_images:
-        raise UserError(f"{message}. Leave such images out with `skip_bad_images=True`")
-    logging.warning("Skipping %s: %s", image.path, message)
-    return False
+def _fitting(images, checked, skip_bad_images):
+    """Returns the decoded images whose annotations fit them; the first other one is refused unless it is skipped."""
+    fitting = []
+    for image in (image for image in images if image.path in checked):
+        problem = _size_problem(image, checked[image.path]) or _orientation_problem(image, checked[image.path])
+        if problem is None:
+            fitting.append(image)
+        elif skip_bad_images:
+            logging.warning("Skipping %s: %s", image.path, problem)
+        else:
+            raise UserError(f"{problem}. Leave such images out with `skip_bad_images=True`")
+    return fitting
+
+
+def _size_problem(image, checked):
+    """What is wrong where the annotation is of an image of another size: its boxes are of another image."""
+    if image.size is None or tuple(image.size) in (checked.size, checked.stored_size):
+        return None
+    stated, received = (f"{width:g}x{height:g}" for height, width in (image.size, checked.size))
+    return f"{image.source!r} is for an image of {stated} pixels, {image.path!r} has {received}"
+
+
+def _orientation_problem(image, checked):
+    """What is wrong where boxes may be those of the stored or of the turned image."""
+    is_decided = image.size is not None and checked.size != checked.stored_size
+    if checked.orientation == UPRIGHT or is_decided or not len(image.boxes.classes):
+        return None
+    return (
+        f"{image.path!r} is turned as its EXIF orientation {checked.orientation} says, and the size in "
+        f"{image.source!r} does not show whether its boxes are for the turned image. If they are for the image as it "
+        "is stored, use all images so with `apply_orientation=False`"
+    )
+
+
+def _boxes(image, checked):
+    """The boxes of the image as it is delivered, in pixels."""
+    if checked.size == checked.stored_size or image.size is None or tuple(image.size) == checked.size:
+        return image.boxes
+    fractions = image.boxes.boxes / np.tile(checked.stored_size, 2)
+    turned = turned_boxes(fractions, checked.orientation).numpy() * np.tile(checked.size, 2)
+    return dataclasses.replace(image.boxes, boxes=turned)
 
 
 def _check_boxes(root, boxes, skipped_boxes):
@@ -199,11 +235,11 @@ class _Labels:
     flat: Boxes
 
     @classmethod
-    def of(cls, images, sizes, skipped_boxes):
+    def of(cls, images, checked, skipped_boxes):
         """Cleans the boxes of a split's images and adds the numbers of those left out to a `Counter`."""
         cleaned = []
         for image in images:
-            boxes, reasons = clean_boxes(image.boxes, sizes[image.path])
+            boxes, reasons = clean_boxes(_boxes(image, checked[image.path]), checked[image.path].size)
             skipped_boxes.update(reasons)
             cleaned.append(boxes)
         fields = [field.name for field in dataclasses.fields(Boxes)]

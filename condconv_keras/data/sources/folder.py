@@ -14,10 +14,15 @@ from condconv_keras.utils.errors import UserError
 
 
 class FolderSource(abc.ABC):
-    """The part of a `Dataset` that folders share: the name is a path, records are the bytes of paths of image files."""
+    """The part of a `Dataset` that folders share: the name is a path, records are the bytes of paths of image files.
+
+    Attributes:
+        apply_orientation: as in `condconv_keras.data.open_dataset`.
+    """
 
     is_folder = True
     checks_images = True
+    reads_files = True
     seed_permutes_all = True
 
     @classmethod
@@ -41,7 +46,7 @@ class FolderSource(abc.ABC):
         return [path_below(root, path) for path in self.paths(split)]
 
     def image(self, record):
-        return EncodedImage(read_file(record), self.image_shape)
+        return EncodedImage(read_file(record), self.image_shape, self.apply_orientation)
 
 
 def _is_prepared(name, data_dir):

@@ -60,7 +60,8 @@ class ImageFolder(FolderSource, ImageDataset):
         is_held_out, moved = set(splits) == {TRAIN_SPLIT}, ()
         if is_held_out:
             splits, moved = _hold_out(splits[TRAIN_SPLIT], folder, class_names, request)
-        decoded, skipped = _check_images(splits, request.skip_bad_images)
+        self.apply_orientation = request.apply_orientation
+        decoded, skipped = _check_images(splits, request.skip_bad_images, request.apply_orientation)
         for split, sizes in decoded.items():
             # Classes that have lost the images that a run has held out get no others.
             if request.split_rule.is_new or not is_held_out:
@@ -215,9 +216,10 @@ def _hold_out(images, folder, class_names, request):
     return hold_out(images, labels, folder, request)
 
 
-def _check_images(splits, skip_bad_images):
+def _check_images(splits, skip_bad_images, apply_orientation):
     """Decodes every image and returns, per split, a dict of good `_Image` to (height, width), and the count of bad."""
-    sizes = decoded_sizes([image.path for split in splits.values() for image in split], skip_bad_images)
+    paths = [image.path for split in splits.values() for image in split]
+    sizes = decoded_sizes(paths, skip_bad_images, apply_orientation)
     decoded = {
         name: {image: sizes[image.path] for image in split if image.path in sizes} for name, split in splits.items()
     }

@@ -31,6 +31,7 @@ class TfdsImages(TfdsSource, ImageDataset):
 
     def __init__(self, request):
         self._builder = builder = find_builder(request)
+        self.apply_orientation = request.apply_orientation
         self._image_key, self._label_key = _image_and_label(request.name, builder.info)
         prepare(request, builder)
         features = builder.info.features

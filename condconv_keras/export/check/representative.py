@@ -46,19 +46,26 @@ class DatasetImages:
 
 @dataclasses.dataclass(frozen=True)
 class FolderImages:
-    """Image files: calibration uses up to 128, evenly spaced in their sorted order, the check others if it can."""
+    """Image files: calibration uses up to 128, evenly spaced in their sorted order, the check others if it can.
+
+    They are turned as their EXIF orientation says if `apply_orientation`.
+    """
 
     paths: list[pathlib.Path]
+    apply_orientation: bool = True
 
     def calibration(self):
         """Yields the images; raises a `UserError` for a file that cannot be decoded."""
-        return map(read_image, self._calibration_paths())
+        return map(self._read, self._calibration_paths())
 
     def check(self):
         """Yields images that calibration has not seen, if there are enough of them; errors as in `calibration`."""
         used = set(self._calibration_paths())
         others = [path for path in self.paths if path not in used]
-        return map(read_image, _evenly_spaced(others if len(others) >= MIN_CHECK_IMAGES else self.paths, CHECK_IMAGES))
+        return map(self._read, _evenly_spaced(others if len(others) >= MIN_CHECK_IMAGES else self.paths, CHECK_IMAGES))
+
+    def _read(self, path):
+        return read_image(path, self.apply_orientation)
 
     def _calibration_paths(self):
         return _evenly_spaced(self.paths, CALIBRATION_IMAGES)
@@ -85,12 +92,13 @@ class Photographs:
         return (window[:, ::-1] for window in photographs())
 
 
-def folder_images(folder, dataset=None):
+def folder_images(folder, dataset=None, apply_orientation=True):
     """The images below a folder, whatever its sub-folders mean, without those that a data set holds out.
 
     Args:
         folder: path; where it has a folder `train`, however that is spelled, it is searched alone.
         dataset: `Dataset` that the accuracy is measured on, or None.
+        apply_orientation: whether the images are turned as their EXIF orientation says.
 
     Raises:
         UserError: there is no image, or none that is not held out.
@@ -102,7 +110,7 @@ def folder_images(folder, dataset=None):
     if not paths:
         raise UserError(f"every image in {str(folder)!r} is held out to measure the accuracy: give other images")
     warn_of_ignored(folder, found.ignored)
-    return FolderImages(paths)
+    return FolderImages(paths, apply_orientation)
 
 
 def check_images(source, preprocessing):

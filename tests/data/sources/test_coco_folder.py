@@ -6,6 +6,7 @@ from condconv_keras.data import open_detection_dataset
 from condconv_keras.utils.errors import UserError
 from tests.data.detection_folders import coco_box, coco_image, labels_by_id, save_image, write_coco
 from tests.data.splits import small_hashes
+from tests.images import encoded, exif
 
 
 def _write_splits(root, json_path="annotations/instances_{}.json", image_path="images/{}/{}.png"):
@@ -437,3 +438,75 @@ def test_two_years_of_a_split(tmp_path):
         write_coco(tmp_path / "annotations" / f"instances_train{year}.json", [coco_image(1)], [])
     with pytest.raises(UserError, match=r"of train .*instances_train2014\.json' and '.*instances_train2017\.json'"):
         open_detection_dataset(str(tmp_path))
+
+
+def _turned_image(root, orientation, stated, boxes, shape=(20, 40)):
+    """Writes an image for training, of ones inside of the stored pixels [4:10, 6:14], and one to evaluate on."""
+    pixels = np.zeros((*shape, 3), np.uint8)
+    pixels[4:10, 6:14] = 1
+    (root / "train").mkdir()
+    (root / "train/1.png").write_bytes(encoded(pixels, "PNG", exif=exif(orientation)))
+    save_image(root / "val/2.png")
+    height, width = stated
+    write_coco(root / "train/instances.json", [coco_image(1, height=height, width=width)], boxes)
+    write_coco(root / "val/instances.json", [coco_image(2)], [])
+    return str(root)
+
+
+STORED_BOX = [6, 4, 8, 6]
+TURNED_BOXES = {5: [4, 6, 6, 8], 6: [10, 6, 6, 8], 7: [10, 26, 6, 8], 8: [4, 26, 6, 8]}
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+@pytest.mark.parametrize("frame", ["stored", "turned"])
+def test_boxes_are_in_the_frame_whose_size_is_stated(orientation, frame, tmp_path):
+    stated, box = ((20, 40), STORED_BOX) if frame == "stored" else ((40, 20), TURNED_BOXES[orientation])
+    root = _turned_image(tmp_path, orientation, stated, [coco_box(1, box, area=31.5)])
+    dataset = open_detection_dataset(root)
+    image, label = labels_by_id(dataset, "train")[1]
+    assert image.shape == (40, 20, 3)
+    ymin, xmin, ymax, xmax = np.round(label["boxes"][0] * (40, 20, 40, 20)).astype(int)
+    assert image[ymin:ymax, xmin:xmax].sum() == image.sum() == 3 * 6 * 8 == 3 * (ymax - ymin) * (xmax - xmin)
+    assert label["area"].tolist() == [31.5]
+
+
+def test_boxes_of_images_that_are_left_as_they_are_stored(tmp_path):
+    root = _turned_image(tmp_path, 6, (20, 40), [coco_box(1, STORED_BOX)])
+    image, label = labels_by_id(open_detection_dataset(root, apply_orientation=False), "train")[1]
+    assert image.shape == (20, 40, 3)
+    np.testing.assert_allclose(label["boxes"], [[4 / 20, 6 / 40, 10 / 20, 14 / 40]], rtol=1e-6)
+
+
+def test_the_turned_size_is_that_of_another_image_where_none_is_turned(tmp_path):
+    root = _turned_image(tmp_path, 6, (40, 20), [coco_box(1, STORED_BOX)])
+    with pytest.raises(UserError, match=r"is for an image of 20x40 pixels, .*1\.png' has 40x20"):
+        open_detection_dataset(root, apply_orientation=False)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "stated", "shape"),
+    [(2, (20, 40), (20, 40)), (3, (20, 40), (20, 40)), (6, (30, 30), (30, 30)), (6, (None, None), (20, 40))],
+)
+def test_boxes_that_may_be_in_either_frame_are_refused(orientation, stated, shape, tmp_path):
+    root = _turned_image(tmp_path, orientation, stated, [coco_box(1, STORED_BOX)], shape)
+    with pytest.raises(UserError) as refusal:
+        open_detection_dataset(root)
+    path, source = tmp_path / "train/1.png", tmp_path / "train/instances.json"
+    assert str(refusal.value) == (
+        f"'{path}' is turned as its EXIF orientation {orientation} says, and the size in '{source}' does not show "
+        "whether its boxes are for the turned image. If they are for the image as it is stored, use all images so with "
+        "`apply_orientation=False`. Leave such images out with `skip_bad_images=True`"
+    )
+    label = labels_by_id(open_detection_dataset(root, apply_orientation=False), "train")[1][1]
+    height, width = shape
+    np.testing.assert_allclose(label["boxes"], [[4 / height, 6 / width, 10 / height, 14 / width]], rtol=1e-6)
+    with pytest.raises(UserError, match="no readable image is left in train"):
+        open_detection_dataset(root, skip_bad_images=True)
+
+
+def test_an_image_without_boxes_is_turned(tmp_path):
+    root = _turned_image(tmp_path, 3, (20, 40), [])
+    write_coco(tmp_path / "val/instances.json", [coco_image(2)], [coco_box(2, STORED_BOX)])
+    image, label = labels_by_id(open_detection_dataset(root), "train")[1]
+    assert image[10:16, 26:34].sum() == image.sum() == 3 * 6 * 8
+    assert len(label["boxes"]) == 0

@@ -13,6 +13,7 @@ from condconv_keras.data import Preprocessing, evaluation_batches, open_dataset,
 from condconv_keras.data.sources.image_folder import ImageFolder
 from condconv_keras.utils.errors import UserError
 from tests.data.splits import small_hashes
+from tests.images import encoded, exif, smooth_photo
 
 
 def _noise(seed, *shape):
@@ -95,6 +96,45 @@ def test_every_format_and_color_mode_is_delivered_as_rgb(tmp_path):
     np.testing.assert_allclose(images[6], np.broadcast_to([200, 100, 50], (16, 24, 3)), atol=2)
     np.testing.assert_allclose(images[7], np.full((16, 8, 3), 90), atol=2)
     assert dataset.decoded_bytes("train") == sum(image.size for image in images)
+
+
+@pytest.mark.parametrize(("file_format", "name"), [("BMP", "0.bmp"), ("PNG", "0.png"), ("GIF", "0.gif")])
+def test_indices_of_a_palette_are_its_colors(file_format, name, tmp_path):
+    """Not gray values, in training and evaluation alike."""
+    expected = {}
+    for seed, place in enumerate(("train/a", "val/a")):
+        image = Image.fromarray(_noise(seed, 32, 32, 3)).quantize(64)
+        expected[place[:-2]] = np.asarray(image.convert("RGB"))
+        (tmp_path / place).mkdir(parents=True)
+        image.save(tmp_path / place / name, file_format)
+    dataset = open_dataset(str(tmp_path))
+    preprocessing = Preprocessing((32, 32), 3, 0.0, 1.0)
+    ((images, _),) = evaluation_batches(dataset, "val", preprocessing, 1).as_numpy_iterator()
+    np.testing.assert_array_equal(images[0], expected["val"])
+    images, _ = next(training_batches(dataset, "train", preprocessing, 1).as_numpy_iterator())
+    np.testing.assert_array_equal(images[0], expected["train"])
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_images_are_turned_as_they_are_seen(in_memory, tmp_path, monkeypatch):
+    """In training and evaluation alike, or in neither; also where a split is not kept in memory."""
+    if not in_memory:
+        monkeypatch.setattr("condconv_keras.data.input.streams.CACHE_BYTES", 0)
+    photo = smooth_photo(20, 30)
+    for split, orientation in (("train", 6), ("val", 8)):
+        (tmp_path / split / "a").mkdir(parents=True)
+        (tmp_path / split / "a/0.png").write_bytes(encoded(photo, "PNG", exif=exif(orientation)))
+    stored = np.asarray(photo)
+    turned = {"train": np.rot90(stored, -1), "val": np.rot90(stored)}
+    for apply_orientation, shape in ((True, (30, 20, 3)), (False, (20, 30, 3))):
+        dataset = open_dataset(str(tmp_path), apply_orientation=apply_orientation)
+        assert dataset.image_shape == shape
+        assert dataset.decoded_bytes("train") == 1800
+        preprocessing = Preprocessing(shape[:2], 3, 0.0, 1.0)
+        ((images, _),) = evaluation_batches(dataset, "val", preprocessing, 1).as_numpy_iterator()
+        np.testing.assert_array_equal(images[0], turned["val"] if apply_orientation else stored)
+        images, _ = next(training_batches(dataset, "train", preprocessing, 1).as_numpy_iterator())
+        np.testing.assert_array_equal(images[0], turned["train"] if apply_orientation else stored)
 
 
 def test_png_values_through_both_pipelines(tmp_path):
@@ -298,6 +338,16 @@ BAD_FILES = {
     "end.jpg": _jpeg(_noise(0, 64, 64, 3))[:-100],
     "empty.jpg": b"",
     "text.jpg": b"this is no image\n",
+    "half.bmp": encoded(np.zeros((9, 9, 3), np.uint8), "BMP")[:200],
+    "packed.bmp": encoded(np.zeros((9, 9), np.uint8), "BMP").replace(b"\1\0\x08\0\0", b"\1\0\x08\0\1"),
+    "half.gif": encoded(_noise(0, 40, 40), "GIF")[:1200],
+}
+REASONS = {
+    "empty.jpg": "Input is empty",
+    "text.jpg": "Unknown image file format",
+    "half.bmp": "the BMP file ends before its pixels do",
+    "packed.bmp": "expected a BMP image that is not compressed, received compression 1",
+    "half.gif": "the GIF file ends before its first image does",
 }
 
 
@@ -312,7 +362,7 @@ def test_a_bad_file_is_refused_or_skipped(name, tmp_path, monkeypatch):
     assert repr(str(root / "train" / "dog" / name)) in message
     assert "bad images: 2 of 14" in message
     assert "`skip_bad_images=True`" in message
-    reason = {"empty.jpg": "Input is empty", "text.jpg": "Unknown image file format"}.get(name, "Invalid JPEG data")
+    reason = REASONS.get(name, "Invalid JPEG data")
     assert reason in message
     assert "\n" not in message and "{{" not in message and "Op:" not in message
     warnings = []

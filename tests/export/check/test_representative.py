@@ -15,7 +15,7 @@ from condconv_keras.export.check.representative import (
     folder_images,
 )
 from condconv_keras.utils.errors import UserError
-from tests.images import truncate, write_digit_folder
+from tests.images import encoded, exif, smooth_photo, truncate, write_digit_folder
 
 GRAY = Preprocessing((8, 8), 1, 127.5, 127.5)
 
@@ -133,3 +133,12 @@ def test_a_small_held_out_split_is_filled_up(tmp_path):
     write_digit_folder(tmp_path, per_class=5)
     images = check_images(DatasetImages(open_dataset(str(tmp_path))), GRAY)
     assert len(images) == 15
+
+
+def test_the_images_of_a_folder_are_turned_as_the_model_s_are(tmp_path):
+    photo = smooth_photo(8, 12)
+    (tmp_path / "0.png").write_bytes(encoded(photo, "PNG", exif=exif(8)))
+    for apply_orientation, expected in ((True, np.rot90(photo)), (False, np.asarray(photo))):
+        files = folder_images(tmp_path, None, apply_orientation)
+        for (image,) in (files.calibration(), files.check()):
+            np.testing.assert_array_equal(image, expected)

@@ -209,7 +209,7 @@ def test_files_that_cannot_be_decoded_are_named(own_routers, content):
     for batch, positions in (([content], "0"), ([FILES[0], content, FILES[1], content], "1 3")):
         with pytest.raises(tf.errors.InvalidArgumentError) as error:
             serve_bytes(image_bytes=tf.constant(batch))
-        assert "expected the bytes of JPEG or PNG files" in str(error.value)
+        assert "expected the bytes of whole JPEG, PNG, BMP, GIF or WebP files" in str(error.value)
         assert f"none:] [{positions}]" in str(error.value)
     assert serve_bytes(image_bytes=tf.constant(FILES[:2]))["class_ids"].shape == (2,)
 
@@ -314,7 +314,7 @@ def test_three_readers_that_know_nothing_of_this_package(own_routers, tmp_path):
     finished = processes.run(READERS, own_routers.path, tmp_path, folder=tmp_path)
     results = json.loads(finished.stdout.splitlines()[-1])
     assert results.pop("ours") == []
-    assert "expected the bytes of JPEG or PNG files" in results["cli error"]
+    assert "expected the bytes of whole JPEG, PNG, BMP, GIF or WebP files" in results["cli error"]
     assert "none:] [1]" in results.pop("cli error")
     of_images = own_routers.keras_predict(images.astype(np.float32))
     of_files = own_routers.keras_predict(_evaluation_images(FILES[:3], GRAY, tmp_path))
