@@ -33,6 +33,8 @@ VALUES = {
     "data_dir": ("IMAGES", "none", ""),
     "validation_fraction": ("0.2", "0", "1", "2", "nan"),
     "skip_bad_images": BOOLEAN,
+    "apply_orientation": BOOLEAN,
+    "class_weights": ("none", "balanced"),
     "recipe": ("small", "efficientnet", "finetune", "ssd", "digit_scenes", "none", ""),
     "epochs": ("1", "300", "0", str(10**30)),
     "batch_size": ("1", "32", "0", str(10**30)),

@@ -59,7 +59,7 @@ def test_another_configuration_does_not_overwrite_a_run(trained_run, tmp_path):
     processes.assert_refused(
         "train.py",
         *processes.TRAINED_RUN,
-        "--epochs=3",
+        "--epochs=1",
         f"--model_dir={trained_run}",
         contains=["another configuration", "epochs"],
         **processes.without_frameworks(tmp_path),

@@ -31,7 +31,7 @@ def opened(model, path, card=None):
 
 
 def test_scaling_and_settings_are_inherited(tmp_path):
-    preprocessing = Preprocessing((64, 64), 3, (1.0, 2.0, 3.0), 4.0, "bilinear", 0.5)
+    preprocessing = Preprocessing((32, 32), 3, (1.0, 2.0, 3.0), 4.0, "bilinear", 0.5)
     model = plain_model(padding="symmetric", bn_epsilon=1e-5)
     initial = opened(model, tmp_path / "x.keras", ModelCard("mobilenet_v1", tuple("abcd"), preprocessing))
     assert initial.inherited == {

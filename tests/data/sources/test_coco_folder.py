@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from absl import logging
@@ -276,7 +278,7 @@ def test_annotations_of_crowds_only_are_refused_before_an_image_is_read(tmp_path
     write_coco(tmp_path / "instances.json", [coco_image(i) for i in range(8)], boxes)
     for i in range(8):
         (tmp_path / f"{i}.png").touch()
-    with pytest.raises(UserError, match=r"no image of train has one .* received: [67] of crowds or difficult objects$"):
+    with pytest.raises(UserError, match=r"no image of train has one .*: [5-7] of crowds or difficult objects$"):
         open_detection_dataset(str(tmp_path))
 
 
@@ -506,6 +508,12 @@ def test_boxes_that_may_be_in_either_frame_are_refused(orientation, stated, shap
 
 def test_an_image_without_boxes_is_turned(tmp_path):
     root = _turned_image(tmp_path, 3, (20, 40), [])
+    path = tmp_path / "train/instances.json"
+    content = json.loads(path.read_text())
+    save_image(path.parent / "3.png")
+    content["images"].append(coco_image(3, "3.png"))
+    content["annotations"].append(coco_box(3, STORED_BOX))
+    path.write_text(json.dumps(content))
     write_coco(tmp_path / "val/instances.json", [coco_image(2)], [coco_box(2, STORED_BOX)])
     image, label = labels_by_id(open_detection_dataset(root), "train")[1]
     assert image[10:16, 26:34].sum() == image.sum() == 3 * 6 * 8

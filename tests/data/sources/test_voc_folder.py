@@ -280,7 +280,7 @@ def test_what_is_not_used_is_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(logging, "warning", lambda message, *values: warnings.append(message % values))
     open_detection_dataset(str(tmp_path))
     expected = "2 .png without an annotation, 1 .heic, 1 .txt, 1 .xml"
-    assert warnings == [f"Not used in {tmp_path}: {expected}"]
+    assert f"Not used in {tmp_path}: {expected}" in warnings
 
 
 @pytest.mark.parametrize("files", [("images/train/1.png", "labels/train/1.txt"), ("train/images/1.png", "data.yaml")])
