@@ -4,6 +4,8 @@ import difflib
 import re
 import sys
 
+# Lines of the message of a graph that failed, which say where.
+_OF_THE_STACK = re.compile(r"\s|Graph execution error|Detected at node|<stack traces unavailable>")
 _ASSERTION = "assertion failed: "
 
 
@@ -60,7 +62,7 @@ def op_reason(error):
     a stack, as a paragraph of its own. A failed assertion says "assertion failed: [what was expected] [values]".
     """
     message = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", error.message).strip()
-    kept = [line for line in message.split("\n") if not re.match(r"\s|Graph execution error|Detected at node", line)]
+    kept = [line for line in message.split("\n") if not re.match(_OF_THE_STACK, line)]
     reason = one_line(" ".join(kept)).removesuffix(" name:").strip(" .")
     if reason.startswith(_ASSERTION):
         return re.sub(r"[][]", "", reason.removeprefix(_ASSERTION))
