@@ -7,7 +7,8 @@ weights are downloaded once, without it has random ones and the files show their
 leave non-maximum suppression out, and `anchors.json` lies beside them.
 
 Every file is loaded and compared with the Keras model on real images; with a labeled data set at hand, the run's or
---dataset, by its accuracy too. If one differs, nothing is written.
+--dataset, by its accuracy too. One that differs is left out and named with the figures, on standard error and as
+`"refused"` in `model.json`, and the exit code is 1; if none passes, nothing is written.
 """
 
 import pathlib
@@ -26,7 +27,7 @@ from condconv_keras.export.folder import require_packages, write_folder
 from condconv_keras.export.format import WriteOptions
 from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.table import get_task
-from condconv_keras.training.config import open_run_dataset
+from condconv_keras.training.run_data import labeled_dataset, open_run_dataset
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import checked_new_folder
 from condconv_keras.utils.lazy import LazyModule
@@ -43,7 +44,7 @@ def main(argv):
     stored = _open_model()
     check_uses(FLAGS, formats, stored)
     require_packages(formats, stored.task)
-    dataset = _open_dataset(stored)
+    dataset, remarks = _open_dataset(stored)
     calibration, checked = _image_sources(stored, dataset)
     if not stored.is_trained:
         _warn(f"{stored.name} has random weights: its files show size and latency, their answers mean nothing")
@@ -51,7 +52,7 @@ def main(argv):
     card = card.with_orientation(applied_orientation(FLAGS, stored))
     _ = card.labels  # or its error, before the work
     if stored.is_trained and dataset is not None:
-        card.check_classes(dataset)
+        dataset = labeled_dataset(dataset, card, remarks)
     if stored.is_trained and dataset is None:
         _warn("the files are not compared by their accuracy: for a model in use give --dataset")
     results = {"model": FLAGS.model, "output_dir": str(output)}
@@ -64,8 +65,11 @@ def main(argv):
     calibration_images = _calibration_images(calibration, card, calibrated) if calibrated else None
     options = WriteOptions(calibration_images, FLAGS.static_kernels, FLAGS.int8_input, FLAGS.raw_outputs)
     written = write_folder(output, formats, model, card, check, options, stored)
-    results["files"] = [facts for facts, _ in written]
-    return cli.to_json(results) if FLAGS.json else _summary(results, [text for _, text in written])
+    results["files"], results["refused"] = [facts for facts, _ in written.files], written.refused
+    text = cli.to_json(results) if FLAGS.json else _summary(results, [text for _, text in written.files])
+    for refused in written.refused:
+        cli.print_error(refused["reason"])
+    return text, 1 if written.refused else 0
 
 
 def _open_model():
@@ -78,9 +82,9 @@ def _open_model():
 
 
 def _open_dataset(stored):
-    """The data set whose held-out images check the files, or None."""
+    """The data set whose held-out images check the files, or None, and what is to be known of it."""
     if stored.config is None and FLAGS.dataset is None:
-        return None
+        return None, []
     return open_run_dataset(
         stored.config,
         FLAGS.dataset,

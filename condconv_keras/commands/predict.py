@@ -7,14 +7,12 @@ A detector's boxes are printed in pixels of the image, turned as its EXIF orient
 so; --output_dir writes copies of the images with the boxes drawn, --coco_json all detections in COCO's results format.
 """
 
-import sys
-
 from absl import flags
 
 from condconv_keras.commands import cli
 from condconv_keras.commands.model_flags import applied_orientation, define_orientation
 from condconv_keras.data.input.decoding import read_image
-from condconv_keras.data.sources.image_files import find_images
+from condconv_keras.data.sources.image_files import find_images, warn_of_ignored
 from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.reports import csv_text
 from condconv_keras.tasks.table import all_tasks, get_task
@@ -31,18 +29,19 @@ def main(argv):
         raise UserError("--json and --csv exclude each other")
     if len(argv) == 1:
         raise UserError("expected image files or folders after the flags, received none")
-    paths = find_images(argv[1:])
+    found = find_images(argv[1:])
     stored = StoredModel.open(FLAGS.model, FLAGS.weights)
     predictions = get_task(stored.task).predictions
     options = _options(stored.task)
-    predictions.check(options, paths)
+    predictions.check(options, found.images)
     require(*(package for name, used in predictions.packages.items() if options[name] is not None for package in used))
     apply_orientation = applied_orientation(FLAGS, stored)
     predictor, errors = stored.predictor(), []
-    answers = _answers(predictor, paths, apply_orientation, errors)
+    warn_of_ignored("the folders", found.ignored)
+    answers = _answers(predictor, found.images, apply_orientation, errors)
     collected = predictions.collect(predictor.card, answers, options)
     for error in errors:
-        print(f"error: {error}", file=sys.stderr)
+        cli.print_error(str(error))
     return _text(predictions, collected), 1 if errors else 0
 
 

@@ -10,6 +10,7 @@ from condconv_keras.data.sources.digits import Digits
 from condconv_keras.data.sources.image_folder import ImageFolder
 from condconv_keras.data.sources.tfds_detection import TfdsDetection
 from condconv_keras.data.sources.tfds_images import TfdsImages
+from condconv_keras.data.split_rule import NEW
 from condconv_keras.utils.errors import UserError
 
 # A name means the last row that claims it, of the embedded ones first: what is general stands before what is special.
@@ -72,6 +73,7 @@ def open_dataset(
     skip_bad_images=False,
     download=True,
     kind=ImageDataset,
+    split_rule=NEW,
     apply_orientation=True,
 ):
     """Opens a data set.
@@ -81,11 +83,14 @@ def open_dataset(
             images by class; of another kind as in `open_detection_dataset`. What is prepared in `data_dir`
             comes before a folder, a folder before TFDS's registry.
         data_dir: the folder of prepared TFDS data sets, TFDS's own default if None.
-        validation_fraction: the part of the examples that is held out where the source has a training part only.
+        validation_fraction: the part of the examples that is held out where the source has a training part only: of a
+            folder the images whose path has a hash below it, of TFDS the last examples of the training part.
         skip_bad_images: whether a folder's missing and undecodable images are logged, counted and left out instead of
             refused.
         download: whether TFDS may download and prepare a data set that is not in `data_dir`.
         kind: what is opened: `ImageDataset` or `DetectionDataset`.
+        split_rule: `condconv_keras.data.split_rule.SplitRule` of what is held out of a folder: the one of today, or
+            that of a run, by which nothing that it was trained on is held out.
         apply_orientation: whether image files are turned as their EXIF orientation says; a model's card says which way
             it was trained (`card.preprocessing.apply_orientation`).
 
@@ -97,7 +102,14 @@ def open_dataset(
     """
     names = embedded_names(kind)
     request = Request(
-        os.fspath(name), data_dir, validation_fraction, skip_bad_images, download, names, apply_orientation
+        os.fspath(name),
+        data_dir,
+        validation_fraction,
+        skip_bad_images,
+        download,
+        names,
+        split_rule=split_rule,
+        apply_orientation=apply_orientation,
     )
     return find_source(request.name, data_dir, kind)(request)
 
@@ -125,5 +137,11 @@ def open_detection_dataset(
         UserError: as `open_dataset`.
     """
     return open_dataset(
-        name, data_dir, validation_fraction, skip_bad_images, download, DetectionDataset, apply_orientation
+        name,
+        data_dir,
+        validation_fraction,
+        skip_bad_images,
+        download,
+        DetectionDataset,
+        apply_orientation=apply_orientation,
     )

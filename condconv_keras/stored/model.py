@@ -85,7 +85,7 @@ class StoredModel(abc.ABC):
         Raises:
             UserError: it means nothing, or something else; it is damaged, or has no such weights or arguments.
         """
-        name_or_path = os.fspath(name_or_path)
+        name_or_path = os.path.expanduser(name_or_path)
         if weights not in (None, IMAGENET):
             raise UserError(f"`weights` is {IMAGENET!r}, or left out. Received: {weights!r}")
         for kind in _kinds(cls):

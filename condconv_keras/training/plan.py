@@ -91,7 +91,9 @@ class TrainingPlan:
         optimization.apply_weight_decay(network, self.recipe, optimizer)
         return training_model.TrainingModel(
             network,
-            self.task.make_objective(self.recipe, len(self.dataset.class_names)),
+            self.task.make_objective(
+                self.recipe, len(self.dataset.class_names), self.task.class_weights(self.recipe, self.dataset)
+            ),
             self.task.step_means,
             optimizer,
             ema_decay=self.recipe.ema_decay,

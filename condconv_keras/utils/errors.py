@@ -2,9 +2,11 @@
 
 import difflib
 import re
+import sys
 
+# Lines of the message of a graph that failed, which say where.
+_OF_THE_STACK = re.compile(r"\s|Graph execution error|Detected at node|<stack traces unavailable>")
 _ASSERTION = "assertion failed: "
-_ABOUT_THE_GRAPH = re.compile(r"\s|Graph execution error|Detected at node|<stack traces unavailable>")
 
 
 class UserError(ValueError):
@@ -43,6 +45,11 @@ def unknown_name(kind, name, known):
     return UserError(f"unknown {kind} {name!r}. {hint}")
 
 
+def warn(text):
+    """Says on standard error, on one line, what a user has to know of work that goes on all the same."""
+    print(f"warning: {one_line(text)}", file=sys.stderr)
+
+
 def one_line(error, length=None):
     """Returns the message of an error on one line, cut to `length` characters if that is given."""
     return " ".join(str(error).split())[:length]
@@ -55,7 +62,7 @@ def op_reason(error):
     a stack, as a paragraph of its own. A failed assertion says "assertion failed: [what was expected] [values]".
     """
     message = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", error.message).strip()
-    kept = [line for line in message.split("\n") if not _ABOUT_THE_GRAPH.match(line)]
+    kept = [line for line in message.split("\n") if not re.match(_OF_THE_STACK, line)]
     reason = one_line(" ".join(kept)).removesuffix(" name:").strip(" .")
     if reason.startswith(_ASSERTION):
         return re.sub(r"[][]", "", reason.removeprefix(_ASSERTION))

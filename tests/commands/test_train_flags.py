@@ -78,6 +78,7 @@ def test_flags_change_the_recipe():
         "weight_decay": 0.0,
         "clip_norm": 2.0,
         "label_smoothing": 0.0,
+        "class_weights": "balanced",
         "dropout_rate": 0.4,
         "stochastic_depth_rate": 0.1,
         "ema_decay": 0.99,
@@ -268,7 +269,7 @@ def test_a_dry_run_describes_the_run_and_writes_nothing(monkeypatch, tmp_path):
 
 
 def test_a_dry_run_checks_the_run_folder_too(monkeypatch, tmp_path):
-    RunFolder(tmp_path).start(_config(*SMALL, "--epochs=3"))
+    RunFolder(tmp_path).start(_config(*SMALL, "--epochs=30"))
     with pytest.raises(UserError, match=r"another configuration \(different: recipe\.epochs\)"):
         _main(monkeypatch, *SMALL, "--dry_run", f"--model_dir={tmp_path}")
 

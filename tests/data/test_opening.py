@@ -71,15 +71,19 @@ def test_digits_import_no_tfds():
 
 
 def test_folders_and_scenes_import_no_tfds(tmp_path):
+    boxes, classes = tmp_path / "boxes", tmp_path / "classes"
     for name in "ab":
-        save_image(tmp_path / f"{name}.png")
-        write_voc(tmp_path / f"{name}.xml", [("cat", 1, 1, 9, 9, 0)])
+        save_image(boxes / f"{name}.png")
+        write_voc(boxes / f"{name}.xml", [("cat", 1, 1, 9, 9, 0)])
+        for number in range(2):
+            save_image(classes / name / f"{number}.png")
     code = f"""
 import sys
-from condconv_keras.data import open_detection_dataset
+from condconv_keras.data import open_dataset, open_detection_dataset
 open_detection_dataset("digit_scenes")
 assert "tensorflow" not in sys.modules
-open_detection_dataset({str(tmp_path)!r})
+open_detection_dataset({str(boxes)!r})
+open_dataset({str(classes)!r}, data_dir={str(tmp_path)!r})
 assert "tensorflow_datasets" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)

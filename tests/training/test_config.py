@@ -4,9 +4,10 @@ import json
 import pytest
 
 from condconv_keras.data import open_dataset
-from condconv_keras.training.config import Execution, TrainConfig, open_run_dataset
+from condconv_keras.training.config import Execution, TrainConfig
 from condconv_keras.training.plan import TrainingPlan
 from condconv_keras.training.recipes import get_recipe
+from condconv_keras.training.run_data import open_run_dataset
 from condconv_keras.utils.errors import UserError
 from tests.images import encoded, exif, smooth_photo
 from tests.training import configs
@@ -91,7 +92,7 @@ def test_the_data_of_a_run_are_opened_as_its_model_was_trained(tmp_path):
     for own in (True, False):
         config = dataclasses.replace(CONFIG, dataset=str(tmp_path), apply_orientation=own)
         for given in (None, True, False):
-            dataset = open_run_dataset(config, None, None, None, False, CONFIG.task, given, own)
+            dataset, _ = open_run_dataset(config, None, None, None, False, CONFIG.task, given, own)
             applied = own if given is None else given
             assert dataset.image_shape == ((6, 4, 3) if applied else (4, 6, 3))
     for given in (True, False):

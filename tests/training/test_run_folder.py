@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import pytest
 
@@ -28,6 +29,42 @@ def test_a_run_of_the_same_configuration_goes_on_another_is_refused(tmp_path):
     assert run.read_config() == CONFIG
     with pytest.raises(UserError, match=r"another configuration \(different: seed\)"):
         run.check(dataclasses.replace(CONFIG, seed=1))
+
+
+def longer(config, epochs=1):
+    return dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, epochs=config.recipe.epochs + epochs))
+
+
+def test_a_run_goes_on_with_more_epochs_and_remembers_where(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.start(CONFIG)
+    run.check(longer(CONFIG))
+    with pytest.raises(UserError, match=r"different: recipe\.epochs, seed"):
+        run.check(dataclasses.replace(longer(CONFIG), seed=1))
+    # Nothing was trained yet.
+    assert run.start(longer(CONFIG)).extensions == []
+    epochs = CONFIG.recipe.epochs
+    run.start(longer(CONFIG, 2), step=30)
+    # An interruption is no extension.
+    assert run.start(longer(CONFIG, 2), step=35).extensions == [[30, epochs + 1]]
+    run.start(longer(CONFIG, 5), step=50)
+    assert run.read_config().extensions == [[30, epochs + 1], [50, epochs + 2]]
+    with pytest.raises(UserError, match=r"different: recipe\.epochs\)"):
+        run.check(CONFIG)
+
+
+def test_results_of_fewer_epochs_are_not_those_of_the_run(tmp_path):
+    run = RunFolder(tmp_path)
+    run.start(CONFIG)
+    assert run.results_of(CONFIG) is None
+    run.results.write_text(json.dumps({"epochs": CONFIG.recipe.epochs}))
+    assert run.results_of(CONFIG) == {"epochs": CONFIG.recipe.epochs}
+    assert run.results_of(longer(CONFIG)) is None
+    with pytest.raises(UserError, match=r"expected a checkpoint in .*checkpoints' to go on from with more `epochs`"):
+        run.check(longer(CONFIG))
+    run.checkpoints.mkdir()
+    (run.checkpoints / "step_0000000010.safetensors").touch()
+    run.check(longer(CONFIG))
 
 
 def test_a_folder_or_file_that_is_no_run_is_refused(tmp_path):

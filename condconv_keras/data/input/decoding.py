@@ -1,6 +1,7 @@
 """The one decoder of encoded images: what is checked up front is what training reads."""
 
 import dataclasses
+import os
 from typing import Any
 
 from condconv_keras.data.formats import bmp, gif, webp
@@ -165,6 +166,6 @@ def read_image(path, apply_orientation=True):
         UserError: the file cannot be read, or is no such image.
     """
     try:
-        return decode_image(tf.io.read_file(str(path)), 0, apply_orientation)
+        return decode_image(tf.io.read_file(os.fsencode(path)), 0, apply_orientation)
     except tf.errors.OpError as error:
         raise UserError(f"expected an image, {str(path)!r} is none ({op_reason(error)})") from error

@@ -78,8 +78,9 @@ def common_size(sizes):
 
 
 def read_file(path):
-    """Returns the content of a file as a string tensor."""
-    return tf.io.read_file(path)
+    """Returns the content of a file as a string tensor; the path is a string or a string tensor of its bytes."""
+    # TensorFlow itself takes a string for UTF-8, which the name of a file need not be.
+    return tf.io.read_file(os.fsencode(path) if isinstance(path, str) else path)
 
 
 def _check_all(paths, apply_orientation):

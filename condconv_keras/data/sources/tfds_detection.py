@@ -20,6 +20,7 @@ from condconv_keras.data.sources.tfds_source import (
     split_slices,
     top_features,
 )
+from condconv_keras.data.split_rule import SLICE
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import LazyModule
 from condconv_keras.utils.lazy import tensorflow as tf
@@ -73,6 +74,7 @@ class TfdsDetection(TfdsSource, DetectionDataset):
             image_shape=(height, width, CHANNELS),
             splits={split: count for split, (_, count) in self._slices.items()},
             held_out=len(slices) > len(counts),
+            split_rule=SLICE if len(slices) > len(counts) else None,
         )
 
     def read_records(self, split, shuffle_seed):

@@ -12,6 +12,7 @@ from condconv_keras.data.sources.tfds_source import (
     split_slices,
     top_features,
 )
+from condconv_keras.data.split_rule import SLICE
 from condconv_keras.facts.imagenet import readable
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import LazyModule
@@ -43,6 +44,7 @@ class TfdsImages(TfdsSource, ImageDataset):
             image_shape=(height, width, 1 if stored_channels == 1 else 3),
             splits={split: count for split, (_, count) in self._slices.items()},
             held_out=len(self._slices) > len(counts),
+            split_rule=SLICE if len(self._slices) > len(counts) else None,
         )
 
     def read_records(self, split, shuffle_seed):

@@ -84,7 +84,7 @@ def _registered_builder(request):
 
 def _names_in(data_dir):
     """Returns the `name` or `name/config` of everything that is prepared in the folder."""
-    root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
+    root = pathlib.Path(os.path.expanduser(data_dir or tfds.core.constants.DATA_DIR))
     return {"/".join(path.relative_to(root).parts[:-2]) for path in root.glob("*/**/dataset_info.json")}
 
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from condconv_keras.data.dataset import TRAIN_SPLIT, Dataset
 from condconv_keras.data.input.decoding import read_image
-from condconv_keras.data.sources.image_files import find_images
+from condconv_keras.data.sources.image_files import find_images, warn_of_ignored
 from condconv_keras.data.sources.photographs import photographs
+from condconv_keras.data.sources.split_folders import split_folders
 from condconv_keras.utils.errors import UserError
 
 CALIBRATION_IMAGES = 128
@@ -95,19 +96,20 @@ def folder_images(folder, dataset=None, apply_orientation=True):
     """The images below a folder, whatever its sub-folders mean, without those that a data set holds out.
 
     Args:
-        folder: path; where it has a folder `train`, that is searched alone.
+        folder: path; where it has a folder `train`, however that is spelled, it is searched alone.
         dataset: `Dataset` that the accuracy is measured on, or None.
         apply_orientation: whether the images are turned as their EXIF orientation says.
 
     Raises:
         UserError: there is no image, or none that is not held out.
     """
-    folder = pathlib.Path(folder).expanduser()
+    folder = pathlib.Path(os.path.expanduser(folder))
     held_out = _held_out_files(dataset)
-    found = find_images([folder / TRAIN_SPLIT if (folder / TRAIN_SPLIT).is_dir() else folder])
-    paths = [path for path in found if os.path.realpath(path) not in held_out]
+    found = find_images(split_folders(folder).get(TRAIN_SPLIT, [folder]))
+    paths = [path for path in found.images if os.path.realpath(path) not in held_out]
     if not paths:
         raise UserError(f"every image in {str(folder)!r} is held out to measure the accuracy: give other images")
+    warn_of_ignored(folder, found.ignored)
     return FolderImages(paths, apply_orientation)
 
 
@@ -134,7 +136,7 @@ def _held_out_files(dataset):
         return set()
     splits = [split for split in dataset.splits if split != TRAIN_SPLIT]
     records = [record for split in splits for record, _ in dataset.records(split).as_numpy_iterator()]
-    return {os.path.realpath(record.decode()) for record in records if isinstance(record, bytes)}
+    return {os.path.realpath(os.fsdecode(record)) for record in records if isinstance(record, bytes)}
 
 
 def _evenly_spaced(values, count):

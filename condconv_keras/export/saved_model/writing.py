@@ -6,6 +6,7 @@ import pathlib
 import tempfile
 
 from condconv_keras.tasks.table import get_task
+from condconv_keras.utils.files import put_text
 from condconv_keras.utils.lazy import keras
 from condconv_keras.utils.lazy import tensorflow as tf
 
@@ -54,7 +55,7 @@ def write_saved_model(model, card, path):
 
 def _class_names(card, path):
     """The table from class ids to names; it reads `path`, which is written here and becomes an asset when saved."""
-    path.write_text(card.labels, encoding="utf-8")
+    put_text(path, card.labels)
     lines = tf.lookup.TextFileInitializer(
         str(path),
         key_dtype=tf.int64,

@@ -52,7 +52,9 @@ EXPECTED_MILLIONS = {
 }
 
 
-@pytest.mark.parametrize("num_experts", EXPECTED_MILLIONS)
+@pytest.mark.parametrize(
+    "num_experts", [pytest.param(n, marks=pytest.mark.slow) if n in (16, 32) else n for n in EXPECTED_MILLIONS]
+)
 def test_multiply_adds_by_experts_and_width(num_experts, zeros):
     for width, expected in zip((0.25, 0.5, 0.75, 1.0), EXPECTED_MILLIONS[num_experts], strict=True):
         if num_experts is None:

@@ -72,8 +72,7 @@ def test_signatures(served):
     assert set(served.loaded.signatures) == names
 
 
-@pytest.mark.parametrize("size", [(70, 160), (160, 70), INPUT])
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize(("count", "size"), [(1, (70, 160)), (3, (160, 70)), (3, INPUT)])
 def test_images_of_any_size(served, size, count):
     images = windows(*size, count)
     expected = served.expected(images)
