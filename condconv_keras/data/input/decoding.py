@@ -166,6 +166,21 @@ def read_image(path, apply_orientation=True):
         UserError: the file cannot be read, or is no such image.
     """
     try:
-        return decode_image(tf.io.read_file(os.fsencode(path)), 0, apply_orientation)
+        encoded = tf.io.read_file(os.fsencode(path))
     except tf.errors.OpError as error:
-        raise UserError(f"expected an image, {str(path)!r} is none ({op_reason(error)})") from error
+        raise UserError(f"expected an image, {str(path)!r} cannot be read ({op_reason(error)})") from error
+    return image_of(encoded, path, apply_orientation)
+
+
+def image_of(encoded, name, apply_orientation=True):
+    """Returns the image of a file's content, as `read_image` does.
+
+    Args:
+        encoded: bytes or string scalar.
+        name: what it is called in the message of a `UserError`.
+        apply_orientation: as in `decode_image`.
+    """
+    try:
+        return decode_image(encoded, 0, apply_orientation)
+    except tf.errors.OpError as error:
+        raise UserError(f"expected an image, {str(name)!r} is none ({op_reason(error)})") from error

@@ -79,7 +79,7 @@ def _check_coco_json(file, paths):
     check_parents(file, "coco_json")
     check_writable(file, "coco_json")
     named = {}
-    for path in map(pathlib.Path, paths):
+    for path in paths:
         image_id = _image_id(path)
         if image_id in named:
             raise UserError(
@@ -110,7 +110,7 @@ def _image_id(path):
 
 
 def _drawing(folder, path):
-    return pathlib.Path(folder) / f"{pathlib.Path(path).stem}.png"
+    return pathlib.Path(folder) / f"{path.stem}.png"
 
 
 def _draw(drawing, image, found, names):
