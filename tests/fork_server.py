@@ -40,17 +40,18 @@ def main():
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 
-def _become(arguments, folder, environment, stdout, stderr):
+def _become(arguments, folder, environment, stdin, stdout, stderr):
     """Runs `python ARGUMENTS`; the process ends as that one does.
 
     Args:
         arguments: list of a script, or of `-m` and a module, and of what it is given.
         folder: the current folder.
         environment: dict of all variables.
+        stdin: path of a file to read.
         stdout: path of a file to write.
         stderr: the same.
     """
-    for number, path, flags in ((0, os.devnull, os.O_RDONLY), (1, stdout, os.O_WRONLY), (2, stderr, os.O_WRONLY)):
+    for number, path, flags in ((0, stdin, os.O_RDONLY), (1, stdout, os.O_WRONLY), (2, stderr, os.O_WRONLY)):
         os.dup2(os.open(path, flags), number)
     sys.stdin = os.fdopen(0, closefd=False)
     os.environ.clear()

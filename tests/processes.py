@@ -31,7 +31,7 @@ _READ_AT_START = {name: os.environ.get(name) for name in ("KERAS_HOME", "PYTHONP
 _server = None
 
 
-def run(*arguments, check=True, fresh=False, folder=ROOT, **environment):
+def run(*arguments, check=True, fresh=False, folder=ROOT, stdin=os.devnull, **environment):
     """Runs `python ARGUMENTS` in a folder, the project's by default; returns the finished process.
 
     Args:
@@ -41,33 +41,36 @@ def run(*arguments, check=True, fresh=False, folder=ROOT, **environment):
             with the big packages imported, which takes five seconds less. A program (`-c`) and a command with variables
             of its own are always run by a new Python: they are about how it starts.
         folder: the current folder; it is also where modules are found first.
+        stdin: path of the file that is standard input.
         environment: variables of the process.
     """
     arguments = list(map(str, arguments))
     changed = any(os.environ.get(name) != value for name, value in _READ_AT_START.items())
     if fresh or environment or changed or (arguments[0].startswith("-") and arguments[0] != "-m"):
-        finished = _started(arguments, folder, environment)
+        finished = _started(arguments, folder, stdin, environment)
     else:
-        finished = _forked(arguments, folder)
+        finished = _forked(arguments, folder, stdin)
     if check:
         assert finished.returncode == 0, finished.stderr
     return finished
 
 
-def _started(arguments, folder, environment):
+def _started(arguments, folder, stdin, environment):
     environment = {**os.environ, **environment}
     command = [sys.executable, *arguments]
-    return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, env=environment, timeout=_TIMEOUT_SECONDS
-    )
+    with open(stdin, "rb") as file:
+        return subprocess.run(
+            command, cwd=folder, stdin=file, capture_output=True, text=True, env=environment, timeout=_TIMEOUT_SECONDS
+        )
 
 
-def _forked(arguments, folder):
+def _forked(arguments, folder, stdin):
     server = _fork_server()
     with contextlib.ExitStack() as files:
         out, err = (files.enter_context(tempfile.NamedTemporaryFile("r")) for _ in range(2))
         request = {"arguments": arguments, "folder": str(folder), "environment": dict(os.environ)}
-        server.stdin.write(json.dumps({**request, "stdout": out.name, "stderr": err.name}).encode() + b"\n")
+        request |= {"stdin": str(stdin), "stdout": out.name, "stderr": err.name}
+        server.stdin.write(json.dumps(request).encode() + b"\n")
         child = int(server.stdout.readline())
         ended = select.select([server.stdout], [], [], _TIMEOUT_SECONDS)[0]
         if not ended:

@@ -73,6 +73,8 @@ def _paths(word):
     if os.path.lexists(path) or not glob.has_magic(path):
         return [path]
     found = sorted(glob.glob(path, recursive=True))
+    if "**" in path:  # which matches what is in a folder, too
+        found = [match for match in found if not os.path.isdir(match)]
     if not found:
         raise UserError(f"expected files that match {word!r}, there are none")
     return found

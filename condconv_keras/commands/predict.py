@@ -8,6 +8,9 @@ A detector's boxes are printed in pixels of the image, turned as its EXIF orient
 so; --output_dir writes copies of the images with the boxes drawn, --coco_json all detections in COCO's results format.
 """
 
+import itertools
+import os
+
 from absl import flags
 
 from condconv_keras.commands import cli
@@ -60,6 +63,8 @@ def _check_output(path):
         raise UserError("--output has the format of its ending: --json and --csv are for what is printed")
     if not path.endswith((".csv", ".json")):
         raise UserError(f"--output takes a file that ends in .csv or .json, received: {path!r}")
+    if os.path.isdir(path):
+        raise UserError(f"--output takes a file, {path!r} is a folder")
     check_parents(path, "output")
     check_writable(path, "output")
 
@@ -75,10 +80,10 @@ def _options(task_name):
 
 def _answers(predictor, arguments, apply_orientation, errors):
     """Yields (`ImageArgument`, uint8 image, answer) of what are images; appends the `UserError`s of the others."""
-    starts = range(0, len(arguments), _BATCH)
-    for start in progress(starts, desc="Predicting", unit="batch") if len(starts) > 1 else starts:
+    shown = progress(arguments, desc="Predicting", unit="image") if len(arguments) > _BATCH else arguments
+    for batch in _batches(shown, _BATCH):
         readable, images = [], []
-        for argument in arguments[start : start + _BATCH]:
+        for argument in batch:
             try:
                 images.append(argument.read(apply_orientation))
                 readable.append(argument)
@@ -90,6 +95,13 @@ def _answers(predictor, arguments, apply_orientation, errors):
         for i, (argument, image) in enumerate(zip(readable, images, strict=True)):
             answer = {name: v[i] for name, v in answers.items()} if isinstance(answers, dict) else answers[i]
             yield argument, image.numpy(), answer
+
+
+def _batches(items, size):
+    """Yields lists of `size` of the items, a last one of fewer."""
+    items = iter(items)
+    while batch := list(itertools.islice(items, size)):
+        yield batch
 
 
 def _text(predictions, collected, text_format):

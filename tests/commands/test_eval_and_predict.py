@@ -1,8 +1,13 @@
+import contextlib
 import csv
 import dataclasses
+import functools
+import http.server
 import io
 import json
+import os
 import shutil
+import threading
 
 import keras
 import numpy as np
@@ -203,6 +208,41 @@ def test_predict_formats(stored, images):
     assert sum(float(row["probability"]) for row in rows[:10]) == pytest.approx(1, abs=1e-4)
 
 
+def test_predict_takes_addresses_patterns_pipes_and_standard_input(stored, images, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    threading.Thread(
+        target=lambda: (tmp_path / "pipe").write_bytes((images / "3.png").read_bytes()), daemon=True
+    ).start()
+    output = tmp_path / "found.csv"
+    arguments = ("predict.py", f"--model={stored['tflite']}", "--top_k=10", f"--output={output}")
+    with _served(images) as address:
+        words = (f"{address}/1.png", images / "[02].png", "-", tmp_path / "pipe", f"{address}/9.png")
+        finished = processes.run(*arguments, *words, stdin=images / "4.png", check=False)
+    assert (finished.returncode, finished.stdout) == (1, "")
+    assert f"error: cannot download '{address}/9.png' (HTTP Error 404: " in finished.stderr
+    shown = {words[0]: 1, str(images / "0.png"): 0, str(images / "2.png"): 2, "-": 4, str(words[3]): 3}
+    with open(output, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows[::10]] == list(shown)
+    expected = json.loads(
+        processes.run("predict.py", f"--model={stored['tflite']}", "--top_k=10", "--json", images).stdout
+    )
+    for row in rows:
+        classes = expected["predictions"][shown[row["image"]]]["classes"]
+        assert row["class"] == classes[int(row["rank"]) - 1]["name"]
+        assert float(row["probability"]) == pytest.approx(classes[int(row["rank"]) - 1]["probability"], abs=1e-5)
+
+
+@contextlib.contextmanager
+def _served(folder):
+    """Serves the files of a folder on this machine; yields the address."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 def test_a_file_that_is_no_image_is_named_and_the_others_are_classified(stored, images, tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_text("no image")
@@ -238,6 +278,10 @@ def test_a_file_that_is_no_image_is_named_and_the_others_are_classified(stored, 
         (["predict.py", "--model={run}", "{tmp}/empty"], "has no image"),
         (["predict.py", "--model={run}", "--json", "--csv", "{text}"], "exclude each other"),
         (["predict.py", "--model={run}", "--top_k=0", "{text}"], "--top_k=0"),
+        (["predict.py", "--model={run}", "--output={tmp}/x.txt", "{text}"], "ends in .csv or .json"),
+        (["predict.py", "--model={run}", "--output={tmp}/folder.csv", "{text}"], "--output takes a file"),
+        (["predict.py", "--model={run}", "--output={tmp}/x.csv", "--json", "{text}"], "has the format of its ending"),
+        (["predict.py", "--model={run}", "{tmp}/*.gif"], "there are none"),
         (["-m", "export", "--model={tflite}", "--output_dir={tmp}/out"], "is a tflite export"),
         (["-m", "export", "--model={run}", "--output_dir={tmp}/out", "--formats=onnx"], "unknown format 'onnx'"),
         (["-m", "export", "--model={run}", "--output_dir={run}"], "is not an empty folder"),

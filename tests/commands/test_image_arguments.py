@@ -29,6 +29,7 @@ def test_files_folders_and_patterns(photos):
         ([""], ["a.png", "b.PNG", "d [1].png", "c.png"]),
         (["?.[pP]*"], ["a.png", "b.PNG"]),
         (["**/*.png"], ["a.png", "d [1].png", "c.png"]),
+        (["deeper/**"], ["c.png"]),
         (["d [1].png"], ["d [1].png"]),
     ):
         images, ignored = image_arguments([str(folder / word) for word in words])
