@@ -2,6 +2,7 @@
 
 import fcntl
 import gc
+import os
 
 import keras
 import pytest
@@ -27,6 +28,15 @@ def pytest_collection_finish():
 def _seed():
     """Fixes the initial weights of every model: some random networks are so ill-conditioned that rounding shows."""
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _keras_home(tmp_path_factory):
+    """What the library keeps for later lies with the tests' own files, not with those of who runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras_home")))
+        patch.setitem(processes.READ_AT_START, "KERAS_HOME", os.environ["KERAS_HOME"])
+        yield
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ TRAINED_RUN = (
 
 _TIMEOUT_SECONDS = 600
 # Of what the fork server has read when it started, variables that tests change.
-_READ_AT_START = {name: os.environ.get(name) for name in ("KERAS_HOME", "PYTHONPATH")}
+READ_AT_START = {name: os.environ.get(name) for name in ("KERAS_HOME", "PYTHONPATH")}
 _server = None
 
 
@@ -45,7 +45,7 @@ def run(*arguments, check=True, fresh=False, folder=ROOT, stdin=os.devnull, **en
         environment: variables of the process.
     """
     arguments = list(map(str, arguments))
-    changed = any(os.environ.get(name) != value for name, value in _READ_AT_START.items())
+    changed = any(os.environ.get(name) != value for name, value in READ_AT_START.items())
     if fresh or environment or changed or (arguments[0].startswith("-") and arguments[0] != "-m"):
         finished = _started(arguments, folder, stdin, environment)
     else:

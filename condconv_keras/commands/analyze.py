@@ -12,7 +12,8 @@ from absl import flags
 from condconv_keras.analysis.output import PACKAGES, Analysis, write_analysis
 from condconv_keras.analysis.selection import choose_classes, choose_layers
 from condconv_keras.commands import cli
-from condconv_keras.commands.model_flags import define_orientation
+from condconv_keras.commands.model_flags import define_check, define_orientation
+from condconv_keras.data.bad_images import bad_images_named
 from condconv_keras.routing_statistics.gathering import gather
 from condconv_keras.routing_statistics.routing_model import RoutingModel
 from condconv_keras.stored import StoredModel
@@ -41,10 +42,12 @@ def main(argv):
         stored.task,
         FLAGS.apply_orientation,
         stored.applies_orientation,
+        FLAGS.check_images,
     )
     split = FLAGS.split or dataset.evaluation_split
     dataset.check_split(split)
-    analysis = _analyze(stored, dataset, split, remarks)
+    with bad_images_named(dataset):
+        analysis = _analyze(stored, dataset, split, remarks)
 
     write_analysis(output, analysis)
     summary = analysis.summary()
@@ -94,6 +97,7 @@ def _define_flags():
     flags.DEFINE_string("dataset", None, "A data set, as of train.py; default: the run's.")
     flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS data sets; default: the run's.")
     flags.DEFINE_string("split", None, "Split of the data set; default: its held-out one.")
+    define_check()
     define_orientation()
     flags.DEFINE_integer("batch_size", 64, "Images at a time; does not change the result.", lower_bound=1)
     flags.DEFINE_list(

@@ -14,7 +14,8 @@ import pathlib
 from absl import flags
 
 from condconv_keras.commands import cli
-from condconv_keras.commands.model_flags import check_of_task, define_orientation
+from condconv_keras.commands.model_flags import check_of_task, define_check, define_orientation
+from condconv_keras.data.bad_images import bad_images_named
 from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.reports import Evaluation
 from condconv_keras.tasks.table import all_tasks, get_task
@@ -46,7 +47,8 @@ def main(argv):
     with contextlib.nullcontext() if strategy is None else strategy.scope():
         predictor = stored.predictor()
     dataset = labeled_dataset(dataset, predictor.card, remarks)
-    metrics = _evaluate(task, predictor, dataset, split, strategy)
+    with bad_images_named(dataset):
+        metrics = _evaluate(task, predictor, dataset, split, strategy)
     if strategy is not None and not is_chief(strategy):
         return None
     results = {
@@ -123,6 +125,7 @@ def _open_split(stored):
         stored.task,
         FLAGS.apply_orientation,
         stored.applies_orientation,
+        FLAGS.check_images,
     )
     split = FLAGS.split or dataset.evaluation_split
     dataset.check_split(split)
@@ -165,6 +168,7 @@ def _define_flags():
         "validation_fraction", None, "Held-out part of data without a split of its own; at most the run's.", 0.0, 1.0
     )
     flags.DEFINE_bool("skip_bad_images", False, "Leave out images that cannot be decoded instead of stopping.")
+    define_check()
     define_orientation()
     flags.DEFINE_integer("batch_size", 64, "Images at a time on one device; does not change the result.", lower_bound=1)
     flags.DEFINE_enum("strategy", "none", STRATEGIES, "Devices that share the images of a Keras model.")

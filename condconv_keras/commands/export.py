@@ -19,6 +19,7 @@ from absl import flags
 from condconv_keras.commands import cli
 from condconv_keras.commands.export_flags import MODEL_ARGUMENTS, check_uses, chosen_formats, define_flags
 from condconv_keras.commands.model_flags import applied_orientation
+from condconv_keras.data.bad_images import bad_images_named
 from condconv_keras.data.dataset import VALIDATION_FRACTION
 from condconv_keras.data.opening import is_folder
 from condconv_keras.export.check import representative
@@ -59,12 +60,13 @@ def main(argv):
     if FLAGS.static_kernels:
         results["multiply_adds"] = _multiply_adds(model, card.preprocessing)
 
-    images = representative.check_images(checked, card.preprocessing)
-    check = ExportCheck(model, card, images, dataset, FLAGS.check_examples, stored.is_trained)
-    calibrated = [file_format for file_format in formats if file_format.is_calibrated]
-    calibration_images = _calibration_images(calibration, card, calibrated) if calibrated else None
-    options = WriteOptions(calibration_images, FLAGS.static_kernels, FLAGS.int8_input, FLAGS.raw_outputs)
-    written = write_folder(output, formats, model, card, check, options, stored)
+    with bad_images_named(dataset):
+        images = representative.check_images(checked, card.preprocessing)
+        check = ExportCheck(model, card, images, dataset, FLAGS.check_examples, stored.is_trained)
+        calibrated = [file_format for file_format in formats if file_format.is_calibrated]
+        calibration_images = _calibration_images(calibration, card, calibrated) if calibrated else None
+        options = WriteOptions(calibration_images, FLAGS.static_kernels, FLAGS.int8_input, FLAGS.raw_outputs)
+        written = write_folder(output, formats, model, card, check, options, stored)
     results["files"], results["refused"] = [facts for facts, _ in written.files], written.refused
     text = cli.to_json(results) if FLAGS.json else _summary(results, [text for _, text in written.files])
     for refused in written.refused:
@@ -94,6 +96,7 @@ def _open_dataset(stored):
         stored.task,
         apply_orientation=None,
         model_orientation=applied_orientation(FLAGS, stored),
+        check_images=FLAGS.check_images,
     )
 
 

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from condconv_keras.commands.model_flags import WIDTHS, define_orientation
+from condconv_keras.commands.model_flags import WIDTHS, define_check, define_orientation
 from condconv_keras.commands.old_flags import define_old_names
 from condconv_keras.export.formats import FORMATS, format_names, variants
 from condconv_keras.facts import old_names
@@ -87,6 +87,7 @@ def _define_data(values):
         "validation_fraction", None, "Held-out part of data without a split of its own.", 0.0, 1.0, **group
     )
     flags.DEFINE_bool("skip_bad_images", False, "Leave out images that cannot be decoded instead of stopping.", **group)
+    define_check(**group)
     define_orientation(**group)
     flags.DEFINE_integer(
         "check_examples", None, "Held-out images that measure the accuracy; default: all.", lower_bound=1, **group
@@ -132,7 +133,8 @@ def check_uses(values, formats, stored):
     """
     for names, is_used, reason in (*_USES_OF_MODEL, *_uses_of_formats(), *_USES_OF_DATA):
         for name in names:
-            is_given = values[name].present and values[name].value is not False
+            # Where the default is False that is no request.
+            is_given = values[name].present and (values[name].value is not False or values[name].default is None)
             if is_given and not is_used(values, formats, stored):
                 raise UserError(f"--{name} {reason}")
 
@@ -169,7 +171,7 @@ _USES_OF_MODEL = (
 )
 _USES_OF_DATA = (
     (("data_dir",), lambda v, f, s: _has_dataset(v, f, s) or v.representative_data is not None, "is for --dataset"),
-    (("validation_fraction", "skip_bad_images"), _has_dataset, "is for --dataset"),
+    (("validation_fraction", "skip_bad_images", "check_images"), _has_dataset, "is for --dataset"),
     (
         ("check_examples",),
         lambda v, f, s: s.is_trained and _has_dataset(v, f, s),

@@ -1,6 +1,7 @@
 """Flags that a training run would ignore: each refused by one line, never passed over."""
 
 from condconv_keras.data.unused_arguments import check_data_arguments
+from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import UserError
 
 
@@ -14,7 +15,7 @@ def check_ignored_flags(given, config, lacking):
     """
     for name in sorted(given & lacking.keys()):
         raise UserError(f"--{name} {lacking[name]}")
-    check_data_arguments(given, config.dataset, config.data_dir)
+    check_data_arguments(given, config.dataset, config.data_dir, get_task(config.task).dataset)
     for names, is_used, reason in _USES:
         ignored = sorted(given.intersection(names))
         if ignored and not is_used(config):

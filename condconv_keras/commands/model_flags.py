@@ -75,6 +75,21 @@ def define_orientation(**group):
     )
 
 
+def define_check(**group):
+    """Defines --check_images of a command about a stored model.
+
+    Args:
+        **group: keywords of absl's `DEFINE_bool`.
+    """
+    flags.DEFINE_bool(
+        "check_images",
+        None,
+        "Decode a folder's images first to find bad ones; --nocheck_images trusts them. Default: as the run did, else "
+        "yes.",
+        **group,
+    )
+
+
 def applied_orientation(values, stored):
     """Returns the value of --apply_orientation, or where it is not given that of the `StoredModel`."""
     return stored.applies_orientation if values.apply_orientation is None else values.apply_orientation

@@ -112,6 +112,7 @@ def config_from_flags(values):
         execution=Execution(**{field.name: values[field.name].value for field in dataclasses.fields(Execution)}),
         task=entry.task,
         apply_orientation=values.apply_orientation is not False,
+        check_images=values.check_images,
     )
     check_ignored_flags(given, config, lacking_flags(entry))
     check_config(config)
@@ -170,6 +171,7 @@ def _open_dataset(config, given, run):
         download=not FLAGS.dry_run,
         split_rule=split_rule(stored),
         apply_orientation=config.apply_orientation,
+        check_images=config.check_images,
     )
     check_validation_fraction(given, dataset)
     config.steps_per_epoch(dataset)

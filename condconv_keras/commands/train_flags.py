@@ -137,6 +137,13 @@ def _define_data(values):
         "skip_bad_images", False, "Leave out a folder's images that cannot be decoded instead of stopping.", **group
     )
     flags.DEFINE_bool(
+        "check_images",
+        True,
+        "Decode a folder's images to find bad ones before training; what was found is remembered. --nocheck_images "
+        "trusts a folder of classes.",
+        **group,
+    )
+    flags.DEFINE_bool(
         "apply_orientation",
         None,
         "Turn image files as their EXIF orientation says; the model remembers it. Default: yes, and for a run that "

@@ -23,14 +23,15 @@ class Request:
     """Which data set a source is to open, and how.
 
     Attributes:
-        name, data_dir, validation_fraction, skip_bad_images, download, apply_orientation: as in
+        name, data_dir, validation_fraction, skip_bad_images, download, apply_orientation, check_images: as in
             `condconv_keras.data.open_dataset`.
         embedded_names: the embedded data sets with labels of the kind, which may have been meant by a name that nothing
             has.
         split_rule: as in `condconv_keras.data.open_dataset`.
 
     Raises:
-        UserError: if the fraction does not leave something for training and for validation.
+        UserError: if the fraction does not leave something for training and for validation, or bad images are to be
+            left out and no image is to be checked.
     """
 
     name: str
@@ -41,8 +42,11 @@ class Request:
     embedded_names: tuple[str, ...] = ()
     split_rule: SplitRule = NEW
     apply_orientation: bool = True
+    check_images: bool = True
 
     def __post_init__(self):
+        if self.skip_bad_images and not self.check_images:
+            raise UserError("`skip_bad_images` leaves out what the check finds: it is not for `check_images=False`")
         if not 0 < self.validation_fraction < 1:
             raise UserError(f"`validation_fraction` must be between 0 and 1. Received: {self.validation_fraction!r}")
 
@@ -63,8 +67,8 @@ class Dataset(abc.ABC):
         held_out: whether the evaluation split is a part of the source's training examples, not a split of its own.
         split_rule: of a part that is held out the name of the rule, as in `condconv_keras.data.split_rule`; else None.
         moved: names of the images that are on the other side than the rule says, so that every class has some on both.
-        repeated: dict of split name to the number of its images whose bytes are those of a training image; none by
-            default, as where there are no files to compare.
+        repeated: dict of split name to the number of its images whose bytes are those of a training image, None where
+            nobody has looked; none by default, as where there are no files to compare.
         skipped: dict of split name to the number of unreadable images that were left out; none by default.
         decoded_sizes: dict of split name to its size in bytes as uint8 images, None where unknown; by default what
             follows from the shape.
@@ -78,6 +82,7 @@ class Dataset(abc.ABC):
             that has the name.
         is_folder: whether the name of a data set is the path of a folder.
         checks_images: whether opening decodes every image, by TensorFlow, and `Request.skip_bad_images` is of use.
+        may_be_trusted: whether it can be opened without that, by `Request.check_images`.
         reads_files: whether its images are files, which may state an EXIF orientation, and `Request.apply_orientation`
             is of use.
         uses_data_dir: whether `Request.data_dir` is of use.
@@ -91,6 +96,7 @@ class Dataset(abc.ABC):
     embedded_name: str | None = None
     is_folder = False
     checks_images = False
+    may_be_trusted = False
     reads_files = False
     uses_data_dir = False
     made_by_this_process = False
@@ -158,6 +164,9 @@ class Dataset(abc.ABC):
     def example_names(self, split):
         """Returns a list of the names of a split's images, which do not change with the others, or None without any."""
         del split
+
+    def check_trusted(self):  # noqa: B027 - most sources trust no image
+        """Checks the images that were not when the data set was opened; raises a `UserError` that names a bad one."""
 
     def image(self, record):
         """Returns the image of a record as a `DecodedImage` or `EncodedImage`, to be read whole or in part.

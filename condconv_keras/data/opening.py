@@ -75,6 +75,7 @@ def open_dataset(
     kind=ImageDataset,
     split_rule=NEW,
     apply_orientation=True,
+    check_images=True,
 ):
     """Opens a data set.
 
@@ -93,12 +94,16 @@ def open_dataset(
             that of a run, by which nothing that it was trained on is held out.
         apply_orientation: whether image files are turned as their EXIF orientation says; a model's card says which way
             it was trained (`card.preprocessing.apply_orientation`).
+        check_images: whether the images of a folder of classes are decoded to find bad ones, which is done once for
+            every file: what was found is remembered. Otherwise they are trusted, and a bad one is an error when it is
+            read.
 
     Returns:
         A data set of the kind.
 
     Raises:
-        UserError: if there is no such data set, or its images do not have labels of the kind.
+        UserError: if there is no such data set, or its images do not have labels of the kind; `Request` and the source
+            say what else.
     """
     names = embedded_names(kind)
     request = Request(
@@ -110,6 +115,7 @@ def open_dataset(
         names,
         split_rule=split_rule,
         apply_orientation=apply_orientation,
+        check_images=check_images,
     )
     return find_source(request.name, data_dir, kind)(request)
 

@@ -42,15 +42,22 @@ class SplitRule:
 NEW = SplitRule()
 
 
-def path_below(root, path):
-    """Returns the name of an image in a folder: its path below it, "/" between its parts, composed Unicode characters.
+def names_below(root, paths):
+    """Returns the names of images in a folder: their paths below it, "/" between parts, composed Unicode characters.
 
-    Systems differ in these two for copies of one folder. Root and path are strings.
+    Systems differ in these two for copies of one folder. Root and paths are strings.
     """
+    return [unicodedata.normalize("NFC", path.replace(os.sep, "/")) for path in paths_below(root, paths)]
+
+
+def paths_below(root, paths):
+    """Returns paths as they are below a folder; root and paths are strings."""
+    if root == os.curdir:
+        # `pathlib` leaves "./" out of the paths of what lies in it.
+        return [os.path.relpath(path, root) if os.path.isabs(path) else path for path in paths]
     start = os.path.join(root, "")
     # What is written out is a hundred times quicker, which counts for a million images.
-    relative = path[len(start) :] if path.startswith(start) else os.path.relpath(path, root)
-    return unicodedata.normalize("NFC", relative.replace(os.sep, "/"))
+    return [path[len(start) :] if path.startswith(start) else os.path.relpath(path, root) for path in paths]
 
 
 def name_hash(name):
@@ -63,7 +70,7 @@ def held_out(names, classes, fraction, rule=NEW):
     """Chooses the images to hold out, of every class by itself.
 
     Args:
-        names: list of the images' names, as of `path_below`, in their order.
+        names: list of the images' names, as of `names_below`, in their order.
         classes: list of what class each is of; of a new split each has two images at least.
         fraction: the part to hold out, in (0, 1).
         rule: `SplitRule`.

@@ -1,5 +1,6 @@
 """Arguments that a data set has no use for: refused by one line, never passed over."""
 
+from condconv_keras.data.dataset import Dataset
 from condconv_keras.data.opening import find_source
 from condconv_keras.utils.errors import UserError
 
@@ -18,19 +19,25 @@ _USES = (
         f"{_OWN_SPLIT}, this data set has one",
     ),
     ("skip_bad_images", lambda source, name: source.checks_images, "is for a folder of images"),
+    (
+        "check_images",
+        lambda source, name: source.may_be_trusted,
+        "is for a folder of images by class: boxes are placed by the size and the orientation of each image",
+    ),
     ("apply_orientation", lambda source, name: source.reads_files, "is for image files, an embedded data set has none"),
 )
 
 
-def check_data_arguments(given, name, data_dir):
+def check_data_arguments(given, name, data_dir, kind=Dataset):
     """Raises a `UserError` for an argument that a data set, not opened yet, has no use for.
 
     Args:
         given: set of the names of the arguments of `open_dataset` that were given.
         name, data_dir: as in `condconv_keras.data.open_dataset`.
+        kind: as in `condconv_keras.data.opening.find_source`.
     """
     for argument, is_used, reason in _USES:
-        if argument in given and not is_used(find_source(name, data_dir), name):
+        if argument in given and not is_used(find_source(name, data_dir, kind), name):
             raise UserError(f"`{argument}` {reason}")
 
 

@@ -66,6 +66,8 @@ class TrainConfig:
             either.
         apply_orientation: as in `condconv_keras.data.open_dataset`. Runs of version 0.1 do not say it: they left images
             as they were stored.
+        check_images: as in `condconv_keras.data.open_dataset`. It decides the order of the images, too: what is known
+            to fit is kept in memory.
     """
 
     model: str
@@ -85,6 +87,7 @@ class TrainConfig:
     extensions: list[list[int]] = dataclasses.field(default_factory=list)
     data: DataRecord | None = None
     apply_orientation: bool = True
+    check_images: bool = True
 
     def to_json(self):
         """Returns the configuration as JSON text."""

@@ -61,11 +61,12 @@ def describe_run(config: TrainConfig, dataset):
 
     Returns:
         A dict that JSON can hold: `config`; `data` (`classes`, `splits`, `skipped_images`, of a detector
-        `skipped_boxes`, `repeated_images`, those held out that have the bytes of a training image, of a classifier
-        `class_counts`, pairs of name and training examples, where they need not be read from files or are used,
-        `image_shape`, `input_shape`, `steps_per_epoch`); `model` (`parameters`, `trainable_parameters`, `multiply_adds`
-        of one image); `memory_bytes` (the fields of `TrainingMemory` and `total`), `devices` and `batch_per_device`;
-        `speed` (the fields of `TrainingSpeed`, or `not_measured`, the reason).
+        `skipped_boxes`, `repeated_images`, those held out that have the bytes of a training image, None of images that
+        are not checked, of a classifier `class_counts`, pairs of name and training examples, where they need not be
+        read from files or are used, `image_shape`, `input_shape`, `steps_per_epoch`); `model` (`parameters`,
+        `trainable_parameters`, `multiply_adds` of one image); `memory_bytes` (the fields of `TrainingMemory` and
+        `total`), `devices` and `batch_per_device`; `speed` (the fields of `TrainingSpeed`, or `not_measured`, the
+        reason).
 
     Raises:
         UserError: the data, the batch size or the model's arguments do not fit.
@@ -181,7 +182,7 @@ def summary_rows(description):
         *((f"execution.{name}", _shown(value)) for name, value in config["execution"].items()),
         ("classes", f"{data['classes']:,}"),
         ("examples", splits),
-        *((name.replace("_", " "), f"{data[name]:,}") for name in _COUNTS if name in data),
+        *((name.replace("_", " "), _counted(data[name])) for name in _COUNTS if name in data),
         *_class_counts(data.get("class_counts")),
         ("image shape", " x ".join("any" if side is None else str(side) for side in data["image_shape"])),
         ("input shape", " x ".join(map(str, data["input_shape"]))),
@@ -192,6 +193,10 @@ def summary_rows(description):
         ("memory", f"about {_mebibytes(memory['total'])} a device: {parts}"),
         ("speed", _shown_speed(description["speed"])),
     ]
+
+
+def _counted(count):
+    return "not counted" if count is None else f"{count:,}"
 
 
 def _class_counts(counts):

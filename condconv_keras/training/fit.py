@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from condconv_keras.data import InputShard
+from condconv_keras.data.bad_images import bad_images_named
 from condconv_keras.data.record import DataRecord
 from condconv_keras.models.saving import save_model
 from condconv_keras.training.callbacks import Diverged
@@ -46,20 +47,21 @@ def train(config, run, dataset, strategy, command, versions):
 
     Raises:
         UserError: settings cannot work together, the run goes on with data of other classes, the data, the batch size
-            or the initial weights do not fit, the loss is not finite, no checkpoint is whole, or TensorFlow stops, as
-            when a worker is lost.
+            or the initial weights do not fit, an image that was not checked cannot be decoded, the loss is not finite,
+            no checkpoint is whole, or TensorFlow stops, as when a worker is lost.
         OSError: a file cannot be written. What is in the run folder stays whole.
         SystemExit: the process was sent SIGTERM; the run goes on where it stopped.
     """
     check_config(config)
-    training = _Training(config, run, dataset, strategy)
-    start = time.monotonic()
-    with training.termination.handled():
-        first_step = training.run_loop()
-        if is_chief(strategy):
-            facts = {"seconds": round(time.monotonic() - start, 1), "first_step": first_step}
-            training.write_results({**facts, "command": command, "versions": versions})
-        wait_for_all(strategy)
+    with bad_images_named(dataset):
+        training = _Training(config, run, dataset, strategy)
+        start = time.monotonic()
+        with training.termination.handled():
+            first_step = training.run_loop()
+            if is_chief(strategy):
+                facts = {"seconds": round(time.monotonic() - start, 1), "first_step": first_step}
+                training.write_results({**facts, "command": command, "versions": versions})
+            wait_for_all(strategy)
     return run.read_results()
 
 
@@ -109,7 +111,8 @@ class _Training:
         if is_chief(self._strategy):
             self._extensions = self._run.start(self._plan.config, first_step).extensions
         try:
-            loop.run_from(first_step)
+            with bad_images_named(self._plan.dataset):
+                loop.run_from(first_step)
         except Diverged as error:
             kept = self._kept(loop.restore())
             raise UserError(

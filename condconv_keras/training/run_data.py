@@ -31,6 +31,7 @@ def open_run_dataset(
     task=ModelCard.task,
     apply_orientation=None,
     model_orientation=True,
+    check_images=None,
 ):
     """Opens the data set of a command about a run: what the command leaves open is the run's.
 
@@ -43,6 +44,7 @@ def open_run_dataset(
         task: of the model, one of `TASKS`.
         apply_orientation: as there, or None for the model's own.
         model_orientation: the model's own, as its card says.
+        check_images: as in `condconv_keras.data.open_dataset`, or None for the run's where none is to be left out.
 
     Returns:
         A data set of the task, and the list of what a person has to know of it, texts for `labeled_dataset`: how it
@@ -60,18 +62,25 @@ def open_run_dataset(
         apply_orientation = model_orientation
     else:
         given.add("apply_orientation")
+    if check_images is False:
+        given.add("check_images")
     is_own = config is not None and (dataset is None or _same_data(dataset, config.dataset))
     if is_own:
         dataset = config.dataset if dataset is None else dataset
         data_dir = data_dir or config.data_dir
         skip_bad_images = skip_bad_images or config.skip_bad_images
-    check_data_arguments(given, dataset, data_dir)
+        check_images = (config.check_images or skip_bad_images) if check_images is None else check_images
+    check_data_arguments(given, dataset, data_dir, get_task(task).dataset)
     if is_own:
         _check_fraction(validation_fraction, config)
     if validation_fraction is None:
         validation_fraction = VALIDATION_FRACTION if config is None else config.validation_fraction
     # Those of a run are those of a copy of its data, too.
-    options = {"split_rule": split_rule(config), "apply_orientation": apply_orientation}
+    options = {
+        "split_rule": split_rule(config),
+        "apply_orientation": apply_orientation,
+        "check_images": check_images is not False,
+    }
     opened = get_task(task).open_dataset(dataset, data_dir, validation_fraction, skip_bad_images, **options)
     check_validation_fraction(given, opened)
     return opened, _remarks(config, opened, is_own)

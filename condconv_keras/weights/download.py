@@ -1,18 +1,17 @@
 """Published weights: fetched once into the Keras cache, converted once, used again.
 
-The cache is `<Keras home>/condconv_keras/`; the Keras home is `$KERAS_HOME` or `~/.keras`, as for
-`keras.utils.get_file`. It holds the published files as they are and the `.keras` files that were made of them. A file
-put there by hand is used like a downloaded one.
+The cache (`condconv_keras.utils.cache`) holds the published files as they are and the `.keras` files that were made of
+them. A file put there by hand is used like a downloaded one.
 """
 
 import contextlib
 import hashlib
 import os
-import pathlib
 import socket
 import sys
 import urllib.parse
 
+from condconv_keras.utils.cache import cache_folder
 from condconv_keras.utils.errors import MissingPackage, UserError
 from condconv_keras.utils.files import file_hash, whole_file
 from condconv_keras.utils.json_text import json_text
@@ -26,11 +25,6 @@ _CONVERSION = 1
 _PACKAGES = {".safetensors": ("safetensors",)}
 # A server that falls silent for so long, in seconds, has failed.
 _TIMEOUT = 60
-
-
-def cache_folder():
-    """Returns the path of the cache, which may not exist yet."""
-    return pathlib.Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "condconv_keras"
 
 
 def fetch(published):

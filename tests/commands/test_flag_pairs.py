@@ -33,6 +33,7 @@ VALUES = {
     "data_dir": ("IMAGES", "none", ""),
     "validation_fraction": ("0.2", "0", "1", "2", "nan"),
     "skip_bad_images": BOOLEAN,
+    "check_images": BOOLEAN,
     "apply_orientation": BOOLEAN,
     "class_weights": ("none", "balanced"),
     "recipe": ("small", "efficientnet", "finetune", "ssd", "digit_scenes", "none", ""),

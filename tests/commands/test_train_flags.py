@@ -163,6 +163,7 @@ V1, RESNET, B0 = "--model=condconv_mobilenet_v1", "--model=condconv_resnet50", "
         ([V1, "--skip_bad_images"], "--skip_bad_images is for a folder"),
         ([V1, "--noapply_orientation"], "--apply_orientation is for image files"),
         ([V1, "--dataset=fashion_mnist", "--skip_bad_images"], "--skip_bad_images is for a folder"),
+        ([V1, "--nocheck_images"], "--check_images is for a folder of images by class"),
         # What the recipe has no use for.
         ([V1, "--optimizer=adamw", "--momentum=0.8"], "--momentum is for sgd and rmsprop"),
         ([V1, "--decay_rate=0.9"], "--decay_rate is for --schedule=exponential"),
@@ -241,7 +242,8 @@ def test_an_old_name_is_refused_under_the_new_one():
         [V1, "--recipe=finetune", "--freeze_epochs=0"],
         [V1, "--strategy=mirrored", "--synchronized_bn", "--logical_cpus=2"],
         [V1, "--deterministic", "--policy=autoaugment"],
-        [V1, "--noskip_bad_images", "--strategy=none", "--nodeterministic"],
+        [V1, "--noskip_bad_images", "--check_images", "--strategy=none", "--nodeterministic"],
+        [V1, "--dataset=IMAGES", "--nocheck_images"],
     ],
 )
 def test_what_has_a_use_is_taken(tmp_path, arguments):

@@ -5,7 +5,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from condconv_keras.data.split_rule import NEW, PLACE, SplitRule, held_out, name_hash, path_below
+from condconv_keras.data.split_rule import NEW, PLACE, SplitRule, held_out, name_hash, names_below
 from tests.data.splits import small_hashes
 
 NAMES = [f"{folder}/{i}.jpg" for folder in ("cat", "dog") for i in range(40)]
@@ -79,10 +79,10 @@ def test_what_version_0_1_did_not_find_moves_nothing():
 
 
 def test_the_name_of_an_image():
-    assert path_below("/data/set", "/data/set/cat/1.jpg") == "cat/1.jpg"
-    assert path_below("/data/set/", "/data/set/cat/1.jpg") == "cat/1.jpg"
-    assert path_below("/data/set", "/data/other/1.jpg") == "../other/1.jpg"
-    assert path_below(".", "cat/1.jpg") == "cat/1.jpg"
+    inside, outside = "/data/set/cat/1.jpg", "/data/other/1.jpg"
+    assert names_below("/data/set", [inside, outside]) == ["cat/1.jpg", "../other/1.jpg"]
+    assert names_below("/data/set/", [inside]) == ["cat/1.jpg"]
+    assert names_below(".", ["cat/1.jpg", os.path.abspath("2.jpg")]) == ["cat/1.jpg", "2.jpg"]
     # macOS stores the same name in other characters.
     apart = unicodedata.normalize("NFD", "café/1.jpg")
-    assert apart != "café/1.jpg" and path_below("/data", f"/data/{apart}") == "café/1.jpg"
+    assert apart != "café/1.jpg" and names_below("/data", [f"/data/{apart}"]) == ["café/1.jpg"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from condconv_keras.data import open_dataset
+from condconv_keras.data import DetectionDataset, ImageDataset, open_dataset
 from condconv_keras.data.unused_arguments import check_data_arguments, check_validation_fraction
 from condconv_keras.utils.errors import UserError
 
@@ -14,6 +14,7 @@ from condconv_keras.utils.errors import UserError
         ("FOLDER", "data_dir", "^`data_dir` is for data sets of TFDS"),
         ("digits", "validation_fraction", "^`validation_fraction` is for data without a held-out split, this"),
         ("fashion_mnist", "skip_bad_images", "^`skip_bad_images` is for a folder of images$"),
+        ("fashion_mnist", "check_images", "^`check_images` is for a folder of images by class: boxes"),
         ("digits", "apply_orientation", "^`apply_orientation` is for image files, an embedded data set has none$"),
     ],
 )
@@ -27,12 +28,18 @@ def test_what_a_data_set_would_ignore_is_refused(name, given, message, tmp_path)
     ("name", "given"),
     [
         ("fashion_mnist", {"data_dir", "apply_orientation"}),
-        ("FOLDER", {"validation_fraction", "skip_bad_images", "apply_orientation"}),
+        ("FOLDER", {"validation_fraction", "skip_bad_images", "check_images", "apply_orientation"}),
         ("digits", set()),
     ],
 )
 def test_what_a_data_set_uses_is_taken(name, given, tmp_path):
-    check_data_arguments(given, str(tmp_path) if name == "FOLDER" else name, None)
+    check_data_arguments(given, str(tmp_path) if name == "FOLDER" else name, None, ImageDataset)
+
+
+def test_only_labels_need_no_look_at_the_images(tmp_path):
+    """A folder may be opened as images with labels or with boxes."""
+    with pytest.raises(UserError, match=r"^`check_images` is for a folder of images by class: boxes"):
+        check_data_arguments({"check_images"}, str(tmp_path), None, DetectionDataset)
 
 
 def test_a_fraction_for_data_with_a_split_of_its_own_is_refused():

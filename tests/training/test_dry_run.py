@@ -127,6 +127,9 @@ def test_a_description():
     many = {**description, "data": {**description["data"], "class_counts": many}}
     assert dict(summary_rows(many))["examples by class"] == "from 100 (class 0) to 112 (class 12)"
     assert lines["speed"].startswith(f"input {speed['input_images_per_second']:,.0f} images/s, training ")
+    assert lines["repeated images"] == "0"
+    unchecked = {**description, "data": {**description["data"], "repeated_images": None}}
+    assert dict(summary_rows(unchecked))["repeated images"] == "not counted"
     assert lines["image shape"] == "8 x 8 x 1"
     assert lines["execution.logical_cpus"] == 3
     assert lines["devices"] == "3, 10 images of a batch each"

@@ -47,6 +47,28 @@ def test_config_json_names_the_rule_and_what_was_held_out(tmp_path):
     assert _reopened(config)[1] == []
 
 
+def test_the_images_of_a_run_are_trusted_as_it_did(tmp_path):
+    write_classes(tmp_path / "set", COUNTS)
+    config, _ = _trained_on(tmp_path / "set", check_images=False)
+    checked = dataclasses.replace(config, check_images=True)
+    for of_run, given, skipped, is_checked in (
+        (config, None, False, False),
+        (config, True, False, True),
+        (config, None, True, True),  # what is left out has to be found
+        (checked, None, False, True),
+        (checked, False, False, False),
+    ):
+        dataset, remarks = open_run_dataset(of_run, None, None, None, skipped, check_images=given)
+        assert dataset.image_shape == ((4, 4, 3) if is_checked else (None, None, 3))
+        assert remarks == []
+    write_classes(tmp_path / "other", COUNTS)
+    assert open_run_dataset(config, tmp_path / "other", None, None, False)[0].image_shape == (4, 4, 3)
+    with pytest.raises(UserError, match="`skip_bad_images` leaves out what the check finds"):
+        open_run_dataset(config, None, None, None, True, check_images=False)
+    with pytest.raises(UserError, match="`check_images` is for a folder of images by class"):
+        open_run_dataset(config, "digits", None, None, False, check_images=False)
+
+
 def test_no_image_that_was_trained_on_is_held_out_when_images_are_added(tmp_path):
     write_classes(tmp_path, COUNTS)
     config, before = _trained_on(tmp_path)

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import functools
+import itertools
 import os
 import pathlib
 
@@ -51,7 +52,7 @@ class DetectionFolder(FolderSource, DetectionDataset):
             splits, moved = _hold_out(splits, root, request)
         _check_boxes(root, {split: [image.boxes for image in images] for split, images in splits.items()}, {})
         self.apply_orientation = request.apply_orientation
-        good, checked = _check_images(splits, request.skip_bad_images, request.apply_orientation)
+        good, checked = _check_images(root, splits, request)
         sizes = {path: image.size for path, image in checked.items()}
         skipped_boxes = {split: collections.Counter(folder.skipped_boxes.get(split)) for split in splits}
         self._labels = {split: _Labels.of(images, checked, skipped_boxes[split]) for split, images in good.items()}
@@ -68,7 +69,7 @@ class DetectionFolder(FolderSource, DetectionDataset):
             held_out=is_held_out,
             split_rule=request.split_rule.name if is_held_out else None,
             moved=moved,
-            repeated=count_repeated({split: self.paths(split) for split in splits}),
+            repeated=count_repeated({split: _paths_and_contents(good[split], checked) for split in splits}),
             skipped={split: len(images) - len(good[split]) for split, images in splits.items()},
             skipped_boxes={split: dict(counts) for split, counts in skipped_boxes.items()},
             decoded_sizes={
@@ -102,15 +103,15 @@ def _hold_out(splits, root, request):
     if len(images) < 2:
         raise UserError(f"{str(root)!r} has a single image: two are needed for a training and a validation part")
     # All images are one class here: most have boxes of several.
-    parts, moved = hold_out(images, [0] * len(images), root, request)
-    return splits | parts, moved
+    parts, moved = hold_out([image.path for image in images], [0] * len(images), root, request)
+    return splits | {split: [*itertools.compress(images, are_chosen)] for split, are_chosen in parts.items()}, moved
 
 
-def _check_images(splits, skip_bad_images, apply_orientation):
+def _check_images(root, splits, request):
     """Returns, per split, the list of good images, and a dict of path to the `CheckedImage` of every good image."""
     images = [image for split in splits.values() for image in split]
     missing = {image.path for image in images if not os.path.isfile(image.path)}
-    if missing and not skip_bad_images:
+    if missing and not request.skip_bad_images:
         first = next(image for image in images if image.path in missing)
         beside = [name for name in similar_files(first.path) if name != os.path.basename(first.source)]
         raise UserError(
@@ -120,13 +121,19 @@ def _check_images(splits, skip_bad_images, apply_orientation):
         )
     for path in sorted(missing):
         logging.warning("Skipping %r: it is missing", path)
-    paths = {image.path: None for image in images if image.path not in missing}
-    checked = check_images(list(paths), skip_bad_images, apply_orientation)
-    good = {split: _fitting(of_split, checked, skip_bad_images) for split, of_split in splits.items()}
+    paths = list({image.path: None for image in images if image.path not in missing})
+    checked = check_images(root, paths, request.skip_bad_images, request.apply_orientation).by_path(paths)
+    good = {split: _fitting(of_split, checked, request.skip_bad_images) for split, of_split in splits.items()}
     for split, of_split in good.items():
         if not of_split:
             raise UserError(f"no readable image is left in {split} of {images[0].source!r}")
     return good, checked
+
+
+def _paths_and_contents(images, checked):
+    """The paths of images, and what their files contain as `CheckedImage` has it, two lists."""
+    paths = [image.path for image in images]
+    return paths, [checked[path].content for path in paths]
 
 
 def _fitting(images, checked, skip_bad_images):

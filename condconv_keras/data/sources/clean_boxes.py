@@ -53,6 +53,8 @@ def clean_boxes(annotation, size):
     skipped = collections.Counter()
 
     def keep(kept, mask, reason):
+        if mask.all():  # as of nearly all images, of which there may be a hundred thousand
+            return kept
         skipped[reason] += int(np.sum(~mask))
         return kept[mask]
 

@@ -9,7 +9,7 @@ from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT
 from condconv_keras.data.input.decoding import EncodedImage
 from condconv_keras.data.sources.image_checks import read_file
 from condconv_keras.data.sources.split_folders import split_folders
-from condconv_keras.data.split_rule import held_out, path_below
+from condconv_keras.data.split_rule import held_out, names_below
 from condconv_keras.utils.errors import UserError
 
 
@@ -42,8 +42,7 @@ class FolderSource(abc.ABC):
         """Returns the list of the paths of a split's images, strings."""
 
     def example_names(self, split):
-        root = str(pathlib.Path(os.path.expanduser(self.name)))
-        return [path_below(root, path) for path in self.paths(split)]
+        return names_below(str(pathlib.Path(os.path.expanduser(self.name))), self.paths(split))
 
     def image(self, record):
         return EncodedImage(read_file(record), self.image_shape, self.apply_orientation)
@@ -57,27 +56,26 @@ def _is_prepared(name, data_dir):
     return any(pathlib.Path(os.path.expanduser(data_dir), stem).rglob("dataset_info.json"))
 
 
-def hold_out(images, classes, root, request):
+def hold_out(paths, classes, root, request):
     """Divides the images of a folder into those for training and those that are held out.
 
     Args:
-        images: list of objects with the `path` of an image file.
+        paths: list of the images' paths, strings.
         classes: list of what class each is of, as in `condconv_keras.data.split_rule.held_out`.
         root: path of the folder.
         request: `Request`.
 
     Returns:
-        A dict of the two splits to their images, and the names of the images that were moved.
+        A dict of the two splits to a list of booleans, whether each image is in it, and the names of the images that
+        were moved.
 
     Raises:
         UserError: a split has none, as where those that a run has held out are gone.
     """
-    names = [path_below(str(root), image.path) for image in images]
+    names = names_below(str(root), paths)
     chosen, moved = held_out(names, classes, request.validation_fraction, request.split_rule)
-    splits = {TRAIN_SPLIT: [], EVALUATION_SPLITS[0]: []}
-    for image, is_held_out in zip(images, chosen, strict=True):
-        splits[EVALUATION_SPLITS[0] if is_held_out else TRAIN_SPLIT].append(image)
-    for split, of_split in splits.items():
-        if not of_split:
+    splits = {TRAIN_SPLIT: [not is_held_out for is_held_out in chosen], EVALUATION_SPLITS[0]: chosen}
+    for split, is_in_split in splits.items():
+        if not any(is_in_split):
             raise UserError(f"{str(root)!r} has no image for {split}: those of the run are gone")
     return splits, moved

@@ -12,7 +12,7 @@ from condconv_keras.utils.errors import UserError, one_line
 # Of the formats that the decoder reads: BMP, GIF, JPEG, PNG and WebP. Letters may be capital.
 EXTENSIONS = (".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp")
 # Folders that systems and servers put beside people's own: of copies, thumbnails and parts of files.
-_OF_SYSTEMS = ("$recycle.bin", "@eadir", "__macosx", "lost+found", "system volume information")
+_OF_SYSTEMS = frozenset(("$recycle.bin", "@eadir", "__macosx", "lost+found", "system volume information"))
 # Parts of files that macOS leaves beside them on other disks: they have their endings.
 _RESOURCE_FORK = "._"
 _ENDINGS_NAMED = 8
@@ -92,11 +92,12 @@ def walk(folder, ignored):
     while pending:
         place, real, passed, roots = pending.pop()
         for entry in entries(place):
-            is_link = entry.is_symlink()
             if is_hidden(entry.name):
                 if is_image(entry.name) and not entry.name.startswith(_RESOURCE_FORK):
                     ignored[f"hidden {ending(entry.name)}"] += 1
-            elif is_folder(entry) and not is_link:
+            elif entry.is_file(follow_symlinks=False):  # of a million files, mostly: the system need not be asked
+                yield entry.path
+            elif entry.is_dir(follow_symlinks=False):
                 pending.append((entry.path, os.path.join(real, entry.name), passed, roots))
             elif is_folder(entry):
                 target = os.path.realpath(entry.path)
@@ -121,7 +122,7 @@ def entries(folder):
 
 def sub_folders(folder):
     """Returns the sorted names of the folders in a folder, links to folders among them, without hidden ones."""
-    return sorted(entry.name for entry in entries(folder) if not is_hidden(entry.name) and is_folder(entry))
+    return sorted(entry.name for entry in entries(folder) if is_folder(entry) and not is_hidden(entry.name))
 
 
 def is_folder(entry):

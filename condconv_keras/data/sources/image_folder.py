@@ -2,14 +2,16 @@
 
 import collections
 import dataclasses
+import itertools
 import os
 import pathlib
 
 import numpy as np
+from absl import logging
 
 from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT, ImageDataset, slice_records
 from condconv_keras.data.sources.folder import FolderSource, hold_out
-from condconv_keras.data.sources.image_checks import CHANNELS, common_size, decoded_sizes
+from condconv_keras.data.sources.image_checks import CHANNELS, check_images, common_size
 from condconv_keras.data.sources.image_files import (
     ending,
     entries,
@@ -30,13 +32,24 @@ from condconv_keras.utils.text_files import is_unicode
 
 
 @dataclasses.dataclass(frozen=True)
-class _Image:
-    path: str
-    label: int
+class _Images:
+    """The images of a split: their paths, and their labels as int32 [n]."""
+
+    paths: list[str]
+    labels: np.ndarray
+
+    def chosen(self, are_chosen):
+        """Returns those of them for which a list of booleans, or an array, says so."""
+        are_chosen = np.asarray(are_chosen, bool)
+        return _Images(list(itertools.compress(self.paths, are_chosen)), self.labels[are_chosen])
 
 
 class ImageFolder(FolderSource, ImageDataset):
     """A folder of images by class. Opening it decodes every file once, to find bad ones before training does.
+
+    What was found is remembered (`condconv_keras.data.sources.image_memory`): what has not changed is not read when the
+    folder is opened again. With `Request.check_images=False` no file is opened before it is needed; then the size of
+    the images is unknown, and whether some are on both sides of a split.
 
     A class is a sub-folder; its images may lie deeper, and behind symbolic links. Classes are sorted by name. What
     `condconv_keras.data.sources.image_files` does not take for an image is ignored, and counted in a warning. Images
@@ -52,6 +65,7 @@ class ImageFolder(FolderSource, ImageDataset):
     """
 
     has_labels_in_memory = True
+    may_be_trusted = True
 
     def __init__(self, request):
         folder = pathlib.Path(os.path.expanduser(request.name))
@@ -60,41 +74,46 @@ class ImageFolder(FolderSource, ImageDataset):
         is_held_out, moved = set(splits) == {TRAIN_SPLIT}, ()
         if is_held_out:
             splits, moved = _hold_out(splits[TRAIN_SPLIT], folder, class_names, request)
-        self.apply_orientation = request.apply_orientation
-        decoded, skipped = _check_images(splits, request.skip_bad_images, request.apply_orientation)
-        for split, sizes in decoded.items():
+        self.apply_orientation, self._is_trusted = request.apply_orientation, not request.check_images
+        self._images, facts = (_trust if self._is_trusted else _check)(folder, splits, request)
+        for split, images in self._images.items():
             # Classes that have lost the images that a run has held out get no others.
             if request.split_rule.is_new or not is_held_out:
-                _check_every_class_has_images(folder, split, sizes, class_names)
-        height, width = common_size([size for sizes in decoded.values() for size in sizes.values()])
-        self._paths_and_labels = {
-            split: ([image.path for image in sizes], np.array([image.label for image in sizes], np.int32))
-            for split, sizes in decoded.items()
-        }
+                _check_every_class_has_images(folder, split, images, class_names)
         super().__init__(
             name=request.name,
             class_names=readable(class_names),
-            image_shape=(height, width, CHANNELS),
-            splits={split: len(sizes) for split, sizes in decoded.items()},
+            splits={split: len(images.paths) for split, images in self._images.items()},
             held_out=is_held_out,
             split_rule=request.split_rule.name if is_held_out else None,
             moved=moved,
-            repeated=count_repeated({split: self.paths(split) for split in decoded}),
-            skipped=skipped,
-            decoded_sizes={split: sum(h * w for h, w in sizes.values()) * CHANNELS for split, sizes in decoded.items()},
+            **facts,
         )
         warn_of_ignored(folder, ignored)
 
     def paths(self, split):
-        return self._paths_and_labels[split][0]
+        return self._images[split].paths
 
     def read_records(self, split, shuffle_seed):
-        paths, labels = self._paths_and_labels[split]
-        return slice_records(list(map(os.fsencode, paths)), labels, shuffle_seed)
+        images = self._images[split]
+        return slice_records(list(map(os.fsencode, images.paths)), images.labels, shuffle_seed)
+
+    def class_counts(self, split):
+        self.check_split(split)
+        labels = self._images[split].labels
+        if self._indices is not None:
+            labels = np.array(self._indices)[labels]
+        return np.bincount(labels, minlength=len(self.class_names))
+
+    def check_trusted(self):
+        if self._is_trusted:
+            logging.warning("Checking the images of %s, which were trusted, for one that cannot be read", self.name)
+            paths = [path for split in self.splits for path in self.paths(split)]
+            check_images(os.path.expanduser(self.name), paths, False, self.apply_orientation)
 
 
 def _find_splits(folder, ignored):
-    """Returns the class names and a dict of split name to its list of `_Image`; with `train` alone none is held out.
+    """Returns the class names and a dict of split name to its `_Images`; with `train` alone none is held out.
 
     What is passed over is added to the `Counter` `ignored`.
     """
@@ -193,41 +212,66 @@ def _some(names, limit=5):
 
 
 def _list_images(folder, class_names, ignored):
-    """Returns the `_Image`s of a split, sorted by class and path; raises a `UserError` for an empty class."""
-    images = []
-    for label, name in enumerate(class_names):
+    """Returns the `_Images` of a split, sorted by class and path; raises a `UserError` for an empty class."""
+    paths, counts = [], []
+    for name in class_names:
         found = search(folder / name)
         if not found.images:
             raise UserError(f"{no_image('the class folder', folder / name, found)}{detection_clause(folder)}")
-        images += [_Image(path, label) for path in found.images]
+        paths += found.images
+        counts.append(len(found.images))
         ignored += found.ignored
-    return images
+    return _Images(paths, np.repeat(np.arange(len(counts), dtype=np.int32), counts))
 
 
 def _hold_out(images, folder, class_names, request):
     """As `hold_out`; raises a `UserError` for a class that has too few images for a new split."""
-    labels = [image.label for image in images]
-    counts = np.bincount(labels)
+    counts = np.bincount(images.labels)
     if request.split_rule.is_new and (counts < 2).any():
         raise UserError(
             f"class {class_names[counts.argmin()]!r} has a single image: two are needed for a training and a "
             "validation part"
         )
-    return hold_out(images, labels, folder, request)
+    splits, moved = hold_out(images.paths, images.labels.tolist(), folder, request)
+    return {split: images.chosen(are_chosen) for split, are_chosen in splits.items()}, moved
 
 
-def _check_images(splits, skip_bad_images, apply_orientation):
-    """Decodes every image and returns, per split, a dict of good `_Image` to (height, width), and the count of bad."""
-    paths = [image.path for split in splits.values() for image in split]
-    sizes = decoded_sizes(paths, skip_bad_images, apply_orientation)
-    decoded = {
-        name: {image: sizes[image.path] for image in split if image.path in sizes} for name, split in splits.items()
+def _check(folder, splits, request):
+    """Decodes every image; returns the good ones by split, and what `Dataset` is told of them as a dict."""
+    paths = [path for images in splits.values() for path in images.paths]
+    checked = check_images(folder, paths, request.skip_bad_images, request.apply_orientation)
+    ends = np.cumsum([len(images.paths) for images in splits.values()])
+    good, sizes, contents, skipped = {}, {}, {}, {}
+    for (split, images), end in zip(splits.items(), ends.tolist(), strict=True):
+        rows = slice(end - len(images.paths), end)
+        is_good = checked.is_good[rows]
+        good[split], skipped[split] = images.chosen(is_good), int(np.count_nonzero(~is_good))
+        sizes[split], contents[split] = checked.sizes[rows][is_good], checked.contents[rows][is_good]
+    return good, {
+        "image_shape": (*common_size(np.concatenate([*sizes.values()])), CHANNELS),
+        "repeated": count_repeated({split: (good[split].paths, contents[split]) for split in good}),
+        "skipped": skipped,
+        "decoded_sizes": {split: _pixels(of_split) * CHANNELS for split, of_split in sizes.items()},
     }
-    return decoded, {name: len(split) - len(decoded[name]) for name, split in splits.items()}
+
+
+def _pixels(sizes):
+    return int(sizes.astype(np.int64).prod(axis=1).sum())
+
+
+def _trust(folder, splits, request):
+    """As `_check`, of images that are left as they are."""
+    del request
+    logging.warning(
+        "The images of %s are not checked: one that cannot be decoded stops the run when it is read, and images with "
+        "the same bytes on both sides of a split are not counted",
+        folder,
+    )
+    return splits, {"image_shape": (None, None, CHANNELS), "repeated": dict.fromkeys(splits)}
 
 
 def _check_every_class_has_images(folder, split, images, class_names):
-    missing = set(range(len(class_names))) - {image.label for image in images}
+    missing = np.setdiff1d(np.arange(len(class_names)), images.labels).tolist()
     if missing:
-        names = [class_names[label] for label in sorted(missing)]
+        names = [class_names[label] for label in missing]
         raise UserError(f"no readable image is left in {split} of {str(folder)!r} for: {_some(names)}")

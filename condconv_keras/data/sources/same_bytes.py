@@ -1,60 +1,43 @@
 """Images that lie on both sides of a split: the same bytes under two names."""
 
-import collections
-import os
-
 from absl import logging
 
 from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT
-from condconv_keras.utils.files import file_hash
-
-_END = 4096  # bytes at the end of a file, where images of one camera differ though their headers do not
 
 
-def count_repeated(paths):
+def count_repeated(images):
     """Counts the images of the evaluation splits whose bytes are those of a training image; a warning says so.
 
     Args:
-        paths: dict of split name to the list of its image files.
+        images: dict of split name to the list of the paths of its image files and their `contents`, as of
+            `condconv_keras.data.sources.image_checks.CheckedImages`.
 
     Returns:
         A dict of split name to the number, without the splits where it is 0.
     """
     counts = {}
-    for split in EVALUATION_SPLITS:
-        pairs = same_bytes(paths.get(split, ()), paths.get(TRAIN_SPLIT, ()))
+    others, known = images.get(TRAIN_SPLIT, ((), ()))
+    for split in (split for split in EVALUATION_SPLITS if split in images):
+        paths, contents = images[split]
+        pairs = same_contents(contents, known)
         if pairs:
             counts[split] = len(pairs)
-            path, other = next(iter(pairs.items()))
+            place, other = next(iter(pairs.items()))
             logging.warning(
                 "%d of %d images of %s have the same bytes as an image of %s, such as %s and %s: what is measured on "
                 "them has been learned by heart",
-                *(len(pairs), len(paths[split]), split, TRAIN_SPLIT, path, other),
+                *(len(pairs), len(paths), split, TRAIN_SPLIT, paths[place], others[other]),
             )
     return counts
 
 
-def same_bytes(paths, others):
-    """Finds the files among `paths` that have the same content as one of `others`.
+def same_contents(contents, others):
+    """Returns a dict of the place of each content that is among others to the first place where it is there.
 
-    Files are read as far as it takes to tell them apart: of most the size is enough.
-
-    Returns:
-        A dict of such a path to the first of the others.
+    Args:
+        contents, others: arrays, or sequences of arrays, whose rows are compared.
     """
-    # By what the files on both sides have in common so far.
-    candidates = {(): (paths, others)}
-    for feature in (os.path.getsize, _last_bytes, file_hash):
-        finer = collections.defaultdict(lambda: ([], []))
-        for common, sides in candidates.items():
-            for i, side in enumerate(sides):
-                for path in side:
-                    finer[(*common, feature(path))][i].append(path)
-        candidates = {common: sides for common, sides in finer.items() if all(sides)}
-    return {path: sides[1][0] for sides in candidates.values() for path in sides[0]}
-
-
-def _last_bytes(path):
-    with open(path, "rb") as file:
-        file.seek(-min(_END, os.path.getsize(path)), os.SEEK_END)
-        return file.read()
+    first = {}
+    for place, content in enumerate(others):
+        first.setdefault(bytes(content), place)
+    return {place: first[key] for place, key in enumerate(map(bytes, contents)) if key in first}

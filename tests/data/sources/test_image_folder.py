@@ -381,6 +381,14 @@ def test_a_class_of_bad_files_only(tmp_path):
         open_dataset(str(root), skip_bad_images=True)
 
 
+def test_images_of_each_class_are_counted(tmp_path):
+    dataset = open_dataset(str(_write_classes(tmp_path, {"ant": 10, "bee": 25, "cow": 2})))
+    assert dataset.class_counts("validation").tolist() == [2, 5, 1]
+    relabeled = dataset.with_classes(("cow", "dog", "bee", "ant"), (3, 2, 0))
+    assert relabeled.class_counts("train").tolist() == [1, 0, 20, 8]
+    assert relabeled.class_counts("train").tolist() == super(ImageFolder, relabeled).class_counts("train").tolist()
+
+
 def test_the_same_image_on_both_sides_is_counted(tmp_path):
     root = _write_splits(tmp_path)
     shutil.copy(root / "train" / "cat" / "1.png", root / "validation" / "cat" / "again.png")
