@@ -6,13 +6,18 @@ from typing import Any
 
 from condconv_keras.data.formats import bmp, gif, webp
 from condconv_keras.data.formats.exif import is_plain_jpeg, is_png, jpeg_orientation, orientation_of_no_jpeg
-from condconv_keras.data.formats.file_bytes import part, subgraph
+from condconv_keras.data.formats.file_bytes import check, part, subgraph
 from condconv_keras.data.input.orientation import stored_window, turned, turned_size
 from condconv_keras.utils.errors import UserError, op_reason
 from condconv_keras.utils.lazy import tensorflow as tf
 
 
-def decode_image(encoded, channels, apply_orientation=True):
+def is_common(content):
+    """Whether a file, a string scalar, is in one of the formats that TensorFlow decodes alone: JPEG or PNG."""
+    return tf.io.is_jpeg(content) | is_png(content)
+
+
+def decode_image(encoded, channels, apply_orientation=True, only_common=False):
     """Decodes a JPEG, PNG, BMP, GIF or WebP image, of an animation the first frame, by graph operations alone.
 
     Palettes are applied; transparency (alpha, or that of a color) is dropped, which leaves the color below it; of 16
@@ -22,6 +27,8 @@ def decode_image(encoded, channels, apply_orientation=True):
         encoded: string scalar, the file's content.
         channels: 1 (gray), 3 (RGB), or 0 for 1 where a JPEG or PNG file has gray pixels, else 3.
         apply_orientation: whether the pixels are turned as the EXIF orientation of a JPEG, PNG or WebP file says.
+        only_common: whether formats other than those of `is_common` are refused: the others take a graph that is
+            built and made ready in half a second. Without either the graph is one operation.
 
     Returns:
         A uint8 tensor `[height, width, channels]`.
@@ -32,7 +39,7 @@ def decode_image(encoded, channels, apply_orientation=True):
     return tf.cond(
         tf.io.is_jpeg(encoded),
         lambda: _decode_jpeg(encoded, channels, apply_orientation),
-        lambda: _decode_no_jpeg(encoded, channels, apply_orientation),
+        lambda: _decode_no_jpeg(encoded, channels, apply_orientation, only_common),
     )
 
 
@@ -43,10 +50,13 @@ def _decode_jpeg(encoded, channels, apply_orientation):
     return tf.cond(is_plain_jpeg(encoded), lambda: tf.identity(image), lambda: turned(image, jpeg_orientation(encoded)))
 
 
-def _decode_no_jpeg(encoded, channels, apply_orientation):
-    image = tf.cond(
-        is_png(encoded), lambda: _decode(encoded, channels), lambda: _of_rgb(_decode_other(encoded), channels)
-    )
+def _decode_no_jpeg(encoded, channels, apply_orientation, only_common):
+    if only_common:
+        image = _decode_png(encoded, channels)
+    else:
+        image = tf.cond(
+            is_png(encoded), lambda: _decode(encoded, channels), lambda: _of_rgb(_decode_other(encoded), channels)
+        )
     return turned(image, orientation_of_no_jpeg(encoded)) if apply_orientation else image
 
 
@@ -55,6 +65,12 @@ def _decode(encoded, channels):
     image = tf.io.decode_image(encoded, channels, expand_animations=False)
     # Of channels as they are stored, gray or RGB.
     return image if channels else image[..., : tf.where(tf.shape(image)[-1] < 3, 1, 3)]
+
+
+def _decode_png(encoded, channels):
+    # What has become another file since would be decoded in another way.
+    with tf.control_dependencies([check(is_png(encoded), "expected a JPEG or PNG file, as when it was checked")]):
+        return _decode(encoded, channels)
 
 
 @subgraph
@@ -107,16 +123,18 @@ class EncodedImage:
     Attributes:
         encoded: string scalar, the file's content.
         shape: `(height, width, channels)` of the decoded image; height and width are None if unknown.
-        apply_orientation: as in `decode_image`.
+        apply_orientation, only_common: as in `decode_image`.
     """
 
     encoded: Any
     shape: tuple[int | None, int | None, int]
     apply_orientation: bool = True
+    only_common: bool = False
 
     def whole(self):
         """Returns the image as uint8 `[height, width, channels]`; `decode_image` says what is raised."""
-        return tf.ensure_shape(decode_image(self.encoded, self.shape[-1], self.apply_orientation), self.shape)
+        image = decode_image(self.encoded, self.shape[-1], self.apply_orientation, self.only_common)
+        return tf.ensure_shape(image, self.shape)
 
     def window(self, sample):
         """Returns a part of the image as uint8, decoding no more of a JPEG than that takes.

@@ -51,8 +51,7 @@ class DetectionFolder(FolderSource, DetectionDataset):
         if is_held_out:
             splits, moved = _hold_out(splits, root, request)
         _check_boxes(root, {split: [image.boxes for image in images] for split, images in splits.items()}, {})
-        self.apply_orientation = request.apply_orientation
-        good, checked = _check_images(root, splits, request)
+        good, checked, self.decoding = _check_images(root, splits, request)
         sizes = {path: image.size for path, image in checked.items()}
         skipped_boxes = {split: collections.Counter(folder.skipped_boxes.get(split)) for split in splits}
         self._labels = {split: _Labels.of(images, checked, skipped_boxes[split]) for split, images in good.items()}
@@ -108,7 +107,8 @@ def _hold_out(splits, root, request):
 
 
 def _check_images(root, splits, request):
-    """Returns, per split, the list of good images, and a dict of path to the `CheckedImage` of every good image."""
+    """Returns, per split, the list of good images, a dict of path to the `CheckedImage` of every good image, and the
+    `decoding` of all."""
     images = [image for split in splits.values() for image in split]
     missing = {image.path for image in images if not os.path.isfile(image.path)}
     if missing and not request.skip_bad_images:
@@ -122,12 +122,13 @@ def _check_images(root, splits, request):
     for path in sorted(missing):
         logging.warning("Skipping %r: it is missing", path)
     paths = list({image.path: None for image in images if image.path not in missing})
-    checked = check_images(root, paths, request.skip_bad_images, request.apply_orientation).by_path(paths)
+    images_checked = check_images(root, paths, request.skip_bad_images, request.apply_orientation)
+    checked = images_checked.by_path(paths)
     good = {split: _fitting(of_split, checked, request.skip_bad_images) for split, of_split in splits.items()}
     for split, of_split in good.items():
         if not of_split:
             raise UserError(f"no readable image is left in {split} of {images[0].source!r}")
-    return good, checked
+    return good, checked, images_checked.decoding
 
 
 def _paths_and_contents(images, checked):

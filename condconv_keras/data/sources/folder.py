@@ -17,7 +17,7 @@ class FolderSource(abc.ABC):
     """The part of a `Dataset` that folders share: the name is a path, records are the bytes of paths of image files.
 
     Attributes:
-        apply_orientation: as in `condconv_keras.data.open_dataset`.
+        decoding: what it takes to read the images, as a dict of arguments of `EncodedImage`.
     """
 
     is_folder = True
@@ -45,7 +45,7 @@ class FolderSource(abc.ABC):
         return names_below(str(pathlib.Path(os.path.expanduser(self.name))), self.paths(split))
 
     def image(self, record):
-        return EncodedImage(read_file(record), self.image_shape, self.apply_orientation)
+        return EncodedImage(read_file(record), self.image_shape, **self.decoding)
 
 
 def _is_prepared(name, data_dir):

@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 
 from condconv_keras.data.formats.exif import UPRIGHT, exif_orientation
-from condconv_keras.data.input.decoding import decode_image
+from condconv_keras.data.input.decoding import decode_image, is_common
 from condconv_keras.data.input.orientation import FIRST_TRANSPOSED
 from condconv_keras.data.sources.image_memory import ImageMemory
 from condconv_keras.utils.errors import UserError, op_reason
@@ -56,13 +56,21 @@ class CheckedImages:
         is_good: booleans [n]; of a bad image the other rows mean nothing.
         sizes: int [n, 2], (height, width) of the images as they are delivered.
         orientations: int [n], as in `CheckedImage`.
+        are_common: booleans [n], as of `condconv_keras.data.input.decoding.is_common`.
         contents: int64 [n, 2], the rows as in `CheckedImage`.
     """
 
     is_good: np.ndarray
     sizes: np.ndarray
     orientations: np.ndarray
+    are_common: np.ndarray
     contents: np.ndarray
+
+    @property
+    def decoding(self):
+        """What it takes to read the good ones, as a dict of arguments of `EncodedImage`."""
+        is_turned = self.is_good & (self.orientations != UPRIGHT)
+        return {"apply_orientation": bool(is_turned.any()), "only_common": bool(self.are_common[self.is_good].all())}
 
     def by_path(self, paths):
         """Returns a dict of the path of every good image to its `CheckedImage`; `paths` are those of the files."""
@@ -101,7 +109,8 @@ def check_images(root, paths, skip_bad_images, apply_orientation):
     sizes = np.stack([table["height"], table["width"]], axis=1)
     is_transposed = orientations >= FIRST_TRANSPOSED
     sizes[is_transposed] = sizes[is_transposed, ::-1]
-    return CheckedImages(is_good, sizes, orientations, np.stack([table["bytes"], table["hash"]], axis=1))
+    contents = np.stack([table["bytes"], table["hash"]], axis=1)
+    return CheckedImages(is_good, sizes, orientations, table["is_common"], contents)
 
 
 def common_size(sizes):
@@ -151,14 +160,15 @@ def _find_out(paths, unknown, facts):
             bar.update()
 
 
-def _put(facts, rows, sizes, orientations, hashes):
+def _put(facts, rows, sizes, orientations, are_common, hashes):
     facts.table["height"][rows], facts.table["width"][rows] = sizes.T
-    facts.table["orientation"][rows], facts.table["hash"][rows] = orientations, hashes
+    facts.table["orientation"][rows], facts.table["is_common"][rows] = orientations, are_common
+    facts.table["hash"][rows] = hashes
     facts.is_known[rows] = True
 
 
 def _measured_in_bulk(paths, rows):
-    """Yields (rows, sizes, orientations, hashes) of the good ones of these images, some at a time, in any order.
+    """Yields rows and what `_measure` returns for the good ones of these images, some at a time, in any order.
 
     All of it is done by threads of TensorFlow: where images are small, Python would take longer than the decoder.
     """
@@ -173,7 +183,7 @@ def _measured_in_bulk(paths, rows):
 
 
 def _measured_one_by_one(paths):
-    """Yields, per path, (size, orientation, hash) and None, or None and the `tf.errors.OpError`."""
+    """Yields, per path, what `_measure` returns and None, or None and the `tf.errors.OpError`."""
     measure = _measure()
 
     def values_or_error(path):
@@ -182,20 +192,27 @@ def _measured_one_by_one(paths):
         except tf.errors.OpError as error:
             return None, error
 
-    with ThreadPool(os.cpu_count()) as pool:
+    pool = ThreadPool(os.cpu_count())
+    try:
         yield from pool.imap(values_or_error, paths, chunksize=8)
+    finally:
+        # No image is read any more when the caller goes on, after Ctrl-C neither.
+        pool.terminate()
+        pool.join()
 
 
 @functools.cache
 def _measure():
     """Returns a function of a file's content that returns what `FACTS` have of it.
 
-    These are the height and width as they are stored, int32 [2], the EXIF orientation, and a hash of the content. The
-    function is traced once, so that threads which run it hardly wait for each other in Python.
+    These are the height and width as they are stored, int32 [2], the EXIF orientation, whether the file is JPEG or PNG,
+    and a hash of the content. The function is traced once, so that threads which run it hardly wait for each other in
+    Python.
     """
 
     def measure(content):
         size = tf.shape(decode_image(content, CHANNELS, apply_orientation=False))[:2]
-        return size, exif_orientation(content), tf.strings.to_hash_bucket_fast(content, 2**63 - 1)
+        hashed = tf.strings.to_hash_bucket_fast(content, 2**63 - 1)
+        return size, exif_orientation(content), is_common(content), hashed
 
     return tf.function(measure, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)

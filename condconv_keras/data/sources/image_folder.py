@@ -74,8 +74,8 @@ class ImageFolder(FolderSource, ImageDataset):
         is_held_out, moved = set(splits) == {TRAIN_SPLIT}, ()
         if is_held_out:
             splits, moved = _hold_out(splits[TRAIN_SPLIT], folder, class_names, request)
-        self.apply_orientation, self._is_trusted = request.apply_orientation, not request.check_images
-        self._images, facts = (_trust if self._is_trusted else _check)(folder, splits, request)
+        self._is_trusted = not request.check_images
+        self._images, self.decoding, facts = (_trust if self._is_trusted else _check)(folder, splits, request)
         for split, images in self._images.items():
             # Classes that have lost the images that a run has held out get no others.
             if request.split_rule.is_new or not is_held_out:
@@ -109,7 +109,7 @@ class ImageFolder(FolderSource, ImageDataset):
         if self._is_trusted:
             logging.warning("Checking the images of %s, which were trusted, for one that cannot be read", self.name)
             paths = [path for split in self.splits for path in self.paths(split)]
-            check_images(os.path.expanduser(self.name), paths, False, self.apply_orientation)
+            check_images(os.path.expanduser(self.name), paths, False, self.decoding["apply_orientation"])
 
 
 def _find_splits(folder, ignored):
@@ -237,7 +237,7 @@ def _hold_out(images, folder, class_names, request):
 
 
 def _check(folder, splits, request):
-    """Decodes every image; returns the good ones by split, and what `Dataset` is told of them as a dict."""
+    """Decodes every image; returns the good ones by split, their `decoding`, and what `Dataset` is told as a dict."""
     paths = [path for images in splits.values() for path in images.paths]
     checked = check_images(folder, paths, request.skip_bad_images, request.apply_orientation)
     ends = np.cumsum([len(images.paths) for images in splits.values()])
@@ -247,12 +247,16 @@ def _check(folder, splits, request):
         is_good = checked.is_good[rows]
         good[split], skipped[split] = images.chosen(is_good), int(np.count_nonzero(~is_good))
         sizes[split], contents[split] = checked.sizes[rows][is_good], checked.contents[rows][is_good]
-    return good, {
-        "image_shape": (*common_size(np.concatenate([*sizes.values()])), CHANNELS),
-        "repeated": count_repeated({split: (good[split].paths, contents[split]) for split in good}),
-        "skipped": skipped,
-        "decoded_sizes": {split: _pixels(of_split) * CHANNELS for split, of_split in sizes.items()},
-    }
+    return (
+        good,
+        checked.decoding,
+        {
+            "image_shape": (*common_size(np.concatenate([*sizes.values()])), CHANNELS),
+            "repeated": count_repeated({split: (good[split].paths, contents[split]) for split in good}),
+            "skipped": skipped,
+            "decoded_sizes": {split: _pixels(of_split) * CHANNELS for split, of_split in sizes.items()},
+        },
+    )
 
 
 def _pixels(sizes):
@@ -261,13 +265,13 @@ def _pixels(sizes):
 
 def _trust(folder, splits, request):
     """As `_check`, of images that are left as they are."""
-    del request
     logging.warning(
         "The images of %s are not checked: one that cannot be decoded stops the run when it is read, and images with "
         "the same bytes on both sides of a split are not counted",
         folder,
     )
-    return splits, {"image_shape": (None, None, CHANNELS), "repeated": dict.fromkeys(splits)}
+    decoding = {"apply_orientation": request.apply_orientation}
+    return splits, decoding, {"image_shape": (None, None, CHANNELS), "repeated": dict.fromkeys(splits)}
 
 
 def _check_every_class_has_images(folder, split, images, class_names):

@@ -21,11 +21,11 @@ from condconv_keras.utils.versions import own_version
 # To be raised when the decoder, or what is kept of an image, becomes another.
 _VERSION = 1
 # Of a file its size and when it was last changed, in nanoseconds, by which it is known again, and a hash of its
-# content; of its image what is stored: height, width and the EXIF orientation, from 1 to 8.
+# content; of its image what is stored: height, width, the EXIF orientation, from 1 to 8, and whether it is JPEG or PNG.
 FACTS = np.dtype(
     [
         *(("bytes", np.int64), ("changed", np.int64), ("hash", np.int64)),
-        *(("height", np.int32), ("width", np.int32), ("orientation", np.uint8)),
+        *(("height", np.int32), ("width", np.int32), ("orientation", np.uint8), ("is_common", np.bool_)),
     ]
 )
 # The folders that are remembered, those that were opened last: copies on the disks of a cluster's jobs come and go.

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from absl import logging
 from PIL import Image
 
@@ -432,3 +433,31 @@ def test_progress_goes_to_standard_error(tmp_path, capsys, monkeypatch):
     open_dataset(str(_write_splits(tmp_path)))
     captured = capsys.readouterr()
     assert captured.out == "" and "Checking images: 100%" in captured.err
+
+
+def test_a_file_of_another_format_since_the_check_is_refused(tmp_path):
+    """The graph that reads ordinary files would take the indices of a palette for gray values."""
+    for i in range(4):
+        (tmp_path / "a").mkdir(exist_ok=True)
+        Image.fromarray(_noise(i, 8, 8, 3)).save(tmp_path / f"a/{i}.png")
+    dataset = open_dataset(str(tmp_path))
+    path = dataset.paths("train")[0]
+    Image.fromarray(_noise(9, 8, 8, 3)).quantize(16).save(path, "BMP")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="expected a JPEG or PNG file, as when it was checked"):
+        list(dataset.examples("train"))
+    reopened = open_dataset(str(tmp_path))
+    expected = np.asarray(Image.open(path).convert("RGB"))
+    np.testing.assert_array_equal(next(iter(reopened.examples("train")))[0], expected)
+
+
+@pytest.mark.parametrize("orientations", [(1, 6), (1, 1)])
+def test_images_are_turned_if_one_of_them_is(orientations, tmp_path):
+    (tmp_path / "a").mkdir()
+    for i, orientation in enumerate(orientations):
+        (tmp_path / f"a/{i}.png").write_bytes(encoded(smooth_photo(4, 6), "PNG", exif=exif(orientation)))
+    dataset = open_dataset(str(tmp_path))
+    stored = np.asarray(smooth_photo(4, 6))
+    for split in dataset.splits:
+        for path, (image, _) in zip(dataset.paths(split), dataset.examples(split), strict=True):
+            orientation = orientations[int(path[-5])]
+            np.testing.assert_array_equal(image, np.rot90(stored, -1) if orientation == 6 else stored)
