@@ -26,11 +26,11 @@ def computes(form, case):
     """Whether a form computes a case at all; the refusals themselves are tested in test_errors.py."""
     if form == "single_conv":
         return case.batch == 1
-    if form in ("mapped_conv", "mapped_groups") and BACKEND != "tensorflow":
+    if form == "mapped_conv" and BACKEND != "tensorflow":
         return False
     if form == "mixture_matmul":
         return case.groups == 1
-    if form in ("grouped_conv", "mapped_groups"):
+    if form == "grouped_conv":
         return not (case.depthwise and case.strides[0] != case.strides[1])
     return True
 
@@ -64,6 +64,8 @@ def test_form_agrees_with_the_oracle(form, case):
     assert_agrees(case, arrays, outputs_and_gradients(layer, inputs, upstream_of(case, arrays)))
 
 
+# What is computed without all sizes is so without the batch's.
+UNKNOWN = [pytest.param((0,), id="batch", marks=pytest.mark.slow), pytest.param((0, 1, 2), id="batch-and-size")]
 COMPILED = [CONV_CASES[0], CONV_CASES[5], CONV_CASES[12], DEPTHWISE_CASES[3], DEPTHWISE_CASES[5], DEPTHWISE_CASES[13]]
 
 
@@ -77,7 +79,7 @@ COMPILED = [CONV_CASES[0], CONV_CASES[5], CONV_CASES[12], DEPTHWISE_CASES[3], DE
     ],
 )
 # With all sizes known, a trace computes what an eager call does.
-@pytest.mark.parametrize("unknown", [(0,), (0, 1, 2)], ids=["batch", "batch-and-size"])
+@pytest.mark.parametrize("unknown", UNKNOWN)
 def test_form_agrees_inside_a_traced_function(form, case, unknown):
     layer, inputs, arrays = prepared(form, case)
     result = compiled_outputs_and_gradients(layer, inputs, upstream_of(case, arrays), unknown)
@@ -86,7 +88,7 @@ def test_form_agrees_inside_a_traced_function(form, case, unknown):
 
 @requires_tensorflow
 @pytest.mark.parametrize("case", [*CONV_CASES, *DEPTHWISE_CASES], ids=str)
-@pytest.mark.parametrize("unknown", [(0,), (0, 1, 2)], ids=["batch", "batch-and-size"])
+@pytest.mark.parametrize("unknown", UNKNOWN)
 def test_auto_agrees_for_sizes_unknown_while_tracing(case, unknown):
     layer, inputs, arrays = prepared("auto", case)
     assert_agrees(case, arrays, compiled_outputs_and_gradients(layer, inputs, upstream_of(case, arrays), unknown))
@@ -181,16 +183,6 @@ def test_an_empty_batch_under_xla(case, training):
     inputs, upstream = (x[:0], routing[:0]), upstream_of(case, arrays)[:0]
     result = compiled_outputs_and_gradients(layer, inputs, upstream, (0,), jit_compile=True, training=training)
     _assert_nothing_comes_of_nothing(case, arrays, result)
-
-
-@requires_tensorflow
-@pytest.mark.parametrize("unknown", [(), (0,), (0, 1, 2)], ids=["static", "batch", "batch-and-size"])
-@pytest.mark.parametrize("batch", [7, 8, 19])
-def test_groups_of_a_batch_and_what_is_left_of_it(batch, unknown):
-    case = Case((3, 3), depthwise=True, strides=(2, 2), size=(6, 7), channels=3, features=2, bias=True, batch=batch)
-    layer, inputs, arrays = prepared("mapped_groups", case)
-    result = compiled_outputs_and_gradients(layer, inputs, upstream_of(case, arrays), unknown)
-    assert_agrees(case, arrays, result)
 
 
 @requires_tensorflow

@@ -33,9 +33,9 @@ def test_auto_chooses_a_form_that_computes_the_layer(case):
 @pytest.mark.parametrize(
     ("size", "batch", "training", "expected"),
     [
-        (7, None, False, "mapped_groups"),
-        (None, None, False, "mapped_groups"),
-        (17, None, False, "mapped_conv"),
+        (7, None, False, "mapped_conv"),
+        (None, None, False, "mapped_conv"),
+        (17, 8, False, "mapped_conv"),
         (7, None, True, "grouped_conv"),
         (7, 8, False, "grouped_conv"),
         (7, 0, False, "grouped_conv"),
@@ -53,7 +53,7 @@ def test_a_depthwise_form_for_litert_where_the_batch_is_unknown(monkeypatch, siz
 def test_every_form_of_either_layer_is_offered():
     both = {"auto", "mixture", "mapped_conv", "grouped_conv", "single_conv"}
     assert set(selection.implementations(depthwise=False)) == both | {"batched_matmul", "mixture_matmul"}
-    assert set(selection.implementations(depthwise=True)) == both | {"shifted_taps", "mapped_groups"}
+    assert set(selection.implementations(depthwise=True)) == both | {"shifted_taps"}
 
 
 @pytest.mark.parametrize(

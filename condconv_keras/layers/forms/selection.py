@@ -11,9 +11,9 @@ torch = LazyModule("torch")
 
 _ANY = ("mixture", "mapped_conv", "grouped_conv", "single_conv")
 CONV_FORMS = (*_ANY, "batched_matmul", "mixture_matmul")
-DEPTHWISE_FORMS = (*_ANY, "shifted_taps", "mapped_groups")
+DEPTHWISE_FORMS = (*_ANY, "shifted_taps")
 # Those of them that only TensorFlow has.
-_TENSORFLOW_ONLY = ("mapped_conv", "mapped_groups")
+_TENSORFLOW_ONLY = ("mapped_conv",)
 
 # Where one form becomes faster than another. "What helped" and "Where a form becomes faster" are those tables of
 # docs/results/speed.md: milliseconds before and after the number was set, and ratios on both sides of the number.
@@ -65,7 +65,7 @@ def _unsupported(implementation, depthwise, groups, strides):
         return f"needs the TensorFlow backend of Keras. Received: backend={backend!r}"
     elif implementation == "mixture_matmul" and groups > 1:
         return f"has no groups. Received: groups={groups}"
-    elif implementation in ("grouped_conv", "mapped_groups") and depthwise and strides[0] != strides[1]:
+    elif implementation == "grouped_conv" and depthwise and strides[0] != strides[1]:
         return f"has no asymmetric strides. Received: strides={strides}"
     return None
 
@@ -143,13 +143,12 @@ def _select_depthwise(spec, batch, pixels, training):
         return "grouped_conv" if training and strides == (1, 1) else "single_conv"
     if keras.backend.backend() == "tensorflow" and not _on_gpu():
         # Where one example is work enough, its loop is cheaper than moving the batch into the channels and back; and
-        # for the gradient where `grouped_conv` would go through the phases of a stride.
+        # for the gradient where `grouped_conv` would go through the phases of a stride. LiteRT, see `select_form`, does
+        # not take `grouped_conv` without a size of the batch: its kernels then have an unknown number of channels.
         large = pixels is not None and spec.geometry.taps * pixels > _LOOP_WORK
-        if (training and max(kernel_size) > _STRIDED_KERNEL and strides != (1, 1)) or (large and not training):
+        strided_gradient = training and max(kernel_size) > _STRIDED_KERNEL and strides != (1, 1)
+        if strided_gradient or ((large or batch is None) and not training):
             return "mapped_conv"
-        # For LiteRT, see `select_form`: without a size of the batch it does not take `grouped_conv`.
-        if batch is None and not training:
-            return "mapped_groups"
     return "grouped_conv"
 
 

@@ -3,13 +3,9 @@
 import functools
 
 import tensorflow as tf
-from keras import ops
 
 from condconv_keras.layers.forms import portable
 from condconv_keras.layers.forms.geometry import pad
-
-# Examples that a turn of `mapped_groups` folds into the channels.
-_GROUP = 8
 
 
 @portable.with_an_example  # a loop of no turns has outputs of no size
@@ -43,48 +39,6 @@ def mapped_conv(x, routing_weights, bank, spec):
         return tf.squeeze(outputs, 1), gradient
 
     return convolve(x, kernels)
-
-
-@portable.with_an_example
-def mapped_groups(x, routing_weights, bank, spec):
-    """Depthwise: `grouped_conv` of a few examples after the other in a loop, of a small batch one after the other.
-
-    No operation has a shape with the size of the batch in it, but for that of its first axis. So LiteRT takes it for a
-    batch of unknown size, and does not take `grouped_conv`, whose kernels then have an unknown number of channels. The
-    gradient is that of `grouped_conv`.
-    """
-    return _differentiated_as(grouped_conv, _in_groups, spec)(x, routing_weights, bank)
-
-
-def _in_groups(x, routing_weights, bank, spec):
-    batch = tf.shape(x)[0]
-
-    def of_groups():
-        missing = -batch % _GROUP
-        padded = (
-            tf.pad(tensor, [(0, missing), *((0, 0) for _ in tensor.shape[1:])]) for tensor in (x, routing_weights)
-        )
-        return _in_turns(portable.grouped_conv, _GROUP, *padded, bank, spec)[:batch]
-
-    def of_ones():
-        return _in_turns(portable.single_conv, 1, x, routing_weights, bank, spec)
-
-    return tf.cond(batch < _GROUP, of_ones, of_groups)
-
-
-def _in_turns(form, size, x, routing_weights, bank, spec):
-    """The outputs of a form that is given `size` examples of the batch at a time, which is a multiple of it."""
-    images = tf.reshape(x, (-1, size, *ops.shape(x)[1:]))
-    weights = tf.reshape(routing_weights, (-1, size, bank.shape[0]))
-    turns, turn_spec = tf.shape(images)[0], _output_spec(x, spec, size)
-    # Not `tf.map_fn`, whose list of the numbers of the turns LiteRT does not take within a condition.
-    _, outputs = tf.while_loop(
-        lambda turn, _: turn < turns,
-        lambda turn, outputs: (turn + 1, outputs.write(turn, form(images[turn], weights[turn], bank, spec))),
-        (0, tf.TensorArray(x.dtype, turns, element_shape=turn_spec.shape)),
-    )
-    outputs = outputs.stack()
-    return tf.reshape(outputs, (-1, *ops.shape(outputs)[2:]))
 
 
 def _differentiated_as(other, form, spec):
