@@ -85,7 +85,9 @@ print("loaded", sorted(outputs.files))
 """
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    "order", ["library_first", "by_tensorflow", pytest.param("keras_first", marks=pytest.mark.slow)]
+)
 def test_files_load_in_either_order(order, folder):
     if order == "by_tensorflow":
         pytest.importorskip("tensorflow")
@@ -93,7 +95,9 @@ def test_files_load_in_either_order(order, folder):
     assert finished.stdout.splitlines() == ["[]", "loaded ['functional', 'sequential']"]
 
 
-@pytest.mark.parametrize("part", PARTS_FIRST)
+@pytest.mark.parametrize(
+    "part", ["module_of_layers", *(pytest.param(name, marks=pytest.mark.slow) for name in ("layer", "loss"))]
+)
 def test_a_part_of_the_library_comes_first(part, folder):
     assert processes.run("-c", f"{PARTS_FIRST[part]}\n{_REGISTERED}", folder).stdout.splitlines() == ["[]"]
 

@@ -143,6 +143,7 @@ def _floats(rows):
     return [{name: float(value) for name, value in row.items()} for row in rows]
 
 
+@pytest.mark.slow
 def test_a_run_is_exported_as_before(old, tmp_path):
     assert_kept(run_again("export_run", old, tmp_path), read_json(FOLDER / "json/export_run.json"), OF_DYNAMIC)
     exported = tmp_path / "exported"

@@ -5,14 +5,15 @@ import pytest
 from tests import processes
 
 
-def test_a_table_of_ratios(tmp_path):
+@pytest.mark.parametrize("works", [["inference"], pytest.param(["inference", "saved_model"], marks=pytest.mark.slow)])
+def test_a_table_of_ratios(works, tmp_path):
     path = tmp_path / "models.csv"
     finished = processes.run(
         "-m",
         "benchmarks.models",
         "--models=condconv_mobilenet_v1",
         "--batch=2",
-        "--work=inference,saved_model",
+        f"--work={','.join(works)}",
         "--rounds=3",
         "--input_size=32",
         f"--csv={path}",
@@ -21,10 +22,10 @@ def test_a_table_of_ratios(tmp_path):
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["model"], row["work"], row["batch"]) for row in rows] == [
-        ("condconv_mobilenet_v1", work, "2") for work in ("inference", "saved_model")
+        ("condconv_mobilenet_v1", work, "2") for work in works
     ]
-    assert len(finished.stdout.splitlines()) == 2
-    assert "saved_model, batch 2" in (tmp_path / "models.svg").read_text()
+    assert len(finished.stdout.splitlines()) == len(works)
+    assert f"{works[-1]}, batch 2" in (tmp_path / "models.svg").read_text()
     for row in rows:
         assert float(row["ratio"]) == pytest.approx(float(row["condconv_ms"]) / float(row["plain_ms"]), rel=0.01)
         assert float(row["ratio_low"]) <= float(row["ratio_high"])

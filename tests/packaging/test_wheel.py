@@ -68,7 +68,11 @@ def test_it_builds_and_saves_a_twin_with_nothing_of_a_checkout(stored, installed
 
 
 @pytest.mark.parametrize(
-    "imports", ["import keras\nimport condconv_keras", "import condconv_keras\nimport keras"], ids=["after", "before"]
+    "imports",
+    [
+        pytest.param("import keras\nimport condconv_keras", id="after"),
+        pytest.param("import condconv_keras\nimport keras", id="before", marks=pytest.mark.slow),
+    ],
 )
 def test_keras_loads_the_twin_in_a_fresh_process_whichever_is_imported_first(stored, elsewhere, installed, imports):
     path, saved = stored

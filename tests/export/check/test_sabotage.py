@@ -51,6 +51,7 @@ def test_int8_kernels_without_a_symmetric_range_are_refused(check, run_time_kern
         check("int8")
 
 
+@pytest.mark.slow
 def test_experts_in_the_wrong_order_are_refused(check, monkeypatch):
     assert check("none").relative_error <= 1e-4
     right = mobile_layers.MobileCondConv.call
@@ -63,6 +64,7 @@ def test_experts_in_the_wrong_order_are_refused(check, monkeypatch):
         check("none")
 
 
+@pytest.mark.slow
 def test_a_folded_shift_that_is_left_out_is_refused(check, network, monkeypatch):
     model, _ = network
     beta = model.get_layer("block_8_pointwise_bn").beta

@@ -158,7 +158,7 @@ def served(request):
     return request.getfixturevalue(request.param)
 
 
-@pytest.mark.parametrize("count", [0, 1, 3, 17])
+@pytest.mark.parametrize("count", [0, 1, 17])
 def test_images_of_both_dtypes(served, count):
     images = _images(served.preprocessing, count, seed=count)
     floats = images.astype(np.float32)
@@ -179,7 +179,7 @@ def test_images_of_both_dtypes(served, count):
         np.testing.assert_array_equal(results["class_ids"], expected.argmax(-1))
 
 
-@pytest.mark.parametrize("count", [0, 1, 3, 17])
+@pytest.mark.parametrize("count", [0, 1, 17])
 def test_files_of_any_size(served, count, tmp_path):
     results = served.loaded.signatures["serve_bytes"](image_bytes=tf.constant(FILES[:count], tf.string))
     expected = np.zeros((0, 10))

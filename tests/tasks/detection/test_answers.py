@@ -58,6 +58,7 @@ def test_honest_files_pass(check, mode, raw_outputs):
     assert comparison.snr_db > 20
 
 
+@pytest.mark.slow
 def test_a_saved_model_passes_and_another_models_does_not(detector, export_check, tmp_path):
     model, card = detector
     write_saved_model(model, card, tmp_path / "saved_model")

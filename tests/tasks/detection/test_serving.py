@@ -72,7 +72,9 @@ def test_signatures(served):
     assert set(served.loaded.signatures) == names
 
 
-@pytest.mark.parametrize(("count", "size"), [(1, (70, 160)), (3, (160, 70)), (3, INPUT)])
+@pytest.mark.parametrize(
+    ("count", "size"), [pytest.param(1, (70, 160), marks=pytest.mark.slow), (3, (160, 70)), (3, INPUT)]
+)
 def test_images_of_any_size(served, size, count):
     images = windows(*size, count)
     expected = served.expected(images)
