@@ -88,6 +88,7 @@ KERAS = types.SimpleNamespace(config=None, is_trained=True, is_plain=False, task
         (KERAS, ["--data_dir=x"], "--data_dir is for --dataset"),
         (KERAS, ["--validation_fraction=0.5"], "--validation_fraction is for --dataset"),
         (KERAS, ["--skip_bad_images"], "--skip_bad_images is for --dataset"),
+        (KERAS, ["--nocheck_images"], "--check_images is for --dataset"),
         (KERAS, ["--check_examples=5"], "--check_examples is for a trained model"),
         (UNTRAINED, ["--check_examples=5", "--dataset=digits"], "--check_examples is for a trained model"),
     ],
