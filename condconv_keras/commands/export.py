@@ -2,9 +2,9 @@
 
 --model is a run folder, a `.keras` file, or the name of a registered model: with --weights=imagenet its published
 weights are downloaded once, without it has random ones and the files show their size and latency. Written are
-`saved_model/` (any batch size), for each --quantization a `.tflite` file (a batch of one), and `labels.txt` and
-`model.json`, which says how to feed the files and read their answers. With --raw_outputs a detector's `.tflite` files
-leave non-maximum suppression out, and `anchors.json` lies beside them.
+`saved_model/` (any batch size), for each --quantization a `.tflite` file (--batch_size images at a time), and
+`labels.txt` and `model.json`, which says how to feed the files and read their answers. With --raw_outputs a detector's
+`.tflite` files leave non-maximum suppression out, and `anchors.json` lies beside them.
 
 Every file is loaded and compared with the Keras model on real images; with a labeled data set at hand, the run's or
 --dataset, by its accuracy too. One that differs is left out and named with the figures, on standard error and as
@@ -59,11 +59,13 @@ def main(argv):
     if FLAGS.static_kernels:
         results["multiply_adds"] = _multiply_adds(model, card.preprocessing)
 
-    images = representative.check_images(checked, card.preprocessing)
+    images = representative.check_images(checked, card.preprocessing, FLAGS.batch_size)
     check = ExportCheck(model, card, images, dataset, FLAGS.check_examples, stored.is_trained)
     calibrated = [file_format for file_format in formats if file_format.is_calibrated]
     calibration_images = _calibration_images(calibration, card, calibrated) if calibrated else None
-    options = WriteOptions(calibration_images, FLAGS.static_kernels, FLAGS.int8_input, FLAGS.raw_outputs)
+    options = WriteOptions(
+        calibration_images, FLAGS.static_kernels, FLAGS.int8_input, FLAGS.raw_outputs, FLAGS.batch_size
+    )
     written = write_folder(output, formats, model, card, check, options, stored)
     results["files"], results["refused"] = [facts for facts, _ in written.files], written.refused
     text = cli.to_json(results) if FLAGS.json else _summary(results, [text for _, text in written.files])

@@ -10,6 +10,8 @@ from condconv_keras.tasks.table import get_task, nouns_of
 from condconv_keras.utils.errors import UserError, unknown_name
 
 INT8_INPUTS = ("uint8", "int8")
+# The check has a whole batch in memory, in Keras and in LiteRT.
+LARGEST_BATCH = 256
 # Those that are keywords of `create_model`.
 MODEL_ARGUMENTS = ("num_experts", "width_multiplier")
 
@@ -49,6 +51,9 @@ def _define_output(values):
     flags.DEFINE_list("quantization", "none", f"TFLite files to write: {meanings}.", **group)
     flags.DEFINE_enum(
         "int8_input", "uint8", INT8_INPUTS, "What an int8 file takes; int8 is the pixel less 128.", **group
+    )
+    flags.DEFINE_integer(
+        "batch_size", 1, "Images that a .tflite file takes at a time, no more and no fewer.", 1, LARGEST_BATCH, **group
     )
     flags.DEFINE_bool(
         "static_kernels",
@@ -165,6 +170,11 @@ _USES_OF_MODEL = (
         ("raw_outputs",),
         lambda v, f, s: get_task(s.task).has_raw_outputs,
         f"is for {nouns_of(lambda task: task.has_raw_outputs)}",
+    ),
+    (
+        ("batch_size",),
+        lambda v, f, s: v.batch_size == 1 or v.raw_outputs or not get_task(s.task).has_raw_outputs,
+        "above 1 takes --raw_outputs for a detector: the non-maximum suppression in a .tflite file takes one image",
     ),
 )
 _USES_OF_DATA = (

@@ -14,7 +14,7 @@ class TFLite(ExportFormat):
 
     packages = ("ai_edge_litert", "flatbuffers")
     is_default = True
-    flags = ("quantization", "static_kernels", "raw_outputs")
+    flags = ("quantization", "static_kernels", "raw_outputs", "batch_size")
     # LiteRT shares the work out differently, and XNNPACK has other kernels, for one thread and for several.
     threads = (1, 4)
 
@@ -27,6 +27,7 @@ class TFLite(ExportFormat):
             options.static_kernels,
             options.int8_input,
             options.raw_outputs,
+            options.batch_size,
         )
         path.write_bytes(content)
 
@@ -37,8 +38,9 @@ class TFLite(ExportFormat):
         return get_task(card.task).tflite_raw_outputs(path, images, threads)
 
     def input(self, path):
-        tensor = LiteRTFile(path).input
-        facts = {"dtype": tensor.dtype.name, "batch": 1}
+        file = LiteRTFile(path)
+        tensor = file.input
+        facts = {"dtype": tensor.dtype.name, "batch": file.batch_size}
         return {**facts, **({"scale": tensor.scale, "zero_point": tensor.zero_point} if tensor.scale else {})}
 
 
