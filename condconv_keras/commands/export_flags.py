@@ -69,6 +69,12 @@ def _define_output(values):
         "the anchors beside them.",
         **group,
     )
+    flags.DEFINE_bool(
+        "metadata",
+        False,
+        "Of a classifier: put labels and the scaling of pixels into .tflite files, for MediaPipe's ImageClassifier.",
+        **group,
+    )
     flags.DEFINE_bool("json", False, "Print the results as one JSON object.", **group)
 
 
@@ -175,6 +181,17 @@ _USES_OF_MODEL = (
         ("batch_size",),
         lambda v, f, s: v.batch_size == 1 or v.raw_outputs or not get_task(s.task).has_raw_outputs,
         "above 1 takes --raw_outputs for a detector: the non-maximum suppression in a .tflite file takes one image",
+    ),
+    (
+        ("metadata",),
+        lambda v, f, s: get_task(s.task).has_metadata,
+        f"is for {nouns_of(lambda task: task.has_metadata)}",
+    ),
+    (("metadata",), lambda v, f, s: v.batch_size == 1, "is for files of one image, which MediaPipe Tasks takes"),
+    (
+        ("metadata",),
+        lambda v, f, s: v.int8_input != "int8",
+        "is for files that take uint8 or float32, as MediaPipe Tasks gives them, not for --int8_input=int8",
     ),
 )
 _USES_OF_DATA = (

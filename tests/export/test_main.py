@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import types
+import zipfile
 
 import keras
 import numpy as np
@@ -26,10 +27,10 @@ from condconv_keras.pretrained import create_model
 from condconv_keras.stored import StoredModel
 from condconv_keras.stored.registered import Published, Untrained
 from condconv_keras.tasks.classification import answers
-from condconv_keras.tasks.classification.predictor import keras_predict
+from condconv_keras.tasks.classification.predictor import keras_predict, softmax
 from condconv_keras.utils.errors import UserError
 from tests import processes
-from tests.heads import CARD, HEADS, model_with
+from tests.heads import CARD, HEADS, IMAGES, LOGITS_OF_IMAGES, model_with
 from tests.images import write_digit_folder
 
 
@@ -94,6 +95,10 @@ DETECTOR = Untrained("condconv_ssd300_mobilenet_v1")
         (KERAS, ["--formats=savedmodel", "--static_kernels"], "--static_kernels is for --formats=tflite"),
         (KERAS, ["--int8_input=int8"], "--int8_input is for --formats=tflite with --quantization=int8"),
         (KERAS, ["--formats=savedmodel", "--batch_size=8"], "--batch_size is for --formats=tflite"),
+        (DETECTOR, ["--metadata"], "--metadata is for classifiers"),
+        (KERAS, ["--metadata", "--formats=savedmodel"], "--metadata is for --formats=tflite"),
+        (KERAS, ["--metadata", "--batch_size=2"], "--metadata is for files of one image"),
+        (KERAS, ["--metadata", "--quantization=int8", "--int8_input=int8"], "not for --int8_input=int8"),
         (DETECTOR, ["--batch_size=2"], "--batch_size above 1 takes --raw_outputs for a detector: the non-maximum supp"),
         (KERAS, ["--representative_data=digits", "--quantization=dynamic"], "--representative_data is for"),
         (PLAIN, ["--num_experts=2"], "--num_experts is for CondConv models, this one is plain"),
@@ -122,6 +127,8 @@ def test_a_flag_that_would_be_ignored_is_refused(parsed, source, arguments, cont
         (UNTRAINED, ["--num_experts=2", "--width_multiplier=0.5", "--input_size=32", "--seed=0", "--static_kernels"]),
         (PLAIN, ["--nostatic_kernels", "--formats=savedmodel"]),
         (KERAS, ["--batch_size=256"]),
+        (KERAS, ["--metadata", "--quantization=int8", "--batch_size=1", "--int8_input=uint8"]),
+        (DETECTOR, ["--nometadata"]),
         (DETECTOR, ["--batch_size=1"]),
         (DETECTOR, ["--batch_size=2", "--raw_outputs"]),
         (Published("condconv_efficientnet_b0"), ["--num_experts=8"]),
@@ -299,6 +306,23 @@ def test_a_file_of_a_batch_answers_any_number_of_images(export, tmp_path):
     predictor = StoredModel.open(tmp_path / "out/model.tflite").predictor()
     for count in (1, 3, 7):
         np.testing.assert_allclose(predictor.predict(images[:count]), expected[:count], atol=1e-5)
+
+
+def test_metadata_is_part_of_the_file(export, saved, tmp_path, capsys):
+    path, model = tmp_path / "mine.keras", model_with(HEADS["softmax layer"])
+    preprocessing = dataclasses.replace(CARD.preprocessing, crop_fraction=0.875)
+    save_model(model, dataclasses.replace(CARD, preprocessing=preprocessing), path)
+    export(f"--model={path}", f"--output_dir={tmp_path / 'out'}", "--formats=tflite", "--metadata")
+    assert "warning: MediaPipe Tasks gives the model the whole image" in capsys.readouterr().err
+    assert json.loads((tmp_path / "out/model.json").read_text())["metadata"] is True
+    with zipfile.ZipFile(tmp_path / "out/model.tflite") as archive:
+        assert archive.read("labels.txt") == (tmp_path / "out/labels.txt").read_bytes() == b"a\nb\nc\n"
+    # By its hash the file is the card's.
+    received = StoredModel.open(tmp_path / "out/model.tflite").predictor().predict(IMAGES)
+    np.testing.assert_allclose(received, softmax(LOGITS_OF_IMAGES), atol=1e-5)
+    with pytest.raises(UserError, match="`metadata` is for models of color images"):
+        export(f"--model={saved}", f"--output_dir={tmp_path / 'gray'}", "--formats=tflite", "--metadata")
+    assert not (tmp_path / "gray").exists()
 
 
 def test_classes_of_another_meaning_are_refused(export, tmp_path, saved):

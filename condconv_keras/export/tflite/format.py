@@ -1,6 +1,7 @@
 """The `.tflite` files as export formats: one for each quantization."""
 
 from condconv_keras.export.format import ExportFormat
+from condconv_keras.export.tflite.metadata import with_metadata
 from condconv_keras.serving.litert import LiteRTFile
 from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.table import get_task
@@ -14,7 +15,7 @@ class TFLite(ExportFormat):
 
     packages = ("ai_edge_litert", "flatbuffers")
     is_default = True
-    flags = ("quantization", "static_kernels", "raw_outputs", "batch_size")
+    flags = ("quantization", "static_kernels", "raw_outputs", "batch_size", "metadata")
     # LiteRT shares the work out differently, and XNNPACK has other kernels, for one thread and for several.
     threads = (1, 4)
 
@@ -29,7 +30,7 @@ class TFLite(ExportFormat):
             options.raw_outputs,
             options.batch_size,
         )
-        path.write_bytes(content)
+        path.write_bytes(with_metadata(content, card) if options.metadata else content)
 
     def predictor(self, path, model, card, threads=None):
         return StoredModel.open(path).predictor(threads).predict
