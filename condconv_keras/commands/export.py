@@ -2,9 +2,10 @@
 
 --model is a run folder, a `.keras` file, or the name of a registered model: with --weights=imagenet its published
 weights are downloaded once, without it has random ones and the files show their size and latency. Written are
-`saved_model/` (any batch size), for each --quantization a `.tflite` file (a batch of one), and `labels.txt` and
-`model.json`, which says how to feed the files and read their answers. With --raw_outputs a detector's `.tflite` files
-leave non-maximum suppression out, and `anchors.json` lies beside them.
+`saved_model/` (any batch size), for each --quantization a `.tflite` file (--batch_size images at a time), and
+`labels.txt` and `model.json`, which says how to feed the files and read their answers. With --raw_outputs a detector's
+`.tflite` files leave non-maximum suppression out, and `anchors.json` lies beside them. With --metadata MediaPipe's
+ImageClassifier takes a classifier's `.tflite` files as they are.
 
 Every file is loaded and compared with the Keras model on real images; with a labeled data set at hand, the run's or
 --dataset, by its accuracy too. One that differs is left out and named with the figures, on standard error and as
@@ -26,6 +27,7 @@ from condconv_keras.export.check import representative
 from condconv_keras.export.check.export_check import ExportCheck
 from condconv_keras.export.folder import require_packages, write_folder
 from condconv_keras.export.format import WriteOptions
+from condconv_keras.export.tflite import metadata
 from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.run_data import labeled_dataset, open_run_dataset
@@ -52,6 +54,8 @@ def main(argv):
     model, card = stored.load_to_answer()
     card = card.with_orientation(applied_orientation(FLAGS, stored))
     _ = card.labels  # or its error, before the work
+    if FLAGS.metadata:
+        _check_metadata(card)
     if stored.is_trained and dataset is not None:
         dataset = labeled_dataset(dataset, card, remarks)
     if stored.is_trained and dataset is None:
@@ -61,11 +65,18 @@ def main(argv):
         results["multiply_adds"] = _multiply_adds(model, card.preprocessing)
 
     with bad_images_named(dataset):
-        images = representative.check_images(checked, card.preprocessing)
+        images = representative.check_images(checked, card.preprocessing, FLAGS.batch_size)
         check = ExportCheck(model, card, images, dataset, FLAGS.check_examples, stored.is_trained)
         calibrated = [file_format for file_format in formats if file_format.is_calibrated]
         calibration_images = _calibration_images(calibration, card, calibrated) if calibrated else None
-        options = WriteOptions(calibration_images, FLAGS.static_kernels, FLAGS.int8_input, FLAGS.raw_outputs)
+        options = WriteOptions(
+            calibration_images,
+            FLAGS.static_kernels,
+            FLAGS.int8_input,
+            FLAGS.raw_outputs,
+            FLAGS.batch_size,
+            FLAGS.metadata,
+        )
         written = write_folder(output, formats, model, card, check, options, stored)
     results["files"], results["refused"] = [facts for facts, _ in written.files], written.refused
     text = cli.to_json(results) if FLAGS.json else _summary(results, [text for _, text in written.files])
@@ -130,6 +141,16 @@ def _calibration_images(calibration, card, formats):
     images = card.preprocessing.evaluation_images(calibration.calibration())
     print(f"calibrating {names} on {len(images)} images", file=sys.stderr)
     return images
+
+
+def _check_metadata(card):
+    """Raises a `UserError` for a model that MediaPipe Tasks cannot run; warns of what it does otherwise."""
+    metadata.check_card(card)
+    if card.preprocessing.crop_fraction < 1:
+        _warn(
+            "MediaPipe Tasks gives the model the whole image, where evaluation takes its center "
+            f"(`crop_fraction` {card.preprocessing.crop_fraction}): give it that region of interest"
+        )
 
 
 def _multiply_adds(model, preprocessing):

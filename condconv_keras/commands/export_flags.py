@@ -10,6 +10,8 @@ from condconv_keras.tasks.table import get_task, nouns_of
 from condconv_keras.utils.errors import UserError, unknown_name
 
 INT8_INPUTS = ("uint8", "int8")
+# The check has a whole batch in memory, in Keras and in LiteRT.
+LARGEST_BATCH = 256
 # Those that are keywords of `create_model`.
 MODEL_ARGUMENTS = ("num_experts", "width_multiplier")
 
@@ -50,6 +52,9 @@ def _define_output(values):
     flags.DEFINE_enum(
         "int8_input", "uint8", INT8_INPUTS, "What an int8 file takes; int8 is the pixel less 128.", **group
     )
+    flags.DEFINE_integer(
+        "batch_size", 1, "Images that a .tflite file takes at a time, no more and no fewer.", 1, LARGEST_BATCH, **group
+    )
     flags.DEFINE_bool(
         "static_kernels",
         False,
@@ -62,6 +67,12 @@ def _define_output(values):
         False,
         "Of a detector: write .tflite files that return what the network does, without non-maximum suppression, and "
         "the anchors beside them.",
+        **group,
+    )
+    flags.DEFINE_bool(
+        "metadata",
+        False,
+        "Of a classifier: put labels and the scaling of pixels into .tflite files, for MediaPipe's ImageClassifier.",
         **group,
     )
     flags.DEFINE_bool("json", False, "Print the results as one JSON object.", **group)
@@ -167,6 +178,22 @@ _USES_OF_MODEL = (
         ("raw_outputs",),
         lambda v, f, s: get_task(s.task).has_raw_outputs,
         f"is for {nouns_of(lambda task: task.has_raw_outputs)}",
+    ),
+    (
+        ("batch_size",),
+        lambda v, f, s: v.batch_size == 1 or v.raw_outputs or not get_task(s.task).has_raw_outputs,
+        "above 1 takes --raw_outputs for a detector: the non-maximum suppression in a .tflite file takes one image",
+    ),
+    (
+        ("metadata",),
+        lambda v, f, s: get_task(s.task).has_metadata,
+        f"is for {nouns_of(lambda task: task.has_metadata)}",
+    ),
+    (("metadata",), lambda v, f, s: v.batch_size == 1, "is for files of one image, which MediaPipe Tasks takes"),
+    (
+        ("metadata",),
+        lambda v, f, s: v.int8_input != "int8",
+        "is for files that take uint8 or float32, as MediaPipe Tasks gives them, not for --int8_input=int8",
     ),
 )
 _USES_OF_DATA = (

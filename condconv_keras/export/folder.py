@@ -70,7 +70,7 @@ def write_folder(output, formats, model, card, check, options, stored):
                 written.refused.append(_refusal(folder, each, error, hint))
         if not written.files:
             raise UserError(f"{'; '.join(refused['reason'] for refused in written.refused)}; nothing is written")
-        facts = {"static_kernels": options.static_kernels}
+        facts = {"static_kernels": options.static_kernels, "metadata": options.metadata}
         facts |= export_facts(card, stored, [of_file for of_file, _ in written.files], written.refused)
         write_cards(folder, card, facts)
         get_task(card.task).write_beside(folder, card, options.raw_outputs)

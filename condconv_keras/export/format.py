@@ -22,12 +22,16 @@ class WriteOptions:
         static_kernels: whether CondConv layers compute every expert with static kernels.
         int8_input: `"uint8"` or `"int8"`, what a file with 8-bit activations takes.
         raw_outputs: whether a detector returns what its network does, without non-maximum suppression.
+        batch_size: how many images a file takes at a time, for a format that takes one number of them only.
+        metadata: whether a classifier's file carries the metadata of MediaPipe Tasks, for a format that can.
     """
 
     representative: np.ndarray | None = None
     static_kernels: bool = False
     int8_input: str = "uint8"
     raw_outputs: bool = False
+    batch_size: int = 1
+    metadata: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

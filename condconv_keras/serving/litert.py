@@ -19,7 +19,7 @@ class Tensor:
     """An input or output of a `.tflite` file.
 
     Attributes:
-        shape: tuple of ints, the batch of 1 first.
+        shape: tuple of ints, the batch first.
         dtype: NumPy dtype.
         scale, zero_point: of an integer `q`, which stands for `(q - zero_point) * scale`; 0 and 0 for floats.
     """
@@ -90,20 +90,31 @@ class LiteRTFile:
         """Whether these names of outputs are those of a file of this class."""
         return bool(outputs)
 
+    @property
+    def batch_size(self):
+        """How many images the file takes at a time."""
+        return self.input.shape[0]
+
     def run(self, images):
         """Returns a dict of output name to float32 values [count, ...] for images [count, height, width, channels].
 
-        The images, at least one, have values in 0..255; the file takes one at a time. Raises a `UserError` if LiteRT
-        fails.
+        The images, at least one, have values in 0..255; their number need not be a multiple of the batch. Raises a
+        `UserError` if LiteRT fails.
         """
+        batches = (images[start : start + self.batch_size] for start in range(0, len(images), self.batch_size))
         try:
-            answers = [self._runner(**{INPUT: self.input.quantize(image)[np.newaxis]}) for image in images]
+            answers = [self._runner(**{INPUT: self._whole_batch(self.input.quantize(batch))}) for batch in batches]
         except (ValueError, RuntimeError) as error:
             raise UserError(f"LiteRT cannot run {str(self._path)!r} ({one_line(error, 200)})") from error
         return {
-            name: tensor.dequantize(np.concatenate([answer[name] for answer in answers]))
+            name: tensor.dequantize(np.concatenate([answer[name] for answer in answers])[: len(images)])
             for name, tensor in self.outputs.items()
         }
+
+    def _whole_batch(self, images):
+        """A batch, filled up with its last image: one that is like the others in all that could be measured of it."""
+        missing = self.batch_size - len(images)
+        return np.concatenate([images, np.repeat(images[-1:], missing, axis=0)]) if missing else images
 
 
 class LiteRTModel(LiteRTFile):

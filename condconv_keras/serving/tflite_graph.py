@@ -79,6 +79,14 @@ class TFLiteGraph:
         self._graph.operators.append(operator)
         return operator.outputs
 
+    def add_metadata(self, name, content):
+        """Adds what the file says of itself, bytes, under a name that its readers look for."""
+        entry, buffer = self._schema.MetadataT(), self._schema.BufferT()
+        buffer.data = np.frombuffer(content, np.uint8)
+        entry.name, entry.buffer = name.encode(), len(self._file.buffers)
+        self._file.buffers.append(buffer)
+        self._file.metadata = [*(self._file.metadata or []), entry]
+
     def set_outputs(self, outputs):
         """Makes the signature return other tensors, a dict of name to tensor, and drops the operators after them."""
         signature = []

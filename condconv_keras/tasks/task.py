@@ -59,6 +59,7 @@ class Task(abc.ABC):
         metrics: names of the metrics in the results of a run.
 
         has_raw_outputs: whether a `.tflite` file of its models can return what the network does, nothing behind it.
+        has_metadata: whether a `.tflite` file of its models can carry the metadata of MediaPipe Tasks.
 
         reports: dict of name to the `Report` that an evaluation can write.
         predictions: the `Predictions` that a program prints of images without labels.
@@ -85,6 +86,7 @@ class Task(abc.ABC):
     metrics: tuple[str, ...]
 
     has_raw_outputs: bool = False
+    has_metadata: bool = False
 
     reports: Mapping[str, Report]
     predictions: Predictions

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import types
+import zipfile
 
 import keras
 import numpy as np
@@ -16,6 +17,7 @@ from condconv_keras.commands.export_flags import check_uses, chosen_formats, def
 from condconv_keras.data import Preprocessing
 from condconv_keras.export import folder
 from condconv_keras.export.check import export_check
+from condconv_keras.export.check.representative import Photographs, check_images
 from condconv_keras.export.formats import TFLITE
 from condconv_keras.export.saved_model import writing
 from condconv_keras.export.tflite import conversion
@@ -25,8 +27,10 @@ from condconv_keras.pretrained import create_model
 from condconv_keras.stored import StoredModel
 from condconv_keras.stored.registered import Published, Untrained
 from condconv_keras.tasks.classification import answers
+from condconv_keras.tasks.classification.predictor import keras_predict, softmax
 from condconv_keras.utils.errors import UserError
 from tests import processes
+from tests.heads import CARD, HEADS, IMAGES, LOGITS_OF_IMAGES, model_with
 from tests.images import write_digit_folder
 
 
@@ -71,9 +75,17 @@ def test_the_files_that_are_written(parsed):
             names(wrong)
 
 
+def test_the_number_of_images_has_limits(parsed):
+    assert parsed().batch_size == 1
+    for wrong in (0, 257):
+        with pytest.raises(flags.IllegalFlagValueError, match=r"not an integer in the range \[1, 256\]"):
+            parsed(f"--batch_size={wrong}")
+
+
 UNTRAINED = Untrained("condconv_mobilenet_v1")
 PLAIN = Untrained("mobilenet_v1")
 KERAS = types.SimpleNamespace(config=None, is_trained=True, is_plain=False, task="classification")  # as of a file
+DETECTOR = Untrained("condconv_ssd300_mobilenet_v1")
 
 
 @pytest.mark.parametrize(
@@ -82,6 +94,12 @@ KERAS = types.SimpleNamespace(config=None, is_trained=True, is_plain=False, task
         (KERAS, ["--formats=savedmodel", "--quantization=none"], "--quantization is for --formats=tflite"),
         (KERAS, ["--formats=savedmodel", "--static_kernels"], "--static_kernels is for --formats=tflite"),
         (KERAS, ["--int8_input=int8"], "--int8_input is for --formats=tflite with --quantization=int8"),
+        (KERAS, ["--formats=savedmodel", "--batch_size=8"], "--batch_size is for --formats=tflite"),
+        (DETECTOR, ["--metadata"], "--metadata is for classifiers"),
+        (KERAS, ["--metadata", "--formats=savedmodel"], "--metadata is for --formats=tflite"),
+        (KERAS, ["--metadata", "--batch_size=2"], "--metadata is for files of one image"),
+        (KERAS, ["--metadata", "--quantization=int8", "--int8_input=int8"], "not for --int8_input=int8"),
+        (DETECTOR, ["--batch_size=2"], "--batch_size above 1 takes --raw_outputs for a detector: the non-maximum supp"),
         (KERAS, ["--representative_data=digits", "--quantization=dynamic"], "--representative_data is for"),
         (PLAIN, ["--num_experts=2"], "--num_experts is for CondConv models, this one is plain"),
         (PLAIN, ["--static_kernels"], "--static_kernels is for CondConv models, this one is plain"),
@@ -109,6 +127,11 @@ def test_a_flag_that_would_be_ignored_is_refused(parsed, source, arguments, cont
         ),
         (UNTRAINED, ["--num_experts=2", "--width_multiplier=0.5", "--input_size=32", "--seed=0", "--static_kernels"]),
         (PLAIN, ["--nostatic_kernels", "--formats=savedmodel"]),
+        (KERAS, ["--batch_size=256"]),
+        (KERAS, ["--metadata", "--quantization=int8", "--batch_size=1", "--int8_input=uint8"]),
+        (DETECTOR, ["--nometadata"]),
+        (DETECTOR, ["--batch_size=1"]),
+        (DETECTOR, ["--batch_size=2", "--raw_outputs"]),
         (Published("condconv_efficientnet_b0"), ["--num_experts=8"]),
     ],
 )
@@ -262,14 +285,45 @@ def test_what_the_converter_is_asked_for(export, saved, tmp_path, monkeypatch):
     monkeypatch.setattr(
         export_check.ExportCheck, "__call__", lambda *arguments: (answers.Comparison(16, 0.0, 200.0, 16, 0.0), None)
     )
-    flags = ("--formats=tflite", "--quantization=dynamic,int8", "--representative_data=digits", "--int8_input=int8")
+    flags = ("--formats=tflite", "--quantization=dynamic,int8", "--representative_data=digits", "--int8_input=int8",
+             "--batch_size=20")  # fmt: skip
     results = export(f"--model={saved}", f"--output_dir={tmp_path / 'out'}", *flags)
     assert [file["file"] for file in results["files"]] == ["model_dynamic.tflite", "model_int8.tflite"]
-    (dynamic, none, *_), (int8, images, static, int8_input, raw) = asked
-    assert (dynamic, none, int8, static, int8_input, raw) == ("dynamic", None, "int8", False, "int8", False)
+    (dynamic, none, *_), (int8, images, static, int8_input, raw, batch) = asked
+    assert (dynamic, none, int8, static, int8_input, raw, batch) == ("dynamic", None, "int8", False, "int8", False, 20)
     assert images.shape == (128, 32, 32, 1)
     assert images.min() == 0
     assert images.max() == 255
+
+
+def test_a_file_of_a_batch_answers_any_number_of_images(export, tmp_path):
+    path, model = tmp_path / "mine.keras", model_with(HEADS["softmax layer"])
+    save_model(model, CARD, path)
+    results = export(f"--model={path}", f"--output_dir={tmp_path / 'out'}", "--formats=tflite", "--batch_size=3")
+    assert results["files"][0]["input"] == {"dtype": "float32", "batch": 3}
+    assert json.loads((tmp_path / "out/model.json").read_text())["files"] == results["files"]
+    images = check_images(Photographs(), CARD.preprocessing)[:7]
+    expected = keras_predict(model, CARD)(images)
+    predictor = StoredModel.open(tmp_path / "out/model.tflite").predictor()
+    for count in (1, 3, 7):
+        np.testing.assert_allclose(predictor.predict(images[:count]), expected[:count], atol=1e-5)
+
+
+def test_metadata_is_part_of_the_file(export, saved, tmp_path, capsys):
+    path, model = tmp_path / "mine.keras", model_with(HEADS["softmax layer"])
+    preprocessing = dataclasses.replace(CARD.preprocessing, crop_fraction=0.875)
+    save_model(model, dataclasses.replace(CARD, preprocessing=preprocessing), path)
+    export(f"--model={path}", f"--output_dir={tmp_path / 'out'}", "--formats=tflite", "--metadata")
+    assert "warning: MediaPipe Tasks gives the model the whole image" in capsys.readouterr().err
+    assert json.loads((tmp_path / "out/model.json").read_text())["metadata"] is True
+    with zipfile.ZipFile(tmp_path / "out/model.tflite") as archive:
+        assert archive.read("labels.txt") == (tmp_path / "out/labels.txt").read_bytes() == b"a\nb\nc\n"
+    # By its hash the file is the card's.
+    received = StoredModel.open(tmp_path / "out/model.tflite").predictor().predict(IMAGES)
+    np.testing.assert_allclose(received, softmax(LOGITS_OF_IMAGES), atol=1e-5)
+    with pytest.raises(UserError, match="`metadata` is for models of color images"):
+        export(f"--model={saved}", f"--output_dir={tmp_path / 'gray'}", "--formats=tflite", "--metadata")
+    assert not (tmp_path / "gray").exists()
 
 
 def test_classes_of_another_meaning_are_refused(export, tmp_path, saved):

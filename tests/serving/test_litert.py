@@ -13,13 +13,13 @@ CARD = ModelCard("small", ("a", "b", "c"), Preprocessing((4, 4), 1, 0.0, 255.0))
 
 
 class _Classifier(tf.Module):
-    def __init__(self, signature="images", output="probabilities"):
+    def __init__(self, signature="images", output="probabilities", batch=1):
         super().__init__()
         kernel = tf.constant(np.random.default_rng(0).standard_normal((16, 3)), tf.float32)
-        spec = tf.TensorSpec((1, 4, 4, 1), tf.float32, name=signature)
+        spec = tf.TensorSpec((batch, 4, 4, 1), tf.float32, name=signature)
 
         def classify(images):
-            return {output: tf.nn.softmax(tf.reshape(images, (1, 16)) / 255 @ kernel)}
+            return {output: tf.nn.softmax(tf.reshape(images, (batch, 16)) / 255 @ kernel)}
 
         self.classify = tf.function(classify, input_signature=[spec])
 
@@ -61,6 +61,27 @@ def test_every_number_type_takes_pixels_and_returns_probabilities(tmp_path, numb
     model = LiteRTModel(path)
     assert model.input.dtype == model.output.dtype == number_type.as_numpy_dtype
     assert model.input.shape == (1, 4, 4, 1)
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 8])
+def test_a_file_of_a_batch_answers_any_number_of_images(tmp_path, count):
+    path = _convert(tmp_path, tf.float32, _Classifier(batch=4))
+    model = LiteRTModel(path)
+    assert (model.batch_size, model.input.shape, model.output.shape) == (4, (4, 4, 4, 1), (4, 3))
+    expected = np.concatenate([_Classifier().classify(image[np.newaxis])["probabilities"] for image in _images()])
+    received = StoredModel.open(path).predictor().predict(_images()[:count])
+    np.testing.assert_allclose(received, expected[:count], atol=1e-6)
+
+
+def test_a_batch_is_filled_up_with_its_last_image(tmp_path, monkeypatch):
+    """Zeros might be what no image is, and would share the scale of activations that are quantized as they come."""
+    model = LiteRTModel(_convert(tmp_path, tf.float32, _Classifier(batch=4)))
+    runner, given = model._runner, []
+    monkeypatch.setattr(model, "_runner", lambda images: given.append(images) or runner(images=images))
+    model.run(_images()[:6])
+    first, second = given
+    np.testing.assert_array_equal(first, _images()[:4])
+    np.testing.assert_array_equal(second, _images()[[4, 5, 5, 5]])
 
 
 def test_quantization_rounds_half_to_even_and_clips():

@@ -113,11 +113,17 @@ def folder_images(folder, dataset=None, apply_orientation=True):
     return FolderImages(paths, apply_orientation)
 
 
-def check_images(source, preprocessing):
+def check_images(source, preprocessing, batch_size=1):
     """Returns 8 to 16 images that differ, as of `Preprocessing.evaluation_images`.
 
-    They are those of a source first, photographs where they are few.
+    They are those of a source first, photographs where they are few. Where a file takes more than that at a time, they
+    are repeated up to a whole batch: each place in it answers an image.
     """
+    images = _different_images(source, preprocessing)
+    return images[np.arange(max(len(images), batch_size)) % len(images)]
+
+
+def _different_images(source, preprocessing):
     found = {}
     for place in (source, Photographs()):
         for image in place.check():

@@ -7,6 +7,7 @@ import sys
 import tempfile
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from condconv_keras.export.tflite.mobile_network import mobile_network
@@ -24,16 +25,17 @@ def tflite_bytes(
     static_kernels=False,
     int8_input="uint8",
     raw_outputs=False,
+    batch_size=1,
 ):
     """Converts a classifier or detector to TFLite.
 
-    The signature `serving_default` takes `images` [1, height, width, channels] in 0..255, resized to the model's
-    input; scaling is inside. LiteRT needs static kernel shapes to convolve with a kernel that is mixed at run time,
-    hence the batch of one. All outputs are float32:
+    The signature `serving_default` takes `images` [batch_size, height, width, channels] in 0..255, resized to the
+    model's input; scaling is inside. LiteRT needs static kernel shapes to convolve with kernels that are mixed at run
+    time, hence a batch of one size. All outputs are float32:
 
-    - of a classifier `probabilities` [1, classes], the softmax is inside, that of the network or one behind it;
+    - of a classifier `probabilities` [batch_size, classes], with the network's softmax inside, or one behind it;
     - of a detector those of `condconv_keras.tasks.detection.tflite.with_postprocessing`, or with `raw_outputs`
-      `box_codes` [1, anchors, 4] and `class_logits` [1, anchors, 1 + classes].
+      `box_codes` [batch_size, anchors, 4] and `class_logits` [batch_size, anchors, 1 + classes].
 
     Args:
         model: Keras model.
@@ -47,6 +49,7 @@ def tflite_bytes(
             kernels that are computed at run time.
         int8_input: `"uint8"`, the pixels, or `"int8"`, the pixels less 128; of `"int8"` files.
         raw_outputs: whether a detector returns what its network does, without non-maximum suppression.
+        batch_size: how many images the file takes at a time; one for a detector without `raw_outputs`.
 
     Returns:
         The bytes of the file.
@@ -58,7 +61,7 @@ def tflite_bytes(
         raise UserError("int8 needs representative images to take the ranges of its activations from, received none")
     card = with_returns(model, card)
     scaled = None if representative is None else card.preprocessing.scale_images(representative)
-    network = mobile_network(model, card.preprocessing.input_shape, quantization, static_kernels, scaled)
+    network = mobile_network(model, card.preprocessing.input_shape, quantization, static_kernels, scaled, batch_size)
     quantize = quantization == "int8"
     task = get_task(card.task)
 
@@ -70,10 +73,10 @@ def tflite_bytes(
         return task.converted_outputs(outputs, card, quantize)
 
     with tempfile.TemporaryDirectory() as folder:
-        _write_batch_of_one(serve, network.input_shape, folder)
+        _write_saved_model(serve, network.input_shape, folder)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        _set_quantization(converter, quantization, representative, int8_input)
+        _set_quantization(converter, quantization, representative, int8_input, batch_size)
         try:
             with _quiet_stderr():
                 content = converter.convert()
@@ -98,7 +101,7 @@ def _quiet_stderr():
         os.close(stderr)
 
 
-def _write_batch_of_one(serve, shape, folder):
+def _write_saved_model(serve, shape, folder):
     """Writes a SavedModel: converting the functions of a Keras model leaves its variables outside the file."""
     archive = keras.export.ExportArchive()
     archive.add_endpoint("serve", serve, input_signature=[tf.TensorSpec(shape, tf.float32, name=INPUT)])
@@ -106,7 +109,7 @@ def _write_batch_of_one(serve, shape, folder):
         archive.write_out(folder, verbose=False)
 
 
-def _set_quantization(converter, quantization, representative, int8_input):
+def _set_quantization(converter, quantization, representative, int8_input, batch_size):
     if quantization == "none":
         return
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -115,4 +118,10 @@ def _set_quantization(converter, quantization, representative, int8_input):
     elif quantization == "int8":
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = getattr(tf, int8_input)
-        converter.representative_dataset = lambda: ({INPUT: image[None]} for image in representative)
+        converter.representative_dataset = lambda: ({INPUT: batch} for batch in _batches(representative, batch_size))
+
+
+def _batches(images, size):
+    """Yields all images in batches of one size; the last is filled up with the first ones, whose ranges are known."""
+    for start in range(0, len(images), size):
+        yield images[np.arange(start, start + size) % len(images)]

@@ -1,6 +1,7 @@
 """The `.tflite` files as export formats: one for each quantization."""
 
 from condconv_keras.export.format import ExportFormat
+from condconv_keras.export.tflite.metadata import with_metadata
 from condconv_keras.serving.litert import LiteRTFile
 from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.table import get_task
@@ -14,7 +15,7 @@ class TFLite(ExportFormat):
 
     packages = ("ai_edge_litert", "flatbuffers")
     is_default = True
-    flags = ("quantization", "static_kernels", "raw_outputs")
+    flags = ("quantization", "static_kernels", "raw_outputs", "batch_size", "metadata")
     # LiteRT shares the work out differently, and XNNPACK has other kernels, for one thread and for several.
     threads = (1, 4)
 
@@ -27,8 +28,9 @@ class TFLite(ExportFormat):
             options.static_kernels,
             options.int8_input,
             options.raw_outputs,
+            options.batch_size,
         )
-        path.write_bytes(content)
+        path.write_bytes(with_metadata(content, card) if options.metadata else content)
 
     def predictor(self, path, model, card, threads=None):
         return StoredModel.open(path).predictor(threads).predict
@@ -37,8 +39,9 @@ class TFLite(ExportFormat):
         return get_task(card.task).tflite_raw_outputs(path, images, threads)
 
     def input(self, path):
-        tensor = LiteRTFile(path).input
-        facts = {"dtype": tensor.dtype.name, "batch": 1}
+        file = LiteRTFile(path)
+        tensor = file.input
+        facts = {"dtype": tensor.dtype.name, "batch": file.batch_size}
         return {**facts, **({"scale": tensor.scale, "zero_point": tensor.zero_point} if tensor.scale else {})}
 
 

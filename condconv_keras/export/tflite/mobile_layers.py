@@ -97,7 +97,7 @@ def uses_static_kernels(spec, num_experts, pixels, quantization, static_kernels)
 
 
 class MobileCondConv(keras.layers.Layer):
-    """A CondConv layer for a batch of one, with constants in place of variables.
+    """A CondConv layer for batches of one known size, with constants in place of variables.
 
     Args:
         bank: `Bank`.
@@ -122,10 +122,13 @@ class MobileCondConv(keras.layers.Layer):
         bank, spec = self._bank, self._bank.spec
         if routing_weights is None:
             routing_weights = self._router(inputs)
+        batch = inputs.shape[0]
         rows, columns = spec.geometry.output_size(*inputs.shape[1:3])
         if uses_static_kernels(spec, len(bank.kernels), rows * columns, self._quantization, self._static_kernels):
             apply = self._depthwise_mixture if spec.depthwise else self._mixture
-        elif spec.depthwise or self._quantization == "int8":
+        elif spec.depthwise:
+            apply = self._run_time_depthwise
+        elif self._quantization == "int8" and batch == 1:
             apply = self._run_time_convolution
         else:
             apply = self._run_time_product
@@ -133,24 +136,25 @@ class MobileCondConv(keras.layers.Layer):
         if bank.scale is not None:
             outputs = outputs * bank.scale
         if bank.biases is not None:
-            outputs = outputs + tf.matmul(routing_weights, bank.biases)
+            outputs = _plus_of_each_image(outputs, tf.matmul(routing_weights, bank.biases))
         # Before the reshape, where the converter fuses both into the product.
         if bank.shift is not None:
             outputs = outputs + bank.shift
-        return tf.reshape(self._activation(outputs), (1, rows, columns, spec.filters))
+        return tf.reshape(self._activation(outputs), (batch, rows, columns, spec.filters))
 
     def _mixture(self, inputs, routing_weights):
         """Every expert at once, as one static convolution of the inputs scaled by every routing weight."""
         bank, spec = self._bank, self._bank.spec
         n, taps = len(bank.kernels), spec.geometry.taps
-        scaled = tf.reshape(routing_weights, (1, 1, n, 1)) * tf.reshape(inputs, (1, -1, 1, spec.channels))
+        batch = inputs.shape[0]
+        scaled = tf.reshape(routing_weights, (batch, 1, n, 1)) * tf.reshape(inputs, (batch, -1, 1, spec.channels))
         kernels = bank.kernels.reshape(n, taps, spec.channels, spec.filters).transpose(1, 0, 2, 3)
         if taps == 1 and spec.geometry.strides == (1, 1):
             return tf.matmul(
                 tf.reshape(scaled, (-1, n * spec.channels)), tf.constant(kernels.reshape(-1, spec.filters))
             )
         wide = dataclasses.replace(spec, channels=n * spec.channels)
-        images = tf.reshape(scaled, (1, *inputs.shape[1:3], wide.channels))
+        images = tf.reshape(scaled, (batch, *inputs.shape[1:3], wide.channels))
         return portable.convolve(images, tf.constant(kernels.reshape(wide.expert_shape)), wide)
 
     def _depthwise_mixture(self, inputs, routing_weights):
@@ -165,42 +169,63 @@ class MobileCondConv(keras.layers.Layer):
         )
 
     def _run_time_convolution(self, inputs, routing_weights):
-        """A convolution with the mixed kernel."""
+        """A convolution of one image with its mixed kernel."""
         kernel = self._bounded(self._mix(routing_weights, self._bank.kernels))
         return portable.convolve(inputs, tf.reshape(kernel, self._bank.spec.expert_shape), self._bank.spec)
 
+    def _run_time_depthwise(self, inputs, routing_weights):
+        """A depthwise convolution with the mixed kernels, one of all images: LiteRT's has one kernel for its batch."""
+        spec, batch = self._bank.spec, inputs.shape[0]
+        if batch == 1:
+            return self._run_time_convolution(inputs, routing_weights)
+        kernels = self._bounded(self._mix(routing_weights, self._bank.kernels))
+        kernels = tf.transpose(tf.reshape(kernels, (batch, -1, spec.filters)), (1, 0, 2))
+        # The images side by side in the channels, each with its kernel.
+        wide = dataclasses.replace(spec, channels=batch * spec.channels, filters=batch * spec.filters)
+        images = tf.reshape(tf.transpose(inputs, (1, 2, 0, 3)), (1, *inputs.shape[1:3], wide.channels))
+        outputs = portable.convolve(images, tf.reshape(kernels, wide.expert_shape), wide)
+        return tf.transpose(tf.reshape(outputs, (*outputs.shape[1:3], batch, spec.filters)), (2, 0, 1, 3))
+
     def _bounded(self, kernel):
-        """The mixed kernel in its symmetric int8 range; as it is in the other modes."""
+        """The mixed kernels in their symmetric int8 range; as they are in the other modes."""
         bound = self._largest_weight
         if bound is None:
             return kernel
         return tf.quantization.fake_quant_with_min_max_args(kernel, -bound, bound, narrow_range=True)
 
     def _run_time_product(self, inputs, routing_weights):
-        """A matrix product with the mixed kernel: XNNPACK takes it, and not a convolution with a run-time kernel."""
+        """A product of each image's patches and kernel: XNNPACK takes no convolution with a run-time kernel."""
         kernels = self._bank.kernels
         depth, filters = kernels.shape[1:]
         patches, _ = portable.gather_patches(inputs, self._bank.spec)
-        if self._quantization == "dynamic":
+        if self._quantization in ("dynamic", "int8"):
             # Rows of one output channel share a scale.
-            kernel = tf.reshape(self._mix(routing_weights, kernels), (1, depth, filters))
+            kernel = self._bounded(tf.reshape(self._mix(routing_weights, kernels), (-1, depth, filters)))
             return tf.reshape(tf.matmul(patches, kernel), (-1, filters))
         # XNNPACK packs a transposed kernel faster.
-        kernel = tf.reshape(self._mix(routing_weights, kernels.transpose(0, 2, 1)), (1, filters, depth))
+        kernel = tf.reshape(self._mix(routing_weights, kernels.transpose(0, 2, 1)), (-1, filters, depth))
         return tf.reshape(tf.matmul(patches, kernel, transpose_b=True), (-1, filters))
 
     def _mix(self, routing_weights, kernels):
-        """Mixes kernels [n, ...] into one, flat.
+        """Mixes kernels [n, ...] into one for each image, flat.
 
-        As one product of [1, n] and [n, P], a dense layer of P outputs, every output would carry a scale and a zero
+        As one product of [batch, n] and [n, P], a dense layer of P outputs, every output would carry a scale and a zero
         point, more than its n weights of 8 bits. With the kernel cut into g groups, the product of the block matrix
-        of routing weights [g, n * g], g copies of them, and the bank [n * g, P / g] has P / g outputs. Its zeros cost
-        nothing: the product takes as long as reading the bank.
+        of routing weights [batch * g, n * g], g copies of them, and the bank [n * g, P / g] has P / g outputs. Of one
+        image its zeros cost nothing: the product takes as long as reading the bank.
         """
         n, size = len(kernels), kernels[0].size
         groups = _ROW_GROUPS[self._quantization]
         while size % groups:
             groups //= 2
-        blocks = tf.reshape(routing_weights, (1, n, 1)) * np.eye(groups, dtype=np.float32)[:, None, :]
+        blocks = tf.reshape(routing_weights, (-1, 1, n, 1)) * np.eye(groups, dtype=np.float32)[:, None, :]
         bank = tf.constant(kernels.reshape(n * groups, size // groups))
-        return tf.matmul(tf.reshape(blocks, (groups, n * groups)), bank)
+        return tf.matmul(tf.reshape(blocks, (-1, n * groups)), bank)
+
+
+def _plus_of_each_image(outputs, values):
+    """Outputs of all pixels, image by image, and the values [batch, filters] of their image."""
+    batch, filters = values.shape
+    if batch == 1:
+        return outputs + values
+    return tf.reshape(outputs, (batch, -1, filters)) + values[:, tf.newaxis]

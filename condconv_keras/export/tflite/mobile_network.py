@@ -13,7 +13,7 @@ from condconv_keras.utils.keras_graph import all_layers, calls_of
 _ELEMENTWISE = ("linear", "relu", "relu6", "silu", "sigmoid", "tanh", "hard_silu", "hard_sigmoid")
 
 
-def mobile_network(model, image_shape, quantization="none", static_kernels=False, images=None):
+def mobile_network(model, image_shape, quantization="none", static_kernels=False, images=None, batch_size=1):
     """Makes the network that is converted.
 
     Args:
@@ -23,9 +23,10 @@ def mobile_network(model, image_shape, quantization="none", static_kernels=False
         static_kernels: whether CondConv layers use static kernels only.
         images: scaled images [count, height, width, channels] that int8 is calibrated on; needed for it if the model
             has CondConv layers.
+        batch_size: how many images the network takes at a time.
 
     Returns:
-        A functional Keras model of a batch of one that computes the outputs of `model`.
+        A functional Keras model of batches of that size that computes the outputs of `model`.
 
     Raises:
         UserError: a CondConv layer lies inside another layer, where int8 cannot treat it.
@@ -63,7 +64,7 @@ def mobile_network(model, image_shape, quantization="none", static_kernels=False
         kind = keras.layers.BatchNormalization if isinstance(layer, BatchNormalization) else type(layer)
         return kind.from_config(config)
 
-    image = keras.Input(batch_shape=(1, *image_shape))
+    image = keras.Input(batch_shape=(batch_size, *image_shape))
     network = keras.models.clone_model(model, image, clone, _call_without_mask)
     for layer in network.layers:
         if hasattr(layer, "activation"):
@@ -142,6 +143,17 @@ def _silu(x):
     return x * keras.ops.sigmoid(x)
 
 
+class _OwnRouter(keras.layers.Layer):
+    """A CondConv layer's own router, under another name: they all have the same, which a model does not allow."""
+
+    def __init__(self, router):
+        super().__init__()
+        self._router = router
+
+    def call(self, inputs):
+        return self._router(inputs)
+
+
 def _call_without_mask(layer, *args, **kwargs):
     kwargs.pop("mask", None)
     return layer(*args, **kwargs)
@@ -180,6 +192,7 @@ def _routing_weights(model, layers, images):
         return {}
     inputs = {name: calls_of(layer)[0].inputs for name, layer in layers.items()}
     routed = {
-        name: tensors[1] if len(tensors) > 1 else layers[name].router(tensors[0]) for name, tensors in inputs.items()
+        name: tensors[1] if len(tensors) > 1 else _OwnRouter(layers[name].router)(tensors[0])
+        for name, tensors in inputs.items()
     }
     return keras.Model(model.inputs, routed).predict(images, batch_size=8, verbose=0)

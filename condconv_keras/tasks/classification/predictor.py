@@ -66,7 +66,7 @@ def tflite_predict(path, card, num_threads=None):
     check_shapes(
         path,
         (model.input.shape, model.output.shape),
-        ((1, *card.preprocessing.input_shape), (1, len(card.class_names))),
+        ((model.batch_size, *card.preprocessing.input_shape), (model.batch_size, len(card.class_names))),
     )
     # Of numbers that are multiples of the scale, each may be half of it off.
     rounding = model.output.scale / 2 * len(card.class_names)

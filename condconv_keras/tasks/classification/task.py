@@ -54,6 +54,8 @@ class Classification(Task):
     )
     metrics = tuple(_SUMMARY.values())
 
+    has_metadata = True
+
     reports = REPORTS
     predictions = ClassPredictions()
 

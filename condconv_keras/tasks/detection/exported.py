@@ -44,14 +44,15 @@ def tflite_detector(path, card, num_threads=None):
     """
     model = LiteRTDetector(path, num_threads)
     anchors = card.anchor_boxes
-    images = (1, *card.preprocessing.input_shape)
+    batch = model.batch_size
+    images = (batch, *card.preprocessing.input_shape)
     if not model.has_raw_outputs:
-        boxes = (1, MAX_DETECTIONS, 4)
+        boxes = (batch, MAX_DETECTIONS, 4)
         check_shapes(path, (model.input.shape, model.outputs["boxes"].shape), (images, boxes))
         return lambda images: _clipped(model.run(images))
     load_operations()
     codes, logits = (model.outputs[name].shape for name in RAW_OUTPUTS)
-    expected = (1, len(anchors), 4), (1, len(anchors), 1 + len(card.class_names))
+    expected = (batch, len(anchors), 4), (batch, len(anchors), 1 + len(card.class_names))
     check_shapes(path, (model.input.shape, (codes, logits)), (images, expected))
     return lambda images: {name: value.numpy() for name, value in detect(model.run(images), anchors).items()}
 

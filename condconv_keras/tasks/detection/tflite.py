@@ -16,6 +16,7 @@ from condconv_keras.serving.tflite_graph import TFLiteGraph
 from condconv_keras.tasks.detection.boxes import CODE_SCALES
 from condconv_keras.tasks.detection.exported import DETECTIONS, RAW_OUTPUTS, LiteRTDetector
 from condconv_keras.tasks.detection.postprocessing import IOU_THRESHOLD, MAX_DETECTIONS, SCORE_THRESHOLD
+from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import LazyModule
 
 box_ops = LazyModule("official.vision.ops.box_ops", extra="detection")
@@ -38,9 +39,14 @@ def with_postprocessing(content, card):
     Returns:
         The bytes of a file that returns `boxes` [1, max, 4] (fractions of the image, not clipped), `classes` [1, max],
         `scores` [1, max] and `count` [1], all float32, with the limits of `condconv_keras.tasks.detection.detect`.
+
+    Raises:
+        UserError: the file takes several images at a time.
     """
     graph = TFLiteGraph(content)
     codes, logits = (graph.outputs[name] for name in RAW_OUTPUTS)
+    if graph.shape(codes)[0] != 1:
+        raise UserError(f"the operator {OPERATOR} takes one image, received a batch of {graph.shape(codes)[0]}")
     for name, tensor in zip(RAW_OUTPUTS, (codes, logits), strict=True):
         graph.rename(tensor, name)
     limits = graph.add_constant("largest_codes", _largest_codes())

@@ -117,6 +117,8 @@ def test_photographs_serve_where_there_is_no_data_set():
     assert len(set(_contents(images))) == 16
     assert images.min() >= 0
     assert 100 < images.max() <= 255
+    # Each place of a larger batch has an image.
+    np.testing.assert_array_equal(check_images(Photographs(), color, 20), images[[*range(16), *range(4)]])
     calibration = color.evaluation_images(Photographs().calibration())
     assert len(calibration) == 128
     assert not set(_contents(calibration)) & set(_contents(images))

@@ -4,18 +4,25 @@ import collections
 import gc
 import weakref
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from tensorflow.lite.tools import flatbuffer_utils
 
+from condconv_keras.data import Preprocessing
 from condconv_keras.export.check.representative import Photographs
+from condconv_keras.export.tflite import mobile_layers
 from condconv_keras.export.tflite.conversion import tflite_bytes
+from condconv_keras.facts.model_card import ModelCard
+from condconv_keras.layers import CondConv2D, DepthwiseCondConv2D
 from condconv_keras.stored.untrained import untrained_model
+from condconv_keras.tasks.classification.answers import centered_log_probabilities, compare
 from condconv_keras.tasks.classification.predictor import keras_predict, softmax
 from condconv_keras.utils.errors import UserError
 from tests.heads import BIAS, CARD, HEADS, IMAGES, KERNEL, model_with
+from tests.models.randomize import randomize
 
 MODES = ["none", "float16", "dynamic", "int8"]
 
@@ -106,6 +113,45 @@ def test_a_softmax_of_the_network_is_the_only_one(head, mode):
         # Of eight bits they would be multiples of 1/256.
         np.testing.assert_allclose(received.sum(axis=-1), 1, rtol=1e-5)
         assert mode == "none" or np.abs(256 * received - np.round(256 * received)).max() > 0.05
+
+
+@pytest.fixture(scope="module")
+def every_kind():
+    """A classifier with a CondConv layer of every kind, and images."""
+    x = inputs = keras.Input((24, 24, 3))
+    for layer in (
+        CondConv2D(16, 3, num_experts=3, padding="same"),
+        DepthwiseCondConv2D(3, num_experts=3, padding="same", use_bias=False),
+        CondConv2D(24, 1, num_experts=3, use_bias=False),
+        DepthwiseCondConv2D(3, num_experts=3, padding="same", strides=2),
+        CondConv2D(32, 1, num_experts=3),
+    ):
+        x = keras.layers.ReLU(6)(keras.layers.BatchNormalization()(layer(x)))
+    model = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x)))
+    card = ModelCard("mine", tuple("0123456789"), Preprocessing((24, 24), 3, 127.5, 127.5))
+    randomize(model)
+    # One more than a multiple of the batch: the last one to calibrate on is filled up.
+    return model, card, card.preprocessing.evaluation_images(Photographs(trained=False).calibration())[:16]
+
+
+@pytest.mark.parametrize("mode", ["none", "dynamic", "int8"])
+def test_a_batch_in_one_file(every_kind, mode, monkeypatch):
+    """Kernels of their own for the images of a batch, in builtin operators."""
+    monkeypatch.setattr(mobile_layers, "_MIXTURE_PIXELS", dict.fromkeys(mobile_layers._MIXTURE_PIXELS, 0))
+    model, card, images = every_kind
+    content = tflite_bytes(model, card, mode, images, batch_size=3)
+    file = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    assert all(code.customCode is None for code in file.operatorCodes)
+    pixels = np.round(images[:6]).astype(np.uint8 if mode == "int8" else np.float32)
+    answers = np.concatenate([run(content, images)["probabilities"] for images in np.split(pixels, 2)])
+    reference = centered_log_probabilities(keras_predict(model, card)(np.round(images[:6])))
+    assert (
+        compare(reference, centered_log_probabilities(answers)).snr_db > {"none": 100, "dynamic": 25, "int8": 25}[mode]
+    )
+    # Whatever lies beside an image, and wherever it lies.
+    places = [2, 0, 1]
+    moved = run(content, pixels[places])["probabilities"]
+    np.testing.assert_allclose(moved, answers[places], atol=1e-6)
 
 
 def test_static_kernels_have_constants_only(network):

@@ -35,9 +35,10 @@ def one_layer(layer, *, normalization=None, activation=None, own_router=True, sh
     return model
 
 
-def assert_equal(model, inputs, **options):
-    network = mobile_network(model, model.input_shape[1:], **options)
-    actual = np.concatenate([network(image[None], training=False) for image in inputs])
+def assert_equal(model, inputs, batch_size=1, **options):
+    network = mobile_network(model, model.input_shape[1:], batch_size=batch_size, **options)
+    batches = np.split(inputs, len(inputs) // batch_size)
+    actual = np.concatenate([network(batch, training=False) for batch in batches])
     expected = np.asarray(model(inputs, training=False))
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
     return network
@@ -62,16 +63,19 @@ def test_each_layer_equals_its_keras_layer(name, form, monkeypatch):
     monkeypatch.setattr(mobile_layers, "_MIXTURE_PIXELS", dict.fromkeys(mobile_layers._MIXTURE_PIXELS, 0))
     model = one_layer(LAYERS[name](), normalization=keras.layers.BatchNormalization(), activation="relu6")
     quantization = "dynamic" if form == "dynamic" else "none"
-    assert_equal(model, images(), quantization=quantization, static_kernels=form == "static")
+    for batch_size in (1, 3):
+        assert_equal(model, images(), batch_size, quantization=quantization, static_kernels=form == "static")
 
 
+@pytest.mark.parametrize("batch_size", [1, 3])
 @pytest.mark.parametrize("name", ["1x1", "3x3", "depthwise 3x3"])
-def test_int8_kernels_keep_eight_bits(name, monkeypatch):
+def test_int8_kernels_keep_eight_bits(name, batch_size, monkeypatch):
     monkeypatch.setattr(mobile_layers, "_MIXTURE_PIXELS", dict.fromkeys(mobile_layers._MIXTURE_PIXELS, 0))
     model = one_layer(LAYERS[name](), normalization=keras.layers.BatchNormalization())
     inputs = images()
-    network = mobile_network(model, inputs.shape[1:], "int8", images=inputs)
-    actual = np.concatenate([network(image[None], training=False) for image in inputs])
+    network = mobile_network(model, inputs.shape[1:], "int8", images=inputs, batch_size=batch_size)
+    batches = np.split(inputs, len(inputs) // batch_size)
+    actual = np.concatenate([network(batch, training=False) for batch in batches])
     expected = np.asarray(model(inputs, training=False))
     error = np.abs(actual - expected).max() / np.abs(expected).max()
     # Not equal, as the kernels are rounded to 255 levels; not further away than that explains.

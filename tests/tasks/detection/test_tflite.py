@@ -5,12 +5,15 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from flatbuffers import flexbuffers
 from tensorflow.lite.tools import flatbuffer_utils
 
 from condconv_keras.export.tflite.conversion import tflite_bytes
 from condconv_keras.facts.anchors import SSD_MOBILENET_V1
+from condconv_keras.tasks.detection import detect
+from condconv_keras.tasks.detection.exported import tflite_detector
 from condconv_keras.tasks.detection.predictor import keras_predict
 from condconv_keras.tasks.detection.task import TASK
 from condconv_keras.tasks.detection.tflite import (
@@ -19,6 +22,7 @@ from condconv_keras.tasks.detection.tflite import (
     with_postprocessing,
     without_postprocessing,
 )
+from condconv_keras.utils.errors import UserError
 
 MODES = ["none", "float16", "dynamic", "int8"]
 
@@ -160,6 +164,43 @@ def test_raw_outputs_are_those_of_the_network(detector, raw_detectors, detector_
         np.testing.assert_allclose(answer[name], value, atol=1e-4 * np.ptp(value))
     file = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     assert not any(code.customCode for code in file.operatorCodes)
+
+
+class _Detector(tf.Module):
+    """A detector of two images at a time, whose outputs are multiples of each image's mean."""
+
+    def __init__(self, card):
+        super().__init__()
+        anchors, classes = len(card.anchor_boxes), len(card.class_names)
+        rng = np.random.default_rng(0)
+        codes = tf.constant(rng.normal(size=(1, anchors, 4)), tf.float32)
+        logits = tf.constant(rng.normal(size=(1, anchors, 1 + classes)), tf.float32)
+
+        def detect(images):
+            means = tf.reduce_mean(images, axis=(1, 2, 3))[:, tf.newaxis, tf.newaxis] / 100
+            return {"box_codes": means * codes, "class_logits": means * logits}
+
+        spec = tf.TensorSpec((2, *card.preprocessing.input_shape), tf.float32, name="images")
+        self.detect = tf.function(detect, input_signature=[spec])
+
+
+def test_a_file_of_a_batch_has_raw_outputs(detector, detector_images, tmp_path):
+    card, module = detector[1], _Detector(detector[1])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([module.detect.get_concrete_function()], module)
+    content, path = converter.convert(), tmp_path / "model.tflite"
+    path.write_bytes(content)
+    # The last batch is not whole.
+    images = detector_images[:3]
+    batches = [module.detect(images[places]) for places in ([0, 1], [2, 2])]
+    outputs = {name: np.concatenate([batch[name] for batch in batches])[:3] for name in batches[0]}
+    for name, value in TASK.tflite_raw_outputs(path, images).items():
+        np.testing.assert_allclose(value, outputs[name], atol=1e-5)
+    expected = {name: value.numpy() for name, value in detect(outputs, card.anchor_boxes).items()}
+    received = tflite_detector(path, card)(images)
+    np.testing.assert_array_equal(received["classes"], expected["classes"])
+    np.testing.assert_allclose(received["boxes"], expected["boxes"], atol=1e-5)
+    with pytest.raises(UserError, match=f"operator {OPERATOR} takes one image, received a batch of 2"):
+        with_postprocessing(content, card)
 
 
 @pytest.mark.parametrize("mode", MODES)
