@@ -11,7 +11,6 @@ is one class: the living and the dead trees of one of the photographs are trees 
 """
 
 import dataclasses
-import json
 import pathlib
 
 import numpy as np
@@ -19,9 +18,11 @@ from absl import flags
 
 from condconv_keras.commands import cli
 from condconv_keras.data.sources.image_files import EXTENSIONS
+from condconv_keras.data.sources.image_lookup import ImageLookup
 from condconv_keras.data.sources.voc_folder import read_annotation
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import check_parents, whole_folder
+from condconv_keras.utils.json_text import json_text
 
 TILE = 300  # pixels
 MIN_LEFT = 0.25  # of a box's area inside a tile; a box that is cut over four tiles stays in one of them at least
@@ -96,12 +97,12 @@ def cut_photograph(annotation_path):
     from PIL import Image
 
     boxes = read_annotation(annotation_path).boxes
-    path = next((path for path in map(annotation_path.with_suffix, EXTENSIONS) if path.is_file()), None)
+    path = ImageLookup().find([annotation_path.parent], str(annotation_path), annotation_path.stem)
     if path is None:
         raise UserError(f"expected an image ({', '.join(EXTENSIONS)}) beside {str(annotation_path)!r}")
     pixels = np.asarray(Image.open(path).convert("RGB"))
     tiles = [
-        Tile(f"{path.stem}_{top}_{left}.png", _filled(pixels, top, left), cut_boxes(boxes, top, left))
+        Tile(f"{annotation_path.stem}_{top}_{left}.png", _filled(pixels, top, left), cut_boxes(boxes, top, left))
         for top in range(0, pixels.shape[0], TILE)
         for left in range(0, pixels.shape[1], TILE)
     ]
@@ -138,7 +139,7 @@ def write_split(folder, split, tiles):
     content = {"images": images, "annotations": annotations, "categories": [CATEGORY]}
     path = folder / "annotations" / f"instances_{split}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(content), encoding="utf-8")
+    path.write_text(json_text(content, indent=None), encoding="utf-8")
 
 
 def _filled(pixels, top, left):

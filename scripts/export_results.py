@@ -14,12 +14,13 @@ import platform
 from absl import flags
 
 from condconv_keras.commands import cli
+from condconv_keras.data.dataset import VALIDATION_FRACTION
 from condconv_keras.export.formats import SAVED_MODEL, TFLITE
 from condconv_keras.facts.model_card import FILE_NAME
-from condconv_keras.training.config import VALIDATION_FRACTION
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import check_parents, check_writable, write_text
+from condconv_keras.utils.json_text import json_text
 from scripts.commands import call
 
 MODES = {"SavedModel": SAVED_MODEL, **{f"TFLite {name}": mode for name, mode in TFLITE.items()}}
@@ -47,7 +48,7 @@ def measure_all(paths, output, data_dir=None):
     """
     runs = _checked_runs(paths, output)
     results = [measure(run, folder, data_dir) for run, folder in runs.items()]
-    write_text(output / "results.json", json.dumps(results, indent=2) + "\n")
+    write_text(output / "results.json", json_text(results) + "\n")
     tables = markdown(results)
     write_text(output / "results.md", tables)
     return tables.rstrip("\n")

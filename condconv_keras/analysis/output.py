@@ -1,14 +1,14 @@
 """The folder that an analysis is written to."""
 
 import dataclasses
-import json
 
 from condconv_keras.analysis.pictures import draw_pictures
 from condconv_keras.analysis.report import report_html
 from condconv_keras.analysis.tables import layer_summary, write_tables
 from condconv_keras.routing_statistics.examples import ExampleImages
 from condconv_keras.routing_statistics.statistics import LayerStatistics
-from condconv_keras.utils.files import whole_folder
+from condconv_keras.utils.files import put_text, whole_folder
+from condconv_keras.utils.json_text import json_text
 
 # What the pictures and the order of similar classes take.
 PACKAGES = ("matplotlib", "scipy", "PIL")
@@ -68,11 +68,11 @@ def write_analysis(path, analysis):
     summary = analysis.summary()
     with whole_folder(path) as folder:
         write_tables(folder, layers, class_names, analysis.images)
-        (folder / "analysis.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        put_text(folder / "analysis.json", json_text(summary) + "\n")
         (folder / "figures").mkdir()
         shown = [(picture.caption, _save(picture, folder / "figures")) for picture in pictures]
         page = report_html(summary, layers[analysis.chosen_layers[-1]], class_names, shown)
-        (folder / "report.html").write_text(page, encoding="utf-8")
+        put_text(folder / "report.html", page)
 
 
 def _save(picture, folder):

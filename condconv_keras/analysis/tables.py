@@ -1,12 +1,12 @@
 """Routing statistics as files: `routing.npz` and CSV."""
 
-import csv
-
 import numpy as np
 
 from condconv_keras.analysis.selection import TOP
 from condconv_keras.analysis.similarity import class_similarity
 from condconv_keras.routing_statistics.statistics import BIN_EDGES
+from condconv_keras.tasks.reports import csv_text
+from condconv_keras.utils.files import put_text
 
 NPZ = "routing.npz"
 
@@ -27,9 +27,9 @@ def write_tables(folder, layers, class_names, images):
         images: int, the number of images.
     """
     np.savez(folder / NPZ, **_arrays(layers, class_names, images))
-    _write_csv(folder / "layers.csv", _layer_rows(layers))
-    _write_csv(folder / "routing_by_class.csv", _class_rows(layers, class_names))
-    _write_csv(folder / "top_classes.csv", _top_rows(layers, class_names))
+    put_text(folder / "layers.csv", csv_text(_layer_rows(layers)))
+    put_text(folder / "routing_by_class.csv", csv_text(_class_rows(layers, class_names)))
+    put_text(folder / "top_classes.csv", csv_text(_top_rows(layers, class_names)))
 
 
 def layer_summary(layer):
@@ -96,8 +96,3 @@ def _text(value):
     if isinstance(value, list):
         return " ".join(map(str, value))
     return f"{value:.6f}" if isinstance(value, float) else value
-
-
-def _write_csv(path, rows):
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)

@@ -12,10 +12,11 @@ from absl import flags
 from condconv_keras.analysis.output import PACKAGES, Analysis, write_analysis
 from condconv_keras.analysis.selection import choose_classes, choose_layers
 from condconv_keras.commands import cli
+from condconv_keras.commands.model_flags import define_orientation
 from condconv_keras.routing_statistics.gathering import gather
 from condconv_keras.routing_statistics.routing_model import RoutingModel
 from condconv_keras.stored import StoredModel
-from condconv_keras.training.config import open_run_dataset
+from condconv_keras.training.run_data import labeled_dataset, open_run_dataset
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import checked_new_folder
 from condconv_keras.utils.lazy import require
@@ -31,20 +32,30 @@ def main(argv):
         raise UserError(f"expected a run folder or a .keras file, {stored.name!r} is an export: it has no layers")
     stored.require_packages()
     require(*PACKAGES, "tqdm")
-    dataset = open_run_dataset(stored.config, FLAGS.dataset, FLAGS.data_dir, None, False, stored.task)
+    dataset, remarks = open_run_dataset(
+        stored.config,
+        FLAGS.dataset,
+        FLAGS.data_dir,
+        None,
+        False,
+        stored.task,
+        FLAGS.apply_orientation,
+        stored.applies_orientation,
+    )
     split = FLAGS.split or dataset.evaluation_split
     dataset.check_split(split)
-    analysis = _analyze(stored, dataset, split)
+    analysis = _analyze(stored, dataset, split, remarks)
 
     write_analysis(output, analysis)
     summary = analysis.summary()
     return cli.to_json(summary) if FLAGS.json else cli.table(_rows(summary, output))
 
 
-def _analyze(stored, dataset, split):
+def _analyze(stored, dataset, split, remarks):
     chosen_classes = choose_classes(dataset.class_names, FLAGS.classes or ())
     predictor = stored.predictor()
-    predictor.card.check_classes(dataset)
+    # The classes are shown as the data set has them: nothing here depends on the model's.
+    labeled_dataset(dataset, predictor.card, remarks)
     routing = RoutingModel(predictor.model, predictor.card.preprocessing)
     chosen_layers = choose_layers([name for name, _ in routing.layers], FLAGS.layers or ())
     statistics, examples = gather(routing, predictor.card, dataset, split, FLAGS.batch_size, chosen_layers[-1])
@@ -83,6 +94,7 @@ def _define_flags():
     flags.DEFINE_string("dataset", None, "A data set, as of train.py; default: the run's.")
     flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS data sets; default: the run's.")
     flags.DEFINE_string("split", None, "Split of the data set; default: its held-out one.")
+    define_orientation()
     flags.DEFINE_integer("batch_size", 64, "Images at a time; does not change the result.", lower_bound=1)
     flags.DEFINE_list(
         "layers", None, "Routing layers to show; the last is shown in detail. Default: first, middle, last."

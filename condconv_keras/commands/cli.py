@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import json
 import os
 import re
 import signal
@@ -12,9 +11,12 @@ import textwrap
 from absl import app, flags, logging
 
 from condconv_keras.commands.names import as_started
+from condconv_keras.commands.printing import print_anywhere
 from condconv_keras.utils import allocator
 from condconv_keras.utils.errors import MissingPackage, UserError, one_line
+from condconv_keras.utils.json_text import json_text
 from condconv_keras.utils.lazy import installs_named
+from condconv_keras.utils.text_files import is_unicode
 
 _ABSL_HELP = ("helpfull", "helpxml")
 _HELP_WIDTH = 120
@@ -34,6 +36,7 @@ def run(main, backends=("tensorflow",)):
         main: function of the command line's words that are no flags, the script's name first.
         backends: the Keras backends that the script runs on.
     """
+    print_anywhere()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     module = main.__module__
     app.run(lambda argv: _run(main, argv, backends), flags_parser=lambda argv: _parse_flags(argv, module))
@@ -44,12 +47,25 @@ def _parse_flags(argv, module):
         return _print_help(argv, module)
     try:
         remaining = flags.FLAGS(argv)
-    except flags.Error as error:
+    except (flags.Error, ValueError) as error:  # a ValueError for --noflag=value
         sys.exit(_failed(one_line(error)))
     if flags.FLAGS["verbosity"].using_default_value:
         # absl's own default shows what TensorFlow and TFDS do step by step.
         flags.FLAGS.verbosity = logging.WARNING
+    expand_home(flags.FLAGS)
     return remaining
+
+
+def expand_home(values):
+    """Replaces the `~` that a path begins with in the values of flags: a shell leaves it in `--model=~/runs/digits`.
+
+    Args:
+        values: `absl.flags.FlagValues`, parsed.
+    """
+    for name in values:
+        value = values[name].value
+        if isinstance(value, str) and value.startswith("~"):
+            values[name].value = os.path.expanduser(value)
 
 
 def _print_help(argv, module):
@@ -125,6 +141,11 @@ def _code_of(main, argv, backends):
     except OSError as error:
         # A full disk, a folder without the right to write: the message of the system says what and where.
         return _failed(one_line(error))
+    except UnicodeEncodeError as error:
+        if is_unicode(error.object):
+            raise
+        # TensorFlow takes paths as text: some of its readers and writers do without the bytes of another encoding.
+        return _failed(f"expected a name in UTF-8, rename the file or folder {one_line(repr(error.object), 300)}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -151,9 +172,14 @@ def _print(text):
 
 
 def _failed(message):
-    """Prints an error; returns its exit code."""
-    print(f"error: {as_flags(as_started(message), flags.FLAGS)}", file=sys.stderr)
+    """Prints an error that ends the script; returns its exit code."""
+    print_error(message)
     return UserError.EXIT_CODE
+
+
+def print_error(message):
+    """Prints an error as one line, arguments as flags; a script may go on, for what else it was asked."""
+    print(f"error: {as_flags(as_started(message), flags.FLAGS)}", file=sys.stderr)
 
 
 def as_flags(message, values):
@@ -186,4 +212,4 @@ def table(rows):
 
 def to_json(result):
     """Returns a result as one JSON object."""
-    return json.dumps(result, indent=2)
+    return json_text(result)

@@ -14,13 +14,14 @@ import pathlib
 from absl import flags
 
 from condconv_keras.commands import cli
-from condconv_keras.commands.model_flags import check_of_task
+from condconv_keras.commands.model_flags import check_of_task, define_orientation
 from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.reports import Evaluation
 from condconv_keras.tasks.table import all_tasks, get_task
-from condconv_keras.training.config import STRATEGIES, Execution, open_run_dataset
+from condconv_keras.training.config import STRATEGIES, Execution
 from condconv_keras.training.distribution import is_chief, make_strategy
 from condconv_keras.training.rules import check_devices
+from condconv_keras.training.run_data import labeled_dataset, open_run_dataset
 from condconv_keras.training.validation import Validator
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import check_parents, check_writable
@@ -41,10 +42,10 @@ def main(argv):
     task = get_task(stored.task)
     reports = _chosen_reports(outputs, task)
     _require_packages(stored, task, reports)
-    dataset, split = _open_split(stored)
+    dataset, remarks, split = _open_split(stored)
     with contextlib.nullcontext() if strategy is None else strategy.scope():
         predictor = stored.predictor()
-    predictor.card.check_classes(dataset)
+    dataset = labeled_dataset(dataset, predictor.card, remarks)
     metrics = _evaluate(task, predictor, dataset, split, strategy)
     if strategy is not None and not is_chief(strategy):
         return None
@@ -55,6 +56,7 @@ def main(argv):
         "dataset": dataset.name,
         "split": split,
         **dataset.left_out(split),
+        "repeated_images": dataset.repeated[split],
     }
     evaluation = Evaluation(results["model"], predictor.card, predictor.parameters, metrics)
     for name, report in reports.items():
@@ -111,13 +113,20 @@ def _model_name(stored):
 
 
 def _open_split(stored):
-    """The data set and the name of its split that a stored model is evaluated on."""
-    dataset = open_run_dataset(
-        stored.config, FLAGS.dataset, FLAGS.data_dir, FLAGS.validation_fraction, FLAGS.skip_bad_images, stored.task
+    """The data set, what is to be known of it, and the name of its split that a stored model is evaluated on."""
+    dataset, remarks = open_run_dataset(
+        stored.config,
+        FLAGS.dataset,
+        FLAGS.data_dir,
+        FLAGS.validation_fraction,
+        FLAGS.skip_bad_images,
+        stored.task,
+        FLAGS.apply_orientation,
+        stored.applies_orientation,
     )
     split = FLAGS.split or dataset.evaluation_split
     dataset.check_split(split)
-    return dataset, split
+    return dataset, remarks, split
 
 
 def _make_strategy(stored):
@@ -152,8 +161,11 @@ def _define_flags():
     flags.DEFINE_string("dataset", None, "A data set, as of train.py; default: the run's.")
     flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS data sets; default: the run's.")
     flags.DEFINE_string("split", None, "Split of the data set; default: its held-out one.")
-    flags.DEFINE_float("validation_fraction", None, "Held-out part of data without a split of its own.", 0.0, 1.0)
+    flags.DEFINE_float(
+        "validation_fraction", None, "Held-out part of data without a split of its own; at most the run's.", 0.0, 1.0
+    )
     flags.DEFINE_bool("skip_bad_images", False, "Leave out images that cannot be decoded instead of stopping.")
+    define_orientation()
     flags.DEFINE_integer("batch_size", 64, "Images at a time on one device; does not change the result.", lower_bound=1)
     flags.DEFINE_enum("strategy", "none", STRATEGIES, "Devices that share the images of a Keras model.")
     flags.DEFINE_string("tpu", None, "Name or address of the TPU for --strategy=tpu; default: this machine's.")

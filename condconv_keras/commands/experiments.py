@@ -3,7 +3,8 @@
     python -m experiments --table=runs.csv --output_dir=runs/study -- --dataset=fashion_mnist --data_dir=data
 
 The table is a CSV file with the columns model, width_multiplier, num_experts, seed and flags (further flags of
-`train.py`); what follows `--` is given to every run. Each run is a `train.py` with a folder of its own in
+`train.py`); what follows `--` is given to every run. Each flag is given in one place: one that a row sets and that all
+runs are given, or that a row sets twice, is an error. Each run is a `train.py` with a folder of its own in
 `--output_dir`. The same command goes on after an interruption: finished runs are kept, one that was interrupted goes on
 from its last checkpoint; one that was trained with other flags is an error. Beside the folders lie `results.csv` (a row
 per run, written anew after each), `summary.csv` (mean and standard deviation over the seeds), `accuracy.png` and
@@ -17,6 +18,7 @@ import pathlib
 from absl import flags
 
 from condconv_keras.commands import cli
+from condconv_keras.commands.study_flags import check_flags
 from condconv_keras.experiments.results import (
     check_metric,
     draw_accuracy,
@@ -39,8 +41,9 @@ _TRAIN = ("-m", "condconv_keras.commands.train")
 
 def main(argv):
     runs = read_table(FLAGS.table)
+    check_flags(runs, argv[1:])
     check_metric(runs, FLAGS.metric)
-    root = pathlib.Path(FLAGS.output_dir).expanduser()
+    root = pathlib.Path(FLAGS.output_dir)
     check_writable(root, "output_dir")
     require("tensorflow", "matplotlib")
     root.mkdir(parents=True, exist_ok=True)

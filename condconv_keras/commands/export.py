@@ -7,7 +7,8 @@ weights are downloaded once, without it has random ones and the files show their
 leave non-maximum suppression out, and `anchors.json` lies beside them.
 
 Every file is loaded and compared with the Keras model on real images; with a labeled data set at hand, the run's or
---dataset, by its accuracy too. If one differs, nothing is written.
+--dataset, by its accuracy too. One that differs is left out and named with the figures, on standard error and as
+`"refused"` in `model.json`, and the exit code is 1; if none passes, nothing is written.
 """
 
 import pathlib
@@ -17,6 +18,7 @@ from absl import flags
 
 from condconv_keras.commands import cli
 from condconv_keras.commands.export_flags import MODEL_ARGUMENTS, check_uses, chosen_formats, define_flags
+from condconv_keras.commands.model_flags import applied_orientation
 from condconv_keras.data.dataset import VALIDATION_FRACTION
 from condconv_keras.data.opening import is_folder
 from condconv_keras.export.check import representative
@@ -25,7 +27,7 @@ from condconv_keras.export.folder import require_packages, write_folder
 from condconv_keras.export.format import WriteOptions
 from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.table import get_task
-from condconv_keras.training.config import open_run_dataset
+from condconv_keras.training.run_data import labeled_dataset, open_run_dataset
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import checked_new_folder
 from condconv_keras.utils.lazy import LazyModule
@@ -42,14 +44,15 @@ def main(argv):
     stored = _open_model()
     check_uses(FLAGS, formats, stored)
     require_packages(formats, stored.task)
-    dataset = _open_dataset(stored)
+    dataset, remarks = _open_dataset(stored)
     calibration, checked = _image_sources(stored, dataset)
     if not stored.is_trained:
         _warn(f"{stored.name} has random weights: its files show size and latency, their answers mean nothing")
     model, card = stored.load_to_answer()
+    card = card.with_orientation(applied_orientation(FLAGS, stored))
     _ = card.labels  # or its error, before the work
     if stored.is_trained and dataset is not None:
-        card.check_classes(dataset)
+        dataset = labeled_dataset(dataset, card, remarks)
     if stored.is_trained and dataset is None:
         _warn("the files are not compared by their accuracy: for a model in use give --dataset")
     results = {"model": FLAGS.model, "output_dir": str(output)}
@@ -62,8 +65,11 @@ def main(argv):
     calibration_images = _calibration_images(calibration, card, calibrated) if calibrated else None
     options = WriteOptions(calibration_images, FLAGS.static_kernels, FLAGS.int8_input, FLAGS.raw_outputs)
     written = write_folder(output, formats, model, card, check, options, stored)
-    results["files"] = [facts for facts, _ in written]
-    return cli.to_json(results) if FLAGS.json else _summary(results, [text for _, text in written])
+    results["files"], results["refused"] = [facts for facts, _ in written.files], written.refused
+    text = cli.to_json(results) if FLAGS.json else _summary(results, [text for _, text in written.files])
+    for refused in written.refused:
+        cli.print_error(refused["reason"])
+    return text, 1 if written.refused else 0
 
 
 def _open_model():
@@ -76,11 +82,18 @@ def _open_model():
 
 
 def _open_dataset(stored):
-    """The data set whose held-out images check the files, or None."""
+    """The data set whose held-out images check the files, or None, and what is to be known of it."""
     if stored.config is None and FLAGS.dataset is None:
-        return None
+        return None, []
     return open_run_dataset(
-        stored.config, FLAGS.dataset, FLAGS.data_dir, FLAGS.validation_fraction, FLAGS.skip_bad_images, stored.task
+        stored.config,
+        FLAGS.dataset,
+        FLAGS.data_dir,
+        FLAGS.validation_fraction,
+        FLAGS.skip_bad_images,
+        stored.task,
+        apply_orientation=None,
+        model_orientation=applied_orientation(FLAGS, stored),
     )
 
 
@@ -98,10 +111,13 @@ def _open_representative(stored, dataset):
     name = FLAGS.representative_data
     data_dir = FLAGS.data_dir or (stored.config and stored.config.data_dir)
     if is_folder(name, data_dir):
-        return representative.folder_images(name, dataset)
+        return representative.folder_images(name, dataset, applied_orientation(FLAGS, stored))
     if dataset is not None and name == dataset.name:
         return representative.DatasetImages(dataset)
-    return representative.DatasetImages(get_task(stored.task).open_dataset(name, data_dir, VALIDATION_FRACTION))
+    opened = get_task(stored.task).open_dataset(
+        name, data_dir, VALIDATION_FRACTION, apply_orientation=applied_orientation(FLAGS, stored)
+    )
+    return representative.DatasetImages(opened)
 
 
 def _calibration_images(calibration, card, formats):

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from condconv_keras.commands.model_flags import WIDTHS
+from condconv_keras.commands.model_flags import WIDTHS, define_orientation
 from condconv_keras.commands.old_flags import define_old_names
 from condconv_keras.export.formats import FORMATS, format_names, variants
 from condconv_keras.facts import old_names
@@ -87,6 +87,7 @@ def _define_data(values):
         "validation_fraction", None, "Held-out part of data without a split of its own.", 0.0, 1.0, **group
     )
     flags.DEFINE_bool("skip_bad_images", False, "Leave out images that cannot be decoded instead of stopping.", **group)
+    define_orientation(**group)
     flags.DEFINE_integer(
         "check_examples", None, "Held-out images that measure the accuracy; default: all.", lower_bound=1, **group
     )

@@ -1,4 +1,9 @@
-"""Which of its flags a model takes: its builder says so, its entry for the parts of a CondConv placement, its task."""
+"""Flags that a model has to do with: which of them it takes, and what it says where one is not given.
+
+Its builder says which, its entry for the parts of a CondConv placement, its task.
+"""
+
+from absl import flags
 
 from condconv_keras.models.building import PLACEMENT_FIELDS
 from condconv_keras.tasks.table import nouns_of
@@ -54,3 +59,22 @@ def check_placement(entry, values):
             entry.placement.replace(**changes).first_block(entry.stage_sizes)
         except ValueError as error:
             raise UserError(one_line(error)) from error
+
+
+def define_orientation(**group):
+    """Defines --apply_orientation of a command about a stored model.
+
+    Args:
+        **group: keywords of absl's `DEFINE_bool`.
+    """
+    flags.DEFINE_bool(
+        "apply_orientation",
+        None,
+        "Turn image files as their EXIF orientation says; default: as the model was trained.",
+        **group,
+    )
+
+
+def applied_orientation(values, stored):
+    """Returns the value of --apply_orientation, or where it is not given that of the `StoredModel`."""
+    return stored.applies_orientation if values.apply_orientation is None else values.apply_orientation

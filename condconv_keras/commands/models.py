@@ -11,6 +11,7 @@ import os
 import sys
 
 from condconv_keras.commands.names import as_started, started_as
+from condconv_keras.commands.printing import print_anywhere
 from condconv_keras.models import cards_page, table
 from condconv_keras.models.registry import list_models
 from condconv_keras.utils.errors import MissingPackage, UserError, unknown_name
@@ -95,6 +96,7 @@ def _write(rows, options):
 
 def run():
     """Runs the command."""
+    print_anywhere()
     sys.exit(main())
 
 

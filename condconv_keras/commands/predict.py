@@ -1,24 +1,26 @@
 """Classifies images or detects objects in them: `python predict.py --model=runs/digits photo.jpg folder/`.
 
 --model is a run folder, a `.keras` file, a SavedModel or a `.tflite` file; with --weights=imagenet it is the name of a
-registered model, whose published weights are downloaded once. Folders are searched for images.
+registered model, whose published weights are downloaded once. Folders are searched for images; quoted patterns
+('photos/**/*.jpg'), addresses of http and https, and `-` for an image on standard input are taken, too.
 
-A detector's boxes are printed in pixels of the image; --output_dir writes copies of the images with the boxes drawn,
---coco_json all detections in COCO's results format.
+A detector's boxes are printed in pixels of the image, turned as its EXIF orientation says where the model was trained
+so; --output_dir writes copies of the images with the boxes drawn, --coco_json all detections in COCO's results format.
 """
-
-import sys
 
 from absl import flags
 
 from condconv_keras.commands import cli
-from condconv_keras.data.input.decoding import read_image
-from condconv_keras.data.sources.image_files import find_images
+from condconv_keras.commands.image_arguments import image_arguments
+from condconv_keras.commands.model_flags import applied_orientation, define_orientation
+from condconv_keras.data.sources.image_files import warn_of_ignored
 from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.reports import csv_text
 from condconv_keras.tasks.table import all_tasks, get_task
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.files import check_parents, check_writable, write_text
 from condconv_keras.utils.lazy import require
+from condconv_keras.utils.progress import progress
 
 FLAGS = flags.FLAGS
 
@@ -30,17 +32,36 @@ def main(argv):
         raise UserError("--json and --csv exclude each other")
     if len(argv) == 1:
         raise UserError("expected image files or folders after the flags, received none")
-    paths = find_images(argv[1:])
+    if FLAGS.output is not None:
+        _check_output(FLAGS.output)
+    images, ignored = image_arguments(argv[1:])
     stored = StoredModel.open(FLAGS.model, FLAGS.weights)
     predictions = get_task(stored.task).predictions
     options = _options(stored.task)
-    predictions.check(options, paths)
+    predictions.check(options, images)
     require(*(package for name, used in predictions.packages.items() if options[name] is not None for package in used))
+    apply_orientation = applied_orientation(FLAGS, stored)
     predictor, errors = stored.predictor(), []
-    collected = predictions.collect(predictor.card, _answers(predictor, paths, errors), options)
+    warn_of_ignored("the folders", ignored)
+    answers = _answers(predictor, images, apply_orientation, errors)
+    collected = predictions.collect(predictor.card, answers, options)
     for error in errors:
-        print(f"error: {error}", file=sys.stderr)
-    return _text(predictions, collected), 1 if errors else 0
+        cli.print_error(str(error))
+    code = 1 if errors else 0
+    if FLAGS.output is None:
+        return _text(predictions, collected, "json" if FLAGS.json else "csv" if FLAGS.csv else None), code
+    write_text(FLAGS.output, _text(predictions, collected, FLAGS.output.rpartition(".")[2]) + "\n")
+    return None, code
+
+
+def _check_output(path):
+    """Raises a `UserError` for a file that cannot be written, or whose ending does not say how."""
+    if FLAGS.json or FLAGS.csv:
+        raise UserError("--output has the format of its ending: --json and --csv are for what is printed")
+    if not path.endswith((".csv", ".json")):
+        raise UserError(f"--output takes a file that ends in .csv or .json, received: {path!r}")
+    check_parents(path, "output")
+    check_writable(path, "output")
 
 
 def _options(task_name):
@@ -52,31 +73,32 @@ def _options(task_name):
     return {name: FLAGS[name].value for name in of_task}
 
 
-def _answers(predictor, paths, errors):
-    """Yields (path, uint8 image, answer) of the files that are images; appends the `UserError`s of the others."""
-    for start in range(0, len(paths), _BATCH):
+def _answers(predictor, arguments, apply_orientation, errors):
+    """Yields (`ImageArgument`, uint8 image, answer) of what are images; appends the `UserError`s of the others."""
+    starts = range(0, len(arguments), _BATCH)
+    for start in progress(starts, desc="Predicting", unit="batch") if len(starts) > 1 else starts:
         readable, images = [], []
-        for path in paths[start : start + _BATCH]:
+        for argument in arguments[start : start + _BATCH]:
             try:
-                images.append(read_image(path))
-                readable.append(path)
+                images.append(argument.read(apply_orientation))
+                readable.append(argument)
             except UserError as error:
                 errors.append(error)
         if not images:
             continue
         answers = predictor.predict(predictor.card.preprocessing.evaluation_images(images))
-        for i, (path, image) in enumerate(zip(readable, images, strict=True)):
+        for i, (argument, image) in enumerate(zip(readable, images, strict=True)):
             answer = {name: v[i] for name, v in answers.items()} if isinstance(answers, dict) else answers[i]
-            yield path, image.numpy(), answer
+            yield argument, image.numpy(), answer
 
 
-def _text(predictions, collected):
-    """The predictions in the format of the flags, or None where there is nothing to print."""
-    if FLAGS.json:
+def _text(predictions, collected, text_format):
+    """The predictions as `"json"`, `"csv"` or, by None, for a person, who gets None where there is nothing to print."""
+    if text_format == "json":
         return cli.to_json({"predictions": predictions.to_json(collected)})
-    if not collected:
+    if not collected and not FLAGS.output:
         return None
-    if FLAGS.csv:
+    if text_format == "csv":
         return csv_text(predictions.to_csv(collected)).rstrip("\n")
     return cli.table(predictions.to_rows(collected))
 
@@ -84,10 +106,12 @@ def _text(predictions, collected):
 def _define_flags():
     flags.DEFINE_string("model", None, "Run folder, .keras file, SavedModel or .tflite file.", required=True)
     flags.DEFINE_string("weights", None, "'imagenet' for the published weights of a registered model.")
+    define_orientation()
     flags.DEFINE_integer("top_k", 5, "Of a classifier: classes to print for each image.", lower_bound=1)
     flags.DEFINE_float("min_score", 0.5, "Of a detector: the least score of a box that is printed or drawn.", 0.0, 1.0)
     flags.DEFINE_string("output_dir", None, "Of a detector: folder for copies of the images with their boxes, as PNG.")
     flags.DEFINE_string("coco_json", None, "Of a detector: file for all detections in COCO's results format.")
+    flags.DEFINE_string("output", None, "File to write in place of printing, .csv or .json.")
     flags.DEFINE_bool("json", False, "Print the predictions as one JSON object.")
     flags.DEFINE_bool("csv", False, "Print the predictions as CSV.")
 

@@ -33,6 +33,7 @@ from condconv_keras.training.dry_run import describe_run, summary_rows
 from condconv_keras.training.packages import require_run, require_step
 from condconv_keras.training.recipes import default_recipe_name, get_recipe
 from condconv_keras.training.rules import check_config
+from condconv_keras.training.run_data import split_rule
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.training.start import without_download
 from condconv_keras.utils.errors import UserError, one_line
@@ -53,14 +54,17 @@ def main(argv):
     InputShard(replicas=config.execution.logical_cpus or 1).batch_size(config.recipe.batch_size)
     run = None if FLAGS.model_dir is None else RunFolder(FLAGS.model_dir)
     if run is not None:
+        config = run.continued(config, given)
         run.check(config)
     elif not FLAGS.dry_run:
         raise UserError("--model_dir is needed: the folder of the run")
     if FLAGS.dry_run:
         _check_weights_file(config.weights)
         require_step(config)
-        return describe(config, _open_dataset(config, given))
-    results = run.read_results()
+        return describe(config, _open_dataset(config, given, run))
+    results = run.results_of(config)
+    if results is None and run.read_results() is not None:
+        print(f"{run.path} goes on to {config.recipe.epochs} epochs", file=sys.stderr)
     if results is None:
         check_writable(run.path, "model_dir")
         if not run.has_checkpoint():
@@ -68,7 +72,7 @@ def main(argv):
         require_run(config)
         if config.execution.data_service is not None:
             check_service(config.execution.data_service)
-        results = train(config, run, *_open_dataset_and_devices(config, given))
+        results = train(config, run, *_open_dataset_and_devices(config, given, run))
     else:
         print(f"{run.path} is complete; these are its results", file=sys.stderr)
     if results is None:  # of a worker that does not see the chief's run folder
@@ -107,6 +111,7 @@ def config_from_flags(values):
         weights=_weights(values.weights),
         execution=Execution(**{field.name: values[field.name].value for field in dataclasses.fields(Execution)}),
         task=entry.task,
+        apply_orientation=values.apply_orientation is not False,
     )
     check_ignored_flags(given, config, lacking_flags(entry))
     check_config(config)
@@ -154,27 +159,31 @@ def _check_weights_file(path):
         check_archive(path)
 
 
-def _open_dataset(config, given):
+def _open_dataset(config, given, run):
+    """Opens the data set as the run has split it, where it goes on."""
+    stored = run.read_config() if run is not None and run.has_checkpoint() else None
     dataset = get_task(config.task).open_dataset(
         config.dataset,
         config.data_dir,
         config.validation_fraction,
         config.skip_bad_images,
         download=not FLAGS.dry_run,
+        split_rule=split_rule(stored),
+        apply_orientation=config.apply_orientation,
     )
     check_validation_fraction(given, dataset)
     config.steps_per_epoch(dataset)
     return dataset
 
 
-def _open_dataset_and_devices(config, given):
+def _open_dataset_and_devices(config, given, run):
     """Opens the data set and makes the distribution strategy."""
     if find_source(config.dataset, config.data_dir).checks_images and config.execution.strategy != "none":
         # Opening it decodes its images; devices can only be set up before TensorFlow computes anything.
         strategy = make_strategy(config.execution)
-        return _open_dataset(config, given), strategy
+        return _open_dataset(config, given, run), strategy
     # TensorFlow is not imported yet: a wrong name is answered at once.
-    dataset = _open_dataset(config, given)
+    dataset = _open_dataset(config, given, run)
     return dataset, make_strategy(config.execution)
 
 

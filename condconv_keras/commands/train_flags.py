@@ -9,6 +9,7 @@ from condconv_keras.data.dataset import VALIDATION_FRACTION
 from condconv_keras.data.opening import embedded_names
 from condconv_keras.facts import old_names
 from condconv_keras.models.placement import ROUTING_ACTIVATIONS, ROUTING_PER
+from condconv_keras.tasks.classification.recipes import CLASS_WEIGHTS
 from condconv_keras.tasks.recipe import OPTIMIZERS, SCHEDULES
 from condconv_keras.tasks.table import all_tasks
 from condconv_keras.training.config import PRECISIONS, STRATEGIES
@@ -47,6 +48,7 @@ RECIPE_FLAGS = {
     "weight_decay": ("float", "Weight decay of everything but batch normalization."),
     "clip_norm": ("float", "Largest global norm of the gradients."),
     "label_smoothing": ("float", "Part of the label that is spread over all classes."),
+    "class_weights": (CLASS_WEIGHTS, "Weights of the classes in the loss; 'balanced': rare classes weigh as much."),
     "dropout_rate": ("float", "Part of the classifier's input that is dropped."),
     "stochastic_depth_rate": ("float", "Probability of dropping the last residual block; earlier ones less."),
     "ema_decay": ("float", "Moving average of the weights that is evaluated and exported; 0 for none."),
@@ -125,13 +127,21 @@ def _define_data(values):
     flags.DEFINE_float(
         "validation_fraction",
         None,
-        f"Held-out part of data without a split of its own; default: {VALIDATION_FRACTION}.",
+        "Held-out part of data without a split of its own, by the hash of each image's path; default: "
+        f"{VALIDATION_FRACTION}.",
         0.0,
         1.0,
         **group,
     )
     flags.DEFINE_bool(
         "skip_bad_images", False, "Leave out a folder's images that cannot be decoded instead of stopping.", **group
+    )
+    flags.DEFINE_bool(
+        "apply_orientation",
+        None,
+        "Turn image files as their EXIF orientation says; the model remembers it. Default: yes, and for a run that "
+        "goes on as it was begun.",
+        **group,
     )
 
 

@@ -1,10 +1,14 @@
 """What every data set is: images in splits, read as records, and what a source says of itself before it is opened."""
 
 import abc
+import copy
 import dataclasses
 import math
 
+import numpy as np
+
 from condconv_keras.data.input.decoding import DecodedImage
+from condconv_keras.data.split_rule import NEW, SplitRule
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import tensorflow as tf
 
@@ -19,9 +23,11 @@ class Request:
     """Which data set a source is to open, and how.
 
     Attributes:
-        name, data_dir, validation_fraction, skip_bad_images, download: as in `condconv_keras.data.open_dataset`.
+        name, data_dir, validation_fraction, skip_bad_images, download, apply_orientation: as in
+            `condconv_keras.data.open_dataset`.
         embedded_names: the embedded data sets with labels of the kind, which may have been meant by a name that nothing
             has.
+        split_rule: as in `condconv_keras.data.open_dataset`.
 
     Raises:
         UserError: if the fraction does not leave something for training and for validation.
@@ -33,6 +39,8 @@ class Request:
     skip_bad_images: bool = False
     download: bool = True
     embedded_names: tuple[str, ...] = ()
+    split_rule: SplitRule = NEW
+    apply_orientation: bool = True
 
     def __post_init__(self):
         if not 0 < self.validation_fraction < 1:
@@ -53,17 +61,25 @@ class Dataset(abc.ABC):
         image_shape: `(height, width, channels)`; height and width are None where the images differ.
         splits: dict of split name to the number of its examples.
         held_out: whether the evaluation split is a part of the source's training examples, not a split of its own.
+        split_rule: of a part that is held out the name of the rule, as in `condconv_keras.data.split_rule`; else None.
+        moved: names of the images that are on the other side than the rule says, so that every class has some on both.
+        repeated: dict of split name to the number of its images whose bytes are those of a training image; none by
+            default, as where there are no files to compare.
         skipped: dict of split name to the number of unreadable images that were left out; none by default.
         decoded_sizes: dict of split name to its size in bytes as uint8 images, None where unknown; by default what
             follows from the shape.
 
     Attributes:
+        present_classes: None, or of a data set as of `with_classes` that lacks some of the classes the sorted indices
+            of those that it has.
         content: what its images have, in a word.
         purpose: the same as a clause that says which models it is for.
         embedded_name: the one name of a source that needs no files, None for other sources. It comes before all else
             that has the name.
         is_folder: whether the name of a data set is the path of a folder.
         checks_images: whether opening decodes every image, by TensorFlow, and `Request.skip_bad_images` is of use.
+        reads_files: whether its images are files, which may state an EXIF orientation, and `Request.apply_orientation`
+            is of use.
         uses_data_dir: whether `Request.data_dir` is of use.
         made_by_this_process: whether Python code of this process makes the images, which no other machine has.
         seed_permutes_all: whether the seed of `records` permutes all records, so that none need be kept in memory to
@@ -75,16 +91,36 @@ class Dataset(abc.ABC):
     embedded_name: str | None = None
     is_folder = False
     checks_images = False
+    reads_files = False
     uses_data_dir = False
     made_by_this_process = False
     seed_permutes_all = False
 
-    def __init__(self, *, name, class_names, image_shape, splits, held_out=False, skipped=None, decoded_sizes=None):
+    _indices = None
+    present_classes = None
+
+    def __init__(
+        self,
+        *,
+        name,
+        class_names,
+        image_shape,
+        splits,
+        held_out=False,
+        split_rule=None,
+        moved=(),
+        repeated=None,
+        skipped=None,
+        decoded_sizes=None,
+    ):
         self.name = name
         self.class_names = tuple(class_names)
         self.image_shape = tuple(image_shape)
         self.splits = splits
         self.held_out = held_out
+        self.split_rule = split_rule
+        self.moved = tuple(moved)
+        self.repeated = dict.fromkeys(splits, 0) | (repeated or {})
         self.skipped = dict.fromkeys(splits, 0) if skipped is None else skipped
         if decoded_sizes is None:
             size = None if None in self.image_shape else math.prod(self.image_shape)
@@ -119,6 +155,10 @@ class Dataset(abc.ABC):
             Records are whatever is small to shuffle, as `image` takes them: paths, encoded or small decoded images.
         """
 
+    def example_names(self, split):
+        """Returns a list of the names of a split's images, which do not change with the others, or None without any."""
+        del split
+
     def image(self, record):
         """Returns the image of a record as a `DecodedImage` or `EncodedImage`, to be read whole or in part.
 
@@ -152,7 +192,30 @@ class Dataset(abc.ABC):
     def records(self, split, shuffle_seed=None):
         """Returns a `tf.data.Dataset` of `(record, label)`: `examples` before decoding."""
         self.check_split(split)
-        return self.read_records(split, shuffle_seed)
+        records = self.read_records(split, shuffle_seed)
+        if self._indices is None:
+            return records
+        indices = tf.constant(self._indices, tf.int32)
+        return records.map(lambda record, label: (record, self._relabel(label, indices)), tf.data.AUTOTUNE)
+
+    def with_classes(self, class_names, indices):
+        """Returns the data set with the labels of a model.
+
+        Args:
+            class_names: those of the model.
+            indices: for each class of the data set the index of the model's, each once.
+        """
+        labeled = copy.copy(self)
+        labeled.class_names = tuple(class_names)
+        if tuple(indices) != tuple(range(len(class_names))):
+            labeled._indices = tuple(indices)
+        if len(indices) < len(class_names):
+            labeled.present_classes = tuple(sorted(indices))
+        return labeled
+
+    def _relabel(self, label, indices):
+        """Returns a record's label with its classes replaced by their `indices`, an int32 tensor."""
+        return tf.gather(indices, label)
 
     def examples(self, split, shuffle_files_seed=None):
         """Returns a `tf.data.Dataset` of `(uint8 [height, width, channels], label)`, every image once.
@@ -164,10 +227,22 @@ class Dataset(abc.ABC):
 
 
 class ImageDataset(Dataset):
-    """A `Dataset` of images with one class label each, int32 `[]`: label `i` means `class_names[i]`."""
+    """A `Dataset` of images with one class label each, int32 `[]`: label `i` means `class_names[i]`.
+
+    Attributes:
+        has_labels_in_memory: whether `class_counts` reads no file.
+    """
 
     content = "labels"
     purpose = "has labels, for classifiers"
+    has_labels_in_memory = False
+
+    def class_counts(self, split):
+        """Returns the number of examples of each class of a split, int64 [classes]. No image is decoded."""
+        counts = np.zeros(len(self.class_names), np.int64)
+        for labels in self.records(split).map(lambda _, label: label).batch(4096).as_numpy_iterator():
+            counts += np.bincount(labels, minlength=len(counts))
+        return counts
 
 
 def slice_records(records, labels, shuffle_seed):

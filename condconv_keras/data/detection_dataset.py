@@ -1,6 +1,7 @@
 """A data set of images with boxes, whatever its source."""
 
 from condconv_keras.data.dataset import Dataset
+from condconv_keras.utils.lazy import tensorflow as tf
 
 
 class DetectionDataset(Dataset):
@@ -32,6 +33,16 @@ class DetectionDataset(Dataset):
         super().__init__(**description)
         self.category_ids = tuple(range(1, len(self.class_names) + 1)) if category_ids is None else category_ids
         self.skipped_boxes = {split: {} for split in self.splits} if skipped_boxes is None else skipped_boxes
+
+    def with_classes(self, class_names, indices):
+        """As of `Dataset`; a class that the data set lacks has the category id 0."""
+        labeled = super().with_classes(class_names, indices)
+        ids = dict(zip(indices, self.category_ids, strict=True))
+        labeled.category_ids = tuple(ids.get(i, 0) for i in range(len(class_names)))
+        return labeled
+
+    def _relabel(self, label, indices):
+        return {**label, "classes": tf.gather(indices, label["classes"])}
 
     def left_out(self, *splits):
         """Returns how many images and boxes of the splits were left out, as a dict that JSON can hold."""

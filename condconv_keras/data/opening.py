@@ -10,6 +10,7 @@ from condconv_keras.data.sources.digits import Digits
 from condconv_keras.data.sources.image_folder import ImageFolder
 from condconv_keras.data.sources.tfds_detection import TfdsDetection
 from condconv_keras.data.sources.tfds_images import TfdsImages
+from condconv_keras.data.split_rule import NEW
 from condconv_keras.utils.errors import UserError
 
 # A name means the last row that claims it, of the embedded ones first: what is general stands before what is special.
@@ -72,6 +73,8 @@ def open_dataset(
     skip_bad_images=False,
     download=True,
     kind=ImageDataset,
+    split_rule=NEW,
+    apply_orientation=True,
 ):
     """Opens a data set.
 
@@ -80,11 +83,16 @@ def open_dataset(
             images by class; of another kind as in `open_detection_dataset`. What is prepared in `data_dir`
             comes before a folder, a folder before TFDS's registry.
         data_dir: the folder of prepared TFDS data sets, TFDS's own default if None.
-        validation_fraction: the part of the examples that is held out where the source has a training part only.
+        validation_fraction: the part of the examples that is held out where the source has a training part only: of a
+            folder the images whose path has a hash below it, of TFDS the last examples of the training part.
         skip_bad_images: whether a folder's missing and undecodable images are logged, counted and left out instead of
             refused.
         download: whether TFDS may download and prepare a data set that is not in `data_dir`.
         kind: what is opened: `ImageDataset` or `DetectionDataset`.
+        split_rule: `condconv_keras.data.split_rule.SplitRule` of what is held out of a folder: the one of today, or
+            that of a run, by which nothing that it was trained on is held out.
+        apply_orientation: whether image files are turned as their EXIF orientation says; a model's card says which way
+            it was trained (`card.preprocessing.apply_orientation`).
 
     Returns:
         A data set of the kind.
@@ -93,19 +101,34 @@ def open_dataset(
         UserError: if there is no such data set, or its images do not have labels of the kind.
     """
     names = embedded_names(kind)
-    request = Request(os.fspath(name), data_dir, validation_fraction, skip_bad_images, download, names)
+    request = Request(
+        os.fspath(name),
+        data_dir,
+        validation_fraction,
+        skip_bad_images,
+        download,
+        names,
+        split_rule=split_rule,
+        apply_orientation=apply_orientation,
+    )
     return find_source(request.name, data_dir, kind)(request)
 
 
 def open_detection_dataset(
-    name, data_dir=None, validation_fraction=VALIDATION_FRACTION, skip_bad_images=False, download=True
+    name,
+    data_dir=None,
+    validation_fraction=VALIDATION_FRACTION,
+    skip_bad_images=False,
+    download=True,
+    apply_orientation=True,
 ):
     """Opens a data set of images with boxes.
 
     Args:
         name: `"digit_scenes"` (embedded), a TFDS name (`"coco/2017"`, `"voc/2007"`), or a folder with COCO or Pascal
             VOC annotations (`condconv_keras.data.sources.coco_folder` and `voc_folder` say in which layouts).
-        data_dir, validation_fraction, skip_bad_images, download: as in `open_dataset`.
+        data_dir, validation_fraction, skip_bad_images, download, apply_orientation: as in `open_dataset`. The boxes of
+            a folder are those of the image, stored or turned, that has the size which its annotation states.
 
     Returns:
         A `DetectionDataset`.
@@ -113,4 +136,12 @@ def open_detection_dataset(
     Raises:
         UserError: as `open_dataset`.
     """
-    return open_dataset(name, data_dir, validation_fraction, skip_bad_images, download, DetectionDataset)
+    return open_dataset(
+        name,
+        data_dir,
+        validation_fraction,
+        skip_bad_images,
+        download,
+        DetectionDataset,
+        apply_orientation=apply_orientation,
+    )

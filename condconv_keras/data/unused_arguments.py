@@ -18,6 +18,7 @@ _USES = (
         f"{_OWN_SPLIT}, this data set has one",
     ),
     ("skip_bad_images", lambda source, name: source.checks_images, "is for a folder of images"),
+    ("apply_orientation", lambda source, name: source.reads_files, "is for image files, an embedded data set has none"),
 )
 
 

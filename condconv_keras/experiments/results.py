@@ -3,13 +3,13 @@
 import dataclasses
 import functools
 import itertools
-import json
 import statistics
 
 from condconv_keras.analysis.figures import MARKERS
 from condconv_keras.models import model_entry
 from condconv_keras.models.saving import load_keras_file
 from condconv_keras.tasks.table import get_task
+from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError, unknown_name
 from condconv_keras.utils.files import write_rows
 from condconv_keras.utils.lazy import LazyModule, keras
@@ -34,11 +34,12 @@ def check_metric(runs, metric):
 
 
 def finished(folder):
-    """The `results.json` of a run folder as a dict, or None while the run is not finished."""
-    try:
-        return json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
+    """The `results.json` of a run folder as a dict, or None while the run is not finished.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    return RunFolder(folder).read_results()
 
 
 def run_rows(runs, root, metric):

@@ -66,13 +66,24 @@ def _check_arguments(run, output_dir, common):
     if results is None:
         return
     _, *used = shlex.split(results["command"])
-    used = {word for word in used[2 if used[0] == "-m" else 1 :] if not word.startswith("--model_dir=")}
-    differing = sorted(used ^ {*run.arguments, *common})
+    used = [word for word in used[2 if used[0] == "-m" else 1 :] if not word.startswith("--model_dir=")]
+    differing = sorted(_flags(used) ^ _flags([*run.arguments, *common]))
     if differing:
         raise UserError(
             f"the run {run.name} in {str(output_dir)!r} was trained with other flags ({', '.join(differing)} of only "
             "one of both); give another `output_dir`, or remove that run"
         )
+
+
+def _flags(words):
+    """Words of a command line as a set of flags with their values: `--seed 0` is `--seed=0`."""
+    found = []
+    for word in words:
+        if found and not word.startswith("-"):
+            found[-1] += f"={word}"
+        else:
+            found.append(word)
+    return set(found)
 
 
 def _start(program, run, output_dir, common, job, jobs):

@@ -1,12 +1,12 @@
 """The table of runs that an experiment is made of."""
 
-import csv
 import dataclasses
 import re
 import shlex
 
 from condconv_keras.models import model_entry
-from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.text_files import read_rows
 
 COLUMNS = ("model", "width_multiplier", "num_experts", "seed", "flags")
 
@@ -63,36 +63,33 @@ class Run:
 def read_table(path):
     """Returns the list of `Run` of a CSV file with the columns of `COLUMNS`.
 
-    An empty cell leaves its flag out; `flags` holds further ones as on a command line.
+    An empty cell leaves its flag out; `flags` holds further ones as on a command line. A spreadsheet may have saved
+    it, as `condconv_keras.utils.text_files.read_rows` says, with a comma for the point of a number.
 
     Raises:
         UserError: the file cannot be read, has other columns or no row, or a row has an unknown model, a value that is
             no number, or is there twice.
     """
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file, strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or one_line(error)
-        raise UserError(f"expected a CSV file of runs, {str(path)!r} cannot be read ({reason})") from error
-    if not rows or set(rows[0]) != set(COLUMNS):
-        received = "no rows" if not rows else ", ".join(map(str, rows[0]))
+    columns, rows = read_rows(path, "a CSV file of runs")
+    if not rows or set(columns) != set(COLUMNS):
+        received = ", ".join(columns) if rows else "no rows"
         raise UserError(f"expected the columns {', '.join(COLUMNS)} in {str(path)!r}, received: {received}")
-    runs = []
-    for number, row in enumerate(rows, start=1):
+    runs = {}
+    for number, row in rows.items():
         place = f"row {number} of {str(path)!r}"
         if None in row:
             raise UserError(f"expected {len(COLUMNS)} cells in {place}, received more: {row[None]}; quote a comma")
-        run = _run({name: (row[name] or "").strip() for name in COLUMNS}, place)
-        same = [i for i, other in enumerate(runs, start=1) if other.name == run.name]
+        run = _run(row, place)
+        same = [other for other, earlier in runs.items() if earlier.name == run.name]
         if same:
             raise UserError(f"{place} has the folder of row {same[0]}: {run.name}")
-        runs.append(run)
-    return runs
+        runs[number] = run
+    return list(runs.values())
 
 
 def _run(row, place):
     model_entry(row["model"])  # or its error
+    row["width_multiplier"] = re.sub(r"^(\d*),(\d+)$", r"\1.\2", row["width_multiplier"])
     for name, pattern, kind in (
         ("width_multiplier", r"(\d+\.?\d*|\.\d+)?", "a number"),
         ("num_experts", r"\d*", "an integer"),

@@ -1,7 +1,10 @@
-"""Writes a folder of exported files that answer as their Keras model does, or nothing."""
+"""Writes a folder of exported files that answer as their Keras model does; one that does not is left out, and named."""
 
+import dataclasses
+import shutil
 import sys
 
+from condconv_keras.export.check.export_check import Differs
 from condconv_keras.export.manifest import export_facts, file_facts, write_cards
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import UserError
@@ -22,8 +25,22 @@ def require_packages(formats, task):
         require(*file_format.packages, extra="export")
 
 
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What became of an export.
+
+    Attributes:
+        files: of each file that passed its check a pair of what is to be known of it: a dict that JSON can hold, and
+            text for a person.
+        refused: of each other one a dict with `file`, `quantization`, `reason` and, where it was compared, the figures.
+    """
+
+    files: list
+    refused: list
+
+
 def write_folder(output, formats, model, card, check, options, stored):
-    """Writes a file of each format with the cards and what else their readers need; each has to pass the check.
+    """Writes the files of those formats that pass the check, with the cards and what else their readers need.
 
     Args:
         output: path of the folder, which must not exist or be empty.
@@ -35,33 +52,39 @@ def write_folder(output, formats, model, card, check, options, stored):
         stored: the `condconv_keras.stored.StoredModel` that it was loaded from.
 
     Returns:
-        For each file a pair of what is to be known of it: a dict that JSON can hold, and text for a person.
+        `Written`.
 
     Raises:
-        UserError: a file cannot be written, or differs from the Keras model.
+        UserError: no file can be written that equals the Keras model; the folder is left as it was.
         MissingPackage: a package is not installed that this takes.
     """
     require_packages(formats, card.task)
+    written = Written([], [])
     with whole_folder(output) as folder:
-        written = [_write(folder, each, model, card, check, options, stored.is_trained) for each in formats]
+        for each in formats:
+            try:
+                written.files.append(_write(folder, each, model, card, check, options))
+            except UserError as error:
+                _remove(folder / each.file_name)
+                hint = _hint(each, options, stored.is_trained)
+                written.refused.append(_refusal(folder, each, error, hint))
+        if not written.files:
+            raise UserError(f"{'; '.join(refused['reason'] for refused in written.refused)}; nothing is written")
         facts = {"static_kernels": options.static_kernels}
-        facts |= export_facts(card, stored, [of_file for of_file, _ in written])
+        facts |= export_facts(card, stored, [of_file for of_file, _ in written.files], written.refused)
         write_cards(folder, card, facts)
         get_task(card.task).write_beside(folder, card, options.raw_outputs)
     return written
 
 
-def _write(folder, file_format, model, card, check, options, is_trained):
+def _write(folder, file_format, model, card, check, options):
     """Writes one file and checks it; returns what is to be known of it, as a dict and as text."""
     path = folder / file_format.file_name
     print(f"writing {path.name}", file=sys.stderr)
     file_format.write(path, model, card, options)
     write_cards(folder, card)
     print(f"checking {path.name}", file=sys.stderr)
-    try:
-        comparison, accuracy = check(path, file_format)
-    except UserError as error:
-        raise UserError(f"{error}{_hint(file_format, options, is_trained)}") from error
+    comparison, accuracy = check(path, file_format)
     of_task = get_task(card.task).file_facts(file_format, card, options.raw_outputs)
     facts = {**file_facts(path, file_format), **of_task}
     found = [figures for figures in (comparison, accuracy) if figures is not None]
@@ -70,12 +93,26 @@ def _write(folder, file_format, model, card, check, options, is_trained):
     return facts, ", ".join([f"{facts['bytes'] / 1e6:.2f} MB", *(figures.text for figures in found)])
 
 
+def _remove(path):
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _refusal(folder, file_format, error, hint):
+    """What is to be known of a file that was refused, a dict."""
+    reason = str(error).replace(f"{folder}/", "")  # which is gone soon
+    facts = {"file": file_format.file_name, "quantization": file_format.quantization, "reason": reason}
+    return {**facts, "reason": f"{reason}{hint}", **error.figures} if isinstance(error, Differs) else facts
+
+
 def _hint(file_format, options, is_trained):
     """What to try where a file of a format was refused."""
     if file_format.min_snr_db is None:
         return ""
     if not is_trained:
-        return "; random weights may be too sensitive to rounding: try another `seed`, or fewer `quantization` modes"
+        return "; random weights may be too sensitive to rounding: try another `seed`"
     if file_format.is_calibrated:
         count = len(options.representative)
         return f"; {file_format.label} was calibrated on {count} images: are they like the model's data?"

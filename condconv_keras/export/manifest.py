@@ -1,12 +1,12 @@
 """`model.json`: the model card, and what a program on a phone or a server has to know of the files beside it."""
 
-import hashlib
-import json
+import dataclasses
 
 from condconv_keras.export.formats import FORMATS
-from condconv_keras.facts.model_card import FILE_NAME
+from condconv_keras.facts.model_card import CLASSIFICATION, FILE_NAME, PROBABILITIES
 from condconv_keras.tasks.table import get_task
-from condconv_keras.utils.files import file_hash
+from condconv_keras.utils.files import content_hash, counted_files, put_text
+from condconv_keras.utils.json_text import json_text
 from condconv_keras.utils.versions import versions
 
 LABELS = "labels.txt"
@@ -18,27 +18,30 @@ def write_cards(folder, card, facts=None):
 
     Args:
         folder: with exported files.
-        card: `ModelCard`.
+        card: `ModelCard` of the network.
         facts: dict of what stands beside the card's fields in `model.json`.
     """
-    text = json.dumps({**card.to_dict(), **(facts or {})}, indent=2) + "\n"
+    if card.task == CLASSIFICATION:
+        card = dataclasses.replace(card, returns=PROBABILITIES)  # whatever the network in them does
+    text = json_text({**card.to_dict(), **(facts or {})}) + "\n"
     places = [folder]
     for file_format in FORMATS:
         if file_format.cards and (folder / file_format.file_name).is_dir():
             places.append(folder / file_format.file_name / file_format.cards)
     for place in places:
         place.mkdir(exist_ok=True)
-        (place / FILE_NAME).write_text(text, encoding="utf-8")
-        (place / LABELS).write_text(card.labels, encoding="utf-8")
+        put_text(place / FILE_NAME, text)
+        put_text(place / LABELS, card.labels)
 
 
-def export_facts(card, stored, files):
+def export_facts(card, stored, files, refused=()):
     """Returns what `model.json` says of an export besides the card.
 
     Args:
         card: `ModelCard`.
         stored: `condconv_keras.stored.StoredModel`.
         files: list of dicts as `file_facts` returns them, with the figures of the check.
+        refused: of each file that was asked for and is not there a dict with the reason.
     """
     return {
         "source": stored.to_dict(),
@@ -50,6 +53,7 @@ def export_facts(card, stored, files):
         },
         **get_task(card.task).output_facts(card),
         "files": files,
+        "refused": list(refused),
         "versions": versions(_PACKAGES),
     }
 
@@ -64,26 +68,7 @@ def file_facts(path, file_format):
         "file": path.name,
         "quantization": file_format.quantization,
         "input": file_format.input(path),
-        "bytes": sum(file.stat().st_size for file in _files(path, file_format)),
-        "sha256": sha256(path, file_format),
+        "bytes": sum(file.stat().st_size for file in counted_files(path, file_format.cards)),
+        # Without the cards, where this hash itself is written.
+        "sha256": content_hash(path, file_format.cards),
     }
-
-
-def sha256(path, file_format):
-    """Returns the SHA-256 of a file; of a folder as a SavedModel is, what it prints itself for
-
-        find . -type f -not -path './assets.extra/*' | LC_ALL=C sort | xargs sha256sum | sha256sum
-
-    without the `cards` of its format, where this hash itself is written.
-    """
-    if path.is_file():
-        return file_hash(path)
-    names = sorted(f"./{file.relative_to(path).as_posix()}" for file in _files(path, file_format))
-    return hashlib.sha256("".join(f"{file_hash(path / name)}  {name}\n" for name in names).encode()).hexdigest()
-
-
-def _files(path, file_format):
-    """What counts of an exported file or folder."""
-    if path.is_file():
-        return [path]
-    return [file for file in path.rglob("*") if file.is_file() and file_format.cards not in file.parts]

@@ -12,7 +12,7 @@ def class_names():
 
     A name is the first lemma of the synset; the two of `crane` and of `maillot` are told apart in parentheses.
     """
-    return tuple(_classes().values())
+    return tuple(names_by_synset().values())
 
 
 def readable(names):
@@ -20,10 +20,10 @@ def readable(names):
 
     TFDS's `imagenet2012` and the usual folders of ImageNet name the classes by their synsets.
     """
-    return class_names() if tuple(names) == tuple(_classes()) else tuple(names)
+    return class_names() if tuple(names) == tuple(names_by_synset()) else tuple(names)
 
 
 @functools.cache
-def _classes():
-    """Names by synset identifier."""
+def names_by_synset():
+    """Returns a dict of the synset identifier of each class to its name, in order; it must not be changed."""
     return dict(line.split("\t") for line in _FILE.read_text(encoding="utf-8").splitlines())

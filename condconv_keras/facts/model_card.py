@@ -5,10 +5,14 @@ import json
 import zipfile
 
 from condconv_keras.facts.anchors import SSD_MOBILENET_V1, AnchorScheme
+from condconv_keras.facts.class_names import told_apart
 from condconv_keras.facts.preprocessing import Preprocessing
 from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.json_text import json_text
 
 CLASSIFICATION, DETECTION = "classification", "detection"
+# What the outputs of a classifier are.
+LOGITS, PROBABILITIES = "logits", "probabilities"
 # A Keras file is a zip archive; Keras reads its own members and passes over this one.
 _MEMBER = "condconv_keras.json"
 FILE_NAME = "model.json"
@@ -25,15 +29,18 @@ class ModelCard:
         class_names: tuple of strings; output `i` is `class_names[i]`.
         preprocessing: `Preprocessing`.
         task: one of `TASKS`, that of the class by default.
+        returns: what a classifier returns, `"logits"` or `"probabilities"`; None where it has not been found out
+            (`condconv_keras.models.returned`), as in cards of version 0.1. An exported file returns probabilities.
 
     Raises:
-        ValueError: another task.
+        ValueError: another task, or another value of `returns`.
     """
 
     model: str
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     task: str = CLASSIFICATION
+    returns: str | None = dataclasses.field(default=None, kw_only=True)
 
     # Without annotations: no fields. Beginnings of the names of the layers that predict the classes, which start anew
     # where a network has other classes, and of the predictors that a random network has to be scaled at.
@@ -49,6 +56,10 @@ class ModelCard:
             raise ValueError(f"`task` of a {cls.__name__} is {cls.task!r}. Received: task={task!r}")
         return object.__new__(cls)
 
+    def __post_init__(self):
+        if self.returns not in (None, LOGITS, PROBABILITIES):
+            raise ValueError(f"`returns` is {LOGITS!r}, {PROBABILITIES!r} or None. Received: returns={self.returns!r}")
+
     @staticmethod
     def number_of_classes(model):
         """The number of classes of a Keras model of the task, or None if it ends in features."""
@@ -56,26 +67,28 @@ class ModelCard:
 
     def fits(self, model):
         """Whether a Keras model has the outputs of the task and of the card's classes."""
-        return len(model.outputs) == 1 and model.output_shape == (None, len(self.class_names))
+        return len(getattr(model, "outputs", ())) == 1 and model.output_shape == (None, len(self.class_names))
 
     def to_json(self):
         """Returns the card as JSON text."""
-        return json.dumps(self.to_dict(), indent=2) + "\n"
+        return json_text(self.to_dict()) + "\n"
 
     def to_dict(self):
         """Returns the fields as a dict that JSON can hold."""
         names = {"model": self.model, "task": self.task, "class_names": list(self.class_names)}
-        return {**names, **self._further_fields(), "preprocessing": self.preprocessing.to_dict()}
+        returns = {} if self.returns is None else {"returns": self.returns}
+        return {**names, **returns, **self._further_fields(), "preprocessing": self.preprocessing.to_dict()}
 
     @classmethod
     def from_json(cls, text):
-        """Returns the card of a `to_json` text; raises ValueError if it is not one."""
+        """Returns the card of a `to_json` text, or of its bytes; raises ValueError if it is not one."""
         try:
             fields = json.loads(text)
             preprocessing = Preprocessing.from_dict(fields["preprocessing"])
             class_names = tuple(map(str, _checked_list(fields["class_names"])))
             kind = card_class(fields.get("task", cls.task))
-            return kind(fields["model"], class_names, preprocessing, **kind._read_further_fields(fields))
+            further = {"returns": fields.get("returns"), **kind._read_further_fields(fields)}
+            return kind(fields["model"], class_names, preprocessing, **further)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a model card: {error!r}") from error
 
@@ -88,18 +101,14 @@ class ModelCard:
         """The keywords of what `_further_fields` wrote."""
         return {}
 
-    def check_classes(self, dataset):
-        """Raises a `UserError` unless the model's output `i` and an `ImageDataset`'s label `i` mean the same class."""
-        names = self.class_names
-        if len(names) != len(dataset.class_names):
-            raise UserError(
-                f"the model has {len(names)} classes, the data set {dataset.name!r} has {len(dataset.class_names)}"
-            )
-        if names == tuple(map(str, range(len(names)))):
-            return  # a model that does not know their names
-        for i, (mine, theirs) in enumerate(zip(names, dataset.class_names, strict=True)):
-            if mine != theirs:
-                raise UserError(f"class {i} is {mine!r} for the model and {theirs!r} in the data set {dataset.name!r}")
+    def names_told_apart(self):
+        """Returns the class names, those of one name told apart by what the card knows of them, a tuple."""
+        return told_apart(self.class_names, range(len(self.class_names)))
+
+    def with_orientation(self, apply_orientation):
+        """Returns the card with this `apply_orientation` of its `Preprocessing`."""
+        preprocessing = dataclasses.replace(self.preprocessing, apply_orientation=apply_orientation)
+        return dataclasses.replace(self, preprocessing=preprocessing)
 
     def put_into(self, path):
         """Adds the card to a `.keras` file that has none."""
@@ -130,6 +139,9 @@ class DetectorCard(ModelCard):
 
     class_layers = ("class_head_",)
     predictor_layers = ("box_head_", "class_head_")
+
+    def names_told_apart(self):
+        return told_apart(self.class_names, self.category_ids or range(1, 1 + len(self.class_names)))
 
     @property
     def anchor_boxes(self):

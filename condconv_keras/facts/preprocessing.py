@@ -25,6 +25,8 @@ class Preprocessing:
         crop_fraction: in (0, 1]. Below 1 evaluation keeps the center crop of that fraction of the image's shorter
             side (of the largest box with the input's aspect ratio, if that is not square), as EfficientNet's
             `preprocessing.py` and timm do; 1 resizes the whole image.
+        apply_orientation: whether image files are turned as their EXIF orientation says, so that the model sees what
+            people see.
 
     Raises:
         ValueError: if a field is out of range.
@@ -36,6 +38,7 @@ class Preprocessing:
     std: float | tuple[float, ...]
     interpolation: str = "bicubic"
     crop_fraction: float = 1.0
+    apply_orientation: bool = True
 
     def __post_init__(self):
         object.__setattr__(self, "input_size", tuple(self.input_size))
@@ -58,6 +61,8 @@ class Preprocessing:
             raise ValueError(f"`interpolation` is one of {INTERPOLATIONS}. Received: {self.interpolation!r}")
         if not 0 < self.crop_fraction <= 1:
             raise ValueError(f"`crop_fraction` is in (0, 1]. Received: {self.crop_fraction!r}")
+        if not isinstance(self.apply_orientation, bool):
+            raise ValueError(f"`apply_orientation` is True or False. Received: {self.apply_orientation!r}")
 
     @property
     def input_shape(self):
@@ -75,10 +80,12 @@ class Preprocessing:
         Raises:
             ValueError: a field is missing, unknown or wrong.
         """
-        fields = old_names.renamed(fields, old_names.PREPROCESSING)
+        stored = old_names.renamed(fields, old_names.PREPROCESSING)
+        # Version 0.1, which does not say it, left images as they were stored.
+        fields = {"apply_orientation": False, **stored}
         expected = {field.name for field in dataclasses.fields(cls)}
         if set(fields) != expected:
-            raise ValueError(f"expected the fields {sorted(expected)}. Received: {sorted(fields)}")
+            raise ValueError(f"expected the fields {sorted(expected)}. Received: {sorted(stored)}")
         return cls(**fields)
 
     def evaluation_image(self, image):

@@ -4,5 +4,13 @@ from condconv_keras.layers.batch_normalization import BatchNormalization, use_fu
 from condconv_keras.layers.cond_conv2d import CondConv2D
 from condconv_keras.layers.depthwise_cond_conv2d import DepthwiseCondConv2D
 from condconv_keras.layers.routing import Routing
+from condconv_keras.layers.strided_conv import slice_strided_1x1
 
-__all__ = ["BatchNormalization", "CondConv2D", "DepthwiseCondConv2D", "Routing", "use_fused_batch_norm"]
+__all__ = [
+    "BatchNormalization",
+    "CondConv2D",
+    "DepthwiseCondConv2D",
+    "Routing",
+    "slice_strided_1x1",
+    "use_fused_batch_norm",
+]

@@ -10,7 +10,7 @@ from condconv_keras.facts import old_names
 from condconv_keras.layers.expert_bank import PerExpertConstraint, PerExpertInitializer, PerExpertRegularizer
 from condconv_keras.layers.forms import selection
 from condconv_keras.layers.forms.geometry import ConvGeometry
-from condconv_keras.layers.forms.portable import ConvSpec
+from condconv_keras.layers.forms.portable import ConvSpec, without_stride
 from condconv_keras.layers.routing import (
     Routing,
     routing_dtype,
@@ -137,8 +137,9 @@ class BaseCondConv2D(keras.layers.Layer):
         x = ops.cast(inputs, self.compute_dtype)
         if self.data_format == "channels_first":
             x = ops.transpose(x, (0, 2, 3, 1))
+        x, spec = without_stride(x, self.spec)
         bank = ops.cast(ops.convert_to_tensor(self.bank), dtype)
-        outputs = self._form(x.shape, training)(x, routing_weights, bank, self.spec)
+        outputs = self._form(x.shape, spec, training)(x, routing_weights, bank, spec)
         if self.bias is not None:
             bias = ops.cast(ops.matmul(routing_weights, ops.cast(self.bias, dtype)), self.compute_dtype)
             # Not `ops.add`: on TensorFlow it takes the biases of an empty batch for those of a plain convolution.
@@ -147,12 +148,12 @@ class BaseCondConv2D(keras.layers.Layer):
             outputs = ops.transpose(outputs, (0, 3, 1, 2))
         return self.activation(outputs)
 
-    def _form(self, shape, training):
+    def _form(self, shape, spec, training):
         name = self.implementation
         if name == "auto":
             batch, height, width, _ = shape
-            pixels = self.spec.geometry.output_pixels(height, width)
-            name = selection.select_form(self.spec, self.num_experts, batch, pixels, bool(training))
+            pixels = spec.geometry.output_pixels(height, width)
+            name = selection.select_form(spec, self.num_experts, batch, pixels, bool(training))
         return selection.get_form(name)
 
     def compute_output_shape(self, inputs_shape, routing_weights_shape=None):

@@ -96,8 +96,13 @@ def _by_statistics_of_the_batch(layer, inputs):
     outputs, mean, variance, *_ = _fused_batch_norm(layer, inputs, is_training=True, mean=nothing, variance=nothing)
     # The operation divides by one less than the number of pixels, Keras keeps the variance of the batch itself.
     pixels = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), variance.dtype)
-    _follow(layer.moving_mean, mean, layer.momentum)
-    _follow(layer.moving_variance, variance * (pixels - 1) / pixels, layer.momentum)
+    for moving, value in (
+        (layer.moving_mean, mean),
+        (layer.moving_variance, variance * (pixels - 1) / pixels),
+    ):
+        followed = moving.value * layer.momentum + value * (1 - layer.momentum)
+        # An empty batch, as that of a replica that the last images do not reach, has no statistics.
+        moving.assign(tf.where(pixels > 0, followed, moving.value))
     return outputs
 
 
@@ -105,7 +110,3 @@ def _fused_batch_norm(layer, inputs, **options):
     return tf.raw_ops.FusedBatchNormV3(
         x=inputs, scale=layer.gamma.value, offset=layer.beta.value, epsilon=layer.epsilon, **options
     )
-
-
-def _follow(moving, value, momentum):
-    moving.assign(moving.value * momentum + value * (1 - momentum))

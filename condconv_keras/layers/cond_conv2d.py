@@ -27,7 +27,7 @@ class CondConv2D(BaseCondConv2D):
             at a time in the shape of the kernel or bias it replaces; the experts get different initial values.
         implementation: `"auto"` for the fastest form on the running backend and device, or the name of one form, all
             equal in value: `"mixture"` (n convolutions with static kernels), `"batched_matmul"`, `"mixture_matmul"`,
-            `"mapped_conv"` (TensorFlow only), `"grouped_conv"`.
+            `"mapped_conv"` (TensorFlow only), `"grouped_conv"` (LiteRT takes it for a batch of known size).
 
     Call arguments:
         inputs: [batch, height, width, channels], or [batch, channels, height, width] for `channels_first`. Batch,

@@ -22,7 +22,8 @@ class DepthwiseCondConv2D(BaseCondConv2D):
             bias_constraint, activity_regularizer: as in `keras.layers.DepthwiseConv2D`; those of kernel and bias see
             one expert at a time, and the experts get different initial values.
         implementation: `"auto"`, or the name of one form, all equal in value: `"mixture"` (n convolutions with static
-            kernels), `"shifted_taps"`, `"mapped_conv"` (TensorFlow only), `"grouped_conv"`.
+            kernels), `"shifted_taps"`, `"mapped_conv"` and `"mapped_groups"` (TensorFlow only), `"grouped_conv"`
+            (LiteRT takes it for a batch of known size).
 
     Call arguments:
         inputs: [batch, height, width, channels], or [batch, channels, height, width] for `channels_first`. Batch,

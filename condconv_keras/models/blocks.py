@@ -132,7 +132,7 @@ class LayerFactory:
         x, padding = self._pad(x, kernel_size, strides, name)
         options.update(strides=strides, padding=padding, name=name)
         if routing is None:
-            return keras.layers.Conv2D(filters, kernel_size, **options)(x)
+            return layers.slice_strided_1x1(keras.layers.Conv2D(filters, kernel_size, **options))(x)
         return layers.CondConv2D(filters, kernel_size, num_experts=self.placement.num_experts, **options)(x, weights)
 
     def depthwise(self, x, kernel_size, *, name, strides=1, routing=None):

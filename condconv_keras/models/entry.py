@@ -9,7 +9,7 @@ from condconv_keras.facts.foreign_networks import ForeignNetwork
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.facts.preprocessing import Preprocessing
 from condconv_keras.facts.published_weights import PublishedWeights
-from condconv_keras.models.placement import CondConvPlacement
+from condconv_keras.models.placement import PARTS, CondConvPlacement
 
 _MAPPINGS = ("arguments", "card_fields", "foreign", "look_alikes")
 
@@ -120,6 +120,19 @@ class ModelEntry:
     def stage_sizes(self):
         """The numbers of blocks of the network's stages as it is registered."""
         return self.stages(**{name: self.arguments[name] for name in _keywords(self.stages) if name in self.arguments})
+
+    def has_routers(self, arguments):
+        """Whether the network that is built with these arguments of `create_model` has a CondConv layer.
+
+        Raises:
+            ValueError: they place CondConv layers where the network has none.
+        """
+        if self.placement is None:
+            return False
+        fields = {field.name for field in dataclasses.fields(self.placement)}
+        placement = self.placement.replace(**{name: arguments[name] for name in fields & arguments.keys()})
+        has_blocks = placement.first_block(self.stage_sizes) <= sum(self.stage_sizes)
+        return has_blocks or bool(self.always_conditional) or any(getattr(placement, part) for part in PARTS)
 
     def twin(self, placement, **changes):
         """Returns the entry of the model's CondConv twin.

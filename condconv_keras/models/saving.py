@@ -1,13 +1,26 @@
 """Any Keras model with its card as one `.keras` file."""
 
 from condconv_keras.facts.model_card import archived_card
+from condconv_keras.models.returned import with_returns
 from condconv_keras.utils.errors import MissingPackage, UserError, one_line
 from condconv_keras.utils.files import whole_file
-from condconv_keras.utils.lazy import installs_named, keras
+from condconv_keras.utils.lazy import LazyModule, installs_named, keras
+
+layers = LazyModule("condconv_keras.layers")
 
 
 def save_model(model, card, path):
-    """Saves a Keras model with its card as one `.keras` file, whole or not at all."""
+    """Saves a Keras model with its card as one `.keras` file, whole or not at all.
+
+    Args:
+        model: Keras model.
+        card: its `ModelCard`. If it does not say what the classifier returns, that is found out and added.
+        path: of the file.
+
+    Raises:
+        UserError: as of `condconv_keras.models.returned.with_returns`.
+    """
+    card = with_returns(model, card, f"the model for {str(path)!r}")
     with whole_file(path) as partial:
         model.save(partial)
         card.put_into(partial)
@@ -17,7 +30,8 @@ def load_keras_file(path):
     """Loads a `.keras` file.
 
     Returns:
-        The Keras model, and its `ModelCard` or None if the file has none.
+        The Keras model, which computes as of `condconv_keras.layers.slice_strided_1x1`, and its `ModelCard` or None if
+        the file has none.
 
     Raises:
         UserError: the file is missing, corrupt or no `.keras` file.
@@ -25,7 +39,7 @@ def load_keras_file(path):
     """
     try:
         with installs_named():
-            return keras.saving.load_model(path, compile=False), archived_card(path)
+            return layers.slice_strided_1x1(keras.saving.load_model(path, compile=False)), archived_card(path)
     except MissingPackage:
         raise
     except Exception as error:

@@ -128,10 +128,10 @@ class LiteRTModel(LiteRTFile):
 
 
 def check_shapes(path, received, expected):
-    """Raises a `UserError` unless a `.tflite` file has the input's and the output's shape that its card expects."""
+    """Raises a `UserError` unless an exported file has the input's and the output's shape that its card expects."""
     if received != expected:
         raise UserError(
-            f"{str(path)!r} takes {received[0]} and returns {received[1]}, the {FILE_NAME} beside it is of a file that "
+            f"{str(path)!r} takes {received[0]} and returns {received[1]}, its {FILE_NAME} is of a file that "
             f"takes {expected[0]} and returns {expected[1]}"
         )
 

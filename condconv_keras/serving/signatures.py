@@ -23,13 +23,15 @@ def of_each_dtype(function, *input_specs):
 def decode_images(image_bytes, preprocessing):
     """Decodes files and turns them into a model's input as evaluation does, all in the graph.
 
+    They are turned upright as their EXIF orientation says where the `Preprocessing` applies it.
+
     Args:
         image_bytes: string tensor [batch], files in the formats of `decode_image`.
         preprocessing: the model's `Preprocessing`.
 
     Returns:
         A float32 tensor [batch, height, width, channels] in 0..255, and the int32 [batch, 2] heights and widths of the
-        images in the files.
+        images, as they are seen then.
 
     Raises:
         tf.errors.InvalidArgumentError: when run on files of which some cannot be decoded; names their positions.
@@ -47,14 +49,17 @@ def decode_images(image_bytes, preprocessing):
     batches = decoded.concatenate(tf.data.Dataset.from_tensors(last)).batch(count + 1)
     positions, images, sizes = batches.get_single_element()
     undecoded = tf.sets.difference(tf.range(count)[None], positions[None]).values
-    message = "expected the bytes of JPEG or PNG files; these elements of image_bytes (the first is 0) are none:"
+    message = (
+        "expected the bytes of whole JPEG, PNG, BMP, GIF or WebP files; these elements of image_bytes (the first is 0) "
+        "are none:"
+    )
     with tf.control_dependencies([tf.debugging.Assert(tf.equal(tf.size(undecoded), 0), [message, undecoded], 16)]):
         return tf.identity(images[:-1]), tf.identity(sizes[:-1])
 
 
 def _evaluation_image(encoded, preprocessing):
     """The image of one file, as `decoding.read_image` and `Preprocessing.evaluation_image` make it, and its size."""
-    image = decode_image(encoded, channels=0)
+    image = decode_image(encoded, 0, preprocessing.apply_orientation)
 
     def with_channels(channels):
         return preprocessing.evaluation_image(tf.ensure_shape(image[..., :channels], (None, None, channels)))

@@ -2,6 +2,7 @@
 
 import abc
 import functools
+import json
 import pathlib
 
 from condconv_keras.facts.model_card import FILE_NAME, ModelCard
@@ -9,6 +10,7 @@ from condconv_keras.serving.litert import require_litert
 from condconv_keras.stored.model import Predictor, StoredModel, is_file
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import MissingPackage, UserError
+from condconv_keras.utils.files import content_hash
 from condconv_keras.utils.lazy import require
 from condconv_keras.utils.lazy import tensorflow as tf
 
@@ -17,6 +19,7 @@ class Export(StoredModel):
     """An exported model."""
 
     has_layers = False
+    cards = None  # sub-folder with the card, which is no part of what the card is of
 
     @property
     def path(self):
@@ -30,26 +33,51 @@ class Export(StoredModel):
 
     @functools.cached_property
     def card(self):
-        """Its `ModelCard`; raises a `UserError` if it has none."""
+        """Its `ModelCard`; raises a `UserError` if it has none, or that of another file."""
         path = self.card_file
         if not path.is_file():
             raise UserError(
                 f"expected the classes and preprocessing of the model in {str(path)!r}, which does not exist"
             )
         try:
-            return ModelCard.from_json(path.read_text(encoding="utf-8"))
+            text = path.read_bytes()
+            card, hashes = ModelCard.from_json(text), _hashes(text)
         except ValueError as error:
             raise UserError(f"expected a model card in {str(path)!r} ({error})") from error
+        if hashes and content_hash(self.path, self.cards) not in hashes.values():
+            raise UserError(
+                f"expected the card of {self.name!r} in {str(path)!r}, it is the card of other files by their SHA-256 "
+                f"({', '.join(hashes)}): put the {FILE_NAME} there that was exported with the file, or, where the file "
+                "was changed on purpose, take `files` out of it"
+            )
+        return card
 
     @property
     def task(self):
         return self.card.task
+
+    @property
+    def applies_orientation(self):
+        return self.card.preprocessing.apply_orientation
+
+
+def _hashes(text):
+    """A dict of the names of the files that a card says it is of to their SHA-256; a card made otherwise names none.
+
+    Raises:
+        ValueError: it says so in another form.
+    """
+    try:
+        return {str(file["file"]): str(file["sha256"]) for file in json.loads(text).get("files", [])}
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not the `files` of a model card: {error!r}") from error
 
 
 class SavedModel(Export):
     """A folder that TensorFlow loads."""
 
     kind = "savedmodel"
+    cards = "assets.extra"
 
     @classmethod
     def claims(cls, name):
@@ -57,7 +85,7 @@ class SavedModel(Export):
 
     @property
     def card_file(self):
-        return self.path / "assets.extra" / FILE_NAME
+        return self.path / self.cards / FILE_NAME
 
     def require_packages(self):
         require("tensorflow")
@@ -80,7 +108,7 @@ class SavedModel(Export):
         del num_threads
         self.require_packages()
         loaded, card = self.load()
-        return Predictor(card, self.kind, get_task(card.task).saved_model_predict(loaded))
+        return Predictor(card, self.kind, get_task(card.task).saved_model_predict(loaded, self.path, card))
 
 
 class TFLiteFile(Export):

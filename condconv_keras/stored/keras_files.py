@@ -7,6 +7,7 @@ import pathlib
 from condconv_keras.facts.model_card import ModelCard, archived_card, check_archive
 from condconv_keras.models import model_entry
 from condconv_keras.models.cards import registered_card
+from condconv_keras.models.returned import with_returns
 from condconv_keras.models.saving import load_keras_file
 from condconv_keras.stored.model import Predictor, StoredModel, is_file
 from condconv_keras.tasks.table import get_task
@@ -24,12 +25,12 @@ class KerasModel(StoredModel):
 
     @abc.abstractmethod
     def load_to_answer(self):
-        """Returns the Keras model, which has the outputs of its card, and the card.
+        """Returns the Keras model, which has the outputs of its card, and the card, which says what they are.
 
         It computes in float32, its batch normalizations as of `condconv_keras.use_fused_batch_norm`.
 
         Raises:
-            UserError: it is damaged, has no card, or another model's.
+            UserError: it is damaged, has no card, or another model's; or as of `with_returns`.
         """
 
     def predictor(self, num_threads=None):
@@ -53,6 +54,11 @@ class ArchivedModel(KerasModel):
         card = archived_card(self.file)
         return ModelCard.task if card is None else card.task
 
+    @property
+    def applies_orientation(self):
+        card = archived_card(self.file)
+        return KerasModel.applies_orientation if card is None else card.preprocessing.apply_orientation
+
     def load(self):
         model, card = load_keras_file(self.file)
         return model, registered_card(model) if card is None else card
@@ -64,6 +70,8 @@ class ArchivedModel(KerasModel):
                 f"{str(self.file)!r} does not say which classes and which preprocessing its model has; save it with "
                 "condconv_keras.model_card.save_model"
             )
+        if not hasattr(model, "outputs"):
+            raise UserError(f"expected a functional or sequential model in {str(self.file)!r}, it is neither")
         if not card.fits(model):
             raise UserError(
                 f"expected a model for {card.task} with {len(card.class_names)} classes, the model in "
@@ -72,7 +80,7 @@ class ArchivedModel(KerasModel):
         if card.task != self.task:
             raise UserError(f"expected a model with a card, {str(self.file)!r} has none and is one for {card.task}")
         compute_in_float32(model)
-        return layers.use_fused_batch_norm(model), card
+        return layers.use_fused_batch_norm(model), with_returns(model, card, f"the model in {str(self.file)!r}")
 
     def to_dict(self):
         return {**super().to_dict(), "sha256": file_hash(self.file)}

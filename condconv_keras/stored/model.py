@@ -55,6 +55,8 @@ class StoredModel(abc.ABC):
         weights: what `weights` of `open` has to be for it.
         config: `TrainConfig` of a run, else None.
         is_trained: whether its weights are not random.
+        applies_orientation: whether image files are turned as their EXIF orientation says before the model sees them,
+            as its card says, or its default where there is none; without loading it.
         has_layers: whether it is loaded as a Keras model; an export is not.
     """
 
@@ -62,6 +64,7 @@ class StoredModel(abc.ABC):
     weights = None
     config = None
     is_trained = True
+    applies_orientation = True
     has_layers = True
 
     def __init__(self, name):
@@ -82,7 +85,7 @@ class StoredModel(abc.ABC):
         Raises:
             UserError: it means nothing, or something else; it is damaged, or has no such weights or arguments.
         """
-        name_or_path = os.fspath(name_or_path)
+        name_or_path = os.path.expanduser(name_or_path)
         if weights not in (None, IMAGENET):
             raise UserError(f"`weights` is {IMAGENET!r}, or left out. Received: {weights!r}")
         for kind in _kinds(cls):

@@ -5,6 +5,7 @@ import pathlib
 
 from condconv_keras.models import list_models, model_entry
 from condconv_keras.models.building import check_keywords
+from condconv_keras.models.returned import with_returns
 from condconv_keras.pretrained import IMAGENET, pretrained_file, published_for
 from condconv_keras.stored.keras_files import ArchivedModel, KerasModel
 from condconv_keras.stored.untrained import untrained_model
@@ -24,6 +25,7 @@ class _Registered:
 
     name: str
     arguments: dict
+    applies_orientation = True  # known before published weights are downloaded
 
     @property
     def task(self):
@@ -112,8 +114,9 @@ class Untrained(_Registered, KerasModel):
             raise UserError(f"the model {self.name!r} cannot be built: {one_line(error)}") from error
 
     def load_to_answer(self):
-        """As `load`: it computes in float32 and has the outputs of its card."""
-        return self.load()
+        """As `load`: it computes in float32 and has the outputs of its card, which says what they are."""
+        model, card = self.load()
+        return model, with_returns(model, card)
 
     def to_dict(self):
         return {**super().to_dict(), "seed": self.seed}  # the input's size is that of the card

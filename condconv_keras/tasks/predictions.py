@@ -19,7 +19,7 @@ class Predictions(abc.ABC):
 
         Args:
             options: mapping of all options to their values.
-            paths: list of the images' paths.
+            paths: list of what names the images: paths, or objects with their `name`, `stem` and text.
         """
 
     @abc.abstractmethod

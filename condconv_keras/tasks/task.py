@@ -143,11 +143,28 @@ class Task(abc.ABC):
         """Returns the keywords of `create_model` that a recipe decides for models of the task alone, a dict."""
 
     @abc.abstractmethod
-    def make_objective(self, recipe, num_classes):
+    def make_objective(self, recipe, num_classes, class_weights=None):
         """Returns the function of a batch's targets and the network's outputs that training minimizes.
 
         It returns the loss of each example, float [batch], and a dict of `step_means` to values whose mean is meant.
+
+        Args:
+            recipe: the task's recipe.
+            num_classes: classes.
+            class_weights: as of `class_weights`.
         """
+
+    def class_weights(self, recipe, dataset):
+        """Returns the weights of the classes in the loss, float [classes], or None for none."""
+        return None
+
+    def data_facts(self, recipe, dataset):
+        """Returns what a description of a run says of its data besides their size, as a dict that JSON can hold."""
+        return {}
+
+    def result_facts(self, metrics, card):
+        """Returns what the results of a run say besides `metrics.to_dict()`, as a dict that JSON can hold."""
+        return {}
 
     # Evaluation.
 
@@ -188,8 +205,17 @@ class Task(abc.ABC):
         """Returns the `predict` function of a Keras model."""
 
     @abc.abstractmethod
-    def saved_model_predict(self, loaded):
-        """Returns the `predict` function of a loaded SavedModel."""
+    def saved_model_predict(self, loaded, path, card):
+        """Returns the `predict` function of a SavedModel.
+
+        Args:
+            loaded: what TensorFlow loaded.
+            path: of its folder.
+            card: its card.
+
+        Raises:
+            UserError: it takes and returns something else than those of `python -m export`.
+        """
 
     @abc.abstractmethod
     def tflite_predict(self, path, card, num_threads=None):
@@ -220,11 +246,12 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def converted_outputs(self, outputs, quantize):
+    def converted_outputs(self, outputs, card, quantize):
         """Returns the dict of tensors that the converter to TFLite is given.
 
         Args:
-            outputs: of the network, as of `condconv_keras.export.tflite.mobile_network`.
+            outputs: of the network, as of `condconv_keras.export.tflite.mobile_network`, in TensorFlow's graph.
+            card: the model's card.
             quantize: whether the activations are quantized.
         """
 

@@ -1,14 +1,15 @@
 """What happens between the steps and after the epochs of a run."""
 
-import csv
 import math
 import sys
 
 import keras
 
 from condconv_keras.training.model import STOP
+from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.figures import training_curves
 from condconv_keras.utils.files import write_rows
+from condconv_keras.utils.text_files import read_rows
 
 
 class Diverged(ArithmeticError):
@@ -118,8 +119,16 @@ class Printed(keras.callbacks.ProgbarLogger):
 
 
 def read_history(path, epochs):
-    """Returns the rows of the first `epochs` epochs in a `history.csv`, a dict each; none if there is no file."""
+    """Returns the rows of the first `epochs` epochs in a `history.csv`, a dict each; none if there is no file.
+
+    Raises:
+        UserError: it is no such table.
+    """
     if not path.is_file():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if int(row["epoch"]) < epochs]
+    _, rows = read_rows(path, "the CSV file of a run's epochs")
+    if not all(row.get("epoch", "").isdecimal() for row in rows.values()):
+        raise UserError(
+            f"expected the number of an epoch as `epoch` in every row of {str(path)!r}; restore or remove the file"
+        )
+    return [row for row in rows.values() if int(row["epoch"]) < epochs]

@@ -10,6 +10,7 @@ import numpy as np
 
 from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.files import whole_file
+from condconv_keras.utils.json_text import json_text
 from condconv_keras.utils.lazy import LazyModule
 
 safetensors = LazyModule("safetensors")
@@ -63,7 +64,7 @@ class Checkpoints:
         for path in self._damaged:
             path.unlink(missing_ok=True)
         self._damaged = []
-        metadata = {"checkpoint": json.dumps({"step": checkpoint.step})}
+        metadata = {"checkpoint": json_text({"step": checkpoint.step}, indent=None)}
         with whole_file(self.folder / f"step_{checkpoint.step:010d}.safetensors") as partial:
             try:
                 safetensors_numpy.save_file(checkpoint.values, partial, metadata=metadata)

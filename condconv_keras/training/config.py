@@ -4,13 +4,13 @@ import dataclasses
 import json
 
 from condconv_keras.data import steps_per_epoch
-from condconv_keras.data.dataset import VALIDATION_FRACTION
-from condconv_keras.data.unused_arguments import check_data_arguments, check_validation_fraction
+from condconv_keras.data.record import DataRecord
 from condconv_keras.facts import old_names
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.tasks.recipe import Recipe
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.json_text import json_text
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 STRATEGIES = ("none", "mirrored", "multi_worker_mirrored", "tpu")
@@ -59,7 +59,13 @@ class TrainConfig:
         inherited: what the model of `weights` asks of this one, as `InitialModel.inherited`, or None. It is
             found when the run starts, so it is not compared with what a later command asks for.
         execution: `Execution`; not compared either.
+        data: `DataRecord` of what the run was trained on, found when it starts and not compared here; None before, and
+            of a run of version 0.1.
         task: one of `TASKS`.
+        extensions: list of [step, epochs]: where a run that was to take so many epochs went on with more; not compared
+            either.
+        apply_orientation: as in `condconv_keras.data.open_dataset`. Runs of version 0.1 do not say it: they left images
+            as they were stored.
     """
 
     model: str
@@ -76,10 +82,13 @@ class TrainConfig:
     inherited: dict | None = None
     execution: Execution = Execution()
     task: str = ModelCard.task
+    extensions: list[list[int]] = dataclasses.field(default_factory=list)
+    data: DataRecord | None = None
+    apply_orientation: bool = True
 
     def to_json(self):
         """Returns the configuration as JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + "\n"
+        return json_text(dataclasses.asdict(self), sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text):
@@ -92,8 +101,9 @@ class TrainConfig:
                 "recipe": recipe,
                 "inherited": _inherited(fields.get("inherited")),
                 "execution": Execution(**fields.get("execution", {})),
+                "data": None if fields.get("data") is None else DataRecord.from_dict(fields["data"]),
             }
-            return cls(**{**fields, **nested})
+            return cls(**{"apply_orientation": False, **fields, **nested})
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"expected the config.json of a training run: {error}") from error
 
@@ -110,45 +120,14 @@ class TrainConfig:
             )
         return steps
 
+    def extends(self, other):
+        """Whether this is the configuration of another run with more epochs and nothing else different."""
+        return self.recipe.epochs > other.recipe.epochs and self.differences(other) == ["recipe.epochs"]
+
     def differences(self, other):
         """Returns the names of the fields that differ, those of the recipe as `recipe.<name>`."""
         mine, theirs = (_flat(dataclasses.asdict(config)) for config in (self, other))
         return sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
-
-
-def open_run_dataset(config, dataset, data_dir, validation_fraction, skip_bad_images, task=ModelCard.task):
-    """Opens the data set of a command about a run: what the command leaves open is the run's.
-
-    Args:
-        config: `TrainConfig` of the run, or None if the model is not one of a run.
-        dataset: name, as in `condconv_keras.data.open_dataset`, or None for the run's.
-        data_dir, validation_fraction: as there, or None for the run's.
-        skip_bad_images: whether undecodable images are left out; they are, too, where the run left them out.
-        task: of the model, one of `TASKS`.
-
-    Returns:
-        A data set of the task.
-
-    Raises:
-        UserError: there is neither a name nor a run, an argument that the data set has no use for, or the data set
-            cannot be opened.
-    """
-    if dataset is None and config is None:
-        raise UserError("`dataset` is needed: only a run folder says which data it was trained on")
-    own = {"data_dir": data_dir, "validation_fraction": validation_fraction, "skip_bad_images": skip_bad_images}
-    given = {name for name, value in own.items() if value not in (None, False)}
-    if config is not None and dataset in (None, config.dataset):
-        dataset = config.dataset
-        data_dir = data_dir or config.data_dir
-        skip_bad_images = skip_bad_images or config.skip_bad_images
-        if validation_fraction is None:
-            validation_fraction = config.validation_fraction
-    check_data_arguments(given, dataset, data_dir)
-    if validation_fraction is None:
-        validation_fraction = VALIDATION_FRACTION
-    opened = get_task(task).open_dataset(dataset, data_dir, validation_fraction, skip_bad_images)
-    check_validation_fraction(given, opened)
-    return opened
 
 
 def _inherited(fields):
@@ -160,5 +139,5 @@ def _inherited(fields):
 
 def _flat(fields):
     nested = {f"{name}.{k}": v for name in ("recipe", "model_arguments") for k, v in fields[name].items()}
-    left_out = ("recipe", "model_arguments", "inherited", "execution")
+    left_out = ("recipe", "model_arguments", "inherited", "execution", "data", "extensions")
     return {**{k: v for k, v in fields.items() if k not in left_out}, **nested}

@@ -18,6 +18,11 @@ cond_conv = LazyModule("condconv_keras.layers")
 
 # Connecting to a TPU is left to training. A host of v2 or v3 has four chips of two cores.
 _TPU_CORES = 8
+# The most classes whose training examples are counted one by one for a person.
+_SHOWN_CLASSES = 12
+# Of the configuration, what is shown part by part or not at all.
+_NESTED = ("recipe", "execution", "data", "extensions")
+_COUNTS = ("skipped_images", "skipped_boxes", "repeated_images")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,10 +61,11 @@ def describe_run(config: TrainConfig, dataset):
 
     Returns:
         A dict that JSON can hold: `config`; `data` (`classes`, `splits`, `skipped_images`, of a detector
-        `skipped_boxes`, `image_shape`, `input_shape`, `steps_per_epoch`); `model` (`parameters`,
-        `trainable_parameters`, `multiply_adds` of one image); `memory_bytes` (the fields of `TrainingMemory` and
-        `total`), `devices` and `batch_per_device`; `speed` (the fields of `TrainingSpeed`, or `not_measured`, the
-        reason).
+        `skipped_boxes`, `repeated_images`, those held out that have the bytes of a training image, of a classifier
+        `class_counts`, pairs of name and training examples, where they need not be read from files or are used,
+        `image_shape`, `input_shape`, `steps_per_epoch`); `model` (`parameters`, `trainable_parameters`, `multiply_adds`
+        of one image); `memory_bytes` (the fields of `TrainingMemory` and `total`), `devices` and `batch_per_device`;
+        `speed` (the fields of `TrainingSpeed`, or `not_measured`, the reason).
 
     Raises:
         UserError: the data, the batch size or the model's arguments do not fit.
@@ -79,6 +85,8 @@ def describe_run(config: TrainConfig, dataset):
             "classes": len(dataset.class_names),
             "splits": dataset.splits,
             **dataset.left_out(*dataset.splits),
+            "repeated_images": dataset.repeated[dataset.evaluation_split],
+            **plan.task.data_facts(recipe, dataset),
             "image_shape": list(dataset.image_shape),
             "input_shape": list(model.input_shape[1:]),
             "steps_per_epoch": steps,
@@ -168,12 +176,13 @@ def summary_rows(description):
     parts = ", ".join(f"{name.replace('_', ' ')} {_mebibytes(memory[name])}" for name in memory if name != "total")
     splits = ", ".join(f"{split} {count:,}" for split, count in data["splits"].items())
     return [
-        *((name, _shown(value)) for name, value in config.items() if name not in ("recipe", "execution")),
+        *((name, _shown(value)) for name, value in config.items() if name not in _NESTED),
         *((f"recipe.{name}", _shown(value)) for name, value in config["recipe"].items()),
         *((f"execution.{name}", _shown(value)) for name, value in config["execution"].items()),
         ("classes", f"{data['classes']:,}"),
         ("examples", splits),
-        *((name.replace("_", " "), f"{data[name]:,}") for name in ("skipped_images", "skipped_boxes") if name in data),
+        *((name.replace("_", " "), f"{data[name]:,}") for name in _COUNTS if name in data),
+        *_class_counts(data.get("class_counts")),
         ("image shape", " x ".join("any" if side is None else str(side) for side in data["image_shape"])),
         ("input shape", " x ".join(map(str, data["input_shape"]))),
         ("steps per epoch", f"{data['steps_per_epoch']:,}"),
@@ -183,6 +192,16 @@ def summary_rows(description):
         ("memory", f"about {_mebibytes(memory['total'])} a device: {parts}"),
         ("speed", _shown_speed(description["speed"])),
     ]
+
+
+def _class_counts(counts):
+    if counts is None:
+        return
+    if len(counts) <= _SHOWN_CLASSES:
+        yield "examples by class", ", ".join(f"{name} {count:,}" for name, count in counts)
+    else:
+        (least, fewest), *_, (largest, most) = sorted(counts, key=lambda pair: pair[1])
+        yield "examples by class", f"from {fewest:,} ({least}) to {most:,} ({largest})"
 
 
 def _shown_speed(speed):

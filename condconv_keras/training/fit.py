@@ -1,24 +1,26 @@
 """Trains one run: from a configuration to a complete run folder."""
 
 import dataclasses
-import json
 import time
 
 import keras
 import tensorflow as tf
 
 from condconv_keras.data import InputShard
+from condconv_keras.data.record import DataRecord
 from condconv_keras.models.saving import save_model
 from condconv_keras.training.callbacks import Diverged
 from condconv_keras.training.distribution import is_chief, is_multi_worker, synchronize_batch_norm, wait_for_all
 from condconv_keras.training.loop import TrainingLoop
 from condconv_keras.training.plan import TrainingPlan
 from condconv_keras.training.rules import check_config
+from condconv_keras.training.run_data import continued_dataset
 from condconv_keras.training.start import with_initial_model
 from condconv_keras.training.termination import Termination
 from condconv_keras.training.validation import Validator
 from condconv_keras.utils.errors import UserError, op_reason
 from condconv_keras.utils.files import write_text
+from condconv_keras.utils.json_text import json_text
 from condconv_keras.utils.keras_graph import compute_in_float32
 
 _EVALUATION_BATCH = 256
@@ -30,7 +32,8 @@ def train(config, run, dataset, strategy, command, versions):
     Args:
         config: `TrainConfig`.
         run: `RunFolder` that was checked against the configuration.
-        dataset: the data set of the configuration.
+        dataset: the data set of the configuration; of a run that goes on opened by its
+            `condconv_keras.training.run_data.split_rule`.
         strategy: `tf.distribute.Strategy`, as of `distribution.make_strategy`.
         command: the command line, for the results.
         versions: dict of package name to version, for the results.
@@ -38,12 +41,13 @@ def train(config, run, dataset, strategy, command, versions):
     Returns:
         The results, as written to `results.json`: the metrics of the held-out split, `split`, `seconds` (of training,
         this process), `first_step` (that it began with, above 0 if it went on with a run), `epochs`, `parameters`,
-        `command` and `versions`. Of several workers, all return the chief's if they see its run folder, the others else
-        None.
+        `command`, `versions` and, of a run that was made longer, `note`. Of several workers, all return the chief's if
+        they see its run folder, the others else None.
 
     Raises:
-        UserError: settings cannot work together, the data, the batch size or the initial weights do not fit, the loss
-            is not finite, no checkpoint is whole, or TensorFlow stops, as when a worker is lost.
+        UserError: settings cannot work together, the run goes on with data of other classes, the data, the batch size
+            or the initial weights do not fit, the loss is not finite, no checkpoint is whole, or TensorFlow stops, as
+            when a worker is lost.
         OSError: a file cannot be written. What is in the run folder stays whole.
         SystemExit: the process was sent SIGTERM; the run goes on where it stopped.
     """
@@ -81,7 +85,7 @@ class _Training:
         with self._strategy.scope():
             network = self._plan.build_network(weights)
         if initial is not None:
-            initial.put_into(network, self._plan.router_images())
+            initial.put_into(network, self._plan.router_images(), self._plan.card.class_names)
         synchronize_batch_norm(network, self._plan.recipe.synchronized_bn and self._replicas > 1)
         with self._strategy.scope():
             return self._plan.make_training_model(network)
@@ -103,7 +107,7 @@ class _Training:
         loop = TrainingLoop(self._plan, self._run, self._model, validate, self.termination)
         first_step = loop.restore()
         if is_chief(self._strategy):
-            self._run.start(self._plan.config)
+            self._extensions = self._run.start(self._plan.config, first_step).extensions
         try:
             loop.run_from(first_step)
         except Diverged as error:
@@ -130,15 +134,19 @@ class _Training:
         self._save()
         task, network, card = self._plan.task, self._model.network, self._plan.card
         dataset, split, batch = self._evaluation
+        metrics = task.evaluate(task.keras_predict(network, card), card, dataset, split, batch)
         results = {
-            **task.evaluate(task.keras_predict(network, card), card, dataset, split, batch).to_dict(),
+            **metrics.to_dict(),
+            **task.result_facts(metrics, card),
             "split": split,
             **dataset.left_out(*dataset.splits),
+            "repeated_images": dataset.repeated[split],
             "epochs": self._plan.recipe.epochs,
+            **_notes(self._extensions, self._plan.recipe.epochs),
             "parameters": network.count_params(),
             **facts,
         }
-        write_text(self._run.results, json.dumps(results, indent=2) + "\n")
+        write_text(self._run.results, json_text(results) + "\n")
 
     def _save(self):
         """Writes the weights that are to be used, averaged ones if there are, and the last ones beside those."""
@@ -152,10 +160,21 @@ class _Training:
         save_model(model.network, card, self._run.model)
 
 
+def _notes(extensions, epochs):
+    """What the results say of a run that was made longer: the learning rates before were those of fewer epochs."""
+    lengths = [*(earlier for _, earlier in extensions), epochs]
+    raised = zip(extensions, lengths[1:], strict=True)
+    notes = [f"epochs raised from {fewer} to {more} at step {step}" for (step, fewer), more in raised]
+    return {"note": f"{'; '.join(notes)}; from there on the schedule is that of the new length"} if notes else {}
+
+
 def _opened(config, run, dataset):
     """The `TrainingPlan`, the `InitialModel` or None, and the weights that the network is built with."""
     if run.has_checkpoint():
+        stored = run.read_config()
+        dataset = continued_dataset(stored, dataset)
         # The checkpoint holds the weights; the file that they started from may be gone.
-        return TrainingPlan(dataclasses.replace(config, inherited=run.read_config().inherited), dataset), None, None
-    config, initial = with_initial_model(config)
+        config = dataclasses.replace(config, inherited=stored.inherited, data=DataRecord.of(dataset))
+        return TrainingPlan(config, dataset), None, None
+    config, initial = with_initial_model(dataclasses.replace(config, data=DataRecord.of(dataset)))
     return TrainingPlan(config, dataset), initial, config.weights if initial is None else None

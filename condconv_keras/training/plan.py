@@ -52,6 +52,7 @@ class TrainingPlan:
             "input_size": (self.recipe.input_size, self.recipe.input_size),
             "channels": self.dataset.image_shape[-1],
             "crop_fraction": self.recipe.crop_fraction,
+            "apply_orientation": self.config.apply_orientation,
         }
         entry = model_entry(self.config.model)
         preprocessing = entry.preprocessing(**{**fields, **inherited})
@@ -90,7 +91,9 @@ class TrainingPlan:
         optimization.apply_weight_decay(network, self.recipe, optimizer)
         return training_model.TrainingModel(
             network,
-            self.task.make_objective(self.recipe, len(self.dataset.class_names)),
+            self.task.make_objective(
+                self.recipe, len(self.dataset.class_names), self.task.class_weights(self.recipe, self.dataset)
+            ),
             self.task.step_means,
             optimizer,
             ema_decay=self.recipe.ema_decay,

@@ -3,7 +3,7 @@
 from condconv_keras.data.opening import find_source
 from condconv_keras.models import model_entry
 from condconv_keras.tasks.table import get_task
-from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.errors import UserError, one_line
 
 
 def check_config(config):
@@ -15,6 +15,7 @@ def check_config(config):
     for is_wrong, reason in _CONFLICTS:
         if is_wrong(config):
             raise UserError(reason)
+    _check_routing_log(config)
 
 
 def check_devices(execution):
@@ -38,6 +39,19 @@ def _check_stochastic_depth(config):
     if config.recipe.stochastic_depth_rate and "stochastic_depth_rate" not in entry.keywords:
         raise UserError(
             f"`stochastic_depth_rate` is not for `model={entry.name!r}`, which has no residual blocks: it must be 0"
+        )
+
+
+def _check_routing_log(config):
+    """Raises a `UserError` where routing is to be logged and no layer is routed: a placement may say so."""
+    entry = model_entry(config.model)
+    try:
+        has_routers = not config.execution.log_routing or entry.has_routers(config.model_arguments)
+    except ValueError as error:
+        raise UserError(one_line(error)) from error
+    if not has_routers:
+        raise UserError(
+            f"`log_routing` is for networks with CondConv layers: `model={entry.name!r}` has none with these arguments"
         )
 
 

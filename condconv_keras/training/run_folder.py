@@ -1,5 +1,6 @@
 """The folder of one training run, and what may happen to one that exists."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -7,6 +8,10 @@ from condconv_keras.training.checkpoints import Checkpoints
 from condconv_keras.training.config import TrainConfig
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import check_parents, is_partial, remove_partials, write_text
+
+# Fields of a configuration that are as the run has them where a command does not say them: their default is another
+# than it was in version 0.1, whose commands go on with its runs.
+_KEPT = ("apply_orientation",)
 
 
 class RunFolder:
@@ -47,17 +52,34 @@ class RunFolder:
             raise UserError(f"expected the folder of a training run, {str(self.path)!r} has no config.json")
         return TrainConfig.from_json(self.config.read_bytes())
 
+    def continued(self, config, given):
+        """Returns a configuration in which what a command does not say is as the run has it, if there is one.
+
+        Args:
+            config: `TrainConfig` of the command.
+            given: set of the names of its flags.
+        """
+        if not self.config.is_file():
+            return config
+        run = self.read_config()
+        return dataclasses.replace(config, **{name: getattr(run, name) for name in _KEPT if name not in given})
+
     def check(self, config):
-        """Raises a `UserError` unless the folder is new, empty, or of a run of the same configuration."""
+        """Raises a `UserError` unless the folder is new, empty, or of a run of the configuration or of fewer epochs."""
         check_parents(self.path, "model_dir")
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"`model_dir` must be a folder, {str(self.path)!r} is a file")
         if self.config.is_file():
-            differences = config.differences(self.read_config())
-            if differences:
+            stored = self.read_config()
+            differences = config.differences(stored)
+            if differences and not config.extends(stored):
                 raise UserError(
                     f"`model_dir` {str(self.path)!r} holds a run of another configuration "
                     f"(different: {', '.join(differences)}); give another folder"
+                )
+            if differences and self.results.is_file() and not self.has_checkpoint():
+                raise UserError(
+                    f"expected a checkpoint in {str(self.checkpoints)!r} to go on from with more `epochs`, found none"
                 )
         elif self.path.is_dir() and any(not is_partial(entry) for entry in self.path.iterdir()):
             raise UserError(f"`model_dir` {str(self.path)!r} exists and is not the folder of a run; give another one")
@@ -66,17 +88,34 @@ class RunFolder:
         """Whether the run has begun: there is a checkpoint, whole or not."""
         return Checkpoints(self.checkpoints).exist()
 
-    def start(self, config):
+    def start(self, config, step=0):
         """Makes the folder and writes `config.json`, of a configuration that was checked.
 
         What an earlier process of the run left unfinished when it was killed is removed.
+
+        Args:
+            config: `TrainConfig`.
+            step: that the run goes on from.
+
+        Returns:
+            The configuration as it was written, with what is known of the run's earlier lengths.
         """
         for folder in (self.path, self.checkpoints):
             remove_partials(folder)
+        if self.config.is_file():
+            stored = self.read_config()
+            raised = [[step, stored.recipe.epochs]] if step and config.extends(stored) else []
+            config = dataclasses.replace(config, extensions=stored.extensions + raised)
         write_text(self.config, config.to_json())
+        return config
+
+    def results_of(self, config):
+        """Returns the results of the run if it is complete: has them, and of no fewer epochs; else None."""
+        results = self.read_results()
+        return None if results is None or results["epochs"] < config.recipe.epochs else results
 
     def read_results(self):
-        """Returns the results of a complete run, or None."""
+        """Returns the results of a run that was complete once, of more epochs it may not be yet; else None."""
         if not self.results.is_file():
             return None
         try:

@@ -2,6 +2,11 @@
 
 import difflib
 import re
+import sys
+
+# Lines of the message of a graph that failed, which say where.
+_OF_THE_STACK = re.compile(r"\s|Graph execution error|Detected at node|<stack traces unavailable>")
+_ASSERTION = "assertion failed: "
 
 
 class UserError(ValueError):
@@ -40,6 +45,11 @@ def unknown_name(kind, name, known):
     return UserError(f"unknown {kind} {name!r}. {hint}")
 
 
+def warn(text):
+    """Says on standard error, on one line, what a user has to know of work that goes on all the same."""
+    print(f"warning: {one_line(text)}", file=sys.stderr)
+
+
 def one_line(error, length=None):
     """Returns the message of an error on one line, cut to `length` characters if that is given."""
     return " ".join(str(error).split())[:length]
@@ -49,8 +59,11 @@ def op_reason(error):
     """Returns why TensorFlow failed, on one line: the message of a `tf.errors.OpError` without names and stack.
 
     As in "{{function_node ...}} Input is empty. [Op:DecodeImage]", or, after "Graph execution error" and the lines of
-    a stack, as a paragraph of its own.
+    a stack, as a paragraph of its own. A failed assertion says "assertion failed: [what was expected] [values]".
     """
     message = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", error.message).strip()
-    kept = [line for line in message.split("\n") if not re.match(r"\s|Graph execution error|Detected at node", line)]
-    return one_line(" ".join(kept)).removesuffix(" name:").strip(" .")
+    kept = [line for line in message.split("\n") if not re.match(_OF_THE_STACK, line)]
+    reason = one_line(" ".join(kept)).removesuffix(" name:").strip(" .")
+    if reason.startswith(_ASSERTION):
+        return re.sub(r"[][]", "", reason.removeprefix(_ASSERTION))
+    return reason

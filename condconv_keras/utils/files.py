@@ -83,9 +83,21 @@ def checked_new_folder(path, argument):
 
 
 def write_text(path, text):
-    """Writes a text file, whole or not at all."""
+    """Writes a text file as of `put_text`, whole or not at all."""
     with whole_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        put_text(partial, text)
+
+
+def put_text(path, text):
+    """Writes a text file as UTF-8; what that lacks, as a folder's name of other bytes, is written with a backslash.
+
+    For a place that nobody reads yet, as one in a `whole_folder`.
+
+    Args:
+        path: `pathlib.Path`.
+        text: string.
+    """
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_rows(path, columns, rows):
@@ -110,6 +122,30 @@ def whole_folder(path):
         os.replace(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def content_hash(path, left_out=None):
+    """Returns the SHA-256 of a file; of a folder as a SavedModel is, what it prints itself for
+
+        find . -type f -not -path './LEFT_OUT/*' | LC_ALL=C sort | xargs sha256sum | sha256sum
+
+    Args:
+        path: of a file or folder.
+        left_out: name of a sub-folder that does not count, or None.
+    """
+    path = pathlib.Path(path)
+    if path.is_file():
+        return file_hash(path)
+    names = sorted(f"./{file.relative_to(path).as_posix()}" for file in counted_files(path, left_out))
+    return hashlib.sha256("".join(f"{file_hash(path / name)}  {name}\n" for name in names).encode()).hexdigest()
+
+
+def counted_files(path, left_out=None):
+    """Returns the list of the files that count of a file or folder; arguments as of `content_hash`."""
+    path = pathlib.Path(path)
+    if path.is_file():
+        return [path]
+    return [file for file in path.rglob("*") if file.is_file() and file.relative_to(path).parts[0] != left_out]
 
 
 def file_hash(path, algorithm="sha256"):

@@ -8,6 +8,8 @@ The names are those of Keras 3.15. Nothing else in the library, the benchmarks a
 - `KerasTensor._keras_history`: the operation that made a tensor, and in which of its calls.
 - `vars(layer)["call"]`: an attribute of the instance hides the method of the class; set in the dictionary, past Keras's
   attribute tracking. Keras has hooks of variables, none of a call. A layer around it would change the names in files.
+- `vars(layer)["convolution_op"]`: in the same way; the method is public, but to be overridden in a class of one's own,
+  which files would name.
 - `Trainer._maybe_symbolic_build`: what `fit` builds a model with. There is no public way to tell it that nothing is
   left to build.
 - `Optimizer._get_variable_index`, `RMSprop._velocities` and `RMSprop._momentums`: `Optimizer.variables` is public, but
@@ -63,6 +65,11 @@ def replace_call(layer, function):
         function: of the arguments of the layer's `call`, made by `functools.wraps`: Keras looks at its signature.
     """
     vars(layer)["call"] = function
+
+
+def replace_convolution(layer, function):
+    """Makes a convolution layer of Keras convolve by `function` of inputs and kernel; files and copies as above."""
+    vars(layer)["convolution_op"] = function
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import types
 from collections.abc import Mapping
 
 from condconv_keras.facts.imagenet import class_names
-from condconv_keras.facts.model_card import ModelCard
+from condconv_keras.facts.model_card import LOGITS, ModelCard
 from condconv_keras.facts.preprocessing import Preprocessing
 from condconv_keras.models.building import build_model
 from condconv_keras.models.registry import model_entry
@@ -75,7 +75,8 @@ def import_weights(source, name, output, *, arguments=types.MappingProxyType({})
     assign.check_experts(model, source)
     assign.assign_weights(model, source)
     classes = model.output_shape[-1]
-    save_model(model, ModelCard(name, _class_names(classes), preprocessing), output)
+    returns = LOGITS if arguments.get("classifier_activation") is None else None
+    save_model(model, ModelCard(name, _class_names(classes), preprocessing, returns=returns), output)
     return ImportedWeights(
         description=source.description,
         tensors=len(source.tensors),

@@ -7,7 +7,6 @@ put there by hand is used like a downloaded one.
 
 import contextlib
 import hashlib
-import json
 import os
 import pathlib
 import socket
@@ -16,6 +15,7 @@ import urllib.parse
 
 from condconv_keras.utils.errors import MissingPackage, UserError
 from condconv_keras.utils.files import file_hash, whole_file
+from condconv_keras.utils.json_text import json_text
 from condconv_keras.utils.lazy import keras, require
 
 # Replaces scheme and host of every address, as in http://mirror.example:8080/weights: the path stays.
@@ -165,4 +165,4 @@ def _check_hash(path, published, message):
 def _conversion_key(source, published):
     """What a converted file depends on besides the model's name, as text for its file name."""
     made_of = [_CONVERSION, file_hash(source), dict(published.arguments)]
-    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json_text(made_of, indent=None, sort_keys=True).encode()).hexdigest()[:16]

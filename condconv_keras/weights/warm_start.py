@@ -4,6 +4,8 @@ A CondConv layer of n experts computes the plain layer of kernel W, for every in
 routing weights of each example sum to n / 2. They do when one half of a router's columns is the negative of the other
 half, because sigmoid(z) + sigmoid(-z) = 1.
 
+Routing weights from a softmax sum to 1 whatever the router is: there each expert is W, and routers stay as they are.
+
 So the experts start equal, and the routers do not: an example gives expert i the gradient a_i g, and the experts grow
 apart from the first step on. Routers of zeros and experts that differ by noise of zero sum compute the same function,
 but there a router learns only from the product of the noise with the gradient: in our runs such experts hardly moved,
@@ -23,6 +25,7 @@ import numpy as np
 from condconv_keras.layers import Routing
 from condconv_keras.layers.base_cond_conv import BaseCondConv2D
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.keras_graph import calls_of, producer_of
 from condconv_keras.weights.assign import assign_weights
 from condconv_keras.weights.source import WeightSource
 
@@ -47,13 +50,14 @@ def warm_start(model, source, images=None, skip_layers=()):
     Layers and variables are paired by name, and what both models have is copied. A CondConv layer whose counterpart is
     a plain convolution gets n experts of 2 / n of its kernel, and of its bias. A new router keeps the first half of its
     initial columns, and the second half becomes their negative; the expert without a partner, where n is odd, has a
-    router of zeros.
+    router of zeros. With a softmax for the routing weights each expert is the whole kernel, and a new router keeps its
+    initial columns.
 
     Args:
         model: functional model as it was built: the CondConv twin of `source`, or a model of the same layers.
         source: trained functional model. Its input size may be another.
         images: inputs of the model [batch, height, width, channels], scaled as in training, some dozens. Each column
-            of a new router is then shifted and scaled so that its output before the sigmoid has mean 0 and standard
+            of a new router is then shifted and scaled so that its output before the activation has mean 0 and standard
             deviation 1 over them. Without, the features of a trained network may be so large that a router starts
             saturated, or so small that it tells no example from another.
         skip_layers: names of layers that are left out of both models and keep their weights in `model`, such as a
@@ -61,8 +65,8 @@ def warm_start(model, source, images=None, skip_layers=()):
 
     Raises:
         UserError: the models differ in a layer, in the shape of a variable, or in a setting such as padding or the
-            epsilon of batch normalization. The message names the first ten, and `model` is as it was.
-        ValueError: a new router has another activation than the sigmoid.
+            epsilon of batch normalization; or a CondConv layer has no plain counterpart of one function, as its routing
+            weights are no sigmoid or softmax of a router. The message names the first ten, and `model` is as it was.
 
     Example:
 
@@ -76,14 +80,15 @@ def warm_start(model, source, images=None, skip_layers=()):
     _check_settings(model, source, targets, sources)
     routed = {layer.name for layer in sources if _router(layer)}
     new_routers = [layer for layer in targets if _router(layer) and layer.name not in routed]
-    tensors = _values(sources) | _values(skipped) | _mirrored_routers(new_routers)
+    tensors = _values(sources) | _values(skipped) | _first_routers(new_routers)
     is_plain = not any(isinstance(layer, BaseCondConv2D) for layer in sources)
 
     def find(layer, variable_name):
         key = _key(layer, variable_name)
         if is_plain and isinstance(layer, BaseCondConv2D) and key not in tensors:
             is_bias = variable_name == "condconv_bias"
-            return f"{layer.name}/{'bias' if is_bias else 'kernel'}", functools.partial(_experts, layer, is_bias)
+            convert = functools.partial(_experts, layer, is_bias, _part_of_an_expert(layer))
+            return f"{layer.name}/{'bias' if is_bias else 'kernel'}", convert
         return key, lambda value: value
 
     assign_weights(model, WeightSource(f"the model {source.name!r}", tensors, find))
@@ -129,26 +134,42 @@ def _values(layers):
     return {_key(layer, variable.name): np.array(variable) for layer in layers for variable in layer.weights}
 
 
-def _experts(layer, is_bias, plain):
-    """The bank that computes a plain kernel or bias with routing weights of the sum n / 2."""
+def _part_of_an_expert(layer):
+    """What each of equal experts is of the plain kernel: one divided by the sum of an example's routing weights."""
+    router = layer.router or producer_of(calls_of(layer)[0].inputs[1])[0]
+    return 1 if _routing_activation(layer, router) is keras.activations.softmax else 2 / layer.num_experts
+
+
+def _experts(layer, is_bias, part, plain):
+    """The bank of equal experts, each of which is a part of a plain kernel or bias."""
     expert_shape = (layer.spec.filters,) if is_bias else layer.spec.expert_shape
     if plain.shape != expert_shape:
         raise ValueError(f"expected the shape {expert_shape}. Received: {plain.shape}")
-    return np.tile(plain.reshape(1, -1) * (2 / layer.num_experts), (layer.num_experts, 1))
+    return np.tile(plain.reshape(1, -1) * part, (layer.num_experts, 1))
 
 
-def _mirrored_routers(layers):
-    """The variables of the layers' routers, columns in pairs of opposite sign."""
+def _first_routers(layers):
+    """The variables of the layers' new routers: for the sigmoid columns in pairs of opposite sign."""
     values = {}
     for layer in layers:
         router = _router(layer)
-        if router.activation is not keras.activations.sigmoid:
-            raise ValueError(
-                "A warm start needs routers with the sigmoid: only its values for opposite arguments sum to 1. "
-                f"Received: layer {layer.name!r} with activation={router.activation!r}"
-            )
-        values |= {_key(layer, variable.name): _mirrored(np.array(variable)) for variable in router.weights}
+        of_pairs = _routing_activation(layer, router) is keras.activations.sigmoid
+        for variable in router.weights:
+            columns = np.array(variable)
+            values[_key(layer, variable.name)] = _mirrored(columns) if of_pairs else columns
     return values
+
+
+def _routing_activation(layer, router):
+    """The activation of a layer's routing weights, whose sum it decides; raises a `UserError` for an unknown sum."""
+    activation = router.activation if isinstance(router, Routing) else None
+    if activation not in (keras.activations.sigmoid, keras.activations.softmax):
+        received = router.get_config()["activation"] if isinstance(router, Routing) else router.name
+        raise UserError(
+            "CondConv layers start from plain ones where their routing weights are the sigmoid or the softmax of a "
+            f"Routing layer: the sum of others is not known. Received: layer {layer.name!r} with {received!r}"
+        )
+    return activation
 
 
 def _mirrored(columns):
@@ -158,7 +179,7 @@ def _mirrored(columns):
 
 
 def _normalize_routers(model, layers, images):
-    """Shifts and scales the routers' columns: mean 0 and standard deviation 1 over the images, before the sigmoid.
+    """Shifts and scales the routers' columns: mean 0 and standard deviation 1 over the images, before the activation.
 
     Mirrored columns stay mirrored, so the model still computes the same, and one pass serves all routers.
     """

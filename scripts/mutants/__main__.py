@@ -20,6 +20,7 @@ from absl import flags
 
 from condconv_keras.commands import cli
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.json_text import json_text
 from scripts.mutants.draw import draw, library_texts
 from scripts.mutants.trial import try_mutant
 
@@ -45,7 +46,7 @@ def main(argv):
                 tried = try_mutant(checkout, mutant, known_failures(done), FLAGS.time_limit)
                 result = done[_key(row)] = {**head, **row, **tried}
                 with output.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(result) + "\n")
+                    file.write(json_text(result, indent=None) + "\n")
                 print(_line(result), file=sys.stderr, flush=True)
     return summary([done[_key(row)] for row in rows])
 

@@ -41,6 +41,27 @@ cli.run(main)
     assert (finished.returncode, finished.stderr) == (-signal.SIGTERM, "interrupted\n")
 
 
+def test_a_name_that_a_library_cannot_take_is_one_line(capsys, monkeypatch):
+    monkeypatch.setattr(cli.signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(cli.allocator, "tune", lambda: None)
+    assert cli._code_of(lambda argv: "caf\udce9".encode(), [], ("tensorflow",)) == 2
+    assert capsys.readouterr().err == r"error: expected a name in UTF-8, rename the file or folder 'caf\udce9'" + "\n"
+    with pytest.raises(UnicodeEncodeError):
+        cli._code_of(lambda argv: "é".encode("ascii"), [], ("tensorflow",))
+
+
+def test_the_home_folder_in_flags(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    values = flags.FlagValues()
+    flags.DEFINE_string("model", None, "", flag_values=values)
+    flags.DEFINE_string("dataset", None, "", flag_values=values)
+    flags.DEFINE_string("other", "~/c", "", flag_values=values)
+    flags.DEFINE_integer("seed", 1, "", flag_values=values)
+    values(["program", "--model=~/a b/~", "--dataset=a~"])
+    cli.expand_home(values)
+    assert values.flag_values_dict() == {"model": "/home/me/a b/~", "dataset": "a~", "other": "/home/me/c", "seed": 1}
+
+
 def test_help_shows_the_groups_of_flags_in_their_order_and_none_of_imported_modules():
     values = flags.FlagValues()
     flags.DEFINE_string("second", None, "Comes second.", flag_values=values, module_name="Zebra")

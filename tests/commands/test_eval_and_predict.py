@@ -4,12 +4,14 @@ import io
 import json
 import shutil
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support, top_k_accuracy_score
 
-from condconv_keras.data import evaluation_batches, open_dataset
+from condconv_keras.data import Preprocessing, evaluation_batches, open_dataset
+from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.models.saving import load_keras_file, save_model
 from condconv_keras.stored import StoredModel
 from tests import processes
@@ -142,17 +144,42 @@ def test_predict_gives_the_same_classes_for_every_stored_form(stored, images):
             )
 
 
-def test_eval_refuses_classes_of_another_meaning(stored, tmp_path):
+@pytest.mark.parametrize("model", ["renamed", "keras"])
+def test_eval_refuses_classes_of_another_meaning(stored, tmp_path, model):
     write_digit_folder(tmp_path / "images", per_class=2, classes=range(10))
+    theirs = "'zero', 'one'" if model == "renamed" else "'0', '1'"
+    contains = ["only in the data: 'digit_0', 'digit_1', 'digit_2', 'digit_3', 'digit_4' and 5 more", theirs]
     processes.assert_refused(
-        "eval.py", f"--model={stored['renamed']}", f"--dataset={tmp_path / 'images'}", contains="'zero' for the model"
+        "eval.py", f"--model={stored[model]}", f"--dataset={tmp_path / 'images'}", contains=contains
     )
 
 
-def test_eval_of_a_folder_with_a_test_split_alone(stored, tmp_path):
-    paths = write_digit_folder(tmp_path / "images/test", per_class=2, classes=range(10))
-    finished = processes.run("eval.py", f"--model={stored['tflite']}", f"--dataset={tmp_path / 'images'}", "--json")
-    assert json.loads(finished.stdout)["examples"] == len(paths)
+def test_eval_of_a_folder_of_some_classes_in_another_order(gray_model, tmp_path):
+    """As text, 10 comes before 2; class 4 is seen as 5 unless that is not asked for."""
+    for k in (2, 4, 10):
+        (tmp_path / f"images/test/{k}").mkdir(parents=True)
+        for i in range(2):
+            gray = 20 * k + 11 * (k == 4)
+            Image.fromarray(np.full((8, 8, 3), gray, np.uint8)).save(tmp_path / f"images/test/{k}/{i}.png")
+    finished = processes.run("eval.py", f"--model={gray_model}", f"--dataset={tmp_path / 'images'}", "--json")
+    results = json.loads(finished.stdout)
+    assert results["examples"] == 6
+    assert results["top_1"] == pytest.approx(2 / 3)
+    assert (results["top_1_subset"], results["subset_classes"]) == (1, 3)
+    assert "3 of the model's 12 classes" in finished.stderr and "in another order" in finished.stderr
+
+
+@pytest.fixture(scope="module")
+def gray_model(tmp_path_factory):
+    """A `.keras` file of the classes 0 to 11, each of a gray of 20 times its number."""
+    dense = keras.layers.Dense(12)
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, dense(keras.layers.GlobalAveragePooling2D()(inputs)))
+    gray = np.arange(12) * 20.0  # the nearest of these has the largest 2 x gray - gray^2
+    dense.set_weights([np.tile(2 * gray / 3, (3, 1)) / 200, -(gray**2) / 200])
+    path = tmp_path_factory.mktemp("gray") / "m.keras"
+    save_model(model, ModelCard("mine", tuple(map(str, range(12))), Preprocessing((8, 8), 3, 0.0, 1.0)), path)
+    return path
 
 
 def test_predict_answers_for_every_path_it_was_given(stored, images):

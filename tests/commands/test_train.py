@@ -1,13 +1,23 @@
 import csv
+import dataclasses
 import json
+import math
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from absl import flags
 
+from condconv_keras.commands.train import config_from_flags
+from condconv_keras.commands.train_flags import define_flags
+from condconv_keras.data import open_dataset
+from condconv_keras.data.record import DataRecord
+from condconv_keras.training.run_folder import RunFolder
 from tests import processes
+from tests.data.splits import write_classes
 from tests.images import truncate, write_digit_folder
 
 # Few CondConv layers, for the time that tracing takes.
@@ -49,7 +59,7 @@ def test_another_configuration_does_not_overwrite_a_run(trained_run, tmp_path):
     processes.assert_refused(
         "train.py",
         *processes.TRAINED_RUN,
-        "--epochs=3",
+        "--epochs=1",
         f"--model_dir={trained_run}",
         contains=["another configuration", "epochs"],
         **processes.without_frameworks(tmp_path),
@@ -84,6 +94,29 @@ def test_the_same_command_goes_on_after_a_kill(tmp_path):
     with open(run / "history.csv") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2"]
     assert json.loads((run / "results.json").read_text())["examples"] == 360
+
+
+@pytest.mark.slow
+def test_a_finished_run_goes_on_with_more_epochs(trained_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained_run, run)
+    finished = processes.run("train.py", *processes.TRAINED_RUN, "--epochs=4", f"--model_dir={run}", "--json")
+    assert "goes on to 4 epochs" in finished.stderr
+    assert "Epoch 3/4" in finished.stderr and "Epoch 2/4" not in finished.stderr
+    results = json.loads(finished.stdout)
+    steps = results["first_step"]
+    assert (results["epochs"], steps) == (4, 2 * 179)
+    assert results["note"].startswith(f"epochs raised from 2 to 4 at step {steps}; ")
+    with open(run / "history.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
+    # Half a cosine over 4 epochs but for half an epoch of warm-up, at the last step of the third.
+    fraction = (3 * 179 - 1 - 90) / (4 * 179 - 90)
+    expected = 0.02 * 0.5 * (1 + math.cos(math.pi * fraction))
+    assert float(rows[2]["learning_rate"]) == pytest.approx(expected, rel=0.02)
+    processes.assert_refused(
+        "train.py", *processes.TRAINED_RUN, "--epochs=2", f"--model_dir={run}", contains="different: --epochs"
+    )
 
 
 @pytest.mark.slow
@@ -122,8 +155,11 @@ def test_a_folder_of_images(tmp_path):
     assert not (tmp_path / "run").exists()
     finished = processes.run(*command, "--skip_bad_images", "--json")
     results = json.loads(finished.stdout)
+    # Those of a small hash: 3, 5 and 1 of the three digits.
     assert results["examples"] == 9
-    assert results["skipped_images"] == 1
+    assert (results["skipped_images"], results["repeated_images"]) == (1, 0)
+    data = json.loads((tmp_path / "run/config.json").read_text())["data"]
+    assert (data["split_rule"], data["splits"]["validation"]["examples"]) == ("path_hash", 9)
     assert paths[1].name in finished.stderr
     # The run says which data it was trained on; evaluation and prediction follow it.
     evaluated = json.loads(processes.run("eval.py", f"--model={tmp_path / 'run'}", "--json").stdout)
@@ -132,6 +168,25 @@ def test_a_folder_of_images(tmp_path):
     predicted = processes.run("predict.py", f"--model={tmp_path / 'run'}", "--csv", paths[0], paths[5], check=False)
     assert predicted.returncode == 0
     assert "digit_" in predicted.stdout
+
+
+def test_a_run_does_not_go_on_when_a_class_was_renamed(tmp_path):
+    images, run = tmp_path / "images", RunFolder(tmp_path / "run")
+    write_classes(images, {"blue": 6, "red": 6})
+    command = [*SMALL, f"--dataset={images}", "--batch_size=2", "--input_size=32", f"--model_dir={run.path}"]
+    values = flags.FlagValues()
+    define_flags(values)
+    values(["train.py", *command])
+    # A run that was stopped after its first steps.
+    config, _ = config_from_flags(values)
+    run.start(dataclasses.replace(config, data=DataRecord.of(open_dataset(images))))
+    run.checkpoints.mkdir()
+    (run.checkpoints / "step_0000000003.safetensors").touch()
+    before = run.config.read_text()
+    (images / "blue").rename(images / "zblue")
+    difference = "only in the data: 'zblue'; only in the run: 'blue'"
+    processes.assert_refused("train.py", *command, contains=[difference, str(images), "another --model_dir"])
+    assert run.config.read_text() == before and not run.model.exists()
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,7 @@ def test_flags_change_the_recipe():
         "weight_decay": 0.0,
         "clip_norm": 2.0,
         "label_smoothing": 0.0,
+        "class_weights": "balanced",
         "dropout_rate": 0.4,
         "stochastic_depth_rate": 0.1,
         "ema_decay": 0.99,
@@ -118,6 +119,12 @@ def test_flags_of_the_execution():
     )
 
 
+def test_images_are_turned_unless_a_flag_keeps_them():
+    data = ("--model=mobilenet_v2", "--dataset=imagenet2012")
+    for flags_, applied in (((), True), (("--apply_orientation",), True), (("--noapply_orientation",), False)):
+        assert _config(*data, *flags_).apply_orientation is applied
+
+
 def test_a_policy_is_switched_off_by_none():
     assert _config("--model=mobilenet_v2", "--policy=none").recipe.policy is None
 
@@ -154,6 +161,7 @@ V1, RESNET, B0 = "--model=condconv_mobilenet_v1", "--model=condconv_resnet50", "
         ([V1, "--validation_fraction=0.2"], "--validation_fraction is for data without a held-out split"),
         ([V1, "--dataset=IMAGES", "--validation_fraction=0.1"], "--validation_fraction is for data without"),
         ([V1, "--skip_bad_images"], "--skip_bad_images is for a folder"),
+        ([V1, "--noapply_orientation"], "--apply_orientation is for image files"),
         ([V1, "--dataset=fashion_mnist", "--skip_bad_images"], "--skip_bad_images is for a folder"),
         # What the recipe has no use for.
         ([V1, "--optimizer=adamw", "--momentum=0.8"], "--momentum is for sgd and rmsprop"),
@@ -226,7 +234,7 @@ def test_an_old_name_is_refused_under_the_new_one():
         ["--model=efficientnet_lite0", "--width_multiplier=0.5"],
         [V1, "--recipe=efficientnet", "--stochastic_depth_rate=0"],
         [V1, "--dataset=fashion_mnist", "--data_dir=data", "--validation_fraction=0.1"],
-        [V1, "--dataset=IMAGES", "--validation_fraction=0.1", "--skip_bad_images"],
+        [V1, "--dataset=IMAGES", "--validation_fraction=0.1", "--skip_bad_images", "--noapply_orientation"],
         [V1, "--schedule=exponential", "--decay_rate=0.9"],
         [V1, "--policy=randaugment", "--policy_layers=3"],
         [V1, "--recipe=finetune", "--weights=imagenet"],
@@ -261,7 +269,7 @@ def test_a_dry_run_describes_the_run_and_writes_nothing(monkeypatch, tmp_path):
 
 
 def test_a_dry_run_checks_the_run_folder_too(monkeypatch, tmp_path):
-    RunFolder(tmp_path).start(_config(*SMALL, "--epochs=3"))
+    RunFolder(tmp_path).start(_config(*SMALL, "--epochs=30"))
     with pytest.raises(UserError, match=r"another configuration \(different: recipe\.epochs\)"):
         _main(monkeypatch, *SMALL, "--dry_run", f"--model_dir={tmp_path}")
 

@@ -14,6 +14,7 @@ from condconv_keras.utils.errors import UserError
         ("FOLDER", "data_dir", "^`data_dir` is for data sets of TFDS"),
         ("digits", "validation_fraction", "^`validation_fraction` is for data without a held-out split, this"),
         ("fashion_mnist", "skip_bad_images", "^`skip_bad_images` is for a folder of images$"),
+        ("digits", "apply_orientation", "^`apply_orientation` is for image files, an embedded data set has none$"),
     ],
 )
 def test_what_a_data_set_would_ignore_is_refused(name, given, message, tmp_path):
@@ -24,7 +25,11 @@ def test_what_a_data_set_would_ignore_is_refused(name, given, message, tmp_path)
 
 @pytest.mark.parametrize(
     ("name", "given"),
-    [("fashion_mnist", {"data_dir"}), ("FOLDER", {"validation_fraction", "skip_bad_images"}), ("digits", set())],
+    [
+        ("fashion_mnist", {"data_dir", "apply_orientation"}),
+        ("FOLDER", {"validation_fraction", "skip_bad_images", "apply_orientation"}),
+        ("digits", set()),
+    ],
 )
 def test_what_a_data_set_uses_is_taken(name, given, tmp_path):
     check_data_arguments(given, str(tmp_path) if name == "FOLDER" else name, None)

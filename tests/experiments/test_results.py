@@ -75,6 +75,12 @@ def test_metrics_are_known_before_anything_is_trained(runs):
     results.check_metric([Run(Setting("ssd300_mobilenet_v1", "", "", ""), "0")], "AP50")
 
 
+def test_damaged_results_are_named(runs, tmp_path):
+    (tmp_path / runs[0].name / "results.json").write_text("{")
+    with pytest.raises(UserError, match=rf"expected the results of a run, '.*{runs[0].name}/results\.json' is damaged"):
+        results.run_rows(runs, tmp_path, "top_1")
+
+
 def test_a_metric_of_nothing(runs, tmp_path):
     (tmp_path / runs[0].name / "results.json").write_text(json.dumps({"AP_large": None}))
     with pytest.raises(UserError, match="has no AP_large"):

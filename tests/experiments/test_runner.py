@@ -97,3 +97,14 @@ def test_what_ends_the_runner_ends_the_runs(runs, tmp_path):
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
     assert not (tmp_path / runs[2].name / "results.json").exists()
+
+
+def test_a_flag_in_two_words_is_the_flag_with_its_value(runs, tmp_path):
+    kept = tmp_path / runs[2].name
+    kept.mkdir()
+    (kept / "results.json").write_text('{"command": "python train.py --wait=0 --model=mobilenet_v1 --seed 2"}')
+    _train_missing([runs[2]], tmp_path, ["--wait", "0"], 1, lambda: None)
+    # The same words, of other flags.
+    (kept / "results.json").write_text('{"command": "python train.py --wait 2 --model=mobilenet_v1 --seed 0"}')
+    with pytest.raises(UserError, match=r"other flags \(--seed=0, --seed=2, --wait=0, --wait=2 of only one"):
+        _train_missing([runs[2]], tmp_path, ["--wait", "0"], 1, lambda: None)

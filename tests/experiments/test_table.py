@@ -42,6 +42,21 @@ def test_wrong_rows(tmp_path, rows, contains):
         read_table(table(tmp_path, *rows))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model,width_multiplier,num_experts,seed,flags\r\ncondconv_mobilenet_v1,0.25,2,0,--epochs=1\r\n,,,,\r\n",
+        "model;width_multiplier;num_experts;seed;flags\r\ncondconv_mobilenet_v1;0,25;2;0;--epochs=1\r\n;;;;\r\n",
+    ],
+)
+def test_tables_of_spreadsheets(text, encoding, tmp_path):
+    (tmp_path / "runs.csv").write_bytes(text.encode(encoding))
+    (run,) = read_table(tmp_path / "runs.csv")
+    flags = ["--width_multiplier=0.25", "--num_experts=2", "--seed=0", "--epochs=1"]
+    assert run.arguments == ["--model=condconv_mobilenet_v1", *flags]
+
+
 def test_wrong_files(tmp_path):
     with pytest.raises(UserError, match=r"missing\.csv' cannot be read \(No such file or directory\)$"):
         read_table(tmp_path / "missing.csv")

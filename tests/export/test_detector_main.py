@@ -68,7 +68,7 @@ def export(parsed, monkeypatch):  # noqa: F811
 
     def run(*arguments):
         monkeypatch.setattr(command, "FLAGS", parsed("--json", *arguments))
-        return json.loads(command.main(["export"]))
+        return json.loads(command.main(["export"])[0])
 
     return run
 

@@ -44,16 +44,23 @@ class HalvedNpz(WeightsNpz):
         np.savez(path, *(w / 2 if w.ndim > 1 else w for w in model.get_weights()))
 
 
+class NanNpz(WeightsNpz):
+    """The weights, a diverged training's."""
+
+    def write(self, path, model, card, options):
+        np.savez(path, *(w * np.nan for w in model.get_weights()))
+
+
 NPZ = WeightsNpz("weights_npz", "weights.npz", max_relative_error=1e-4)
 
 
 @pytest.fixture
 def with_row(monkeypatch):
-    """A function that appends a row to the table."""
+    """A function that appends rows to the table."""
 
-    def append(file_format):
+    def append(*rows):
         for module in (formats, export_flags):
-            monkeypatch.setattr(module, "FORMATS", (*FORMATS, file_format))
+            monkeypatch.setattr(module, "FORMATS", (*FORMATS, *rows))
 
     return append
 
@@ -62,10 +69,12 @@ def with_row(monkeypatch):
 def export(parsed, monkeypatch):  # noqa: F811
     """A function of arguments that exports a small untrained classifier in this process and returns the result."""
 
-    def run(*arguments):
+    def run(*arguments, code=0):
         model = ("--model=condconv_mobilenet_v1", "--width_multiplier=0.1", "--num_experts=2", "--input_size=32")
         monkeypatch.setattr(command, "FLAGS", parsed("--json", *model, *arguments))
-        return json.loads(command.main(["export"]))
+        text, received = command.main(["export"])
+        assert received == code
+        return json.loads(text)
 
     return run
 
@@ -141,9 +150,30 @@ def test_a_format_of_ones_own_is_written_and_checked(with_row, export, tmp_path)
 
 def test_a_format_of_ones_own_that_loses_the_weights_leaves_nothing(with_row, export, tmp_path):
     with_row(HalvedNpz("weights_npz", "weights.npz", max_relative_error=1e-4))
-    with pytest.raises(UserError, match=r"weights\.npz differs from the Keras model, nothing is written: relative err"):
+    with pytest.raises(UserError, match=r"weights\.npz differs from the Keras model: relative err.*; nothing is wri"):
         export(f"--output_dir={tmp_path / 'out'}", "--formats=weights_npz")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_format_that_passes_is_kept_beside_those_that_do_not(with_row, export, tmp_path, capsys):
+    halved = HalvedNpz("halved_npz", "halved.npz", min_snr_db=20.0)
+    with_row(halved, NPZ, NanNpz("nan_npz", "nan.npz", max_relative_error=1e-4))
+    results = export(f"--output_dir={tmp_path / 'out'}", "--formats=halved_npz,weights_npz,nan_npz", code=1)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"weights.npz", "model.json", "labels.txt"}
+    facts = json.loads((tmp_path / "out/model.json").read_text())
+    assert (facts["files"], facts["refused"]) == (results["files"], results["refused"])
+    assert [file["file"] for file in facts["files"]] == ["weights.npz"]
+    of_halved, of_nan = facts["refused"]
+    assert (of_halved["file"], of_nan["file"]) == ("halved.npz", "nan.npz")
+    assert 0 < of_halved["snr_db"] < 20
+    assert of_halved["reason"].startswith(
+        f"halved.npz differs from the Keras model: SNR {of_halved['snr_db']:.1f} dB (at least 20)"
+    )
+    assert of_halved["reason"].endswith("random weights may be too sensitive to rounding: try another `seed`")
+    # JSON has no infinity.
+    assert (of_nan["relative_error"], of_nan["snr_db"]) == (None, None)
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert errors == [f"error: {each['reason']}" for each in (of_halved, of_nan)]
 
 
 def test_a_format_of_classifiers_refuses_a_detector(detector, detector_images, tmp_path):

@@ -142,9 +142,10 @@ def test_wrong_flags_are_one_line_at_once(saved, tmp_path, arguments, contains):
 def test_model_json_says_all_of_the_files(trained_run, exported):
     facts = json.loads((exported / "model.json").read_text())
     _, card = load_keras_file(trained_run / "model.keras")
-    assert {name: facts[name] for name in ("model", "task", "class_names", "preprocessing")} == json.loads(
-        card.to_json()
-    )
+    assert card.returns == "logits"
+    names = ("model", "task", "class_names", "returns", "preprocessing")
+    of_files = dataclasses.replace(card, returns="probabilities")
+    assert {name: facts[name] for name in names} == json.loads(of_files.to_json())
     assert facts["input"] == {"name": "images", "shape": [64, 64, 1], "range": [0, 255], "scaled_inside": True}
     assert facts["source"]["sha256"] == hashlib.sha256((trained_run / "model.keras").read_bytes()).hexdigest()
     assert {"condconv-keras", "tensorflow", "ai-edge-litert"} <= facts["versions"].keys()
@@ -162,7 +163,8 @@ def test_model_json_says_all_of_the_files(trained_run, exported):
             assert path.stat().st_size == file["bytes"]
         assert (file["images"], file["examples"]) == (16, 360)
         assert file["keras_top_1"] - file["top_1"] <= 0.01
-        assert StoredModel.open(path).predictor().card == card
+        assert StoredModel.open(path).predictor().card == dataclasses.replace(card, returns="probabilities")
+    assert facts["refused"] == []
 
 
 @pytest.fixture
@@ -171,7 +173,9 @@ def export(parsed, monkeypatch):
 
     def run(*arguments):
         monkeypatch.setattr(command, "FLAGS", parsed("--json", *arguments))
-        return json.loads(command.main(["export"]))
+        text, code = command.main(["export"])
+        assert code == 0
+        return json.loads(text)
 
     return run
 
@@ -188,7 +192,7 @@ def test_a_file_that_differs_leaves_nothing(export, saved, tmp_path, monkeypatch
 
     monkeypatch.setattr(writing, "write_saved_model", write_swapped)
     (tmp_path / "out").mkdir()
-    with pytest.raises(UserError, match="saved_model differs from the Keras model, nothing is written: relative error"):
+    with pytest.raises(UserError, match=r"saved_model differs from the Keras model: relative error.*; nothing is writ"):
         export(f"--model={saved}", f"--output_dir={tmp_path / 'out'}", "--formats=savedmodel")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert not list((tmp_path / "out").iterdir())
@@ -239,7 +243,7 @@ def test_a_terminated_export_leaves_nothing(saved, tmp_path):
 
 def test_a_file_that_litert_refuses_leaves_nothing(export, saved, tmp_path, monkeypatch):
     monkeypatch.setattr(conversion, "tflite_bytes", lambda *arguments, **options: b"no model")
-    with pytest.raises(UserError, match=r"LiteRT cannot load '.*model\.tflite'"):
+    with pytest.raises(UserError, match=r"LiteRT cannot load 'model\.tflite' .*; nothing is written$"):
         export(f"--model={saved}", f"--output_dir={tmp_path / 'out'}", "--formats=tflite")
     assert not list(tmp_path.iterdir())
 
@@ -269,6 +273,6 @@ def test_what_the_converter_is_asked_for(export, saved, tmp_path, monkeypatch):
 
 def test_classes_of_another_meaning_are_refused(export, tmp_path, saved):
     write_digit_folder(tmp_path / "images", per_class=2)
-    with pytest.raises(UserError, match=r"the model has 10 classes, the data set .* has 3"):
+    with pytest.raises(UserError, match=r"only in the data: 'digit_0', 'digit_1', 'digit_2'; only in the model: '0'"):
         export(f"--model={saved}", f"--output_dir={tmp_path / 'out'}", f"--dataset={tmp_path / 'images'}")
     assert not (tmp_path / "out").exists()

@@ -44,4 +44,4 @@ def test_folder_of_imagenet_has_readable_names(tmp_path):
 
 
 def _synsets():
-    return list(imagenet._classes())
+    return list(imagenet.names_by_synset())

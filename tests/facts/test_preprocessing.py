@@ -15,15 +15,19 @@ def _noise(*shape):
 
 
 def test_round_trip_through_json():
-    preprocessing = Preprocessing(**FIELDS, interpolation="bilinear", crop_fraction=0.875)
-    assert Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
+    for apply_orientation in (True, False):
+        preprocessing = Preprocessing(**FIELDS, interpolation="bilinear", apply_orientation=apply_orientation)
+        assert Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
+    assert Preprocessing(**FIELDS).apply_orientation
 
 
 def test_what_0_1_stored_is_read():
     fields = {"input_size": [4, 6], "channels": 3, "offset": [1.0, 2.0, 3.0], "scale": 128.0}
     fields |= {"interpolation": "bilinear", "crop_fraction": 0.875}
     received = Preprocessing.from_dict(fields)
-    assert received == Preprocessing((4, 6), 3, mean=(1, 2, 3), std=128, interpolation="bilinear", crop_fraction=0.875)
+    # It left images as they were stored.
+    expected = Preprocessing((4, 6), 3, (1, 2, 3), 128, "bilinear", crop_fraction=0.875, apply_orientation=False)
+    assert received == expected
     assert received.to_dict() == {
         "input_size": [4, 6],
         "channels": 3,
@@ -31,6 +35,7 @@ def test_what_0_1_stored_is_read():
         "std": 128.0,
         "interpolation": "bilinear",
         "crop_fraction": 0.875,
+        "apply_orientation": False,
     }
 
 
@@ -55,6 +60,7 @@ def test_from_dict_refuses_other_fields(fields):
         ("interpolation", "nearest"),
         ("crop_fraction", 0.0),
         ("crop_fraction", 1.1),
+        ("apply_orientation", 1),
     ],
 )
 def test_fields_are_checked(field, value):

@@ -38,12 +38,13 @@ def outputs_and_gradients(layer, inputs, upstream, training=False):
     )
 
 
-def compiled_outputs_and_gradients(layer, inputs, upstream, unknown=(), jit_compile=False):
+def compiled_outputs_and_gradients(layer, inputs, upstream, unknown=(), jit_compile=False, training=False):
     """As `outputs_and_gradients`, inside one `tf.function`.
 
     Args:
         unknown: axes of the inputs whose size the traced function does not know.
         jit_compile: whether XLA compiles the function.
+        training: the call's training flag.
     """
     import tensorflow as tf
 
@@ -58,7 +59,7 @@ def compiled_outputs_and_gradients(layer, inputs, upstream, unknown=(), jit_comp
 
     @tf.function(input_signature=signature, jit_compile=jit_compile)
     def call(*args):
-        return _tensorflow(layer, args, upstream)
+        return _tensorflow(layer, args, upstream, training)
 
     return _as_numpy(call(*(tf.constant(x) for x in inputs)))
 

@@ -77,6 +77,20 @@ def test_one_pixel_has_no_variance(kind):
 
 @requires_tensorflow
 @of_both_kinds
+def test_an_empty_batch_in_training_leaves_the_statistics_as_they_are(kind):
+    network = _network(kind)
+    before = network.get_weights()
+    outputs, *gradients = _step(network, (0, *SHAPE[1:]))[0][:4]
+    assert outputs.shape == gradients[0].shape == (0, *SHAPE[1:])
+    for gradient in gradients[1:]:
+        np.testing.assert_array_equal(gradient, 0)
+    network(np.zeros((0, *SHAPE[1:]), "float32"), training=True)
+    for one, other in zip(network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@requires_tensorflow
+@of_both_kinds
 @pytest.mark.parametrize(
     ("options", "shape"),
     [

@@ -96,10 +96,12 @@ def test_argument_out_of_range(make, kwargs, expected):
 
 
 @pytest.mark.skipif(BACKEND == "tensorflow", reason="TensorFlow has every form")
-@pytest.mark.parametrize("make", [conv, depthwise])
-def test_a_form_that_the_backend_lacks(make):
-    message = message_of(lambda: make(implementation="mapped_conv"))
-    assert "mapped_conv" in message
+@pytest.mark.parametrize(
+    ("make", "form"), [(conv, "mapped_conv"), (depthwise, "mapped_conv"), (depthwise, "mapped_groups")]
+)
+def test_a_form_that_the_backend_lacks(make, form):
+    message = message_of(lambda: make(implementation=form))
+    assert form in message
     assert f"Received: backend={BACKEND!r}" in message
 
 

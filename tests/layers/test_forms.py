@@ -26,11 +26,11 @@ def computes(form, case):
     """Whether a form computes a case at all; the refusals themselves are tested in test_errors.py."""
     if form == "single_conv":
         return case.batch == 1
-    if form == "mapped_conv":
-        return BACKEND == "tensorflow"
+    if form in ("mapped_conv", "mapped_groups") and BACKEND != "tensorflow":
+        return False
     if form == "mixture_matmul":
         return case.groups == 1
-    if form == "grouped_conv":
+    if form in ("grouped_conv", "mapped_groups"):
         return not (case.depthwise and case.strides[0] != case.strides[1])
     return True
 
@@ -132,6 +132,65 @@ def test_one_layer_takes_any_batch(form):
         ones = np.ones(whole[part].shape, "float32")
         outputs = outputs_and_gradients(layer, (x[part], routing[part]), ones)[0]
         np.testing.assert_allclose(outputs, whole[part], rtol=1e-4, atol=1e-5)
+
+
+# Of both layers: with and without a stride, with groups, multiplier and dilation.
+EMPTY = [CONV_CASES[1], CONV_CASES[5], CONV_CASES[11], *(DEPTHWISE_CASES[i] for i in (1, 2, 6, 8))]
+
+
+def _assert_nothing_comes_of_nothing(case, arrays, result):
+    outputs, input_gradients, variable_gradients = result
+    x, routing, *_ = arrays
+    assert outputs.shape == upstream_of(case, arrays)[:0].shape
+    assert [gradient.shape for gradient in input_gradients] == [to_format(case, x)[:0].shape, routing[:0].shape]
+    assert len(variable_gradients) == 1 + case.bias
+    for gradient in variable_gradients:
+        np.testing.assert_array_equal(gradient, 0)
+
+
+EMPTY_FORMS = [
+    pytest.param(form, case, id=f"{form}-{case}")
+    for case in EMPTY
+    for form in ("auto", *(selection.DEPTHWISE_FORMS if case.depthwise else selection.CONV_FORMS))
+    if form != "single_conv" and computes(form, case)
+]
+
+
+@pytest.mark.parametrize(("form", "case"), EMPTY_FORMS)
+def test_an_empty_batch_has_empty_outputs_and_no_gradient(form, case):
+    layer, (x, routing), arrays = prepared(form, case)
+    for training in (False, True) if form == "auto" else (False,):
+        result = outputs_and_gradients(layer, (x[:0], routing[:0]), upstream_of(case, arrays)[:0], training)
+        _assert_nothing_comes_of_nothing(case, arrays, result)
+
+
+@requires_tensorflow
+@pytest.mark.parametrize(("form", "case"), EMPTY_FORMS)
+def test_a_batch_of_unknown_size_may_be_empty(form, case):
+    layer, (x, routing), arrays = prepared(form, case)
+    inputs, upstream = (x[:0], routing[:0]), upstream_of(case, arrays)[:0]
+    result = compiled_outputs_and_gradients(layer, inputs, upstream, unknown=(0, 1, 2))
+    _assert_nothing_comes_of_nothing(case, arrays, result)
+
+
+@requires_tensorflow
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("case", [CONV_CASES[5], DEPTHWISE_CASES[2]], ids=str)
+def test_an_empty_batch_under_xla(case, training):
+    layer, (x, routing), arrays = prepared("auto", case)
+    inputs, upstream = (x[:0], routing[:0]), upstream_of(case, arrays)[:0]
+    result = compiled_outputs_and_gradients(layer, inputs, upstream, (0,), jit_compile=True, training=training)
+    _assert_nothing_comes_of_nothing(case, arrays, result)
+
+
+@requires_tensorflow
+@pytest.mark.parametrize("unknown", [(), (0,), (0, 1, 2)], ids=["static", "batch", "batch-and-size"])
+@pytest.mark.parametrize("batch", [7, 8, 19])
+def test_groups_of_a_batch_and_what_is_left_of_it(batch, unknown):
+    case = Case((3, 3), depthwise=True, strides=(2, 2), size=(6, 7), channels=3, features=2, bias=True, batch=batch)
+    layer, inputs, arrays = prepared("mapped_groups", case)
+    result = compiled_outputs_and_gradients(layer, inputs, upstream_of(case, arrays), unknown)
+    assert_agrees(case, arrays, result)
 
 
 @requires_tensorflow

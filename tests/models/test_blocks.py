@@ -4,6 +4,8 @@ import numpy as np
 from condconv_keras.models import build_model
 from condconv_keras.models.blocks import LayerFactory, conv_initializer
 from condconv_keras.models.placement import CondConvPlacement
+from condconv_keras.models.saving import load_keras_file
+from condconv_keras.utils.lazy import tensorflow as tf
 
 
 def factory(placement=None):
@@ -84,3 +86,37 @@ def test_a_pixel_is_padded_before_a_strided_convolution_in_bfloat16():
     same.build(x.shape)
     same.set_weights(model.get_layer("conv").get_weights())
     np.testing.assert_allclose(model(x).numpy().astype(np.float32), same(x), rtol=0.02, atol=0.02)
+
+
+def strided_1x1(model):
+    """How many convolutions of a 1x1 kernel have a stride, in the graph of a network's outputs and gradients."""
+
+    def gradients(images):
+        with tf.GradientTape() as tape:
+            outputs = model(images, training=True)
+        return outputs, tape.gradient(outputs, model.trainable_variables)
+
+    graph = (
+        tf.function(gradients, autograph=False).get_concrete_function(tf.TensorSpec((1, *model.input_shape[1:]))).graph
+    )
+    kernels = {
+        "Conv2D": lambda operation: operation.inputs[1],
+        "Conv2DBackpropInput": lambda operation: operation.inputs[1],
+        "Conv2DBackpropFilter": lambda operation: operation.outputs[0],
+    }
+    convolutions = [operation for operation in graph.get_operations() if operation.type in kernels]
+    assert len(convolutions) > 10
+    return sum(
+        kernels[operation.type](operation).shape[:2] == (1, 1) and max(operation.get_attr("strides")) > 1
+        for operation in convolutions
+    )
+
+
+def test_no_strided_1x1_convolution_of_a_network_is_differentiated(zeros, tmp_path):
+    """Of all networks ResNet-50 has some, its projections: here the blocks up to the first of them with a stride."""
+    whole = build_model("resnet50", input_shape=(32, 32, 3))
+    model = keras.Model(whole.input, whole.get_layer("block_4_shortcut").output)
+    assert strided_1x1(model) == 0
+    assert strided_1x1(keras.models.clone_model(model)) > 0  # as Keras's own
+    model.save(tmp_path / "model.keras")
+    assert strided_1x1(load_keras_file(tmp_path / "model.keras")[0]) == 0

@@ -103,7 +103,7 @@ def test_a_file_of_another_program(tmp_path, names):
 def test_a_card_of_another_model(tmp_path):
     path = _convert(tmp_path, tf.float32)
     write_cards(tmp_path, ModelCard("small", ("a", "b"), Preprocessing((4, 4), 1, 0.0, 255.0)))
-    with pytest.raises(UserError, match=r"takes \(1, 4, 4, 1\) and returns \(1, 3\), the model.json beside it"):
+    with pytest.raises(UserError, match=r"takes \(1, 4, 4, 1\) and returns \(1, 3\), its model.json is of a file"):
         StoredModel.open(path).predictor()
 
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -35,7 +37,8 @@ def test_a_run_is_its_model_and_its_card(trained_run, images):
 def test_a_saved_model_has_the_signatures_and_the_card_of_its_run(exported, trained_run, images):
     (path,) = (file.parent for file in exported.rglob("saved_model.pb"))
     loaded, card = load_model(path)
-    assert card == load_model(trained_run)[1]
+    of_run = load_model(trained_run)[1]
+    assert (card, of_run.returns) == (dataclasses.replace(of_run, returns="probabilities"), "logits")
     answer = loaded.signatures["serving_default"](images=tf.constant(images))["probabilities"]
     np.testing.assert_allclose(answer, StoredModel.open(trained_run).predictor().predict(images), rtol=1e-4, atol=1e-5)
 

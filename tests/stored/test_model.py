@@ -15,6 +15,7 @@ from condconv_keras.models.saving import save_model
 from condconv_keras.pretrained import create_model
 from condconv_keras.routing_statistics.routing_model import RoutingModel
 from condconv_keras.stored import StoredModel
+from condconv_keras.stored.loading import load_model
 from condconv_keras.stored.registered import Untrained
 from condconv_keras.utils.errors import UserError
 
@@ -120,6 +121,47 @@ def test_the_card_beside_an_export(exported, tmp_path):
     (tmp_path / "model.json").write_text(json.dumps({"model": "m"}))
     with pytest.raises(UserError, match="expected a model card in"):
         _ = StoredModel.open(file).task
+    # An editor may begin it with a byte order mark.
+    (tmp_path / "model.json").write_text((exported / "model.json").read_text(), encoding="utf-8-sig")
+    assert StoredModel.open(file).card == StoredModel.open(exported / "model.tflite").card
+
+
+def test_the_card_of_another_export(exported, tmp_path):
+    folder = shutil.copytree(exported, tmp_path / "exported")
+    facts = json.loads((folder / "model.json").read_text())
+    # Of another training of the same model: nothing but the content tells them apart.
+    other = folder / "model_float16.tflite"
+    content = other.read_bytes()
+    other.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    message = r"the card of '.*model_float16\.tflite' in '.*model\.json', it is the card of other files .*model\.tflite"
+    with pytest.raises(UserError, match=message) as refusal:
+        _ = StoredModel.open(other).task
+    assert "\n" not in str(refusal.value)
+    # A file may be called otherwise, and a card that names no files is taken.
+    renamed = (folder / "model.tflite").rename(folder / "digits.tflite")
+    assert StoredModel.open(renamed).card.class_names == tuple("0123456789")
+    (folder / "model.json").write_text(json.dumps({name: value for name, value in facts.items() if name != "files"}))
+    assert StoredModel.open(other).task == "classification"
+    for files in ([{"file": "model.tflite"}], 3, ["model.tflite"]):
+        (folder / "model.json").write_text(json.dumps({**facts, "files": files}))
+        with pytest.raises(UserError, match="expected a model card in"):
+            _ = StoredModel.open(renamed).task
+
+
+def test_the_card_in_another_saved_model(exported, tmp_path):
+    folder = shutil.copytree(exported / "saved_model", tmp_path / "saved_model")
+    (folder / "assets.extra/tf_serving_warmup_requests").touch()  # no part of the model
+    assert StoredModel.open(folder).task == "classification"
+    card = folder / "assets.extra/model.json"
+    facts = json.loads(card.read_text())
+    (folder / "assets/labels.txt").write_text("ten\n" * 10)
+    with pytest.raises(UserError, match="it is the card of other files"):
+        _ = StoredModel.open(folder).task
+    del facts["files"]
+    card.write_text(json.dumps({**facts, "class_names": ["a", "b"]}))
+    message = r"returns \(None, 10\), its model\.json is of a file that takes \(None, .*\) and returns \(None, 2\)"
+    with pytest.raises(UserError, match=message):
+        StoredModel.open(folder).predictor()
 
 
 def test_a_file_whose_card_is_of_other_outputs(saved, tmp_path):
@@ -176,3 +218,22 @@ def test_an_untrained_model_is_that_of_its_seed():
     for mine, theirs in zip(first, again, strict=True):
         np.testing.assert_array_equal(mine, theirs)
     assert np.abs(first[0] - other[0]).max() > 0
+
+
+def test_whether_a_model_s_images_are_turned(saved, tmp_path):
+    """As its card says, without loading it; registered models and files without a card turn them."""
+    model, card = load_model(saved)
+    assert card.with_orientation(False).with_orientation(True) == card
+    save_model(model, card.with_orientation(False), tmp_path / "stored.keras")
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)]).save(tmp_path / "bare.keras")
+    (tmp_path / "x.tflite").touch()
+    (tmp_path / "model.json").write_text(card.with_orientation(False).to_json())
+    for name, options, expected in (
+        (saved, {}, True),
+        (tmp_path / "stored.keras", {}, False),
+        (tmp_path / "bare.keras", {}, True),
+        (tmp_path / "x.tflite", {}, False),
+        ("mobilenet_v1", {"weights": "imagenet"}, True),
+        ("mobilenet_v1", {"untrained": True}, True),
+    ):
+        assert StoredModel.open(name, **options).applies_orientation is expected

@@ -9,6 +9,7 @@ from condconv_keras.tasks.classification.task import TASK
 from condconv_keras.training.callbacks import Diverged, Epochs, Steps, read_history
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.training.termination import Termination
+from condconv_keras.utils.errors import UserError
 
 
 class Model(keras.Model):
@@ -132,3 +133,13 @@ def test_history(tmp_path):
     assert {row["learning_rate"] for row in rows} == {"0.25"}
     assert run.curves.is_file()
     assert len(read_history(run.history, 1)) == 1
+
+
+def test_a_history_that_a_spreadsheet_has_saved(tmp_path):
+    path = tmp_path / "history.csv"
+    path.write_bytes("epoch;loss\r\n0;3.5\r\n1;2.5\r\n;\r\n".encode("utf-8-sig"))
+    assert read_history(path, 2) == [{"epoch": "0", "loss": "3.5"}, {"epoch": "1", "loss": "2.5"}]
+    assert read_history(path, 1) == [{"epoch": "0", "loss": "3.5"}]
+    path.write_text("loss\n3.5\n")
+    with pytest.raises(UserError, match=r"number of an epoch as `epoch` in every row of '.*history\.csv'"):
+        read_history(path, 1)

@@ -3,9 +3,13 @@ import json
 
 import pytest
 
+from condconv_keras.data import open_dataset
 from condconv_keras.training.config import Execution, TrainConfig
+from condconv_keras.training.plan import TrainingPlan
 from condconv_keras.training.recipes import get_recipe
+from condconv_keras.training.run_data import open_run_dataset
 from condconv_keras.utils.errors import UserError
+from tests.images import encoded, exif, smooth_photo
 from tests.training import configs
 
 CONFIG = dataclasses.replace(
@@ -72,3 +76,31 @@ def test_a_recipe_that_is_none_is_one_clear_line(field, value):
     with pytest.raises(UserError, match=r"expected the config\.json of a training run: .*" + field) as refusal:
         TrainConfig.from_json(json.dumps(fields))
     assert "\n" not in str(refusal.value)
+
+
+def test_a_run_of_0_1_left_images_as_they_were_stored():
+    fields = json.loads(CONFIG.to_json())
+    assert fields.pop("apply_orientation") is True
+    received = TrainConfig.from_json(json.dumps(fields))
+    assert received == dataclasses.replace(CONFIG, apply_orientation=False)
+
+
+def test_the_data_of_a_run_are_opened_as_its_model_was_trained(tmp_path):
+    for split in ("train", "val"):
+        (tmp_path / split / "a").mkdir(parents=True)
+        (tmp_path / split / "a/0.png").write_bytes(encoded(smooth_photo(4, 6), "PNG", exif=exif(6)))
+    for own in (True, False):
+        config = dataclasses.replace(CONFIG, dataset=str(tmp_path), apply_orientation=own)
+        for given in (None, True, False):
+            dataset, _ = open_run_dataset(config, None, None, None, False, CONFIG.task, given, own)
+            applied = own if given is None else given
+            assert dataset.image_shape == ((6, 4, 3) if applied else (4, 6, 3))
+    for given in (True, False):
+        with pytest.raises(UserError, match="`apply_orientation` is for image files"):
+            open_run_dataset(CONFIG, "digits", None, None, False, CONFIG.task, given)
+
+
+def test_the_card_of_a_run_says_what_was_done():
+    for applied in (True, False):
+        plan = TrainingPlan(dataclasses.replace(configs.CONFIG, apply_orientation=applied), open_dataset("digits"))
+        assert plan.card.preprocessing.apply_orientation is applied

@@ -3,11 +3,13 @@ import json
 import time
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from condconv_keras import CondConv2D
 from condconv_keras.data import Preprocessing, open_dataset
+from condconv_keras.data.sources.digits import digit_splits
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.training import dry_run
 from condconv_keras.training.config import Execution, TrainConfig
@@ -102,6 +104,8 @@ def test_a_description():
         "classes": 10,
         "splits": {"train": 1437, "test": 360},
         "skipped_images": 0,
+        "class_counts": [[str(i), count] for i, count in enumerate(np.bincount(digit_splits()["train"][1]).tolist())],
+        "repeated_images": 0,
         "image_shape": [8, 8, 1],
         "input_shape": [8, 8, 1],
         "steps_per_epoch": 1437 // 30,
@@ -118,6 +122,10 @@ def test_a_description():
     slower = speed["input_images_per_second"] < speed["step_images_per_second"]
     assert speed["bottleneck"] == ("input" if slower else "training")
     lines = dict(summary_rows(description))
+    assert lines["examples by class"].startswith("0 142, 1 146, 2 142, ")
+    many = [[f"class {i}", 100 + i] for i in range(13)]
+    many = {**description, "data": {**description["data"], "class_counts": many}}
+    assert dict(summary_rows(many))["examples by class"] == "from 100 (class 0) to 112 (class 12)"
     assert lines["speed"].startswith(f"input {speed['input_images_per_second']:,.0f} images/s, training ")
     assert lines["image shape"] == "8 x 8 x 1"
     assert lines["execution.logical_cpus"] == 3

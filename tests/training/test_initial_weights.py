@@ -31,7 +31,7 @@ def opened(model, path, card=None):
 
 
 def test_scaling_and_settings_are_inherited(tmp_path):
-    preprocessing = Preprocessing((64, 64), 3, (1.0, 2.0, 3.0), 4.0, "bilinear", 0.5)
+    preprocessing = Preprocessing((32, 32), 3, (1.0, 2.0, 3.0), 4.0, "bilinear", 0.5)
     model = plain_model(padding="symmetric", bn_epsilon=1e-5)
     initial = opened(model, tmp_path / "x.keras", ModelCard("mobilenet_v1", tuple("abcd"), preprocessing))
     assert initial.inherited == {
@@ -67,6 +67,20 @@ def test_a_classifier_of_other_classes_starts_anew(source, tmp_path, capsys):
     np.testing.assert_array_equal(model.get_layer("classifier").kernel, classifier)
     np.testing.assert_array_equal(model.get_layer("stem").kernel, plain.get_layer("stem").kernel)
     assert f"anew: 4 classes, {str(tmp_path / 'x.keras')!r} has {source.get('classes')}" in capsys.readouterr().err
+
+
+def test_a_classifier_of_as_many_other_classes_is_said(tmp_path, capsys):
+    card = ModelCard("mobilenet_v1", tuple("abcd"), Preprocessing((32, 32), 3, 127.5, 127.5))
+    initial = opened(plain_model(), tmp_path / "x.keras", card)
+    model = create_model("mobilenet_v1", **SMALL)
+    for names, is_said in (
+        (tuple("abcd"), False),
+        (tuple("ABCD"), False),
+        (tuple("abdc"), True),
+        (tuple("abcx"), True),
+    ):
+        initial.put_into(model, images(32), names)
+        assert ("x.keras', whose classes have other names or another order" in capsys.readouterr().err) == is_said
 
 
 def test_a_detector_starts_from_its_backbone_and_from_a_detector(tmp_path, capsys):

@@ -26,6 +26,14 @@ def _config(recipe=None, execution=None, **changes):
         _config({"stochastic_depth_rate": 0.1}, model="condconv_mobilenet_v2"),
         _config(execution={"strategy": "mirrored", "logical_cpus": 2}, precision="mixed_float16"),
         _config(execution={"deterministic": True, "jit_compile": True}, precision="mixed_float16"),
+        _config(execution={"log_routing": True}, model_arguments={"start_block": 13}),
+        _config(execution={"log_routing": True}, model_arguments={"start_block": 14, "condconv_classifier": True}),
+        dataclasses.replace(
+            _config(execution={"log_routing": True}, model_arguments={"start_block": 14}),
+            model="condconv_ssd300_mobilenet_v1",
+            task="detection",
+            recipe=get_recipe("digit_scenes"),
+        ),
     ],
 )
 def test_what_works_is_taken(config):
@@ -57,6 +65,19 @@ def test_what_works_is_taken(config):
             _config({"freeze_epochs": 2}),
             "`freeze_epochs` trains the classifier on features that must have been learned: give `weights`, or "
             "`freeze_epochs=0`",
+        ),
+        (
+            _config(execution={"log_routing": True}, model_arguments={"start_block": 14, "condconv_classifier": False}),
+            "`log_routing` is for networks with CondConv layers: `model='condconv_mobilenet_v1'` has none with these "
+            "arguments",
+        ),
+        (
+            _config(execution={"log_routing": True}, model="mobilenet_v2", model_arguments={}),
+            "`log_routing` is for networks with CondConv layers: `model='mobilenet_v2'` has none with these arguments",
+        ),
+        (
+            _config(execution={"log_routing": True}, model_arguments={"start_block": 20}),
+            "`start_block` must be between 1 and 14 for 13 blocks. Received: start_block=20",
         ),
         (
             _config(execution={"deterministic": True, "data_service": "grpc://host:1"}),

@@ -11,7 +11,12 @@ STACK = 'Graph execution error:\n\nDetected at node Op defined at (most recent c
     ("message", "reason"),
     [
         ("{{function_node __wrapped__Op}} Input is empty. [Op:DecodeImage] name: ", "Input is empty"),
+        (f"{STACK}<stack traces unavailable>\nassertion failed: [no]\n\t [[x]]", "no"),
         (f"{STACK}Unknown format.\n\t [[{{{{node Op}}}}]] [Op:__inference_f_6]", "Unknown format"),
+        (
+            "{{function_node x}} assertion failed: [expected 1, received] [8] [Op:Assert] name: ",
+            "expected 1, received 8",
+        ),
         (
             "{{function_node x}} Aborted by: tasks are unhealthy: \n/job:worker\nThey crashed",
             "Aborted by: tasks are unhealthy: /job:worker They crashed",

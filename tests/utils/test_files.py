@@ -1,6 +1,6 @@
 import pytest
 
-from condconv_keras.utils.files import checked_new_folder, whole_file, whole_folder, write_text
+from condconv_keras.utils.files import checked_new_folder, whole_file, whole_folder, write_rows, write_text
 
 
 def test_write_text_replaces_a_file_and_leaves_nothing_else(tmp_path):
@@ -8,6 +8,13 @@ def test_write_text_replaces_a_file_and_leaves_nothing_else(tmp_path):
     write_text(tmp_path / "new" / "a.txt", "two")
     assert (tmp_path / "new" / "a.txt").read_text() == "two"
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.txt"]
+
+
+def test_a_name_that_is_no_text_is_written_with_a_backslash(tmp_path):
+    write_text(tmp_path / "a.txt", "Löwe caf\udce9")
+    assert (tmp_path / "a.txt").read_bytes() == "Löwe caf".encode() + rb"\udce9"
+    write_rows(tmp_path / "a.csv", ["name"], [{"name": "caf\udce9"}])
+    assert (tmp_path / "a.csv").read_bytes() == b"name\ncaf\\udce9\n"
 
 
 def test_an_error_keeps_the_old_file(tmp_path):

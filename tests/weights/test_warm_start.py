@@ -272,9 +272,45 @@ def test_a_kernel_of_another_shape_and_as_many_values_is_refused():
         warm_start(twin, plain)
 
 
-def test_a_router_without_the_symmetry_of_the_sigmoid_is_refused():
+@pytest.mark.parametrize(("routing_per", "num_experts"), [("block", 3), ("layer", 1), ("network", 4)])
+def test_a_twin_with_a_softmax_starts_with_the_function_of_its_plain_model(routing_per, num_experts):
+    plain = plain_model()
+    twin = twin_model(
+        routing_activation="softmax", routing_per=routing_per, num_experts=num_experts, condconv_classifier=True
+    )
+    before = weights_of(twin)
+    warm_start(twin, plain)
+    assert_same_function(twin, plain)
+    source, target = weights_of(plain), weights_of(twin)
+    for path, value in target.items():
+        layer, variable = path.split("/")
+        if variable.endswith("condconv_kernel"):
+            np.testing.assert_array_equal(value, np.tile(source[f"{layer}/kernel"].reshape(1, -1), (num_experts, 1)))
+        elif layer.endswith("_routing"):
+            np.testing.assert_array_equal(value, before[path])
+    warm_start(twin, plain, images(64, batch=8))
+    assert_same_function(twin, plain)
+    if num_experts > 1:
+        scaled = {path: value for path, value in weights_of(twin).items() if path.endswith("_routing/kernel")}
+        assert all(np.abs(value - before[path]).max() > 0 for path, value in scaled.items())
+
+
+@pytest.mark.parametrize(
+    ("route", "received"),
+    [
+        (Routing(2, activation="relu"), "'relu'"),
+        (
+            lambda x: keras.layers.Dense(2, name="own")(keras.layers.Flatten()(x)),
+            "layer 'conv' with 'own'",
+        ),
+    ],
+)
+def test_routing_weights_of_an_unknown_sum_are_refused(route, received):
     inputs = keras.Input((8, 8, 4))
-    twin = keras.Model(inputs, CondConv2D(6, 1, 2, name="conv")(inputs, Routing(2, activation="softmax")(inputs)))
+    twin = keras.Model(inputs, CondConv2D(6, 1, 2, name="conv")(inputs, route(inputs)))
     plain = keras.Model(inputs, keras.layers.Conv2D(6, 1, name="conv")(inputs))
-    with pytest.raises(ValueError, match="sigmoid"):
+    before = weights_of(twin)
+    with pytest.raises(UserError, match="the sigmoid or the softmax of a Routing layer") as refusal:
         warm_start(twin, plain)
+    assert received in str(refusal.value)
+    assert all(np.array_equal(value, before[path]) for path, value in weights_of(twin).items())

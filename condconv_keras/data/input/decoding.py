@@ -1,18 +1,27 @@
 """The one decoder of encoded images: what is checked up front is what training reads."""
 
 import dataclasses
+import os
 from typing import Any
 
+from condconv_keras.data.formats import bmp, gif, webp
+from condconv_keras.data.formats.exif import is_plain_jpeg, is_png, jpeg_orientation, orientation_of_no_jpeg
+from condconv_keras.data.formats.file_bytes import part, subgraph
+from condconv_keras.data.input.orientation import stored_window, turned, turned_size
 from condconv_keras.utils.errors import UserError, op_reason
 from condconv_keras.utils.lazy import tensorflow as tf
 
 
-def decode_image(encoded, channels):
-    """Decodes a JPEG, PNG, BMP or GIF (its first frame) image.
+def decode_image(encoded, channels, apply_orientation=True):
+    """Decodes a JPEG, PNG, BMP, GIF or WebP image, of an animation the first frame, by graph operations alone.
+
+    Palettes are applied; transparency (alpha, or that of a color) is dropped, which leaves the color below it; of 16
+    bits the upper 8 are taken; CMYK is converted, inverted where Adobe's marker says that it is stored so.
 
     Args:
         encoded: string scalar, the file's content.
-        channels: 1 (gray) or 3 (RGB): gray, palette and alpha images are converted, alpha is dropped; 0: as stored.
+        channels: 1 (gray), 3 (RGB), or 0 for 1 where a JPEG or PNG file has gray pixels, else 3.
+        apply_orientation: whether the pixels are turned as the EXIF orientation of a JPEG, PNG or WebP file says.
 
     Returns:
         A uint8 tensor `[height, width, channels]`.
@@ -20,7 +29,50 @@ def decode_image(encoded, channels):
     Raises:
         tf.errors.OpError: when run on content that is truncated, corrupt or of another format.
     """
-    return tf.io.decode_image(encoded, channels=channels, expand_animations=False)
+    return tf.cond(
+        tf.io.is_jpeg(encoded),
+        lambda: _decode_jpeg(encoded, channels, apply_orientation),
+        lambda: _decode_no_jpeg(encoded, channels, apply_orientation),
+    )
+
+
+def _decode_jpeg(encoded, channels, apply_orientation):
+    image = _decode(encoded, channels)
+    if not apply_orientation:
+        return image
+    return tf.cond(is_plain_jpeg(encoded), lambda: tf.identity(image), lambda: turned(image, jpeg_orientation(encoded)))
+
+
+def _decode_no_jpeg(encoded, channels, apply_orientation):
+    image = tf.cond(
+        is_png(encoded), lambda: _decode(encoded, channels), lambda: _of_rgb(_decode_other(encoded), channels)
+    )
+    return turned(image, orientation_of_no_jpeg(encoded)) if apply_orientation else image
+
+
+def _decode(encoded, channels):
+    """Decodes a JPEG or PNG image."""
+    image = tf.io.decode_image(encoded, channels, expand_animations=False)
+    # Of channels as they are stored, gray or RGB.
+    return image if channels else image[..., : tf.where(tf.shape(image)[-1] < 3, 1, 3)]
+
+
+@subgraph
+def _decode_other(encoded):
+    """Decodes an image that is no JPEG and no PNG as RGB."""
+    return tf.case(
+        [
+            (part(encoded, 0, len(bmp.MAGIC)) == bmp.MAGIC, lambda: bmp.decode_bmp(encoded)),
+            (part(encoded, 0, len(gif.MAGIC)) == gif.MAGIC, lambda: gif.decode_gif(encoded)),
+            (webp.is_webp(encoded), lambda: webp.decode_webp(encoded)),
+        ],
+        # TensorFlow says what is wrong with the content.
+        default=lambda: tf.io.decode_image(encoded, 3, expand_animations=False),
+    )
+
+
+def _of_rgb(image, channels):
+    return tf.image.rgb_to_grayscale(image) if channels == 1 else image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,19 +102,21 @@ class DecodedImage:
 
 @dataclasses.dataclass(frozen=True)
 class EncodedImage:
-    """A JPEG, PNG, BMP or GIF image that is not decoded yet.
+    """An image in a format of `decode_image` that is not decoded yet.
 
     Attributes:
         encoded: string scalar, the file's content.
         shape: `(height, width, channels)` of the decoded image; height and width are None if unknown.
+        apply_orientation: as in `decode_image`.
     """
 
     encoded: Any
     shape: tuple[int | None, int | None, int]
+    apply_orientation: bool = True
 
     def whole(self):
         """Returns the image as uint8 `[height, width, channels]`; `decode_image` says what is raised."""
-        return tf.ensure_shape(decode_image(self.encoded, self.shape[-1]), self.shape)
+        return tf.ensure_shape(decode_image(self.encoded, self.shape[-1], self.apply_orientation), self.shape)
 
     def window(self, sample):
         """Returns a part of the image as uint8, decoding no more of a JPEG than that takes.
@@ -76,20 +130,34 @@ class EncodedImage:
         """
         channels = self.shape[-1]
 
+        def window_in(size):
+            # The channels that a JPEG says it has are those of the file: `sample` gets those of the decoded image.
+            return sample(tf.concat([size, [channels]], axis=0))
+
         def decode_part():
-            # The channels are those of the file: what `sample` gets is the shape of the decoded image.
             size = tf.io.extract_jpeg_shape(self.encoded)[:2]
-            window = sample(tf.concat([size, [channels]], axis=0))
-            return tf.io.decode_and_crop_jpeg(self.encoded, window, channels=channels)
+
+            def stored_part():
+                return tf.io.decode_and_crop_jpeg(self.encoded, window_in(size), channels=channels)
+
+            def turned_part():
+                orientation = jpeg_orientation(self.encoded)
+                window = stored_window(window_in(turned_size(size, orientation)), size, orientation)
+                return turned(tf.io.decode_and_crop_jpeg(self.encoded, window, channels=channels), orientation)
+
+            if not self.apply_orientation:
+                return stored_part()
+            return tf.cond(is_plain_jpeg(self.encoded), stored_part, turned_part)
 
         return tf.cond(tf.io.is_jpeg(self.encoded), decode_part, lambda: DecodedImage(self.whole()).window(sample))
 
 
-def read_image(path):
-    """Reads one image file with the channels it has, without alpha.
+def read_image(path, apply_orientation=True):
+    """Reads one image file as gray or RGB pixels, whichever it has; `decode_image` says what becomes of them.
 
     Args:
-        path: JPEG, PNG, BMP or GIF file.
+        path: file in a format of `decode_image`.
+        apply_orientation: as there.
 
     Returns:
         A uint8 tensor `[height, width, 1 or 3]`.
@@ -98,7 +166,21 @@ def read_image(path):
         UserError: the file cannot be read, or is no such image.
     """
     try:
-        image = decode_image(tf.io.read_file(str(path)), channels=0)
+        encoded = tf.io.read_file(os.fsencode(path))
     except tf.errors.OpError as error:
-        raise UserError(f"expected an image, {str(path)!r} is none ({op_reason(error)})") from error
-    return image[..., : 1 if image.shape[-1] < 3 else 3]
+        raise UserError(f"expected an image, {str(path)!r} cannot be read ({op_reason(error)})") from error
+    return image_of(encoded, path, apply_orientation)
+
+
+def image_of(encoded, name, apply_orientation=True):
+    """Returns the image of a file's content, as `read_image` does.
+
+    Args:
+        encoded: bytes or string scalar.
+        name: what it is called in the message of a `UserError`.
+        apply_orientation: as in `decode_image`.
+    """
+    try:
+        return decode_image(encoded, 0, apply_orientation)
+    except tf.errors.OpError as error:
+        raise UserError(f"expected an image, {str(name)!r} is none ({op_reason(error)})") from error

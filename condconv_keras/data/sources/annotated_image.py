@@ -33,9 +33,11 @@ class AnnotatedFolder:
         category_ids: tuple of ints, the COCO id of each class.
         splits: dict of split name to its list of `AnnotatedImage`; with `train` alone nothing is held out yet.
         skipped_boxes: dict of split name to a dict of reason to the number of boxes that belong to no image.
+        read: the paths, strings, of the files that all this was read from.
     """
 
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     splits: dict[str, list[AnnotatedImage]]
     skipped_boxes: dict[str, dict[str, int]]
+    read: frozenset[str]

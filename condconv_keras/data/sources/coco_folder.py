@@ -1,15 +1,21 @@
 """A folder of images with annotations in COCO's instances format.
 
-Layouts, in which `SPLIT` is `train`, `validation`, `val`, `test` or another name:
+Layouts, in which `SPLIT` is `train`, `validation`, `val`, `test`, another spelling of them as of
+`condconv_keras.data.sources.split_folders`, or another name:
 
 - `annotations/instances_SPLIT.json`, of COCO itself: `SPLIT` may end in a year (`instances_train2017.json`), which the
   split's name leaves out. Each image is looked for in `images/SPLIT/`, `SPLIT/`, `images/` and the folder itself.
-- `SPLIT/instances.json` with the images beside it or in `SPLIT/images/`.
-- `instances.json` with the images beside it or in `images/`: all of them are `train`.
+- `SPLIT/instances.json` with the images beside it or in `SPLIT/images/`; Roboflow calls it `_annotations.coco.json`.
+- `instances.json` (or as Roboflow calls it) with the images beside it or in `images/`: all of them are `train`.
+
+An image is looked for by the name that the file has, without the folders of another system before it, and then as
+`condconv_keras.data.sources.image_lookup` says. A width or height that is missing, null, 0 or negative is unknown.
 """
 
 import collections
 import json
+import math
+import os
 import re
 
 import numpy as np
@@ -17,8 +23,16 @@ import numpy as np
 from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT
 from condconv_keras.data.sources.annotated_image import AnnotatedFolder, AnnotatedImage
 from condconv_keras.data.sources.clean_boxes import Boxes
+from condconv_keras.data.sources.image_files import sub_folders
+from condconv_keras.data.sources.image_lookup import ImageLookup
+from condconv_keras.data.sources.split_folders import split_folders, split_name
+from condconv_keras.facts.class_names import told_apart
 from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.text_files import is_unicode
 
+# What a file of annotations is called that lies beside its images: by us, and by Roboflow.
+FILE_NAMES = ("instances.json", "_annotations.coco.json")
+_ABSOLUTE = re.compile(r"[\\/]|[A-Za-z]:")  # the beginning of a path of Linux or Windows
 NO_IMAGE = "of an image that is not listed"
 
 
@@ -31,7 +45,8 @@ def read_folder(root):
         root: `pathlib.Path` of the folder.
 
     Returns:
-        An `AnnotatedFolder`, its classes in the order of the category ids; None if the folder has no such file.
+        An `AnnotatedFolder`, its classes in the order of the category ids, those of one name with their ids behind it;
+        None if the folder has no such file.
 
     Raises:
         UserError: a file is not in COCO's format, the categories of two files differ, or the files are neither
@@ -47,28 +62,63 @@ def read_folder(root):
         )
     contents = {split: _read_json(path) for split, (path, _) in files.items()}
     categories = _common_categories({files[split][0]: content for split, content in contents.items()})
+    if not all(map(is_unicode, categories.values())):
+        raise UserError(f"expected names of categories as UTF-8 has them in {str(root)!r}, received: {categories}")
     splits, skipped_boxes = {}, {}
     for split, (path, image_folders) in files.items():
         splits[split], skipped_boxes[split] = _images(path, contents[split], image_folders, list(categories))
-    return AnnotatedFolder(tuple(categories.values()), tuple(categories), splits, skipped_boxes)
+    read = frozenset(str(path) for path, _ in files.values())
+    # Two categories of one name stay two, wherever classes are called by their names.
+    class_names = told_apart(categories.values(), categories)
+    return AnnotatedFolder(class_names, tuple(categories), splits, skipped_boxes, read)
 
 
 def _find_files(root):
     """Returns a dict of split name to the path of its annotations and the folders where its images may lie."""
+    splits = split_folders(root)
+    files = _files_of_coco(root, splits)
+    files |= {split: file for split, file in _files_in_splits(splits).items() if split not in files}
+    return files or _files_in(root, TRAIN_SPLIT)
+
+
+def _files_of_coco(root, splits):
+    """Those in the folder `annotations`, as `_find_files`; `splits` are the folder's `split_folders`."""
+    folders = [root / name for name in sub_folders(root) if name.casefold() == "annotations"]
+    in_images = split_folders(root / "images") if (root / "images").is_dir() else {}
     files = {}
-    for path in sorted(root.glob("annotations/instances_*.json")):
+    for path in sorted(path for folder in folders for path in folder.glob("instances_*.json")):
         name = path.stem.removeprefix("instances_")
-        split = re.sub(r"(?<=.)\d{4}$", "", name)
-        if split in files:
-            raise UserError(f"expected one file of {split} annotations, received: {files[split][0].name}, {path.name}")
-        files[split] = path, [root / "images" / name, root / name, root / "images", root]
-    for split in (TRAIN_SPLIT, *EVALUATION_SPLITS):
-        path = root / split / "instances.json"
-        if not files.get(split) and path.is_file():
-            files[split] = path, [path.parent, path.parent / "images"]
-    if not files and (root / "instances.json").is_file():
-        files[TRAIN_SPLIT] = root / "instances.json", [root, root / "images"]
+        split = split_name(name) or re.sub(r"(?<=.)\d{4}$", "", name)
+        places = [root / "images" / name, root / name, *in_images.get(split, ()), *splits.get(split, ())]
+        _add(files, split, path, [*places, root / "images", root])
     return files
+
+
+def _files_in_splits(splits):
+    """Those in the folders of splits, as `_find_files`."""
+    files = {}
+    for split, folders in splits.items():
+        for folder in folders:
+            for path, places in _files_in(folder, split).values():
+                _add(files, split, path, places)
+    return files
+
+
+def _files_in(folder, split):
+    """The file in a folder with images beside it or in a folder `images`, as the only one of a split, or none."""
+    files = {}
+    for path in (folder / name for name in FILE_NAMES):
+        if path.is_file():
+            _add(files, split, path, [folder, folder / "images"])
+    return files
+
+
+def _add(files, split, path, places):
+    """Adds the annotations of a split; raises a `UserError` if it has some."""
+    if split in files:
+        other = files[split][0]
+        raise UserError(f"expected one file of {split} annotations, received: {str(other)!r} and {str(path)!r}")
+    files[split] = path, list(dict.fromkeys(places))
 
 
 def _read_json(path):
@@ -117,9 +167,10 @@ def _images(path, content, image_folders, category_ids):
         else:
             skipped[NO_IMAGE] += 1
     labels = {category_id: label for label, category_id in enumerate(category_ids)}
+    lookup = ImageLookup()
     annotated = [
         AnnotatedImage(
-            path=_find_image(image_folders, image["file_name"]),
+            path=_find_image(image_folders, image["file_name"], lookup),
             source=str(path),
             image_id=image["id"],
             size=_size(path, image),
@@ -132,12 +183,11 @@ def _images(path, content, image_folders, category_ids):
 
 def _size(path, image):
     """The (height, width) that an image's entry states, or None."""
-    size = image.get("height"), image.get("width")
-    if not all(size):
-        return None
+    size = [image.get(side) or 0 for side in ("height", "width")]
     if not all(isinstance(side, int | float) for side in size):
         raise UserError(f"expected height and width as numbers in {str(path)!r}, received: {one_line(image, 100)}")
-    return size
+    # Labelling tools write -1 or 0 for what they do not know.
+    return tuple(size) if all(0 < side < math.inf for side in size) else None
 
 
 def _fields(path, list_name, entry, required):
@@ -151,10 +201,20 @@ def _fields(path, list_name, entry, required):
     return entry
 
 
-def _find_image(folders, name):
-    """Returns the path of the first file that exists, or else of the one that was expected first."""
-    paths = [folder / name for folder in folders]
-    return str(next((path for path in paths if path.is_file()), paths[0]))
+def _find_image(folders, name, lookup):
+    """Returns the path of the image that a name in a file means, or of the file that was expected first."""
+    expected = folders[0] / name
+    for path in (folder / name for folder in folders):
+        if os.path.isfile(path):
+            return lookup.owned(str(path), name)
+    parts = [part for part in re.split(r"[\\/]", name) if part]
+    # The folders of another system are left out one after the other.
+    starts = range(len(parts)) if _ABSOLUTE.match(name) else range(min(len(parts), 1))
+    for *inside, last in (parts[start:] for start in starts):
+        found = lookup.find_named([folder.joinpath(*inside) for folder in folders], name, last)
+        if found is not None:
+            return found
+    return str(expected)
 
 
 def _boxes(path, annotations, labels):

@@ -20,6 +20,7 @@ class Digits(ImageDataset):
     """The digits: 1,437 for training and 360 for testing, stratified by class."""
 
     embedded_name = "digits"
+    has_labels_in_memory = True
 
     def __init__(self, request):
         self._arrays = digit_splits()

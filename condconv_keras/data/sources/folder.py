@@ -1,5 +1,6 @@
 """What all folders of images say of themselves before they are opened."""
 
+import abc
 import os
 import pathlib
 import re
@@ -7,13 +8,21 @@ import re
 from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT
 from condconv_keras.data.input.decoding import EncodedImage
 from condconv_keras.data.sources.image_checks import read_file
+from condconv_keras.data.sources.split_folders import split_folders
+from condconv_keras.data.split_rule import held_out, path_below
+from condconv_keras.utils.errors import UserError
 
 
-class FolderSource:
-    """The part of a `Dataset` that folders share: the name is a path, records are paths of image files."""
+class FolderSource(abc.ABC):
+    """The part of a `Dataset` that folders share: the name is a path, records are the bytes of paths of image files.
+
+    Attributes:
+        apply_orientation: as in `condconv_keras.data.open_dataset`.
+    """
 
     is_folder = True
     checks_images = True
+    reads_files = True
     seed_permutes_all = True
 
     @classmethod
@@ -24,14 +33,51 @@ class FolderSource:
     @classmethod
     def may_hold_out(cls, name):
         """Whether the folder lacks one of a split to train on and a split to evaluate on."""
-        has_train, *has_evaluation = (os.path.isdir(os.path.join(name, s)) for s in (TRAIN_SPLIT, *EVALUATION_SPLITS))
-        return not (has_train and any(has_evaluation))
+        folder = pathlib.Path(os.path.expanduser(name))
+        splits = split_folders(folder) if folder.is_dir() else ()
+        return not (TRAIN_SPLIT in splits and len(splits) > 1)
+
+    @abc.abstractmethod
+    def paths(self, split):
+        """Returns the list of the paths of a split's images, strings."""
+
+    def example_names(self, split):
+        root = str(pathlib.Path(os.path.expanduser(self.name)))
+        return [path_below(root, path) for path in self.paths(split)]
 
     def image(self, record):
-        return EncodedImage(read_file(record), self.image_shape)
+        return EncodedImage(read_file(record), self.image_shape, self.apply_orientation)
 
 
 def _is_prepared(name, data_dir):
     """Whether `data_dir` holds a TFDS data set of this name, judged without importing TFDS."""
     stem = re.split("[/:]", name)[0]
-    return bool(data_dir and stem) and any(pathlib.Path(data_dir, stem).expanduser().rglob("dataset_info.json"))
+    if not (data_dir and stem):
+        return False
+    return any(pathlib.Path(os.path.expanduser(data_dir), stem).rglob("dataset_info.json"))
+
+
+def hold_out(images, classes, root, request):
+    """Divides the images of a folder into those for training and those that are held out.
+
+    Args:
+        images: list of objects with the `path` of an image file.
+        classes: list of what class each is of, as in `condconv_keras.data.split_rule.held_out`.
+        root: path of the folder.
+        request: `Request`.
+
+    Returns:
+        A dict of the two splits to their images, and the names of the images that were moved.
+
+    Raises:
+        UserError: a split has none, as where those that a run has held out are gone.
+    """
+    names = [path_below(str(root), image.path) for image in images]
+    chosen, moved = held_out(names, classes, request.validation_fraction, request.split_rule)
+    splits = {TRAIN_SPLIT: [], EVALUATION_SPLITS[0]: []}
+    for image, is_held_out in zip(images, chosen, strict=True):
+        splits[EVALUATION_SPLITS[0] if is_held_out else TRAIN_SPLIT].append(image)
+    for split, of_split in splits.items():
+        if not of_split:
+            raise UserError(f"{str(root)!r} has no image for {split}: those of the run are gone")
+    return splits, moved

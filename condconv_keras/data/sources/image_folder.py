@@ -1,19 +1,32 @@
 """A folder of images by class: `root/train/<class>/*` beside `root/validation/<class>/*`, or `root/<class>/*`."""
 
+import collections
 import dataclasses
-import itertools
+import os
 import pathlib
 
 import numpy as np
 
 from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT, ImageDataset, slice_records
-from condconv_keras.data.sources.folder import FolderSource
+from condconv_keras.data.sources.folder import FolderSource, hold_out
 from condconv_keras.data.sources.image_checks import CHANNELS, common_size, decoded_sizes
-from condconv_keras.data.sources.image_files import EXTENSIONS, image_paths
+from condconv_keras.data.sources.image_files import (
+    ending,
+    entries,
+    is_folder,
+    is_hidden,
+    is_image,
+    no_image,
+    search,
+    sub_folders,
+    warn_of_ignored,
+)
+from condconv_keras.data.sources.other_layouts import detection_clause, yolo_clause
+from condconv_keras.data.sources.same_bytes import count_repeated
+from condconv_keras.data.sources.split_folders import check_classes_are_no_splits, split_folders
 from condconv_keras.facts.imagenet import readable
 from condconv_keras.utils.errors import UserError
-
-SPLIT_SEED = 0
+from condconv_keras.utils.text_files import is_unicode
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,22 +38,34 @@ class _Image:
 class ImageFolder(FolderSource, ImageDataset):
     """A folder of images by class. Opening it decodes every file once, to find bad ones before training does.
 
-    A class is a sub-folder; its images may lie deeper. Classes are sorted by name. Hidden files and folders, and files
-    with other extensions than JPEG, PNG, BMP and GIF, are ignored. Images are delivered as RGB.
+    A class is a sub-folder; its images may lie deeper, and behind symbolic links. Classes are sorted by name. What
+    `condconv_keras.data.sources.image_files` does not take for an image is ignored, and counted in a warning. Images
+    are delivered as RGB.
 
     With `root/train` and at least one of `root/validation`, `root/val` and `root/test`, those are the splits; otherwise
-    every sub-folder is a class, a part of which is held out as `validation`.
+    every sub-folder is a class, a part of which is held out as `validation` (`condconv_keras.data.split_rule`). Splits
+    may be spelled in other ways, as `condconv_keras.data.sources.split_folders` says.
 
     Raises:
-        UserError: if classes are missing, empty or differ between splits, or for undecodable images.
+        UserError: if classes are missing, empty or differ between splits, if folders are no classes or cannot be told
+            from splits, or for undecodable images.
     """
 
+    has_labels_in_memory = True
+
     def __init__(self, request):
-        folder = pathlib.Path(request.name).expanduser()
-        class_names, splits, held_out = _find_splits(folder, request.validation_fraction)
-        decoded, skipped = _check_images(splits, request.skip_bad_images)
+        folder = pathlib.Path(os.path.expanduser(request.name))
+        ignored = collections.Counter()
+        class_names, splits = _find_splits(folder, ignored)
+        is_held_out, moved = set(splits) == {TRAIN_SPLIT}, ()
+        if is_held_out:
+            splits, moved = _hold_out(splits[TRAIN_SPLIT], folder, class_names, request)
+        self.apply_orientation = request.apply_orientation
+        decoded, skipped = _check_images(splits, request.skip_bad_images, request.apply_orientation)
         for split, sizes in decoded.items():
-            _check_every_class_has_images(folder, split, sizes, class_names)
+            # Classes that have lost the images that a run has held out get no others.
+            if request.split_rule.is_new or not is_held_out:
+                _check_every_class_has_images(folder, split, sizes, class_names)
         height, width = common_size([size for sizes in decoded.values() for size in sizes.values()])
         self._paths_and_labels = {
             split: ([image.path for image in sizes], np.array([image.label for image in sizes], np.int32))
@@ -51,58 +76,114 @@ class ImageFolder(FolderSource, ImageDataset):
             class_names=readable(class_names),
             image_shape=(height, width, CHANNELS),
             splits={split: len(sizes) for split, sizes in decoded.items()},
-            held_out=held_out,
+            held_out=is_held_out,
+            split_rule=request.split_rule.name if is_held_out else None,
+            moved=moved,
+            repeated=count_repeated({split: self.paths(split) for split in decoded}),
             skipped=skipped,
             decoded_sizes={split: sum(h * w for h, w in sizes.values()) * CHANNELS for split, sizes in decoded.items()},
         )
+        warn_of_ignored(folder, ignored)
+
+    def paths(self, split):
+        return self._paths_and_labels[split][0]
 
     def read_records(self, split, shuffle_seed):
-        return slice_records(*self._paths_and_labels[split], shuffle_seed)
+        paths, labels = self._paths_and_labels[split]
+        return slice_records(list(map(os.fsencode, paths)), labels, shuffle_seed)
 
 
-def _find_splits(folder, validation_fraction):
-    """Returns the class names, a dict of split name to its list of `_Image`, and whether one was held out here."""
-    evaluation = [split for split in EVALUATION_SPLITS if (folder / split).is_dir()]
-    if (folder / TRAIN_SPLIT).is_dir():
-        names = [TRAIN_SPLIT, *evaluation]
-    else:  # images to evaluate on only, or none: a class may be called "test"
-        names = [split for split in evaluation if _sub_folders(folder / split)]
-    if evaluation and names:
-        class_names = _class_names(folder / names[0])
-        for split in names[1:]:
-            _check_same_classes(folder, names[0], split, class_names)
-        return class_names, {name: _list_images(folder / name, class_names) for name in names}, False
-    if (folder / TRAIN_SPLIT).is_dir() and _sub_folders(folder / TRAIN_SPLIT):
+def _find_splits(folder, ignored):
+    """Returns the class names and a dict of split name to its list of `_Image`; with `train` alone none is held out.
+
+    What is passed over is added to the `Counter` `ignored`.
+    """
+    unread = yolo_clause(folder)
+    if unread:
+        raise UserError(f"expected one folder of images per class in {str(folder)!r}{unread}")
+    _ignore_files(folder, ignored)
+    own = _own_splits(folder)
+    if not own:
+        class_names = _class_names(folder)
+        check_classes_are_no_splits(folder, class_names)
+        return class_names, {TRAIN_SPLIT: _list_images(folder, class_names, ignored)}
+    for name in sorted({*sub_folders(folder)} - {path.name for path in own.values()}):
+        ignored[f"folder {name!r}"] += 1
+    for path in own.values():
+        _ignore_files(path, ignored)
+    class_names = _common_classes(folder, own)
+    return class_names, {split: _list_images(path, class_names, ignored) for split, path in own.items()}
+
+
+def _own_splits(folder):
+    """Returns a dict of split name to the path of its folder, empty where every sub-folder is a class."""
+    spelled = split_folders(folder)
+    evaluation = [split for split in EVALUATION_SPLITS if split in spelled]
+    if TRAIN_SPLIT in spelled and evaluation:
+        return {split: _only(folder, split, paths) for split, paths in spelled.items()}
+    if TRAIN_SPLIT in spelled and any(map(sub_folders, spelled[TRAIN_SPLIT])):
+        train = _only(folder, TRAIN_SPLIT, spelled[TRAIN_SPLIT])
         raise UserError(
-            f"expected {' or '.join(EVALUATION_SPLITS)} beside train in {str(folder)!r}; "
-            f"to hold out a part of train, give {str(folder / TRAIN_SPLIT)!r} as the data set"
+            f"expected {' or '.join(EVALUATION_SPLITS)} beside {train.name} in {str(folder)!r}; "
+            f"to hold out a part of {train.name}, give {str(train)!r} as the data set"
         )
-    class_names = _class_names(folder)
-    return class_names, _hold_out(_list_images(folder, class_names), class_names, validation_fraction), True
+    # Images to evaluate on only, or none: a class may be called "test".
+    own = {split: spelled[split] for split in evaluation if any(map(sub_folders, spelled[split]))}
+    own = {split: _only(folder, split, paths) for split, paths in own.items()}
+    others = [name for name in sub_folders(folder) if name not in {path.name for path in own.values()}]
+    if own and any(search(folder / name).images for name in others):
+        raise UserError(
+            f"expected splits or classes in {str(folder)!r}, received the split {next(iter(own.values())).name!r} and "
+            f"{_some(others)}: move or rename the one or the other"
+        )
+    return own
 
 
-def _sub_folders(folder):
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+def _only(folder, split, paths):
+    """The one folder of a split; raises a `UserError` for several, as `Train` beside `train`."""
+    if len(paths) > 1:
+        raise UserError(
+            f"expected one folder of {split} in {str(folder)!r}, received: {', '.join(path.name for path in paths)}"
+        )
+    return paths[0]
+
+
+def _ignore_files(folder, ignored):
+    """Counts the files beside folders of classes or splits; raises a `UserError` for a broken link that may be one."""
+    for entry in entries(folder):
+        if is_hidden(entry.name) or is_folder(entry):
+            continue
+        if not (os.path.exists(entry.path) or os.path.splitext(entry.name)[1]):
+            raise UserError(f"expected a folder, the link {entry.path!r} leads nowhere: mend or remove it")
+        ignored[ending(entry.name) + (" outside of the classes" if is_image(entry.name) else "")] += 1
 
 
 def _class_names(folder):
-    names = tuple(_sub_folders(folder))
+    names = tuple(sub_folders(folder))
     if not names:
-        raise UserError(f"expected one folder of images per class in {str(folder)!r}, found no folder")
+        raise UserError(
+            f"expected one folder of images per class in {str(folder)!r}, found no folder{detection_clause(folder)}"
+        )
+    for name in names:
+        if not is_unicode(name):
+            raise UserError(f"expected names of classes in UTF-8, rename the folder {name!r} in {str(folder)!r}")
     return names
 
 
-def _check_same_classes(folder, first, split, class_names):
-    names = _class_names(folder / split)
-    only_first = sorted(set(class_names) - set(names))
-    only_split = sorted(set(names) - set(class_names))
-    if only_first or only_split:
-        differences = [
-            f"only in {where}: {_some(classes)}"
-            for where, classes in ((first, only_first), (split, only_split))
-            if classes
-        ]
-        raise UserError(f"the classes of {first} and {split} in {str(folder)!r} differ: {'; '.join(differences)}")
+def _common_classes(folder, own):
+    """Returns the class names of splits, a dict of name to path; raises a `UserError` where they differ."""
+    (first, class_names), *others = ((path.name, _class_names(path)) for path in own.values())
+    for split, names in others:
+        only_first = sorted(set(class_names) - set(names))
+        only_split = sorted(set(names) - set(class_names))
+        if only_first or only_split:
+            differences = [
+                f"only in {where}: {_some(classes)}"
+                for where, classes in ((first, only_first), (split, only_split))
+                if classes
+            ]
+            raise UserError(f"the classes of {first} and {split} in {str(folder)!r} differ: {'; '.join(differences)}")
+    return class_names
 
 
 def _some(names, limit=5):
@@ -111,36 +192,34 @@ def _some(names, limit=5):
     return ", ".join(names[:limit]) + more
 
 
-def _list_images(folder, class_names):
+def _list_images(folder, class_names, ignored):
     """Returns the `_Image`s of a split, sorted by class and path; raises a `UserError` for an empty class."""
     images = []
     for label, name in enumerate(class_names):
-        paths = sorted(image_paths(folder / name))
-        if not paths:
-            raise UserError(f"no image ({', '.join(EXTENSIONS)}) in the class folder {str(folder / name)!r}")
-        images += [_Image(path, label) for path in paths]
+        found = search(folder / name)
+        if not found.images:
+            raise UserError(f"{no_image('the class folder', folder / name, found)}{detection_clause(folder)}")
+        images += [_Image(path, label) for path in found.images]
+        ignored += found.ignored
     return images
 
 
-def _hold_out(images, class_names, fraction):
-    """Splits every class by itself, so that a class's split depends on its own files only."""
-    splits = {TRAIN_SPLIT: [], EVALUATION_SPLITS[0]: []}
-    for label, of_class in itertools.groupby(images, key=lambda image: image.label):
-        of_class = list(of_class)
-        if len(of_class) < 2:
-            raise UserError(
-                f"class {class_names[label]!r} has a single image: two are needed for a training and a validation part"
-            )
-        held_out_count = min(max(round(fraction * len(of_class)), 1), len(of_class) - 1)
-        held_out = set(np.random.default_rng(SPLIT_SEED).permutation(len(of_class))[:held_out_count])
-        for index, image in enumerate(of_class):
-            splits[EVALUATION_SPLITS[0] if index in held_out else TRAIN_SPLIT].append(image)
-    return splits
+def _hold_out(images, folder, class_names, request):
+    """As `hold_out`; raises a `UserError` for a class that has too few images for a new split."""
+    labels = [image.label for image in images]
+    counts = np.bincount(labels)
+    if request.split_rule.is_new and (counts < 2).any():
+        raise UserError(
+            f"class {class_names[counts.argmin()]!r} has a single image: two are needed for a training and a "
+            "validation part"
+        )
+    return hold_out(images, labels, folder, request)
 
 
-def _check_images(splits, skip_bad_images):
+def _check_images(splits, skip_bad_images, apply_orientation):
     """Decodes every image and returns, per split, a dict of good `_Image` to (height, width), and the count of bad."""
-    sizes = decoded_sizes([image.path for split in splits.values() for image in split], skip_bad_images)
+    paths = [image.path for split in splits.values() for image in split]
+    sizes = decoded_sizes(paths, skip_bad_images, apply_orientation)
     decoded = {
         name: {image: sizes[image.path] for image in split if image.path in sizes} for name, split in splits.items()
     }

@@ -5,6 +5,9 @@ import dataclasses
 import numpy as np
 
 from condconv_keras.data.detection_dataset import DetectionDataset
+from condconv_keras.data.formats.exif import exif_orientation
+from condconv_keras.data.input.decoding import decode_image
+from condconv_keras.data.input.orientation import turned_boxes
 from condconv_keras.data.sources.clean_boxes import MAX_BOXES
 from condconv_keras.data.sources.tfds_source import (
     TfdsSource,
@@ -17,6 +20,7 @@ from condconv_keras.data.sources.tfds_source import (
     split_slices,
     top_features,
 )
+from condconv_keras.data.split_rule import SLICE
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import LazyModule
 from condconv_keras.utils.lazy import tensorflow as tf
@@ -41,7 +45,8 @@ class TfdsDetection(TfdsSource, DetectionDataset):
     which else comes a hash.
 
     Boxes are cleaned as they are read, by the rules of `condconv_keras.data.sources.clean_boxes`, and not counted. TFDS
-    itself stores no box that lies outside of its image.
+    itself stores no box that lies outside of its image. Its boxes are those of the pixels that TFDS delivers, which are
+    the stored ones: where the EXIF orientation of an image is applied, they are turned with it.
 
     `coco/2014` has one more split, `minival`: the first 8,000 images of `validation` in the order in which TFDS stores
     them, that of a hash of the file names. It has the size of the minival split of the paper and is drawn from the
@@ -53,6 +58,7 @@ class TfdsDetection(TfdsSource, DetectionDataset):
 
     def __init__(self, request):
         self._builder = builder = find_builder(request)
+        self.apply_orientation = request.apply_orientation
         self._keys = _Keys.of(request.name, builder.info)
         prepare(request, builder)
         height, width, _ = builder.info.features[self._keys.image].shape
@@ -68,6 +74,7 @@ class TfdsDetection(TfdsSource, DetectionDataset):
             image_shape=(height, width, CHANNELS),
             splits={split: count for split, (_, count) in self._slices.items()},
             held_out=len(slices) > len(counts),
+            split_rule=SLICE if len(slices) > len(counts) else None,
         )
 
     def read_records(self, split, shuffle_seed):
@@ -79,7 +86,9 @@ class TfdsDetection(TfdsSource, DetectionDataset):
         examples = read_encoded(
             self._builder, instruction, keys.image, others, shuffle_seed, add_tfds_id=keys.image_id is None
         )
-        return examples.map(lambda example: (example[keys.image], _label(example, keys)), tf.data.AUTOTUNE)
+        return examples.map(
+            lambda example: (example[keys.image], _label(example, keys, self.apply_orientation)), tf.data.AUTOTUNE
+        )
 
 
 def _minival(builder, counts):
@@ -140,7 +149,7 @@ def _box_and_label(features):
     return tuple(keys[0] if len(keys) == 1 else None for keys in (boxes, labels))
 
 
-def _label(example, keys):
+def _label(example, keys, apply_orientation):
     objects = example[keys.objects]
     boxes = tf.clip_by_value(objects[keys.box], 0.0, 1.0)
     is_crowd = tf.zeros(tf.shape(boxes)[:1], tf.bool)
@@ -161,6 +170,8 @@ def _label(example, keys):
     }
     finite = tf.reduce_all(tf.math.is_finite(objects[keys.box]), axis=1)
     kept = _largest(boxes, finite & (label["classes"] >= 0) & _has_area(boxes))
+    if apply_orientation:
+        label["boxes"] = turned_boxes(boxes, exif_orientation(example[keys.image]))
     return {name: tf.gather(values, kept) for name, values in label.items()} | {"image_id": image_id}
 
 
@@ -169,7 +180,7 @@ def _box_area(boxes, encoded):
     size = tf.cond(
         tf.io.is_jpeg(encoded),
         lambda: tf.io.extract_jpeg_shape(encoded)[:2],
-        lambda: tf.shape(tf.io.decode_image(encoded, expand_animations=False))[:2],
+        lambda: tf.shape(decode_image(encoded, 0, apply_orientation=False))[:2],
     )
     return tf.reduce_prod((boxes[:, 2:] - boxes[:, :2]) * tf.cast(size, tf.float32), axis=1)
 

@@ -12,6 +12,7 @@ from condconv_keras.data.sources.tfds_source import (
     split_slices,
     top_features,
 )
+from condconv_keras.data.split_rule import SLICE
 from condconv_keras.facts.imagenet import readable
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import LazyModule
@@ -30,6 +31,7 @@ class TfdsImages(TfdsSource, ImageDataset):
 
     def __init__(self, request):
         self._builder = builder = find_builder(request)
+        self.apply_orientation = request.apply_orientation
         self._image_key, self._label_key = _image_and_label(request.name, builder.info)
         prepare(request, builder)
         features = builder.info.features
@@ -42,6 +44,7 @@ class TfdsImages(TfdsSource, ImageDataset):
             image_shape=(height, width, 1 if stored_channels == 1 else 3),
             splits={split: count for split, (_, count) in self._slices.items()},
             held_out=len(self._slices) > len(counts),
+            split_rule=SLICE if len(self._slices) > len(counts) else None,
         )
 
     def read_records(self, split, shuffle_seed):

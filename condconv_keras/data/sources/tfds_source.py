@@ -28,8 +28,12 @@ class TfdsSource:
     A name is `"name"`, `"name/config"`, `"name:version"` or `"name/config:version"`. It may be unknown to TFDS if the
     `data_dir` of the `Request` holds it; that is TFDS's default (`~/tensorflow_datasets`) if None. The last part of
     `train` becomes `validation` if there is no other split.
+
+    Attributes:
+        apply_orientation: as in `condconv_keras.data.open_dataset`.
     """
 
+    reads_files = True
     uses_data_dir = True
 
     @classmethod
@@ -39,7 +43,7 @@ class TfdsSource:
         return True
 
     def image(self, record):
-        return EncodedImage(record, self.image_shape)
+        return EncodedImage(record, self.image_shape, self.apply_orientation)
 
 
 def find_builder(request):
@@ -80,7 +84,7 @@ def _registered_builder(request):
 
 def _names_in(data_dir):
     """Returns the `name` or `name/config` of everything that is prepared in the folder."""
-    root = pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
+    root = pathlib.Path(os.path.expanduser(data_dir or tfds.core.constants.DATA_DIR))
     return {"/".join(path.relative_to(root).parts[:-2]) for path in root.glob("*/**/dataset_info.json")}
 
 

@@ -15,6 +15,18 @@ ROUNDING_MARGIN_DB = 10.0
 LEAST_ROUNDED_SNR_DB = 20.0
 
 
+class Differs(UserError):
+    """A file does not answer as the Keras model does.
+
+    Attributes:
+        figures: by how much, a dict that JSON can hold.
+    """
+
+    def __init__(self, message, figures):
+        super().__init__(message)
+        self.figures = figures
+
+
 class ExportCheck:
     """Lets files pass that answer as the Keras model does.
 
@@ -26,6 +38,9 @@ class ExportCheck:
         dataset: data set of the task, with the model's classes, whose held-out split measures the accuracy, or None.
         examples: how many of its images, or None for all.
         trained: whether the model is; of an untrained one the accuracy is not measured.
+
+    Raises:
+        UserError: the model does not return what its card says.
     """
 
     def __init__(self, model, card, images, dataset=None, examples=None, trained=False):
@@ -46,14 +61,15 @@ class ExportCheck:
             The worst comparison, as `Answers.compare` returns it, and the accuracy or None.
 
         Raises:
-            UserError: the file cannot be loaded, or differs; the message names the file and the figures.
+            Differs: it does; the message names the file and the figures.
+            UserError: the file cannot be loaded.
         """
         comparisons = []
         least = self._min_snr_db(file_format)
         for threads in file_format.threads:
             comparison = self._answers.compare(self._answers.of_file(file_format, path, threads))
             found = self._answers.failures(comparison, file_format.max_relative_error, least)
-            _refuse(path, found, "" if threads is None else f" with num_threads={threads}")
+            _refuse(path, found, comparison, "" if threads is None else f" with num_threads={threads}")
             comparisons.append(comparison)
         return min(comparisons, key=lambda comparison: comparison.snr_db), self._accuracy(file_format, path)
 
@@ -73,7 +89,7 @@ class ExportCheck:
         if self._dataset is None:
             return None
         accuracy, found = self._answers.accuracy(file_format, path, self._dataset, self._examples)
-        _refuse(path, found)
+        _refuse(path, found, accuracy)
         return accuracy
 
 
@@ -89,8 +105,7 @@ def _rounded_weights(model, dtype):
         model.set_weights(weights)
 
 
-def _refuse(path, found, circumstances=""):
+def _refuse(path, found, figures, circumstances=""):
     if found:
-        raise UserError(
-            f"{path.name} differs from the Keras model{circumstances}, nothing is written: {', '.join(found)}"
-        )
+        message = f"{path.name} differs from the Keras model{circumstances}: {', '.join(found)}"
+        raise Differs(message, figures.to_dict())

@@ -8,8 +8,9 @@ import numpy as np
 
 from condconv_keras.data.dataset import TRAIN_SPLIT, Dataset
 from condconv_keras.data.input.decoding import read_image
-from condconv_keras.data.sources.image_files import find_images
+from condconv_keras.data.sources.image_files import find_images, warn_of_ignored
 from condconv_keras.data.sources.photographs import photographs
+from condconv_keras.data.sources.split_folders import split_folders
 from condconv_keras.utils.errors import UserError
 
 CALIBRATION_IMAGES = 128
@@ -45,19 +46,26 @@ class DatasetImages:
 
 @dataclasses.dataclass(frozen=True)
 class FolderImages:
-    """Image files: calibration uses up to 128, evenly spaced in their sorted order, the check others if it can."""
+    """Image files: calibration uses up to 128, evenly spaced in their sorted order, the check others if it can.
+
+    They are turned as their EXIF orientation says if `apply_orientation`.
+    """
 
     paths: list[pathlib.Path]
+    apply_orientation: bool = True
 
     def calibration(self):
         """Yields the images; raises a `UserError` for a file that cannot be decoded."""
-        return map(read_image, self._calibration_paths())
+        return map(self._read, self._calibration_paths())
 
     def check(self):
         """Yields images that calibration has not seen, if there are enough of them; errors as in `calibration`."""
         used = set(self._calibration_paths())
         others = [path for path in self.paths if path not in used]
-        return map(read_image, _evenly_spaced(others if len(others) >= MIN_CHECK_IMAGES else self.paths, CHECK_IMAGES))
+        return map(self._read, _evenly_spaced(others if len(others) >= MIN_CHECK_IMAGES else self.paths, CHECK_IMAGES))
+
+    def _read(self, path):
+        return read_image(path, self.apply_orientation)
 
     def _calibration_paths(self):
         return _evenly_spaced(self.paths, CALIBRATION_IMAGES)
@@ -84,23 +92,25 @@ class Photographs:
         return (window[:, ::-1] for window in photographs())
 
 
-def folder_images(folder, dataset=None):
+def folder_images(folder, dataset=None, apply_orientation=True):
     """The images below a folder, whatever its sub-folders mean, without those that a data set holds out.
 
     Args:
-        folder: path; where it has a folder `train`, that is searched alone.
+        folder: path; where it has a folder `train`, however that is spelled, it is searched alone.
         dataset: `Dataset` that the accuracy is measured on, or None.
+        apply_orientation: whether the images are turned as their EXIF orientation says.
 
     Raises:
         UserError: there is no image, or none that is not held out.
     """
-    folder = pathlib.Path(folder).expanduser()
+    folder = pathlib.Path(os.path.expanduser(folder))
     held_out = _held_out_files(dataset)
-    found = find_images([folder / TRAIN_SPLIT if (folder / TRAIN_SPLIT).is_dir() else folder])
-    paths = [path for path in found if os.path.realpath(path) not in held_out]
+    found = find_images(split_folders(folder).get(TRAIN_SPLIT, [folder]))
+    paths = [path for path in found.images if os.path.realpath(path) not in held_out]
     if not paths:
         raise UserError(f"every image in {str(folder)!r} is held out to measure the accuracy: give other images")
-    return FolderImages(paths)
+    warn_of_ignored(folder, found.ignored)
+    return FolderImages(paths, apply_orientation)
 
 
 def check_images(source, preprocessing):
@@ -126,7 +136,7 @@ def _held_out_files(dataset):
         return set()
     splits = [split for split in dataset.splits if split != TRAIN_SPLIT]
     records = [record for split in splits for record, _ in dataset.records(split).as_numpy_iterator()]
-    return {os.path.realpath(record.decode()) for record in records if isinstance(record, bytes)}
+    return {os.path.realpath(os.fsdecode(record)) for record in records if isinstance(record, bytes)}
 
 
 def _evenly_spaced(values, count):

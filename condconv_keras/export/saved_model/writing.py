@@ -6,6 +6,7 @@ import pathlib
 import tempfile
 
 from condconv_keras.tasks.table import get_task
+from condconv_keras.utils.files import put_text
 from condconv_keras.utils.lazy import keras
 from condconv_keras.utils.lazy import tensorflow as tf
 
@@ -19,9 +20,10 @@ def write_saved_model(model, card, path):
     - `serving_default` and `serve` take float32 `images` and return `probabilities`, float32 [batch, classes], and
       `class_ids`, int64 [batch], the most probable class of each image.
     - `serve_uint8` takes uint8 `images` and returns the same.
-    - `serve_bytes` takes `image_bytes`, string [batch], the content of JPEG or PNG files of any sizes, prepares them as
-      evaluation does (channels, crop, resize) and returns the same and `class_names`, string [batch]. If files cannot
-      be decoded, the error is an InvalidArgumentError that names their positions in the batch.
+    - `serve_bytes` takes `image_bytes`, string [batch], the content of JPEG, PNG, BMP, GIF or WebP files of any sizes,
+      prepares them as evaluation does (EXIF orientation where the card applies it, channels, crop, resize) and returns
+      the same and `class_names`, string [batch]. If files cannot be decoded, the error is an InvalidArgumentError that
+      names their positions in the batch.
     - `features` takes float32 `images` and returns `features`, float32 [batch, D], what the classifying layer is given.
       Left out for a model that does not end in a dense or 1x1 layer of pooled features.
     - `routing` takes float32 `images` and returns float32 [batch, num_experts] for every router, under the name of the
@@ -53,7 +55,7 @@ def write_saved_model(model, card, path):
 
 def _class_names(card, path):
     """The table from class ids to names; it reads `path`, which is written here and becomes an asset when saved."""
-    path.write_text(card.labels, encoding="utf-8")
+    put_text(path, card.labels)
     lines = tf.lookup.TextFileInitializer(
         str(path),
         key_dtype=tf.int64,

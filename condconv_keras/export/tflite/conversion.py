@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from condconv_keras.export.tflite.mobile_network import mobile_network
+from condconv_keras.models.returned import with_returns
 from condconv_keras.serving.litert import INPUT, SIGNATURE
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import UserError
@@ -30,7 +31,7 @@ def tflite_bytes(
     input; scaling is inside. LiteRT needs static kernel shapes to convolve with a kernel that is mixed at run time,
     hence the batch of one. All outputs are float32:
 
-    - of a classifier `probabilities` [1, classes], the softmax is inside;
+    - of a classifier `probabilities` [1, classes], the softmax is inside, that of the network or one behind it;
     - of a detector those of `condconv_keras.tasks.detection.tflite.with_postprocessing`, or with `raw_outputs`
       `box_codes` [1, anchors, 4] and `class_logits` [1, anchors, 1 + classes].
 
@@ -55,6 +56,7 @@ def tflite_bytes(
     """
     if quantization == "int8" and representative is None:
         raise UserError("int8 needs representative images to take the ranges of its activations from, received none")
+    card = with_returns(model, card)
     scaled = None if representative is None else card.preprocessing.scale_images(representative)
     network = mobile_network(model, card.preprocessing.input_shape, quantization, static_kernels, scaled)
     quantize = quantization == "int8"
@@ -65,7 +67,7 @@ def tflite_bytes(
             # Fixes the input's scale at 1: its quantized values are pixels.
             images = tf.quantization.fake_quant_with_min_max_args(images, 0, 255)
         outputs = network(card.preprocessing.scale_images(images), training=False)
-        return task.converted_outputs(outputs, quantize)
+        return task.converted_outputs(outputs, card, quantize)
 
     with tempfile.TemporaryDirectory() as folder:
         _write_batch_of_one(serve, network.input_shape, folder)

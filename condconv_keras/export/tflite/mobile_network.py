@@ -25,8 +25,7 @@ def mobile_network(model, image_shape, quantization="none", static_kernels=False
             has CondConv layers.
 
     Returns:
-        A functional Keras model of a batch of one that computes the outputs of `model`, of a classifier its logits
-        before any softmax.
+        A functional Keras model of a batch of one that computes the outputs of `model`.
 
     Raises:
         UserError: a CondConv layer lies inside another layer, where int8 cannot treat it.
@@ -74,8 +73,6 @@ def mobile_network(model, image_shape, quantization="none", static_kernels=False
             if quantization in ("dynamic", "int8") and isinstance(layer, keras.layers.DepthwiseConv2D):
                 weights[0] = round_keeping_sums(weights[0])
             layer.set_weights(weights)
-    if getattr(network.layers[-1], "activation", None) is keras.activations.softmax:
-        network.layers[-1].activation = keras.activations.linear
     return network
 
 

@@ -55,10 +55,15 @@ def pad(x, geometry):
         _same_padding(n, e, s, o)
         for n, e, s, o in zip(sizes, geometry.extent, geometry.strides, geometry.output_size(*sizes), strict=True)
     ]
+    return pad_by(x, [(0, 0), *widths, (0, 0)])
+
+
+def pad_by(x, widths):
+    """Pads `x` with zeros; `widths` are pairs of integers or scalar tensors, (before, after) for each axis."""
     if all(isinstance(w, int) for pair in widths for w in pair):
-        return ops.pad(x, [(0, 0), *widths, (0, 0)])
+        return ops.pad(x, widths)
     # Only TensorFlow has sizes that are unknown while a function is traced.
-    return tf.pad(x, [(0, 0), *widths, (0, 0)])
+    return tf.pad(x, widths)
 
 
 def _same_padding(size, extent, stride, output_size):

@@ -15,11 +15,12 @@ Returns [batch, output height, output width, filters], in the dtype of `x`.
 """
 
 import dataclasses
+import functools
 
 import keras
 from keras import ops
 
-from condconv_keras.layers.forms.geometry import ConvGeometry, pad, taps
+from condconv_keras.layers.forms.geometry import ConvGeometry, pad, pad_by, taps
 from condconv_keras.utils.lazy import tensorflow as tf
 
 
@@ -52,6 +53,48 @@ class ConvSpec:
         if self.depthwise:
             return (*self.geometry.kernel_size, self.channels, self.multiplier)
         return (*self.geometry.kernel_size, self.channels // self.groups, self.filters)
+
+
+def without_stride(x, spec):
+    """The pixels that a strided 1x1 kernel sees, and the layer on these alone; other layers as they are.
+
+    TensorFlow 2.20 corrupts memory in the gradient of a 1x1 convolution of stride 2 on CPUs (one image of 3 to 8
+    channels), so none is computed.
+
+    Args:
+        x: [batch, height, width, channels].
+        spec: `ConvSpec`.
+
+    Returns:
+        `x` or every stride-th pixel of it, and a `ConvSpec` whose 1x1 kernels have stride 1.
+    """
+    height, width = spec.geometry.strides
+    if spec.geometry.taps > 1 or (height, width) == (1, 1):
+        return x, spec
+    geometry = dataclasses.replace(spec.geometry, strides=(1, 1))
+    return x[:, ::height, ::width], dataclasses.replace(spec, geometry=geometry)
+
+
+def with_an_example(form):
+    """Gives a form that cannot compute an empty batch one example of zeros then, and cuts off its outputs."""
+
+    @functools.wraps(form)
+    def padded_form(x, routing_weights, *arguments, **options):
+        if x.shape[0]:
+            return form(x, routing_weights, *arguments, **options)
+        batch = ops.shape(x)[0]
+        missing = 1 - batch if isinstance(batch, int) else ops.maximum(1 - batch, 0)
+        x, routing_weights = (_lengthened(tensor, missing) for tensor in (x, routing_weights))
+        return form(x, routing_weights, *arguments, **options)[:batch]
+
+    return padded_form
+
+
+def _lengthened(tensor, count):
+    """A tensor with `count` rows of zeros after its own."""
+    longer = pad_by(tensor, [(0, count), *((0, 0) for _ in tensor.shape[1:])])
+    # Reshaped to the shape it has, for LiteRT's converter, which knows no size of what a computed number is added to.
+    return longer if None in tensor.shape[1:] else ops.reshape(longer, (-1, *tensor.shape[1:]))
 
 
 def mix(routing_weights, bank, dtype):
@@ -88,6 +131,7 @@ def _depthwise_conv(x, kernel, geometry):
     return ops.depthwise_conv(x, kernel, geometry.strides, geometry.padding, "channels_last", geometry.dilation_rate)
 
 
+@with_an_example  # the convolution of an empty batch has the shape of its input on TensorFlow's CPU, 2.20
 def mixture(x, routing_weights, bank, spec):
     """n plain convolutions, their outputs mixed: the definition, and the form with static kernels for exporters."""
     # In float32 to the end: experts that cancel would leave the rounding of a low precision.
@@ -139,6 +183,7 @@ def gather_patches(x, spec):
     return patches, (-1, rows, columns, spec.filters)
 
 
+@with_an_example  # a convolution of no channels is an error
 def grouped_conv(x, routing_weights, bank, spec, convolve_folded=None):
     """Batch folded into the channels: one grouped (or depthwise) convolution over [1, height, width, batch * C].
 

@@ -11,10 +11,12 @@ torch = LazyModule("torch")
 
 _ANY = ("mixture", "mapped_conv", "grouped_conv", "single_conv")
 CONV_FORMS = (*_ANY, "batched_matmul", "mixture_matmul")
-DEPTHWISE_FORMS = (*_ANY, "shifted_taps")
+DEPTHWISE_FORMS = (*_ANY, "shifted_taps", "mapped_groups")
+# Those of them that only TensorFlow has.
+_TENSORFLOW_ONLY = ("mapped_conv", "mapped_groups")
 
-# Where one form becomes faster than another. "What helped" is that table of docs/results/speed.md, milliseconds before
-# and after the number was set; no row is on record where a command stands, which measures both sides of the number.
+# Where one form becomes faster than another. "What helped" and "Where a form becomes faster" are those tables of
+# docs/results/speed.md: milliseconds before and after the number was set, and ratios on both sides of the number.
 #
 # Experts times pixels up to which all experts are applied in one product, of several images.
 # What helped, "several images": 4x4 pixels, 512x512, n = 4, batch 16: 3.2 with 64, 2.3 with 32.
@@ -23,17 +25,21 @@ _MIXTURE_WORK = 32
 # What helped, "one image, 1x1x128x128, few pixels": 4x4 pixels, n = 8: 0.18 with 64, 0.13 with 200.
 _MIXTURE_WORK_OF_ONE_SMALL = 200
 # The same of one image and a larger kernel, which is written once and then read for every pixel.
-# `python -m benchmarks.layers --batch=1 --only="1x1 512x512"`
-_MIXTURE_WORK_OF_ONE_LARGE = 8
+# Where a form becomes faster: 1x1, 512x512, n = 8: 2x2 pixels, 3.00 against 3.76; 4x4, 3.17 against 2.81.
+_MIXTURE_WORK_OF_ONE_LARGE = 32
 # Channels times filters of the largest small kernel: between 128x128 and 512x512.
-# `python -m benchmarks.layers --batch=1 --only=1x1`
+# Where a form becomes faster: 4x4 pixels, n = 8: 128x128, 0.97 against 1.26; 512x512, 3.17 against 2.81.
 _SMALL_KERNEL = 2**15
 # Pixels up to which the patches of a kxk kernel are gathered for one batched product.
-# `python -m benchmarks.layers --batch=1,16 --only=3x3`
+# Where a form becomes faster: one image, n = 8: 7x7x512, 2.16 against 2.06; 14x14x256, 1.95 against 1.52.
 _GATHERED_PIXELS = 64
 # Multiply-adds of a channel above which a depthwise kernel is applied in a loop over the images, on TensorFlow's CPU.
 # What helped, "depthwise": 3x3, 14x14x512, n = 8, batch 16: 2.1 with 1000, 1.7 with 2500; 5x5, 7x7x1152: 2.5, 2.0.
 _LOOP_WORK = 2500
+# Height and width of the largest depthwise kernel of a stride whose gradient is that of the whole batch, on
+# TensorFlow's CPU.
+# `python -m benchmarks.layers --batch=16 --only=/2`
+_STRIDED_KERNEL = 3
 
 
 def implementations(depthwise):
@@ -55,11 +61,11 @@ def check_implementation(implementation, depthwise, groups, strides):
 def _unsupported(implementation, depthwise, groups, strides):
     """Why the running Keras backend or the layer's shape rules a form out, or None."""
     backend = keras.backend.backend()
-    if implementation == "mapped_conv" and backend != "tensorflow":
+    if implementation in _TENSORFLOW_ONLY and backend != "tensorflow":
         return f"needs the TensorFlow backend of Keras. Received: backend={backend!r}"
     elif implementation == "mixture_matmul" and groups > 1:
         return f"has no groups. Received: groups={groups}"
-    elif implementation == "grouped_conv" and depthwise and strides[0] != strides[1]:
+    elif implementation in ("grouped_conv", "mapped_groups") and depthwise and strides[0] != strides[1]:
         return f"has no asymmetric strides. Received: strides={strides}"
     return None
 
@@ -72,7 +78,7 @@ def supported_forms(depthwise, groups, strides):
 
 def get_form(name):
     """The function of a form; see `portable.py` for its arguments."""
-    if keras.backend.backend() == "tensorflow" and name in ("mapped_conv", "grouped_conv"):
+    if keras.backend.backend() == "tensorflow" and name in (*_TENSORFLOW_ONLY, "grouped_conv"):
         return getattr(tensorflow_forms, name)
     return getattr(portable, name)
 
@@ -85,7 +91,8 @@ def select_form(spec, num_experts, batch, pixels, training=False):
     Args:
         spec: `ConvSpec`.
         num_experts: number of experts.
-        batch: batch size, or None when unknown.
+        batch: batch size, or None when unknown. On TensorFlow's CPU the form for inference is then one that LiteRT
+            takes: nothing tells a function that is traced to be converted from any other.
         pixels: output height times width, or None when unknown.
         training: whether a gradient will follow.
     """
@@ -127,8 +134,7 @@ def _select_kxk(spec, batch, pixels, training):
 
 def _select_depthwise(spec, batch, pixels, training):
     strides, kernel_size = spec.geometry.strides, spec.geometry.kernel_size
-    # A convolution of zero folded channels is an error in TensorFlow.
-    if strides[0] != strides[1] or batch == 0:
+    if strides[0] != strides[1]:
         return "shifted_taps"
     if _on_xla_cpu():
         # XLA's CPU backend has no fast depthwise convolution; it fuses the shifted products.
@@ -139,8 +145,11 @@ def _select_depthwise(spec, batch, pixels, training):
         # Where one example is work enough, its loop is cheaper than moving the batch into the channels and back; and
         # for the gradient where `grouped_conv` would go through the phases of a stride.
         large = pixels is not None and spec.geometry.taps * pixels > _LOOP_WORK
-        if (training and max(kernel_size) > 3 and strides != (1, 1)) or (large and not training):
+        if (training and max(kernel_size) > _STRIDED_KERNEL and strides != (1, 1)) or (large and not training):
             return "mapped_conv"
+        # For LiteRT, see `select_form`: without a size of the batch it does not take `grouped_conv`.
+        if batch is None and not training:
+            return "mapped_groups"
     return "grouped_conv"
 
 

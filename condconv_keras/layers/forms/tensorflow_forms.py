@@ -3,11 +3,16 @@
 import functools
 
 import tensorflow as tf
+from keras import ops
 
 from condconv_keras.layers.forms import portable
 from condconv_keras.layers.forms.geometry import pad
 
+# Examples that a turn of `mapped_groups` folds into the channels.
+_GROUP = 8
 
+
+@portable.with_an_example  # a loop of no turns has outputs of no size
 def mapped_conv(x, routing_weights, bank, spec):
     """Single convolutions, one example after the other in a loop, with a loop of its own for the gradient.
 
@@ -16,7 +21,7 @@ def mapped_conv(x, routing_weights, bank, spec):
     kernels = tf.reshape(portable.mix(routing_weights, bank, x.dtype), (-1, *spec.expert_shape))
     image_spec = tf.TensorSpec((1, *x.shape[1:]), x.dtype)
     kernel_spec = tf.TensorSpec(spec.expert_shape, x.dtype)
-    output_spec = tf.TensorSpec((1, *_static_output_size(x, spec.geometry), spec.filters), x.dtype)
+    output_spec = _output_spec(x, spec, 1)
 
     def for_each_example(function, signature):
         return tf.map_fn(function, tf.range(tf.shape(x)[0]), fn_output_signature=signature)
@@ -40,6 +45,64 @@ def mapped_conv(x, routing_weights, bank, spec):
     return convolve(x, kernels)
 
 
+@portable.with_an_example
+def mapped_groups(x, routing_weights, bank, spec):
+    """Depthwise: `grouped_conv` of a few examples after the other in a loop, of a small batch one after the other.
+
+    No operation has a shape with the size of the batch in it, but for that of its first axis. So LiteRT takes it for a
+    batch of unknown size, and does not take `grouped_conv`, whose kernels then have an unknown number of channels. The
+    gradient is that of `grouped_conv`.
+    """
+    return _differentiated_as(grouped_conv, _in_groups, spec)(x, routing_weights, bank)
+
+
+def _in_groups(x, routing_weights, bank, spec):
+    batch = tf.shape(x)[0]
+
+    def of_groups():
+        missing = -batch % _GROUP
+        padded = (
+            tf.pad(tensor, [(0, missing), *((0, 0) for _ in tensor.shape[1:])]) for tensor in (x, routing_weights)
+        )
+        return _in_turns(portable.grouped_conv, _GROUP, *padded, bank, spec)[:batch]
+
+    def of_ones():
+        return _in_turns(portable.single_conv, 1, x, routing_weights, bank, spec)
+
+    return tf.cond(batch < _GROUP, of_ones, of_groups)
+
+
+def _in_turns(form, size, x, routing_weights, bank, spec):
+    """The outputs of a form that is given `size` examples of the batch at a time, which is a multiple of it."""
+    images = tf.reshape(x, (-1, size, *ops.shape(x)[1:]))
+    weights = tf.reshape(routing_weights, (-1, size, bank.shape[0]))
+    turns, turn_spec = tf.shape(images)[0], _output_spec(x, spec, size)
+    # Not `tf.map_fn`, whose list of the numbers of the turns LiteRT does not take within a condition.
+    _, outputs = tf.while_loop(
+        lambda turn, _: turn < turns,
+        lambda turn, outputs: (turn + 1, outputs.write(turn, form(images[turn], weights[turn], bank, spec))),
+        (0, tf.TensorArray(x.dtype, turns, element_shape=turn_spec.shape)),
+    )
+    outputs = outputs.stack()
+    return tf.reshape(outputs, (-1, *ops.shape(outputs)[2:]))
+
+
+def _differentiated_as(other, form, spec):
+    """What computes as one form and has the gradients of another, an equal one; a function of the three tensors."""
+
+    @tf.custom_gradient
+    def convolve(x, routing_weights, bank):
+        def gradient(upstream):
+            with tf.GradientTape() as tape:
+                tape.watch((x, routing_weights, bank))
+                outputs = other(x, routing_weights, bank, spec)
+            return tape.gradient(outputs, (x, routing_weights, bank), upstream)
+
+        return form(x, routing_weights, bank, spec), gradient
+
+    return convolve
+
+
 def grouped_conv(x, routing_weights, bank, spec):
     """`forms.grouped_conv`, with a gradient on CPU too, and one that is fast for depthwise kernels.
 
@@ -50,18 +113,8 @@ def grouped_conv(x, routing_weights, bank, spec):
     if spec.depthwise:
         fast = spec.multiplier == 1 and spec.geometry.dilation_rate == (1, 1)
         return portable.grouped_conv(x, routing_weights, bank, spec, _depthwise_conv2d if fast else None)
-
-    @tf.custom_gradient
-    def convolve(x, routing_weights, bank):
-        def gradient(upstream):
-            with tf.GradientTape() as tape:
-                tape.watch((x, routing_weights, bank))
-                outputs = portable.batched_matmul(x, routing_weights, bank, spec)
-            return tape.gradient(outputs, (x, routing_weights, bank), upstream)
-
-        return portable.grouped_conv(x, routing_weights, bank, spec, _conv2d), gradient
-
-    return convolve(x, routing_weights, bank)
+    fold = functools.partial(portable.grouped_conv, convolve_folded=_conv2d)
+    return _differentiated_as(portable.batched_matmul, fold, spec)(x, routing_weights, bank)
 
 
 def _conv2d(x, kernel, geometry):
@@ -89,6 +142,11 @@ def _depthwise_conv2d(x, kernel, geometry):
         return tf.nn.depthwise_conv2d(x, kernel, **options), gradient
 
     return convolve(x, kernel)
+
+
+def _output_spec(x, spec, count):
+    """The `tf.TensorSpec` of the outputs of `count` examples."""
+    return tf.TensorSpec((count, *_static_output_size(x, spec.geometry), spec.filters), x.dtype)
 
 
 def _static_output_size(x, geometry):

@@ -9,11 +9,13 @@ import math
 
 import numpy as np
 
+from condconv_keras.models.returned import are_probabilities, single_output
 from condconv_keras.tasks.answers import Answers
 from condconv_keras.tasks.classification.metrics import evaluate
-from condconv_keras.tasks.classification.predictor import keras_predict
+from condconv_keras.tasks.classification.predictor import keras_predict, softmax
 from condconv_keras.tasks.error_figures import decibels, ratio
 from condconv_keras.tasks.progress import with_progress
+from condconv_keras.utils.errors import UserError
 
 # A file may answer this part of the held-out examples less often right than Keras.
 MAX_TOP_1_LOSS = 0.01
@@ -22,6 +24,8 @@ SMALLEST_PROBABILITY = 1e-30
 _RESOLUTION = 4 * float(np.finfo(np.float32).eps)
 # A class may be taken for another one where this many standard deviations of the noise explain it.
 _DEVIATIONS = 3
+# What one network answers, computed in two ways in float32, differs by less, as a relative error.
+_TOLERANCE = 0.01
 _BATCH = 64
 
 
@@ -138,6 +142,9 @@ class ClassifierAnswers(Answers):
         model: Keras classifier.
         card: its `ModelCard`.
         images: as in `condconv_keras.export.check.export_check.ExportCheck`.
+
+    Raises:
+        UserError: the probabilities that are made of the model's outputs by its card are not the model's.
     """
 
     def __init__(self, model, card, images):
@@ -147,6 +154,23 @@ class ClassifierAnswers(Answers):
         self._keras_predict = keras_predict(model, card)
         self._keras_top_1 = None
         self._reference = self.of_keras()
+        self._check_reference()
+
+    def _check_reference(self):
+        """Compares what files are to answer with what the model itself returns, whatever its card says of that."""
+        outputs = self._model(self._card.preprocessing.scale_images(self._images), training=False)
+        outputs = np.asarray(single_output(outputs), np.float32)
+        if not np.isfinite(outputs).all():
+            return
+        expected = centered_log_probabilities(outputs if are_probabilities(outputs) else softmax(outputs))
+        difference = np.maximum(np.abs(self._reference - expected) - _RESOLUTION, 0).max()
+        error = ratio(difference, np.abs(expected).max())
+        if not error <= _TOLERANCE:
+            raise UserError(
+                f"the card of the model {self._card.model!r} does not say what it returns: the probabilities that are "
+                f"made of that differ by a relative error of {error:.1e} from the model's own; save it with a "
+                "ModelCard without `returns`"
+            )
 
     def of_keras(self):
         return centered_log_probabilities(self._keras_predict(self._images))

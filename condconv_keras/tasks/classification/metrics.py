@@ -37,6 +37,8 @@ class Metrics:
             they are wrong in every count and lie in no cell of the confusion matrix.
         confusion: int64 [classes, classes], number of examples by class (row) and predicted class (column).
         per_class: `ClassMetrics`.
+        subset_classes: None, or of data that has only some of the model's classes how many.
+        top_1_subset: with those, the fraction of the examples whose label has the highest probability of them.
     """
 
     top_1: float
@@ -46,6 +48,8 @@ class Metrics:
     not_finite: int
     confusion: np.ndarray = dataclasses.field(repr=False)
     per_class: ClassMetrics = dataclasses.field(repr=False)
+    subset_classes: int | None = None
+    top_1_subset: float | None = None
 
     @property
     def precision_macro(self):
@@ -65,13 +69,15 @@ class Metrics:
     def to_dict(self):
         """Returns the numbers, without those per class, as a dict that JSON can hold."""
         names = ("top_1", "top_5", "loss", "precision_macro", "recall_macro", "f1_macro", "examples", "not_finite")
+        if self.subset_classes is not None:
+            names += ("subset_classes", "top_1_subset")
         return {name: getattr(self, name) for name in names}
 
     def _macro(self, values):
         return float(values[self.per_class.support > 0].mean())
 
 
-def evaluate(predict, batches):
+def evaluate(predict, batches, subset=None):
     """Evaluates a classifier.
 
     Of equally probable classes the first is the prediction, as in argmax. The macro averages are what scikit-learn's
@@ -82,6 +88,8 @@ def evaluate(predict, batches):
         predict: function of images [batch, height, width, channels] that returns probabilities [batch, classes].
         batches: iterable of (images, integer labels [batch]). The label -1 marks an image that only fills up its batch;
             it is not counted.
+        subset: indices of the only classes that the labels may have, or None for all; of them there is a top-1 accuracy
+            more.
 
     Returns:
         `Metrics`.
@@ -93,7 +101,7 @@ def evaluate(predict, batches):
     for images, labels in batches:
         labels = np.asarray(labels)
         probabilities = np.asarray(predict(images), np.float64)
-        counts = counts or _Counts(probabilities.shape[1])
+        counts = counts or _Counts(probabilities.shape[1], subset)
         counts.add(probabilities[labels >= 0], labels[labels >= 0])
     if counts is None or not counts.support.sum():
         raise ValueError("expected at least one example to evaluate")
@@ -103,9 +111,11 @@ def evaluate(predict, batches):
 class _Counts:
     """What is summed over the batches."""
 
-    def __init__(self, classes):
+    def __init__(self, classes, subset):
         self.confusion = np.zeros((classes, classes), np.int64)
         self.support = np.zeros(classes, np.int64)
+        self.subset = None if subset is None else np.asarray(subset)
+        self.correct_subset = 0
         self.correct_5 = 0
         self.not_finite = 0
         self.loss = 0.0
@@ -115,6 +125,9 @@ class _Counts:
         finite = np.isfinite(probabilities).all(axis=1)
         self.not_finite += int((~finite).sum())
         np.add.at(self.confusion, (labels[finite], probabilities[finite].argmax(axis=1)), 1)
+        if self.subset is not None:
+            chosen = self.subset[probabilities[finite][:, self.subset].argmax(axis=1)]
+            self.correct_subset += int((chosen == labels[finite]).sum())
         of_label = probabilities[np.arange(len(labels)), labels]
         # The rank of the label: how many classes come before it, more probable or as probable and earlier.
         earlier = np.arange(probabilities.shape[1]) < labels[:, None]
@@ -133,6 +146,8 @@ class _Counts:
             not_finite=self.not_finite,
             confusion=self.confusion,
             per_class=_class_metrics(self.confusion, self.support),
+            subset_classes=None if self.subset is None else len(self.subset),
+            top_1_subset=None if self.subset is None else self.correct_subset / examples,
         )
 
 

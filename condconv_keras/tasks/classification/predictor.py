@@ -1,32 +1,61 @@
-"""Classifiers as functions of images, in Keras and exported."""
+"""Classifiers as functions of images that return probabilities, in Keras and exported."""
 
-from condconv_keras.serving.litert import LiteRTModel, check_shapes
-from condconv_keras.utils.lazy import keras
+from condconv_keras.facts.model_card import FILE_NAME, LOGITS, PROBABILITIES
+from condconv_keras.models.returned import (
+    SUM_TOLERANCE,
+    are_probabilities,
+    check_logits,
+    single_output,
+    with_returns,
+)
+from condconv_keras.serving.litert import OUTPUT, LiteRTModel, check_shapes
+from condconv_keras.serving.saved_model import check_signature
+from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.lazy import LazyModule, keras
 from condconv_keras.utils.lazy import tensorflow as tf
+
+np = LazyModule("numpy")
 
 
 def probabilities(model, card, images):
-    """Computes a Keras classifier on images in 0..255: scaling, network, and the softmax if the network has none."""
-    outputs = model(card.preprocessing.scale_images(images), training=False)
-    if getattr(model.layers[-1], "activation", None) is keras.activations.softmax:
-        return outputs
-    return keras.ops.softmax(keras.ops.cast(outputs, "float32"))
+    """Computes a Keras classifier on images in 0..255: scaling, network, and a softmax of logits.
+
+    Args:
+        model: Keras model.
+        card: its card, as of `with_returns`.
+        images: [batch, height, width, channels].
+
+    Raises:
+        UserError: the network has a softmax, and the card says that it returns logits.
+    """
+    outputs = single_output(model(card.preprocessing.scale_images(images), training=False))
+    check_logits(outputs, card)
+    outputs = keras.ops.cast(outputs, "float32")
+    return outputs if card.returns == PROBABILITIES else keras.ops.softmax(outputs)
 
 
 def keras_predict(model, card):
     """Returns the `predict` function of a Keras classifier."""
+    card = with_returns(model, card)
     shape = (None, *card.preprocessing.input_shape)
     function = tf.function(
-        lambda images: probabilities(model, card, images), input_signature=[tf.TensorSpec(shape, tf.float32)]
+        lambda images: probabilities(model, card, images),
+        input_signature=[tf.TensorSpec(shape, tf.float32)],
+        autograph=False,
     )
-    return lambda images: function(images).numpy()
+    return lambda images: _checked(function(images).numpy(), f"the model {card.model!r}", card)
 
 
-def saved_model_predict(loaded):
-    """Returns the `predict` function of a loaded SavedModel."""
+def saved_model_predict(loaded, path, card):
+    """Returns the `predict` function of a SavedModel; arguments and errors as of `Task.saved_model_predict`."""
+    signature = loaded.signatures["serving_default"]
+    check_signature(path, signature, [OUTPUT])
+    received = signature.structured_input_signature[1]["images"], signature.structured_outputs[OUTPUT]
+    expected = (None, *card.preprocessing.input_shape), (None, len(card.class_names))
+    check_shapes(path, tuple(tuple(tensor.shape) for tensor in received), expected)
 
     def predict(images):
-        return loaded.signatures["serving_default"](images=tf.convert_to_tensor(images))["probabilities"].numpy()
+        return _answers(signature(images=tf.convert_to_tensor(images))[OUTPUT].numpy(), path, card)
 
     return predict
 
@@ -39,4 +68,32 @@ def tflite_predict(path, card, num_threads=None):
         (model.input.shape, model.output.shape),
         ((1, *card.preprocessing.input_shape), (1, len(card.class_names))),
     )
-    return model.predict
+    # Of numbers that are multiples of the scale, each may be half of it off.
+    rounding = model.output.scale / 2 * len(card.class_names)
+    return lambda images: _answers(model.predict(images), path, card, rounding)
+
+
+def softmax(logits):
+    """Returns the softmax of an array [..., classes], float32, computed in float64."""
+    logits = np.asarray(logits, np.float64)
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
+def _answers(outputs, path, card, rounding=0.0):
+    """The probabilities of what a file returned, an array [batch, classes], which its card says what it is."""
+    if card.returns == LOGITS:
+        return softmax(outputs)
+    return _checked(outputs, repr(str(path)), card, rounding)
+
+
+def _checked(rows, place, card, rounding=0.0):
+    """The same rows; raises a `UserError` if they are no probabilities. A row with a NaN is not looked at."""
+    finite = rows[np.isfinite(rows).all(axis=-1)]
+    if not are_probabilities(finite, SUM_TOLERANCE + rounding):
+        row = finite[np.abs(finite.sum(axis=-1) - 1).argmax()]
+        raise UserError(
+            f"expected probabilities of {place}, it returns numbers from {row.min():.3g} to {row.max():.3g} with the "
+            f'sum {row.sum():.3g}; if they are logits, let its card ({FILE_NAME} beside a file) say "returns": "logits"'
+        )
+    return rows

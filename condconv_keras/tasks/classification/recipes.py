@@ -12,6 +12,8 @@ class ClassificationRecipe(Recipe):
 
     Attributes:
         label_smoothing: in [0, 1).
+        class_weights: `"none"`, or `"balanced"`: the loss of an example is multiplied by the weight of its class, so
+            that rare classes weigh as much as frequent ones; see `condconv_keras.tasks.classification.loss`.
         dropout_rate: before the classifier, in [0, 1).
         stochastic_depth_rate: probability of dropping the last residual block in training, in [0, 1).
         augmentation, policy, policy_layers, policy_magnitude, random_erasing, mixup_alpha, cutmix_alpha: of the
@@ -25,6 +27,7 @@ class ClassificationRecipe(Recipe):
     """
 
     label_smoothing: float = 0.0
+    class_weights: str = "none"
     dropout_rate: float = 0.0
     stochastic_depth_rate: float = 0.0
     policy: str | None = AugmentationOptions.policy
@@ -57,7 +60,9 @@ class ClassificationRecipe(Recipe):
         return AugmentationOptions(**{field.name: getattr(self, field.name) for field in fields})
 
 
+CLASS_WEIGHTS = ("none", "balanced")
 _CHECKS = (
+    (("class_weights",), f"one of {', '.join(CLASS_WEIGHTS)}", lambda value: value in CLASS_WEIGHTS),
     (("label_smoothing", "dropout_rate", "stochastic_depth_rate"), *RATE),
     (("freeze_epochs",), "an integer of at least 0", lambda value: value >= 0),
 )

@@ -107,7 +107,8 @@ def check_results(path):
         text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"expected a CSV file in {str(path)!r}, it is not UTF-8 text ({error})") from error
-    first = text.split("\n", 1)[0].rstrip("\r")
+    # Spreadsheets begin a table with a byte order mark.
+    first = text.removeprefix("\ufeff").split("\n", 1)[0].rstrip("\r")
     if text and first != ",".join(RESULTS_COLUMNS):
         raise UserError(
             f"expected a file with the columns {','.join(RESULTS_COLUMNS)} in {str(path)!r}, it starts: {first[:80]!r}"

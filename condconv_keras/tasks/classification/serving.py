@@ -4,6 +4,7 @@ import functools
 
 import tensorflow as tf
 
+from condconv_keras.models.returned import with_returns
 from condconv_keras.serving.served_network import trace_network
 from condconv_keras.serving.signatures import decode_images, of_each_dtype, traced
 from condconv_keras.tasks.classification.predictor import probabilities
@@ -20,6 +21,7 @@ def endpoints(model, card, class_names):
     Returns:
         A dict of `tf.function`s by name; the first trace of each is the one for its signature.
     """
+    card = with_returns(model, card)
     # Every endpoint calls this one trace, so that the network is saved once.
     network = trace_network(model, card, answer)
     shape = (None, *card.preprocessing.input_shape)

@@ -5,11 +5,12 @@ import types
 from condconv_keras.data.augment.augmentation import SPATIAL
 from condconv_keras.data.dataset import ImageDataset
 from condconv_keras.data.input.pipeline import NO_AUGMENTATION, evaluation_batches, training_batches
-from condconv_keras.facts.model_card import CLASSIFICATION, card_class
+from condconv_keras.facts.model_card import CLASSIFICATION, LOGITS, card_class
+from condconv_keras.models.returned import softmax_input, with_returns
 from condconv_keras.serving.litert import OUTPUT
 from condconv_keras.tasks import progress
 from condconv_keras.tasks.classification import metrics, predictor, presence
-from condconv_keras.tasks.classification.loss import make_loss
+from condconv_keras.tasks.classification.loss import balanced_weights, make_loss
 from condconv_keras.tasks.classification.predictions import ClassPredictions
 from condconv_keras.tasks.classification.recipes import RECIPES, ClassificationRecipe
 from condconv_keras.tasks.classification.reports import REPORTS
@@ -22,6 +23,10 @@ serving = LazyModule("condconv_keras.tasks.classification.serving")
 tflite = LazyModule("condconv_keras.tasks.classification.tflite")
 
 _SUMMARY = {"top-1": "top_1", "top-5": "top_5", "loss": "loss"}
+# Of the classes of an evaluation with so many times more examples of one than of another the recall is shown: of the
+# ten that are recognized worst.
+_UNEVEN = 2
+_SHOWN_CLASSES = 10
 
 
 class Classification(Task):
@@ -53,7 +58,7 @@ class Classification(Task):
     predictions = ClassPredictions()
 
     def card_fields(self, dataset):
-        return {}
+        return {"returns": LOGITS}  # what `make_objective` takes
 
     def training_batches(self, dataset, card, batch_size, recipe, position, shard, data_service=None):
         return training_batches(
@@ -78,11 +83,24 @@ class Classification(Task):
             arguments["stochastic_depth_rate"] = recipe.stochastic_depth_rate
         return arguments
 
-    def make_objective(self, recipe, num_classes):
-        loss = make_loss(recipe, num_classes)
+    def make_objective(self, recipe, num_classes, class_weights=None):
+        loss = make_loss(recipe, num_classes, class_weights)
         return lambda labels, logits: (loss(labels, logits), {"accuracy": _correct(labels, logits)})
 
+    def class_weights(self, recipe, dataset):
+        if recipe.class_weights == "none":
+            return None
+        return balanced_weights(dataset.class_counts(dataset.train_split))
+
+    def data_facts(self, recipe, dataset):
+        if not dataset.has_labels_in_memory and recipe.class_weights == "none":
+            return {}
+        counts = dataset.class_counts(dataset.train_split).tolist()
+        return {"class_counts": [*map(list, zip(dataset.class_names, counts, strict=True))]}
+
     def make_validation(self, model, card, dataset, split, batch_size, repeated=False):
+        card = with_returns(model, card)
+
         def make_batches(shard):
             return evaluation_batches(
                 dataset, split, card.preprocessing, batch_size, scaled=False, repeated=repeated, shard=shard
@@ -93,21 +111,32 @@ class Classification(Task):
             make_batches=make_batches,
             examples=dataset.splits[split],
             count=lambda labels: int((labels >= 0).sum()),
-            measure=lambda answers: metrics.evaluate(lambda answer: answer, answers),
+            measure=lambda answers: metrics.evaluate(lambda answer: answer, answers, dataset.present_classes),
         )
 
     def evaluate(self, predict, card, dataset, split, batch_size, with_progress=False):
         batches = evaluation_batches(dataset, split, card.preprocessing, batch_size, scaled=False)
         if with_progress:
             batches = progress.with_progress(batches, dataset.splits[split])
-        return metrics.evaluate(predict, batches)
+        return metrics.evaluate(predict, batches, dataset.present_classes)
+
+    def result_facts(self, metrics, card):
+        support, recall = metrics.per_class.support, metrics.per_class.recall
+        if support.max() < _UNEVEN * support.min():
+            return {}
+        return {"recall_by_class": [*map(list, zip(card.class_names, recall.tolist(), strict=True))]}
 
     def summary_rows(self, results):
-        return [(name, f"{results[key]:.4f}") for name, key in _SUMMARY.items()]
+        rows = [(name, f"{results[key]:.4f}") for name, key in _SUMMARY.items()]
+        lowest = sorted(results.get("recall_by_class", []), key=lambda pair: pair[1])[:_SHOWN_CLASSES]
+        return rows + [(f"recall of {name}", f"{recall:.4f}") for name, recall in lowest]
 
     def metric_rows(self, metrics):
         results = metrics.to_dict()
         rows = self.summary_rows(results)
+        if metrics.subset_classes is not None:
+            among = f"among the {metrics.subset_classes} classes of the data"
+            rows.insert(1, ("top-1 subset", f"{metrics.top_1_subset:.4f}, {among}"))
         rows += [(f"macro {name}", f"{results[f'{name}_macro']:.4f}") for name in ("precision", "recall", "f1")]
         if results["not_finite"]:
             rows.append(("not finite", f"{results['not_finite']} answers, counted as wrong"))
@@ -116,8 +145,8 @@ class Classification(Task):
     def keras_predict(self, model, card):
         return predictor.keras_predict(model, card)
 
-    def saved_model_predict(self, loaded):
-        return predictor.saved_model_predict(loaded)
+    def saved_model_predict(self, loaded, path, card):
+        return predictor.saved_model_predict(loaded, path, card)
 
     def tflite_predict(self, path, card, num_threads=None):
         return predictor.tflite_predict(path, card, num_threads)
@@ -125,8 +154,12 @@ class Classification(Task):
     def endpoints(self, model, card, class_names):
         return serving.endpoints(model, card, class_names)
 
-    def converted_outputs(self, outputs, quantize):
-        return {tflite.LOGITS: outputs} if quantize else {OUTPUT: tf.nn.softmax(outputs)}
+    def converted_outputs(self, outputs, card, quantize):
+        if card.returns == LOGITS:
+            return {tflite.LOGITS: outputs} if quantize else {OUTPUT: tf.nn.softmax(outputs)}
+        # Without a softmax at its end, the network's own probabilities are quantized.
+        logits = softmax_input(outputs) if quantize else None
+        return {OUTPUT: outputs} if logits is None else {tflite.LOGITS: logits}
 
     def finish_tflite(self, content, card, quantize, raw_outputs):
         return tflite.with_softmax(content) if quantize else content

@@ -10,12 +10,14 @@ def with_softmax(content):
     """Puts a float32 softmax behind int8 logits, which the converter would have made an int8 one.
 
     Args:
-        content: bytes of a file that returns `logits`.
+        content: bytes of a file that returns `logits`, or `probabilities` already.
 
     Returns:
         The bytes of a file that returns `probabilities`.
     """
     graph = TFLiteGraph(content)
+    if LOGITS not in graph.outputs:
+        return content
     shape = graph.shape(graph.outputs[LOGITS])
     (softmax,) = graph.add_operator("SOFTMAX", [graph.outputs[LOGITS]], {OUTPUT: shape}, beta=1.0)
     graph.set_outputs({OUTPUT: softmax})

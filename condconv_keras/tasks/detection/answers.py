@@ -248,7 +248,7 @@ class _Part(DetectionDataset):
 
     def read_records(self, split, shuffle_seed):
         del shuffle_seed
-        return self._whole.read_records(split, 0).take(self.splits[split])
+        return self._whole.records(split, 0).take(self.splits[split])
 
     def image(self, record):
         return self._whole.image(record)

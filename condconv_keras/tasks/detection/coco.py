@@ -70,7 +70,7 @@ class CocoEvaluator:
     It keeps small arrays only: about 24 bytes for a detection.
 
     Args:
-        class_names: strings; class `c` is `class_names[c]`.
+        class_names: strings that differ; class `c` is `class_names[c]`.
     """
 
     def __init__(self, class_names):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from condconv_keras.serving.litert import LiteRTFile, check_shapes
+from condconv_keras.serving.saved_model import check_signature
 from condconv_keras.tasks.detection.boxes import load_operations
 from condconv_keras.tasks.detection.postprocessing import MAX_DETECTIONS, detect
 from condconv_keras.utils.lazy import tensorflow as tf
@@ -55,11 +56,27 @@ def tflite_detector(path, card, num_threads=None):
     return lambda images: {name: value.numpy() for name, value in detect(model.run(images), anchors).items()}
 
 
-def saved_detector(loaded):
-    """Returns the `predict` function of a loaded SavedModel: as `tflite_detector` returns it."""
+def saved_detector(loaded, path, card):
+    """Returns the `predict` function of a SavedModel: as `tflite_detector` returns it.
+
+    Args:
+        loaded: what TensorFlow loaded.
+        path: of its folder.
+        card: its card.
+
+    Raises:
+        UserError: it is no detector, or not one of the card's input, anchors and classes.
+    """
+    signature = loaded.signatures["serving_default"]
+    check_signature(path, signature, DETECTIONS)
+    raw = loaded.signatures["raw_outputs"]
+    images, anchors = raw.structured_input_signature[1]["images"], len(card.anchor_boxes)
+    received = tuple(images.shape), tuple(tuple(raw.structured_outputs[name].shape) for name in RAW_OUTPUTS)
+    outputs = (None, anchors, 4), (None, anchors, 1 + len(card.class_names))
+    check_shapes(path, received, ((None, *card.preprocessing.input_shape), outputs))
 
     def predict(images):
-        found = loaded.signatures["serving_default"](images=tf.convert_to_tensor(images))
+        found = signature(images=tf.convert_to_tensor(images))
         height, width = images.shape[1:3]
         found = {name: value.numpy() for name, value in found.items()}
         boxes = found["boxes"] / np.array((height, width, height, width), np.float32)

@@ -1,6 +1,5 @@
 """The predictions of a detector: boxes in pixels, drawings and COCO's results."""
 
-import json
 import pathlib
 
 import numpy as np
@@ -10,6 +9,7 @@ from condconv_keras.tasks.detection.drawing import draw_boxes
 from condconv_keras.tasks.predictions import Predictions
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import check_parents, check_writable, whole_file, write_text
+from condconv_keras.utils.json_text import json_text
 from condconv_keras.utils.lazy import LazyModule
 
 Image = LazyModule("PIL.Image")
@@ -45,7 +45,7 @@ class BoxPredictions(Predictions):
                 kept = {name: found[name][:shown] for name in ("boxes", "classes", "scores")}
                 _draw(_drawing(folder, path), image, kept, names)
         if options["coco_json"] is not None:
-            write_text(options["coco_json"], json.dumps(results) + "\n")
+            write_text(options["coco_json"], json_text(results, indent=None) + "\n")
         return predictions
 
     def to_json(self, predictions):
@@ -79,7 +79,7 @@ def _check_coco_json(file, paths):
     check_parents(file, "coco_json")
     check_writable(file, "coco_json")
     named = {}
-    for path in map(pathlib.Path, paths):
+    for path in paths:
         image_id = _image_id(path)
         if image_id in named:
             raise UserError(
@@ -110,7 +110,7 @@ def _image_id(path):
 
 
 def _drawing(folder, path):
-    return pathlib.Path(folder) / f"{pathlib.Path(path).stem}.png"
+    return pathlib.Path(folder) / f"{path.stem}.png"
 
 
 def _draw(drawing, image, found, names):

@@ -6,9 +6,10 @@
   xmax) in pixels of the given image, `classes`, int64 [batch, 100] from 0, `scores`, float32 [batch, 100], the highest
   first, and `count`, int32 [batch], the detections of each image; zeros after that many.
 - `serve_uint8` takes uint8 `images` and returns the same.
-- `serve_bytes` takes `image_bytes`, string [batch], the content of JPEG or PNG files of any sizes, and returns the
-  same, in pixels of the image in the file, and `class_names`, string [batch, 100], empty after the detections. If files
-  cannot be decoded, the error is an InvalidArgumentError that names their positions in the batch.
+- `serve_bytes` takes `image_bytes`, string [batch], the content of JPEG, PNG, BMP, GIF or WebP files of any sizes, and
+  returns the same, in pixels of the image in the file (turned upright where the card applies its EXIF orientation), and
+  `class_names`, string [batch, 100], empty after the detections. If files cannot be decoded, the error is an
+  InvalidArgumentError that names their positions in the batch.
 - `raw_outputs` takes float32 `images` of the model's input size and returns `box_codes` and `class_logits`.
 - `routing` is that of a classifier, for `images` of the model's input size.
 """

@@ -1,6 +1,5 @@
 """Detection: boxes in images, focal and smooth L1 loss, COCO's metrics; files return boxes, suppression inside."""
 
-import json
 import types
 
 import numpy as np
@@ -22,6 +21,8 @@ from condconv_keras.tasks.detection.predictions import BoxPredictions
 from condconv_keras.tasks.detection.recipes import RECIPES, DetectionRecipe
 from condconv_keras.tasks.detection.reports import REPORTS
 from condconv_keras.tasks.task import Task, Validation
+from condconv_keras.utils.files import put_text
+from condconv_keras.utils.json_text import json_text
 from condconv_keras.utils.lazy import OFFICIAL_VISION, LazyModule
 
 answers = LazyModule("condconv_keras.tasks.detection.answers")
@@ -78,7 +79,7 @@ class Detection(Task):
     def network_arguments(self, recipe):
         return {}
 
-    def make_objective(self, recipe, num_classes):
+    def make_objective(self, recipe, num_classes, class_weights=None):
         """Focal and smooth L1 loss with equal weights, both for each matched anchor; see `tasks.detection`."""
         of_classes, of_boxes = losses.SigmoidFocalLoss(reduction=None), losses.SmoothL1Loss(reduction=None)
 
@@ -122,8 +123,8 @@ class Detection(Task):
     def keras_predict(self, model, card):
         return predictor.keras_predict(model, card)
 
-    def saved_model_predict(self, loaded):
-        return exported.saved_detector(loaded)
+    def saved_model_predict(self, loaded, path, card):
+        return exported.saved_detector(loaded, path, card)
 
     def tflite_predict(self, path, card, num_threads=None):
         return exported.tflite_detector(path, card, num_threads)
@@ -131,7 +132,7 @@ class Detection(Task):
     def endpoints(self, model, card, class_names):
         return serving.endpoints(model, card, class_names)
 
-    def converted_outputs(self, outputs, quantize):
+    def converted_outputs(self, outputs, card, quantize):
         return outputs
 
     def finish_tflite(self, content, card, quantize, raw_outputs):
@@ -170,7 +171,7 @@ class Detection(Task):
             # The digits that tell float32 numbers apart.
             rows = [[float(f"{value:.9g}") for value in anchor] for anchor in tflite.center_anchors(card).tolist()]
             fields = {"format": ["ycenter", "xcenter", "height", "width"], "anchors": rows}
-            (folder / ANCHORS_FILE).write_text(json.dumps(fields) + "\n", encoding="utf-8")
+            put_text(folder / ANCHORS_FILE, json_text(fields, indent=None) + "\n")
 
 
 def _figure(value):
@@ -179,7 +180,7 @@ def _figure(value):
 
 def _measure(answers, card):
     """The `DetectionMetrics` of (detections, truth) by batch."""
-    evaluator = CocoEvaluator(card.class_names)
+    evaluator = CocoEvaluator(card.names_told_apart())
     for found, truth in answers:
         entries, rows = unpadded(truth)
         evaluator.add({name: np.asarray(value)[rows] for name, value in found.items()}, entries)

@@ -1,5 +1,7 @@
 """TFDS data sets that the tests write themselves, read back without a network."""
 
+import io
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,6 +11,7 @@ from condconv_keras.data import open_detection_dataset
 from condconv_keras.data.sources import tfds_detection
 from condconv_keras.data.sources.clean_boxes import Boxes, clean_boxes
 from condconv_keras.utils.errors import UserError
+from tests.images import encoded, exif, smooth_photo
 
 SHAPE = (20, 40, 3)
 
@@ -84,6 +87,24 @@ def test_the_layout_of_coco(tmp_path):
         assert dtypes == [np.float32, np.int32, bool, np.float32, np.int64]
 
 
+def test_boxes_are_turned_with_their_image(tmp_path):
+    """They are those of the stored pixels, which TFDS delivers."""
+    content = encoded(smooth_photo(20, 40), "PNG", exif=exif(6))
+    example = _coco_example(1) | {"image": io.BytesIO(content)}
+    _store(tmp_path, splits={"train": [(0, example)], "test": [(0, _coco_example(2))]})
+    stored = np.asarray(smooth_photo(20, 40))
+    for apply_orientation, pixels, box in (
+        (False, stored, [0.1, 0.2, 0.5, 0.3]),
+        (True, np.rot90(stored, -1), [0.2, 0.5, 0.3, 0.9]),
+    ):
+        dataset = open_detection_dataset("toy_boxes", data_dir=tmp_path, apply_orientation=apply_orientation)
+        dataset.image_shape = (None, None, 3)  # TFDS says that of the stored ones
+        ((image, label),) = _by_id(dataset, "train").values()
+        np.testing.assert_array_equal(image, pixels)
+        np.testing.assert_allclose(label["boxes"], [box], atol=1e-6)
+        assert label["area"].tolist() == [1]
+
+
 def _features_of(name, **changed):
     """Returns the features of a data set as TFDS's own code defines them."""
     return dict(tfds.builder(name).info.features) | changed
@@ -148,7 +169,7 @@ def test_boxes_are_cleaned_as_those_of_a_folder():
         area = random.choice([np.nan, -1.0, 7.0], count).astype(np.float32)
         objects = {"bbox": boxes, "label": classes, "is_crowd": is_crowd, "area": area}
         example = {"image": encoded, "image/id": 1, "objects": {key: tf.constant(objects[key]) for key in objects}}
-        label = tfds_detection._label(example, keys)
+        label = tfds_detection._label(example, keys, True)
         expected, _ = clean_boxes(Boxes(boxes * np.array([20, 40, 20, 40]), classes, is_crowd, area), (20, 40))
         for name, values in vars(expected).items():
             np.testing.assert_allclose(label[name], values, rtol=1e-5)

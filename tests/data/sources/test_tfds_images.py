@@ -117,7 +117,7 @@ def test_a_train_split_alone_is_split(tmp_path):
     _store(tmp_path, splits={"train": _examples(0, 20, (6, 5, 1))})
     dataset = open_dataset("toy_shapes", data_dir=tmp_path, validation_fraction=0.3)
     assert dataset.splits == {"train": 14, "validation": 6}
-    assert dataset.held_out
+    assert (dataset.held_out, dataset.split_rule, dataset.example_names("train")) == (True, "slice", None)
     both = _contents(dataset, "train") + _contents(dataset, "validation")
     assert sorted(both) == _expected(_examples(0, 20, (6, 5, 1)))
 

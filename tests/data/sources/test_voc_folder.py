@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
+from absl import logging
+from PIL import Image
 
 from condconv_keras.data import open_detection_dataset
 from condconv_keras.utils.errors import UserError
 from tests.data.detection_folders import labels_by_id, save_image, write_voc
+from tests.data.splits import small_hashes
 
 DOG_AND_CAT = [("dog", 4, 5, 12, 15, 0), ("cat", 0, 0, 40, 20, 1)]
 
@@ -45,7 +48,8 @@ def test_without_lists_a_part_is_held_out(tmp_path):
     for i in range(5):
         _write(tmp_path, f"{i}", DOG_AND_CAT, seed=i)
     dataset = open_detection_dataset(str(tmp_path), validation_fraction=0.4)
-    assert (dataset.splits, dataset.held_out) == ({"train": 3, "validation": 2}, True)
+    assert (dataset.splits, dataset.held_out) == ({"train": 2, "validation": 3}, True)
+    assert dataset.example_names("validation") == small_hashes([f"JPEGImages/{i}.png" for i in range(5)], 0.4)
     ids = [image_id for split in dataset.splits for image_id in labels_by_id(dataset, split)]
     assert sorted(ids) == [1, 2, 3, 4, 5]
 
@@ -122,6 +126,43 @@ def test_a_list_that_is_no_text(tmp_path):
         open_detection_dataset(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a b\r\nc\r\n",
+        "\ufeffa b\nc\n".encode(),
+        "a b\nc\n".encode("utf-16"),
+        b"a b  1\nc -1\n",
+        b"a b.jpg\nC.PNG 1\n",
+        b"  a b\n\nc  \nc\n",
+    ],
+)
+def test_lists_as_editors_save_them(content, tmp_path):
+    for name in ("a b", "c", "d"):
+        _write(tmp_path, name, DOG_AND_CAT)
+    _write_lists(tmp_path, val="d\n")
+    (tmp_path / "ImageSets/Main/train.txt").write_bytes(content)
+    dataset = open_detection_dataset(str(tmp_path))
+    assert {split: list(labels_by_id(dataset, split)) for split in dataset.splits} == {"train": [1, 2], "val": [3]}
+
+
+def test_lists_of_another_spelling(tmp_path):
+    for name in "abcd":
+        _write(tmp_path, name, DOG_AND_CAT)
+    _write_lists(tmp_path, Train="a\nb\n", valid="c\n", trainval="a\nb\nc\n")
+    assert open_detection_dataset(str(tmp_path)).splits == {"train": 2, "validation": 1}
+    (tmp_path / "ImageSets/Main/training.txt").write_text("d\n")
+    with pytest.raises(UserError, match=r"one list of train, received: '.*Train\.txt' and '.*training\.txt'"):
+        open_detection_dataset(str(tmp_path))
+
+
+def test_the_list_of_training_and_validation_images_is_that_of_training_where_there_is_no_other(tmp_path):
+    for name in "abc":
+        _write(tmp_path, name, DOG_AND_CAT)
+    _write_lists(tmp_path, trainval="a\nb\n", test="c\n")
+    assert open_detection_dataset(str(tmp_path)).splits == {"train": 2, "test": 1}
+
+
 def test_a_list_of_annotations_that_are_missing(tmp_path):
     _write(tmp_path, "a", DOG_AND_CAT)
     _write_lists(tmp_path, train="a\nb\nc\n")
@@ -132,4 +173,122 @@ def test_a_list_of_annotations_that_are_missing(tmp_path):
 def test_a_single_image(tmp_path):
     _write(tmp_path, "a", DOG_AND_CAT)
     with pytest.raises(UserError, match="has a single image: two are needed"):
+        open_detection_dataset(str(tmp_path))
+
+
+def _write_as(path, annotation, file_name, kind, seed):
+    """Writes an annotation with a `<filename>`, or none, and an image in a format; returns its pixels."""
+    write_voc(annotation, DOG_AND_CAT, size=None)
+    stated = "" if file_name is None else f"<filename>{file_name}</filename>"
+    annotation.write_text(annotation.read_text().replace("<filename>wrong.tif</filename>", stated))
+    pixels = save_image(path, seed=seed)
+    Image.fromarray(pixels).save(path, kind, lossless=True)
+    return pixels
+
+
+@pytest.mark.parametrize(
+    ("annotation", "file", "stated"),
+    [
+        ("a.xml", "a.Jpg", None),
+        ("a.xml", "a.webp", "a.jpg"),
+        ("a.XML", "A.BMP", "a.bmp"),
+        ("a.jpg.xml", "a.jpg", "a.jpg"),
+        ("a.xml", "photo.png", "photo.png"),
+        ("a.xml", "photo.jpeg", "photo"),
+        ("a.xml", "photo.PNG", "images/photo.jpg"),
+        ("a.xml", "sub/photo.png", "sub/photo.png"),
+        ("a.xml", "photo.png", "C:\\me\\photo.png"),
+        ("é.xml", "e\u0301.png", None),
+        ("Annotations/a.xml", "images/a.png", None),
+        ("annotations/deep/a.xml", "Images/deep/a.png", None),
+        ("annotations/a.xml", "JPEGImages/a.png", None),
+        ("xmls/a.xml", "images/a.png", None),
+    ],
+)
+def test_the_image_of_an_annotation(annotation, file, stated, tmp_path):
+    pixels = _write_as(tmp_path / "train" / file, tmp_path / "train" / annotation, stated, "PNG", 1)
+    _write_as(tmp_path / "test/b.png", tmp_path / "test/b.xml", None, "PNG", 2)
+    dataset = open_detection_dataset(str(tmp_path))
+    ((image, _),) = labels_by_id(dataset, "train").values()
+    np.testing.assert_array_equal(image, pixels)
+
+
+def test_the_formats_of_images(tmp_path):
+    pixels = [
+        _write_as(tmp_path / f"{i}.{ending}", tmp_path / f"{i}.xml", None, kind, i)
+        for i, (ending, kind) in enumerate([("webp", "WEBP"), ("Png", "PNG"), ("BMP", "BMP")])
+    ]
+    dataset = open_detection_dataset(str(tmp_path))
+    found = {i: image for split in dataset.splits for i, (image, _) in labels_by_id(dataset, split).items()}
+    for i, expected in enumerate(pixels, start=1):
+        np.testing.assert_array_equal(found[i], expected)
+
+
+def test_two_images_of_one_annotation(tmp_path):
+    pixels = [_write(tmp_path, "a", DOG_AND_CAT, ending=ending, seed=i) for i, ending in enumerate((".png", ".jpg"))]
+    _write(tmp_path, "b", DOG_AND_CAT)
+    path = tmp_path / "Annotations/a.xml"
+    with pytest.raises(UserError, match=r"one image for '.*a\.xml' in '.*JPEGImages', received: a\.jpg, a\.png"):
+        open_detection_dataset(str(tmp_path))
+    path.write_text(path.read_text().replace("wrong.tif", "a.jpg"))
+    dataset = open_detection_dataset(str(tmp_path))
+    found = {i: image for split in dataset.splits for i, (image, _) in labels_by_id(dataset, split).items()}
+    np.testing.assert_array_equal(found[1], pixels[1])
+
+
+def test_two_annotations_of_one_image(tmp_path):
+    for name in "ab":
+        write_voc(tmp_path / f"{name}.xml", DOG_AND_CAT)
+    save_image(tmp_path / "wrong.png")
+    with pytest.raises(UserError, match=r"'.*wrong\.png' is that of '.*a\.xml' and of '.*b\.xml'"):
+        open_detection_dataset(str(tmp_path))
+
+
+def test_the_layout_of_roboflow(tmp_path):
+    for split, name in (("train", "a"), ("valid", "b"), ("test", "c")):
+        _write(tmp_path, f"{name}_jpg.rf.12ab", DOG_AND_CAT, split, split, ending=".jpg")
+    dataset = open_detection_dataset(str(tmp_path))
+    assert dataset.splits == {"train": 1, "validation": 1, "test": 1}
+    assert (dataset.evaluation_split, dataset.held_out) == ("validation", False)
+
+
+def test_difficult_objects_only(tmp_path):
+    for i, difficult in enumerate((1, "True", "true", 1)):
+        _write(tmp_path, f"{i}", [("dog", 4, 5, 12, 15, difficult)])
+    with pytest.raises(
+        UserError, match=r"no image of train has one that can be used; .* of crowds or difficult objects"
+    ):
+        open_detection_dataset(str(tmp_path))
+
+
+@pytest.mark.parametrize("size", ["", "<size/>", "<size><width>0</width><height>0</height></size>"])
+def test_a_size_that_is_not_known(size, tmp_path):
+    for name in "ab":
+        _write(tmp_path, name, DOG_AND_CAT, size=None)
+        path = tmp_path / f"Annotations/{name}.xml"
+        path.write_text(path.read_text().replace("<object>", f"{size}<object>", 1))
+    assert sum(open_detection_dataset(str(tmp_path)).splits.values()) == 2
+
+
+def test_what_is_not_used_is_counted(tmp_path, monkeypatch):
+    for name in "abc":
+        _write(tmp_path, name, DOG_AND_CAT)
+    save_image(tmp_path / "JPEGImages/d.png")
+    (tmp_path / "JPEGImages/e.heic").touch()
+    _write_lists(tmp_path, train="a\n", val="b\n", dog_train="a 1\n")
+    warnings = []
+    monkeypatch.setattr(logging, "warning", lambda message, *values: warnings.append(message % values))
+    open_detection_dataset(str(tmp_path))
+    expected = "2 .png without an annotation, 1 .heic, 1 .txt, 1 .xml"
+    assert f"Not used in {tmp_path}: {expected}" in warnings
+
+
+@pytest.mark.parametrize("files", [("images/train/1.png", "labels/train/1.txt"), ("train/images/1.png", "data.yaml")])
+def test_the_layout_of_yolo_is_named(files, tmp_path):
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    with pytest.raises(
+        UserError, match=r"found neither; it is laid out for YOLO, which is not read: convert it to COCO"
+    ):
         open_detection_dataset(str(tmp_path))

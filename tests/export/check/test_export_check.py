@@ -1,3 +1,4 @@
+import dataclasses
 import types
 
 import keras
@@ -12,10 +13,13 @@ from condconv_keras.export.formats import SAVED_MODEL, TFLITE
 from condconv_keras.export.manifest import write_cards
 from condconv_keras.export.saved_model.writing import write_saved_model
 from condconv_keras.facts.model_card import ModelCard
+from condconv_keras.tasks.classification import predictor
 from condconv_keras.tasks.classification.answers import Comparison, centered_log_probabilities
 from condconv_keras.tasks.classification.predictor import keras_predict
 from condconv_keras.tasks.error_figures import EQUAL_DB
 from condconv_keras.utils.errors import UserError
+from tests.heads import CARD as OF_HEADS
+from tests.heads import HEADS, IMAGES, model_with
 
 PREPROCESSING = Preprocessing((8, 8), 1, 127.5, 127.5)
 CARD = ModelCard("small", tuple("0123456789"), PREPROCESSING)
@@ -216,8 +220,21 @@ def test_a_saved_model_passes_and_another_models_does_not(model, images, tmp_pat
     other.set_weights(model.get_weights())
     bank = other.get_layer("mixed").bank
     bank.assign(np.asarray(bank)[::-1])
-    with pytest.raises(UserError, match="saved_model differs from the Keras model, nothing"):
+    with pytest.raises(UserError, match="saved_model differs from the Keras model: "):
         ExportCheck(other, CARD, images)(path, SAVED_MODEL)
+
+
+def test_what_a_card_says_is_not_believed(images, monkeypatch):
+    """The reference is what the model itself returns, however the probabilities that files are to answer are made."""
+    model, card = model_with(HEADS["softmax layer"]), dataclasses.replace(OF_HEADS, returns="logits")
+    colors = np.repeat(IMAGES, 2, axis=0)
+    assert ExportCheck(model, OF_HEADS, colors)
+    with pytest.raises(UserError, match="the card of the model 'mine' says that it returns logits, and it ends in a s"):
+        ExportCheck(model, card, colors)
+    # The graph does not show it, or nobody looks.
+    monkeypatch.setattr(predictor, "check_logits", lambda outputs, card: None)
+    with pytest.raises(UserError, match=r"the card of the model 'mine' does not say what it returns: .* error of \d"):
+        ExportCheck(model, card, colors)
 
 
 def test_a_file_that_litert_refuses(model, images, tmp_path):

@@ -1,8 +1,10 @@
 import collections
 import itertools
+import os
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from condconv_keras.data import Preprocessing, open_dataset
 from condconv_keras.export.check.representative import (
@@ -13,7 +15,7 @@ from condconv_keras.export.check.representative import (
     folder_images,
 )
 from condconv_keras.utils.errors import UserError
-from tests.images import truncate, write_digit_folder
+from tests.images import encoded, exif, smooth_photo, truncate, write_digit_folder
 
 GRAY = Preprocessing((8, 8), 1, 127.5, 127.5)
 
@@ -67,7 +69,7 @@ def test_held_out_images_are_never_calibrated_on(tmp_path):
     dataset = open_dataset(str(tmp_path))
     calibrated = folder_images(tmp_path, dataset).paths
     held_out = {record.decode() for record, _ in dataset.records("validation").as_numpy_iterator()}
-    assert len(held_out) == 6
+    assert len(held_out) == 8  # those of a small hash: 3, 4 and 1 of the three digits
     assert {str(path) for path in calibrated} == {str(path) for path in paths} - held_out
 
 
@@ -77,6 +79,23 @@ def test_a_folder_with_splits_is_calibrated_on_its_training_split(tmp_path):
     assert folder_images(tmp_path).paths == sorted(train)
     with pytest.raises(UserError, match="is held out"):
         folder_images(tmp_path / "test", open_dataset(str(tmp_path)))
+
+
+@pytest.mark.parametrize(("training", "other"), [("Train", "Val"), ("training", "testing")])
+def test_a_training_split_of_another_spelling(training, other, tmp_path):
+    train = write_digit_folder(tmp_path / training, per_class=3)
+    write_digit_folder(tmp_path / other, per_class=3)
+    assert folder_images(tmp_path, open_dataset(str(tmp_path))).paths == sorted(train)
+
+
+def test_images_of_every_format_and_name_calibrate(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "my images").mkdir()
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/my images/caf\xe9.WebP")
+    with open(odd, "wb") as file:
+        Image.fromarray(np.full((4, 6), 90, np.uint8)).save(file, "WEBP", lossless=True)
+    (image,) = folder_images("~/my images").calibration()
+    np.testing.assert_array_equal(image, np.full((4, 6, 3), 90))
 
 
 def test_bad_calibration_data_is_named(tmp_path):
@@ -114,3 +133,12 @@ def test_a_small_held_out_split_is_filled_up(tmp_path):
     write_digit_folder(tmp_path, per_class=5)
     images = check_images(DatasetImages(open_dataset(str(tmp_path))), GRAY)
     assert len(images) == 15
+
+
+def test_the_images_of_a_folder_are_turned_as_the_model_s_are(tmp_path):
+    photo = smooth_photo(8, 12)
+    (tmp_path / "0.png").write_bytes(encoded(photo, "PNG", exif=exif(8)))
+    for apply_orientation, expected in ((True, np.rot90(photo)), (False, np.asarray(photo))):
+        files = folder_images(tmp_path, None, apply_orientation)
+        for (image,) in (files.calibration(), files.check()):
+            np.testing.assert_array_equal(image, expected)

@@ -19,9 +19,11 @@ from condconv_keras.export.saved_model.writing import write_saved_model
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.pretrained import create_model
 from condconv_keras.routing_statistics.routing_model import RoutingModel
-from condconv_keras.tasks.classification.predictor import keras_predict
+from condconv_keras.tasks.classification.predictor import keras_predict, softmax
 from condconv_keras.utils.errors import UserError
 from tests import processes
+from tests.heads import CARD as OF_HEADS
+from tests.heads import HEADS, IMAGES, LOGITS_OF_IMAGES, model_with
 
 CLASSES = tuple(f"class {i} é" for i in range(10))
 RGB = Preprocessing((32, 40), 3, (120.0, 110.0, 100.0), 60.0, crop_fraction=0.875)
@@ -56,6 +58,13 @@ def _images(preprocessing, count, seed=0):
     mode = "RGB" if preprocessing.channels == 3 else "L"
     photos = [np.asarray(_photo(100 * seed + i, width, height).convert(mode)) for i in range(count)]
     return np.array(photos, np.uint8).reshape(count, height, width, preprocessing.channels)
+
+
+def test_a_softmax_of_the_network_is_the_only_one(tmp_path):
+    write_saved_model(model_with(HEADS["softmax layer"]), OF_HEADS, tmp_path / "saved_model")
+    loaded = tf.saved_model.load(tmp_path / "saved_model")
+    received = loaded.signatures["serve"](images=tf.constant(IMAGES))["probabilities"]
+    np.testing.assert_allclose(received, softmax(LOGITS_OF_IMAGES), atol=1e-5)
 
 
 def _evaluation_images(files, preprocessing, folder):
@@ -200,7 +209,7 @@ def test_files_that_cannot_be_decoded_are_named(own_routers, content):
     for batch, positions in (([content], "0"), ([FILES[0], content, FILES[1], content], "1 3")):
         with pytest.raises(tf.errors.InvalidArgumentError) as error:
             serve_bytes(image_bytes=tf.constant(batch))
-        assert "expected the bytes of JPEG or PNG files" in str(error.value)
+        assert "expected the bytes of whole JPEG, PNG, BMP, GIF or WebP files" in str(error.value)
         assert f"none:] [{positions}]" in str(error.value)
     assert serve_bytes(image_bytes=tf.constant(FILES[:2]))["class_ids"].shape == (2,)
 
@@ -305,7 +314,7 @@ def test_three_readers_that_know_nothing_of_this_package(own_routers, tmp_path):
     finished = processes.run(READERS, own_routers.path, tmp_path, folder=tmp_path)
     results = json.loads(finished.stdout.splitlines()[-1])
     assert results.pop("ours") == []
-    assert "expected the bytes of JPEG or PNG files" in results["cli error"]
+    assert "expected the bytes of whole JPEG, PNG, BMP, GIF or WebP files" in results["cli error"]
     assert "none:] [1]" in results.pop("cli error")
     of_images = own_routers.keras_predict(images.astype(np.float32))
     of_files = own_routers.keras_predict(_evaluation_images(FILES[:3], GRAY, tmp_path))

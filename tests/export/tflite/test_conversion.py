@@ -13,8 +13,9 @@ from tensorflow.lite.tools import flatbuffer_utils
 from condconv_keras.export.check.representative import Photographs
 from condconv_keras.export.tflite.conversion import tflite_bytes
 from condconv_keras.stored.untrained import untrained_model
-from condconv_keras.tasks.classification.predictor import keras_predict
+from condconv_keras.tasks.classification.predictor import keras_predict, softmax
 from condconv_keras.utils.errors import UserError
+from tests.heads import BIAS, CARD, HEADS, IMAGES, KERNEL, model_with
 
 MODES = ["none", "float16", "dynamic", "int8"]
 
@@ -89,6 +90,22 @@ def test_int8_input_is_the_pixel_less_128(network, files, capfd):
 def test_int8_without_images_is_refused(network):
     with pytest.raises(UserError, match="int8 needs representative images"):
         tflite_bytes(network[0], network[1], "int8")
+
+
+@pytest.mark.parametrize("mode", ["none", "int8"])
+@pytest.mark.parametrize("head", ["softmax of a nested model", "softmax and reshape", "two averaged"])
+def test_a_softmax_of_the_network_is_the_only_one(head, mode):
+    content = tflite_bytes(model_with(HEADS[head]), CARD, mode, IMAGES)
+    pixels = np.round(IMAGES)
+    answers = [run(content, image[None].astype(np.uint8 if mode == "int8" else np.float32)) for image in pixels]
+    received = np.concatenate([answer["probabilities"] for answer in answers])
+    assert received.dtype == np.float32
+    expected = softmax((pixels / 255).mean(axis=(1, 2)) @ KERNEL + BIAS)
+    np.testing.assert_allclose(received, expected, atol=1e-5 if mode == "none" else 0.05)
+    if head != "two averaged":
+        # Of eight bits they would be multiples of 1/256.
+        np.testing.assert_allclose(received.sum(axis=-1), 1, rtol=1e-5)
+        assert mode == "none" or np.abs(256 * received - np.round(256 * received)).max() > 0.05
 
 
 def test_static_kernels_have_constants_only(network):

@@ -80,6 +80,26 @@ def test_an_answer_that_is_not_finite_is_never_right(broken):
     assert metrics.loss == pytest.approx((-np.log(0.7) - 3 * np.log(np.finfo(np.float32).tiny)) / 4)
 
 
+def test_the_accuracy_among_a_subset_of_the_classes(predictions):
+    probabilities, labels = predictions
+    subset = [1, 4, 7, 9]
+    kept = np.isin(labels, subset)
+    probabilities, labels = probabilities[kept], labels[kept]
+    metrics = evaluate(
+        lambda images: images, [(probabilities[:9], labels[:9]), (probabilities[9:], labels[9:])], subset
+    )
+    # scikit-learn's, of probabilities that are 0 elsewhere.
+    masked = np.where(np.isin(np.arange(12), subset), probabilities, 0)
+    expected = top_k_accuracy_score(labels, masked, k=1, labels=np.arange(12))
+    assert metrics.top_1_subset == pytest.approx(expected) and expected > metrics.top_1
+    assert metrics.top_1 == _evaluate(probabilities, labels).top_1
+    assert metrics.to_dict().items() >= {"subset_classes": 4, "top_1_subset": metrics.top_1_subset}.items()
+    assert "top_1_subset" not in _evaluate(probabilities, labels).to_dict()
+    # An answer that is not finite is wrong here, too.
+    metrics = evaluate(lambda images: images, [(np.array([[0.1, 0.2, 0.7], [np.nan, 0, 1]]), np.array([1, 0]))], [0, 1])
+    assert (metrics.top_1, metrics.top_1_subset) == (0, 0.5)
+
+
 def test_fillers_are_not_counted(predictions):
     probabilities, labels = predictions
     expected = _evaluate(probabilities, labels)

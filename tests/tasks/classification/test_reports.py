@@ -69,6 +69,15 @@ def test_rows_are_added_to_a_file_of_timm(metrics, tmp_path, end):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_rows_are_added_to_a_file_that_a_spreadsheet_has_saved(metrics, tmp_path):
+    path = tmp_path / "results.csv"
+    before = TIMM.replace("\n", "\r\n").encode("utf-8-sig")
+    path.write_bytes(before)
+    reports.append_results(path, _row(metrics))
+    assert path.read_bytes().startswith(before)
+    assert _read(path)[-1] == list(_row(metrics))
+
+
 @pytest.mark.parametrize("exists", [False, True])
 def test_a_new_or_empty_file_gets_the_header(metrics, tmp_path, exists):
     path = tmp_path / "new/results.csv"

@@ -68,7 +68,7 @@ def test_a_saved_model_passes_and_another_models_does_not(detector, export_check
     other.set_weights(model.get_weights())
     bank = other.get_layer("extra_2").bank
     bank.assign(np.asarray(bank)[::-1])
-    with pytest.raises(UserError, match="saved_model differs from the Keras model, nothing"):
+    with pytest.raises(UserError, match="saved_model differs from the Keras model: "):
         ExportCheck(other, card, check_images(PHOTOGRAPHS, card.preprocessing))(tmp_path / "saved_model", SAVED_MODEL)
 
 

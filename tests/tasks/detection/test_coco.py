@@ -7,7 +7,9 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from condconv_keras.tasks.detection import CocoEvaluator, coco_results
+from condconv_keras.facts.model_card import DetectorCard
+from condconv_keras.facts.preprocessing import Preprocessing
+from condconv_keras.tasks.detection import CocoEvaluator, coco_results, task
 from tests.tasks.detection import numpy_detection as oracle
 
 NAMES = ("cat", "dog", "bird", "unicorn")  # no unicorn occurs
@@ -162,6 +164,22 @@ def test_a_data_set_without_any_box():
     evaluator.add(_detected(([], [], [])), [_truth(11, [], [])])
     metrics = evaluator.metrics()
     assert all(getattr(metrics, name) is None for name in SUMMARY) and set(metrics.per_class.values()) == {None}
+
+
+def test_two_classes_of_one_name_have_two_rows():
+    boxes = np.array([[0.1, 0.1, 0.2, 0.2], [0.5, 0.5, 0.9, 0.95]], np.float32)
+    card = DetectorCard("ssd", ("car", "bus", "car"), Preprocessing((8, 8), 3, 0.0, 1.0), category_ids=(3, 5, 7))
+    truth = {
+        "boxes": boxes[np.newaxis],
+        "classes": np.array([[0, 2]]),
+        "is_crowd": np.zeros((1, 2), int),
+        "area": np.full((1, 2), 900.0),
+        "image_id": np.array([11]),
+        "size": np.array([[100, 100]]),
+        "count": np.array([2]),
+    }
+    metrics = task._measure([(_detected((boxes[:1], [0], [0.9])), truth)], card)
+    assert metrics.per_class == pytest.approx({"car (3)": 1.0, "bus": None, "car (7)": 0.0})
 
 
 def test_misuse():

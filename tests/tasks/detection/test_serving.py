@@ -116,7 +116,7 @@ def test_files_that_cannot_be_decoded_are_named(served, content):
     good = encoded(windows(90, 90, 1)[0], "PNG")
     with pytest.raises(tf.errors.InvalidArgumentError) as error:
         served.loaded.signatures["serve_bytes"](image_bytes=tf.constant([good, content]))
-    assert "expected the bytes of JPEG or PNG files" in str(error.value)
+    assert "expected the bytes of whole JPEG, PNG, BMP, GIF or WebP files" in str(error.value)
     assert "none:] [1]" in str(error.value)
 
 

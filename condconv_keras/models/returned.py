@@ -1,0 +1,138 @@
+"""What a classifier returns, logits or probabilities: decided once, and kept in its card.
+
+A softmax of probabilities is a wrong answer that nobody sees. Where a network has its softmax, in a layer of its own,
+as an activation, inside another model or a function, does not matter: its answers to a few images are rows of numbers
+in 0..1 that sum to 1. Numbers outside 0..1 are logits. What the answers leave open the graph decides, by the operation
+that the outputs come from.
+"""
+
+import dataclasses
+
+from condconv_keras.facts.model_card import CLASSIFICATION, LOGITS, PROBABILITIES
+from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.lazy import LazyModule, keras
+from condconv_keras.utils.lazy import tensorflow as tf
+
+np = LazyModule("numpy")
+
+# A sum of 1,000 probabilities in bfloat16 is farther from 1 than any in float32.
+SUM_TOLERANCE = 0.01
+# Types of operations in TensorFlow's graph: those that leave every value as it is,
+_PASSING = frozenset({"Cast", "EnsureShape", "ExpandDims", "Identity", "Reshape", "Squeeze", "StopGradient"})
+# those that take values together and stay within their range,
+_POOLING = frozenset({"AvgPool", "Max", "MaxPool", "Mean"})
+# and those whose values have no range, or no upper end, though they may all lie in 0..1.
+_UNBOUNDED = frozenset(
+    {"Add", "AddN", "AddV2", "BatchMatMulV2", "BiasAdd", "Conv2D", "Einsum", "Elu", "FusedBatchNormV3", "LeakyRelu"}
+    | {"LogSoftmax", "MatMul", "Relu", "Selu", "Softplus"}
+)
+_SOFTMAX, _SIGMOID = "Softmax", "Sigmoid"
+_ADVICE = "let it end in logits (no activation) or in a softmax"
+
+
+def with_returns(model, card, place="the model"):
+    """Returns the card of a classifier with `returns`, which is found out if the card does not say it.
+
+    On another backend than TensorFlow the card stays as it is, and so does one of another task or of other outputs.
+
+    Args:
+        model: Keras model.
+        card: its `ModelCard`.
+        place: what an error calls the model.
+
+    Raises:
+        UserError: it returns neither, as a sigmoid of each class; what it returns cannot be told; or it does not take
+            the images that the card is for.
+    """
+    if card.task != CLASSIFICATION or card.returns is not None or not card.fits(model):
+        return card
+    if keras.backend.backend() != "tensorflow":
+        return card
+    return dataclasses.replace(card, returns=_returned(model, card.preprocessing, place))
+
+
+def _returned(model, preprocessing, place):
+    try:
+        answers = keras.ops.cast(single_output(model(_probes(preprocessing), training=False)), "float32")
+    except (ValueError, TypeError, tf.errors.OpError) as error:
+        shape = preprocessing.input_shape
+        raise UserError(f"{place} does not take images of the shape {shape}: {one_line(error, 200)}") from error
+    answers = np.asarray(answers)
+    if _are_parts(answers):
+        total = answers[0].sum()
+        raise UserError(f"{place} returns numbers that sum to {total:.3g} for every image, as in percent: {_ADVICE}")
+    if ((answers < -SUM_TOLERANCE) | (answers > 1 + SUM_TOLERANCE)).any():
+        return LOGITS
+    operation = _last_operation(model, preprocessing)
+    if operation == _SIGMOID:
+        raise UserError(f"{place} ends in a sigmoid, whose numbers are neither logits nor sum to 1: {_ADVICE}")
+    if are_probabilities(answers):
+        return PROBABILITIES
+    if not np.isfinite(answers).all():  # of a model that diverged
+        return PROBABILITIES if operation == _SOFTMAX else LOGITS
+    if operation in _UNBOUNDED:
+        return LOGITS
+    raise UserError(
+        f"{place} returns numbers in 0..1 that do not sum to 1, and ends in {operation}: {_ADVICE}, or save it with a "
+        f"ModelCard that says `returns={LOGITS!r}`"
+    )
+
+
+def _probes(preprocessing):
+    """A black image, a white one and noise, scaled as the model takes them."""
+    images = np.random.default_rng(0).uniform(0, 255, (3, *preprocessing.input_shape)).astype(np.float32)
+    images[0], images[1] = 0, 255
+    return preprocessing.scale_images(images)
+
+
+def _are_parts(rows):
+    """Whether the numbers of each row are parts of a whole that is the same for all rows, and is not 1."""
+    sums = rows.sum(axis=-1)
+    differ = np.isfinite(rows).all() and (rows >= 0).all() and np.ptp(rows, axis=0).max() > SUM_TOLERANCE * sums[0]
+    return bool(differ and np.allclose(sums, sums[0], rtol=1e-3, atol=0) and abs(sums[0] - 1) > SUM_TOLERANCE)
+
+
+def _last_operation(model, preprocessing):
+    """The type of the operation that a model's outputs come from."""
+    spec = tf.TensorSpec((None, *preprocessing.input_shape), tf.float32)
+    traced = tf.function(lambda images: single_output(model(images, training=False)), autograph=False)
+    return _source(traced.get_concrete_function(spec).outputs[0], _PASSING | _POOLING).type
+
+
+def _source(tensor, passed):
+    """The operation in TensorFlow's graph that a tensor comes from, behind those whose types are passed over."""
+    operation = tensor.op
+    while operation.type in passed:
+        operation = operation.inputs[0].op
+    return operation
+
+
+def single_output(outputs):
+    """Returns the one tensor that a classifier returns, alone or in a list or dict."""
+    (output,) = keras.tree.flatten(outputs)
+    return output
+
+
+def softmax_input(outputs):
+    """Returns the logits whose softmax a tensor of TensorFlow's graph is, in its shape, or None if it is none."""
+    operation = _source(outputs, _PASSING)
+    if operation.type != _SOFTMAX:
+        return None
+    logits = tf.cast(operation.inputs[0], outputs.dtype)
+    return tf.reshape(logits, outputs.shape) if logits.shape[-1] == outputs.shape[-1] else None
+
+
+def check_logits(outputs, card):
+    """Raises a `UserError` for a tensor of TensorFlow's graph that is a softmax where the card speaks of logits."""
+    if card.returns == LOGITS and hasattr(outputs, "op") and _source(outputs, _PASSING).type in (_SOFTMAX, _SIGMOID):
+        raise UserError(
+            f"the card of the model {card.model!r} says that it returns logits, and it ends in a softmax or sigmoid; "
+            f"save it with a ModelCard without `returns`"
+        )
+
+
+def are_probabilities(rows, tolerance=SUM_TOLERANCE):
+    """Whether each row of an array [rows, classes] has numbers in 0..1 that sum to 1; a NaN is none."""
+    rows = np.asarray(rows, np.float64)
+    in_range = (rows >= -tolerance) & (rows <= 1 + tolerance)
+    return bool(in_range.all() and (np.abs(rows.sum(axis=-1) - 1) <= tolerance).all())
