@@ -7,6 +7,7 @@ from multiprocessing.pool import ThreadPool
 
 from absl import logging
 
+from condconv_keras.data.formats.damage import damage
 from condconv_keras.data.formats.exif import UPRIGHT, exif_orientation
 from condconv_keras.data.input.decoding import decode_image
 from condconv_keras.data.input.orientation import FIRST_TRANSPOSED, turned_size
@@ -96,9 +97,13 @@ def _check_all(paths, apply_orientation):
 
 def _checked(measure, path):
     try:
-        size, orientation = measure(read_file(path))
+        content = read_file(path)
+        size, orientation = measure(content)
     except tf.errors.OpError as error:
         return op_reason(error)
+    problem = damage(content.numpy())
+    if problem is not None:
+        return problem
     return CheckedImage(tuple(size.numpy().tolist()), int(orientation))
 
 
