@@ -1,134 +1,100 @@
-"""Mutators of image files: where they lie, what they are called, and how their pixels are stored."""
+"""Mutators of image files: how their pixels are stored."""
 
 import io
-import os
 
 import numpy as np
 from PIL import Image
 
-from tests.fuzz.mutators import IMAGES, named, of_files
+from tests.fuzz.mutators import named, of_files
+
+IMAGES = (".png", ".jpg", ".bmp", ".gif", ".webp")
+_ORIENTATION = 0x0112
+# Formats that keep pixels as they are and may state an orientation.
+_WITH_EXIF = ({"format": "PNG"}, {"format": "WEBP", "lossless": True})
 
 
-# Folders of images.
-@of_files(*IMAGES)
-def a_hidden_file(path, rng):
-    path.with_name(".hidden.png").write_bytes(b"no image")
-
-
-@of_files(*IMAGES)
-def a_text_beside(path, rng):
-    path.with_name("README.md").write_text("no image")
-
-
-@of_files(*IMAGES)
-def ending_in_capitals(path, rng):
-    path.rename(path.with_suffix(path.suffix.upper()))
-
-
-@of_files(*IMAGES)
-def a_name_with_spaces(path, rng):
-    path.rename(path.with_name(f"a 'name' of {path.name}"))
-
-
-@of_files(*IMAGES)
-def a_name_that_is_not_utf8(path, rng):
-    os.rename(os.fsencode(path), os.fsencode(path.parent) + b"/caf\xe9" + os.fsencode(path.suffix))
-
-
-@of_files(*IMAGES)
-def a_name_of_other_letters(path, rng):
-    path.rename(path.with_name(f"été {path.name}"))
-
-
-@of_files(*IMAGES)
-def behind_a_link(path, rng):
-    target = path.parent.parent / ".stored" / path.name
-    target.parent.mkdir(exist_ok=True)
-    path.rename(target)
-    path.symlink_to(target)
-
-
-@of_files(*IMAGES)
-def a_link_that_leads_back(path, rng):
-    link = path.parent / "again"
-    if link.is_symlink():
-        return False
-    link.symlink_to(path.parent, target_is_directory=True)
-
-
-@of_files(*IMAGES)
-def a_link_to_nothing(path, rng):
-    link = path.with_name(f"lost-{path.name}")
-    if link.is_symlink():
-        return False
-    link.symlink_to("nowhere.png")
-
-
-@of_files(*IMAGES)
-def remove_an_image(path, rng):
-    path.unlink()
-
-
-@of_files(*IMAGES)
-def another_copy(path, rng):
-    path.with_name(f"copy-{path.name}").write_bytes(path.read_bytes())
-
-
-# Variants of an image's pixels.
 def _of_pixels(change):
+    """Decorates a function of an RGB image and of the random numbers that returns another, and options to save it."""
+
     def changed_pixels(path, rng):
         try:
-            image = Image.open(path)
-            image.load()
-        except (OSError, SyntaxError, ValueError):
+            image = Image.open(path).convert("RGB")
+            image.info.clear()
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             return False
+        changed, options = change(image, rng)
         content = io.BytesIO()
-        changed, *options = change(image.convert("RGB"), rng)
-        changed.save(content, **{"format": "PNG", **dict(*options)})
+        changed.save(content, **{"format": "PNG", **options})
         path.write_bytes(content.getvalue())
 
-    return of_files(".png")(named(changed_pixels, change))
+    return of_files(*IMAGES)(named(changed_pixels, change))
 
 
 @_of_pixels
 def palette(image, rng):
-    return (image.quantize(16),)
+    return image.quantize(rng.choice((2, 4, 16, 256))), {}
+
+
+@_of_pixels
+def palette_with_a_transparent_color(image, rng):
+    return image.quantize(16), {"transparency": rng.randrange(16), "format": rng.choice(("PNG", "GIF"))}
 
 
 @_of_pixels
 def gray(image, rng):
-    return (image.convert("L"),)
+    return image.convert("L"), {"format": rng.choice(("PNG", "BMP", "JPEG", "GIF", "WEBP")), "lossless": True}
 
 
 @_of_pixels
 def with_alpha(image, rng):
     image.putalpha(rng.randrange(256))
-    return (image,)
+    # WebP would leave out the color below what is not seen at all.
+    return image, {"format": rng.choice(("PNG", "WEBP", "BMP")), "lossless": True, "exact": True}
+
+
+@_of_pixels
+def gray_with_alpha(image, rng):
+    image = image.convert("L")
+    image.putalpha(rng.randrange(256))
+    return image, {}
+
+
+@_of_pixels
+def a_transparent_color(image, rng):
+    return image, {"transparency": image.getpixel((0, 0))}
 
 
 @_of_pixels
 def bits_16(image, rng):
-    return (Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257),)
+    return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257 ^ rng.randrange(256)), {}
 
 
 @_of_pixels
 def bits_1(image, rng):
-    return (image.convert("1"),)
+    return image.convert("1"), {"format": rng.choice(("PNG", "BMP"))}
 
 
 @_of_pixels
-def a_bitmap_with_the_wrong_ending(image, rng):
+def a_bitmap(image, rng):
     return image, {"format": "BMP"}
 
 
 @_of_pixels
 def a_palette_bitmap(image, rng):
-    return image.quantize(8), {"format": "BMP"}
+    return image.quantize(rng.choice((8, 256))), {"format": "BMP"}
+
+
+@_of_pixels
+def a_gif(image, rng):
+    return image, {"format": "GIF", "interlace": rng.choice((0, 1))}
 
 
 @_of_pixels
 def an_animation(image, rng):
-    return image, {"format": "GIF", "save_all": True, "append_images": [Image.new("RGB", image.size)]}
+    others = [Image.new("RGB", image.size, color) for color in ("red", "blue")]
+    return image, {"format": rng.choice(("GIF", "WEBP", "PNG")), "save_all": True, "append_images": others} | {
+        "lossless": True
+    }
 
 
 @_of_pixels
@@ -137,7 +103,44 @@ def webp(image, rng):
 
 
 @_of_pixels
+def a_jpeg(image, rng):
+    return image, {"format": "JPEG", "quality": 95, "subsampling": 0, "progressive": rng.choice((False, True))}
+
+
+@_of_pixels
+def cmyk(image, rng):
+    return image.convert("CMYK"), {"format": "JPEG", "quality": 95, "subsampling": 0}
+
+
+@_of_pixels
 def orientation(image, rng):
     exif = Image.Exif()
-    exif[0x0112] = rng.randrange(0, 10)
-    return image, {"exif": exif}
+    exif[_ORIENTATION] = rng.randrange(0, 10)
+    return image, {"exif": exif, **rng.choice(_WITH_EXIF)}
+
+
+@_of_pixels
+def orientation_of_a_jpeg(image, rng):
+    exif = Image.Exif()
+    exif[_ORIENTATION] = rng.randrange(1, 9)
+    return image, {"exif": exif, "format": "JPEG", "quality": 95, "subsampling": 0}
+
+
+@_of_pixels
+def one_pixel(image, rng):
+    return image.resize((1, 1)), {"format": rng.choice(("PNG", "BMP", "GIF"))}
+
+
+@_of_pixels
+def another_size(image, rng):
+    return image.resize((image.width + rng.randrange(-3, 4), image.height)), {}
+
+
+@_of_pixels
+def another_format(image, rng):
+    return image, {"format": rng.choice(("TIFF", "PPM", "ICO", "TGA"))}
+
+
+@of_files(*IMAGES)
+def a_web_page(path, rng):
+    path.write_text("<html><body>404 Not Found</body></html>")

@@ -7,37 +7,36 @@ mean. Pixels are compared as RGB.
 import csv
 import dataclasses
 import functools
-import hashlib
 import io
-import json
 import os
 import pathlib
 import random
 import shlex
-import tempfile
-import zipfile
 from collections.abc import Callable
-from xml.etree import ElementTree
 
-import keras
 import numpy as np
+import tensorflow as tf
 from absl import flags
-from PIL import Image, ImageOps
+from PIL import Image
 
 from condconv_keras.commands import train
 from condconv_keras.commands.train_flags import define_flags
 from condconv_keras.data import open_dataset, open_detection_dataset
-from condconv_keras.data.input.decoding import read_image
+from condconv_keras.data.input.decoding import EncodedImage, read_image
+from condconv_keras.data.sources.image_checks import read_file
 from condconv_keras.data.sources.image_files import find_images
 from condconv_keras.experiments.table import COLUMNS, read_table
-from condconv_keras.facts.model_card import ModelCard
-from condconv_keras.facts.preprocessing import Preprocessing
-from condconv_keras.models.saving import load_keras_file, save_model
-from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.errors import UserError, one_line
 from tests.data.detection_folders import coco_box, coco_image, write_coco, write_voc
-from tests.fuzz.mutators import CARD, FLAGS
+from tests.fuzz.annotation_readers import coco_folder, voc_folder
+from tests.fuzz.readers import folders_in, images_below, pixels_of, sides, split_of
+from tests.fuzz.text_mutators import FLAGS
 
 CLASSES = ("cat", "dog")
+_SIZE = (12, 16)  # height and width of images
+# Of a run on a folder: what takes the least time.
+_DRY_RUN = ("train.py", "--dry_run", "--batch_size=1")
+_LARGEST_BATCH = 64  # of a dry run on digits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,25 +44,24 @@ class Subject:
     """A kind of input, below a folder.
 
     Attributes:
-        make: writes a valid one.
-        read: what the library reads of it; raises a `UserError`.
+        make: function of the folder and of a number that writes a valid one.
+        read: function of the folder that returns what the library reads of it; it raises a `UserError`.
         independently: the same by other readers.
-        command: arguments of `python` with which a user hands it over.
+        command: function of the folder, of the folder with what else a user has, and of what was read, None where it
+            was refused. It returns the arguments of `python` with which a user hands it over and that end as the
+            reading did, or None if there are none.
     """
 
     make: Callable
     read: Callable
     independently: Callable
-    command: Callable | None = None
+    command: Callable
 
 
-def _pixels(seed, height=12, width=16):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def _save(path, seed):
+def save_pixels(path, seed):
+    """Writes an image of random pixels as PNG; the seed is a number or several."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(_pixels(seed)).save(path)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*_SIZE, 3), dtype=np.uint8)).save(path)
 
 
 def _as_rgb(image):
@@ -71,84 +69,86 @@ def _as_rgb(image):
     return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
 
 
-def _by_pil(path):
-    """What a person sees in the first frame of a file, uint8 RGB."""
-    image = ImageOps.exif_transpose(Image.open(path))
-    if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
-    if "A" in image.getbands() or "transparency" in image.info:
-        image = image.convert("RGBA")
-    return np.asarray(image.convert("RGB"))
+@functools.cache
+def _decode():
+    """What reads an image in the graphs of all data sets, made once: each would take a second."""
+    spec = tf.TensorSpec([], tf.string)
+    return tf.function(lambda path: EncodedImage(read_file(path), (None, None, 3)).whole(), input_signature=[spec])
 
 
-def _digest(pixels):
-    return hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
+def _examples(data, split):
+    """Yields the path, the pixels and the label of the images of a split."""
+    for path, (record, label) in zip(data.paths(split), data.records(split), strict=True):
+        image = _decode()(record).numpy()
+        assert all(side in (None, of) for side, of in zip(data.image_shape, image.shape, strict=True))
+        yield path, image, label
 
 
 # Images for predict.py.
-def _make_images(folder, seed):
-    for i in range(3):
-        _save(folder / "photos" / f"{i}.png", 10 * seed + i)
-
-
-def _images_below(folder):
-    found = []
-    for directory, folders, names in os.walk(folder, followlinks=True):
-        seen = os.path.realpath(directory)
-        folders[:] = [f for f in folders if not f.startswith(".") and not _leads_back(directory, f, seen)]
-        found += [pathlib.Path(directory) / name for name in names if not name.startswith(".")]
-    return sorted(path for path in found if path.suffix.lower() in ENDINGS and path.is_file())
-
-
-ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
-
-
-def _leads_back(directory, name, seen):
-    return f"{seen}{os.sep}".startswith(f"{os.path.realpath(os.path.join(directory, name))}{os.sep}")
+def _make_images(folder, number):
+    for i in range(1 + number % 2):
+        save_pixels(folder / "photos" / f"{i}.png", 10 * number + i)
 
 
 def _read_images(folder):
-    return sorted(_digest(_as_rgb(read_image(path))) for path in find_images([folder / "photos"]))
+    paths = find_images([folder / "photos"]).images
+    return {str(path): _as_rgb(read_image(path)) for path in paths}
 
 
 def _see_images(folder):
-    return sorted(_digest(_by_pil(path)) for path in _images_below(folder / "photos"))
+    return {str(path): pixels_of(path) for path in images_below(folder / "photos")}
+
+
+def _predict_images(folder, aside, read):
+    if read is None and len(os.listdir(folder / "photos")) > 1:
+        # The others are predicted.
+        return None
+    return "predict.py", f"--model={aside / 'model.keras'}", "--json", folder / "photos"
 
 
 # Images by class.
-def _make_classes(folder, seed):
-    random_layout = random.Random(seed).choice(("", "train", "train/val"))
-    for split in random_layout.split("/"):
+def _make_classes(folder, number):
+    splits = random.Random(number).choice(("", "train/val", "train/validation/test"))
+    for split in splits.split("/"):
         for label, name in enumerate(CLASSES):
-            for i in range(4):
-                _save(folder / "data" / split / name / f"{i}.png", 1000 * seed + 100 * len(split) + 10 * label + i)
+            for i in range(3):
+                save_pixels(folder / "data" / split / name / f"{i}.png", [number, len(split), label, i])
 
 
 def _read_classes(folder):
     data = open_dataset(str(folder / "data"))
-    found = [
-        (data.class_names[int(label)], _digest(image.numpy()))
+    return {
+        path: (split, data.class_names[int(label)], image)
         for split in data.splits
-        for image, label in data.examples(split)
-    ]
-    return sorted(found)
+        for path, image, label in _examples(data, split)
+    }
 
 
 def _see_classes(folder):
     data = folder / "data"
-    roots = [data / split for split in ("train", "val") if (data / split).is_dir()] or [data]
-    return sorted(
-        (path.relative_to(root).parts[0], _digest(_by_pil(path))) for root in roots for path in _images_below(root)
-    )
+    splits = {split_of(name): data / name for name in folders_in(data)}
+    own = {split: path for split, path in splits.items() if split and folders_in(path)}
+    classes = {path / name: (split, name) for split, path in own.items() for name in folders_in(path)}
+    if not own:
+        classes = {data / name: (None, name) for name in folders_in(data)}
+    images = {path: found for place, found in classes.items() for path in images_below(place)}
+    side = sides(data, list(images), [name for _, name in images.values()]) if not own else {}
+    return {str(path): (side.get(path, split), name, pixels_of(path)) for path, (split, name) in images.items()}
+
+
+def _train_on_classes(folder, aside, read):
+    if read is not None and len({"train"} | {split for split, *_ in read.values()}) == 1:
+        return None
+    return (*_DRY_RUN, "--model=mobilenet_v1", "--input_size=32", f"--dataset={folder / 'data'}")
 
 
 # Boxes.
-def _make_coco(folder, seed):
-    rng = random.Random(seed)
+def _make_coco(folder, number):
+    rng = random.Random(number)
     images, annotations = [], []
-    for i in range(1, 5):
-        _save(folder / "data" / "train" / f"{i}.png", 10 * seed + i)
-        images.append(coco_image(i, f"{i}.png", height=12, width=16))
+    for i in range(1, 4):
+        save_pixels(folder / "data" / "train" / f"{i}.png", 10 * number + i)
+        images.append(coco_image(i, f"{i}.png", height=_SIZE[0], width=_SIZE[1]))
         for _ in range(rng.randrange(1, 4)):
             x, y = rng.randrange(10), rng.randrange(8)
             annotations.append(coco_box(i, [x, y, rng.randrange(1, 6), rng.randrange(1, 4)], rng.choice((1, 2))))
@@ -156,86 +156,53 @@ def _make_coco(folder, seed):
     write_coco(folder / "data" / "train" / "instances.json", images, annotations, categories)
 
 
-def _read_boxes(folder):
+def read_boxes(folder):
+    """A dict of an image's path below the folder to its split, pixels and boxes: sorted names, edges in pixels."""
     data = open_detection_dataset(str(folder / "data"))
-    found = []
+    found = {}
     for split in data.splits:
-        for image, label in data.examples(split):
-            height, width = image.shape[:2]
-            boxes = np.round(label["boxes"].numpy() * (height, width, height, width), 2)
-            names = [data.class_names[c] for c in label["classes"].numpy()]
-            found.append((_digest(image.numpy()), sorted(zip(names, boxes.tolist(), strict=True))))
-    return sorted(found)
+        for path, image, label in _examples(data, split):
+            edges = label["boxes"].numpy() * np.tile(image.shape[:2], 2)
+            names = [data.class_names[label] for label in label["classes"].numpy()]
+            boxes = sorted((name, *np.round(of, 2).tolist()) for name, of in zip(names, edges, strict=True))
+            edges = np.array([of for _, *of in boxes], float).reshape(-1, 4)
+            found[str(pathlib.Path(path).relative_to(folder / "data"))] = (
+                split,
+                image,
+                ([name for name, *_ in boxes], edges),
+            )
+    return found
 
 
 def _see_coco(folder):
-    path = next((folder / "data").rglob("instances.json"))
-    content = json.loads(path.read_text("utf-8-sig"))
-    names = {category["id"]: category["name"] for category in content["categories"]}
-    found = []
-    for image in content["images"]:
-        of_image = [a for a in content["annotations"] if a["image_id"] == image["id"]]
-        boxes = [
-            (names.get(a["category_id"]), y, x, y + h, x + w)
-            for a in of_image
-            for x, y, w, h in [map(float, a["bbox"])]
-        ]
-        found.append(_seen_boxes(_image_of(path.parent, image["file_name"]), boxes))
-    return sorted(found)
+    return coco_folder(folder / "data")
 
 
-def _image_of(folder, name):
-    """The image that an annotation means: one of its name, whatever the ending."""
-    path = folder / name
-    if path.is_file():
-        return path
-    return next(other for other in _images_below(folder) if other.stem == path.stem)
-
-
-def _seen_boxes(path, boxes):
-    pixels = _by_pil(path)
-    height, width = pixels.shape[:2]
-    seen = []
-    for name, *box in boxes:
-        if name is None or not np.isfinite(box).all() or box[2] <= box[0] or box[3] <= box[1]:
-            continue
-        clipped = np.clip(box, 0, (height, width, height, width))
-        if clipped[2] > clipped[0] and clipped[3] > clipped[1]:
-            seen.append((name, np.round(clipped, 2).tolist()))
-    return _digest(pixels), sorted(seen)
-
-
-def _make_voc(folder, seed):
-    rng = random.Random(seed)
-    for i in range(1, 5):
-        _save(folder / "data" / f"{i}.png", 10 * seed + i)
+def _make_voc(folder, number):
+    rng = random.Random(number)
+    for i in range(1, 4):
+        path = folder / "data" / f"{i}.xml"
+        save_pixels(path.with_suffix(".png"), 10 * number + i)
         objects = []
         for _ in range(rng.randrange(1, 4)):
             x, y = rng.randrange(10), rng.randrange(8)
             objects.append((rng.choice(CLASSES), x, y, x + rng.randrange(1, 6), y + rng.randrange(1, 4), 0))
-        write_voc(folder / "data" / f"{i}.xml", objects, (12, 16))
+        write_voc(path, objects, _SIZE)
+        path.write_text(path.read_text().replace("><", ">\n<"))
 
 
 def _see_voc(folder):
-    found = []
-    for path in sorted((folder / "data").glob("*.xml")):
-        objects = ElementTree.parse(path).getroot().findall("object")
-        edges = ("ymin", "xmin", "ymax", "xmax")
-        boxes = [(o.findtext("name").strip(), *(_number(o.findtext(f"bndbox/{e}")) for e in edges)) for o in objects]
-        found.append(_seen_boxes(_image_of(path.parent, f"{path.stem}.png"), boxes))
-    return sorted(found)
+    return voc_folder(folder / "data")
 
 
-def _number(text):
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
+def _train_on_boxes(folder, aside, read):
+    # What is accepted takes a minute.
+    return None if read else (*_DRY_RUN, "--model=ssd300_mobilenet_v1", f"--dataset={folder / 'data'}")
 
 
 # Tables of runs.
-def _make_table(folder, seed):
-    rng = random.Random(seed)
+def _make_table(folder, number):
+    rng = random.Random(number)
     rows = [
         (rng.choice(("mobilenet_v1", "condconv_mobilenet_v1")), "0.25", "", str(i), f"--learning_rate=0.{i + 1}")
         for i in range(4)
@@ -247,21 +214,36 @@ def _make_table(folder, seed):
 def _read_rows(folder):
     return [
         (r.setting.model, r.setting.width_multiplier, r.setting.num_experts, r.seed, shlex.split(r.setting.flags))
-        for r in read_table(folder / "runs.csv")
+        for r in read_table(_table(folder))
     ]
 
 
+def _table(folder):
+    return next(folder.glob("runs.*"))
+
+
 def _see_rows(folder):
-    text = (folder / "runs.csv").read_text("utf-8-sig")
-    delimiter = ";" if ";" in text.splitlines()[0] else ","
-    rows = [row for row in csv.DictReader(io.StringIO(text), delimiter=delimiter) if any(row.values())]
-    cells = [{name: (row[name] or "").strip() for name in COLUMNS} for row in rows]
-    return [(*(row[name] for name in COLUMNS[:4]), shlex.split(row["flags"])) for row in cells]
+    content = _table(folder).read_bytes()
+    text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    first, _, rest = text.partition("\n")
+    if first.startswith("sep="):
+        delimiter, text = first[4], rest
+    else:
+        delimiter = max(",;\t", key=first.count)
+    header, *rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    cells = [dict(zip((name.strip() for name in header), map(str.strip, row), strict=False)) for row in rows]
+    found = [tuple(row.get(name, "") for name in COLUMNS) for row in cells if any(row.values())]
+    return [(model, width.replace(",", "."), n, seed, shlex.split(words)) for model, width, n, seed, words in found]
+
+
+def _study(folder, aside, read):
+    # What is accepted would be trained.
+    return None if read else ("-m", "experiments", f"--table={_table(folder)}", f"--output_dir={aside / 'study'}")
 
 
 # Command lines of train.py.
-def _make_flags(folder, seed):
-    rng = random.Random(seed)
+def _make_flags(folder, number):
+    rng = random.Random(number)
     values = {
         "model": rng.choice(("mobilenet_v1", "condconv_mobilenet_v1")),
         "batch_size": rng.choice((8, 32, 64)),
@@ -274,7 +256,8 @@ def _make_flags(folder, seed):
 
 
 def _words(folder):
-    return (folder / FLAGS).read_text("utf-8", "surrogateescape").splitlines()
+    text = next(folder.glob("flags.*")).read_text("utf-8", "surrogateescape")
+    return [word for word in text.split("\n") if word]
 
 
 def _read_flags(folder):
@@ -285,66 +268,41 @@ def _read_flags(folder):
         if len(rest) > 1:
             raise UserError(f"expected flags only, received: {rest[1:]}")
         config = train.config_from_flags(values)[0]
-    except flags.Error as error:
-        raise UserError(" ".join(str(error).split())) from error
-    recipe = config.recipe
-    given = {
-        "model": config.model,
-        "batch_size": recipe.batch_size,
-        "learning_rate": recipe.learning_rate,
-        "epochs": recipe.epochs,
-        "seed": config.seed,
-        "label_smoothing": recipe.label_smoothing,
-    }
-    return {name: value for name, value in given.items() if values[name].present}
+    except (flags.Error, ValueError) as error:  # as of `condconv_keras.commands.cli`
+        raise UserError(one_line(error)) from error
+    recipe = {field.name: getattr(config.recipe, field.name) for field in dataclasses.fields(config.recipe)}
+    found = {**recipe, "model": config.model, "seed": config.seed}
+    return {name: found[name] for name in values if values[name].present}
 
 
 def _see_flags(folder):
-    words, given = iter(word for word in _words(folder) if word), {}
+    words, given = iter(_words(folder)), {}
     for word in words:
+        if word == "--":
+            break
         name, equals, value = word.lstrip("-").partition("=")
         given[name] = value if equals else next(words)
-    return {name: value if name == "model" else float(value) for name, value in given.items()}
+    return {name: value if name == "model" else _number(value) for name, value in given.items()}
 
 
-# Models with a card.
-@functools.cache
-def _valid_archive():
-    """The bytes of a small `.keras` file with a card, and the digests of its weights."""
-    keras.utils.set_random_seed(0)
-    inputs = keras.Input((8, 8, 3))
-    outputs = keras.layers.Dense(2, name="classifier")(keras.layers.GlobalAveragePooling2D()(inputs))
-    model = keras.Model(inputs, outputs)
-    card = ModelCard("mobilenet_v1", CLASSES, Preprocessing(input_size=(8, 8), channels=3, mean=127.5, std=127.5))
-    with tempfile.TemporaryDirectory() as folder:
-        save_model(model, card, pathlib.Path(folder) / "model.keras")
-        content = (pathlib.Path(folder) / "model.keras").read_bytes()
-    return content, [_digest(np.asarray(weight)) for weight in model.weights]
+def _number(text):
+    if text.startswith("0x"):
+        return int(text, 16)
+    return int(text) if text.removeprefix("-").isdigit() else float(text)
 
 
-def _make_archive(folder, seed):
-    (folder / "model.keras").write_bytes(_valid_archive()[0])
+def _train_with_flags(folder, aside, read):
+    words = _words(folder)
+    if any("\0" in word for word in words) or (read and read.get("batch_size", 0) > _LARGEST_BATCH):
+        return None
+    return (*_DRY_RUN[:2], *words)
 
 
-def _read_archive(folder):
-    model, card = load_keras_file(folder / "model.keras")
-    weights = [_digest(np.asarray(weight)) for weight in model.weights]
-    return weights, None if card is None else (card.model, list(card.class_names), card.preprocessing.to_dict())
-
-
-def _see_archive(folder):
-    with zipfile.ZipFile(folder / "model.keras") as archive:
-        card = json.loads(archive.read(CARD)) if CARD in archive.namelist() else None
-    fields = None if card is None else (card["model"], list(map(str, card["class_names"])), card["preprocessing"])
-    return _valid_archive()[1], fields
-
-
-SUBJECTS = {
-    "images": Subject(_make_images, _read_images, _see_images),
-    "classes": Subject(_make_classes, _read_classes, _see_classes),
-    "coco": Subject(_make_coco, _read_boxes, _see_coco),
-    "voc": Subject(_make_voc, _read_boxes, _see_voc),
-    "table": Subject(_make_table, _read_rows, _see_rows),
-    "flags": Subject(_make_flags, _read_flags, _see_flags),
-    "archive": Subject(_make_archive, _read_archive, _see_archive),
+DATA_SUBJECTS = {
+    "images": Subject(_make_images, _read_images, _see_images, _predict_images),
+    "classes": Subject(_make_classes, _read_classes, _see_classes, _train_on_classes),
+    "coco": Subject(_make_coco, read_boxes, _see_coco, _train_on_boxes),
+    "voc": Subject(_make_voc, read_boxes, _see_voc, _train_on_boxes),
+    "table": Subject(_make_table, _read_rows, _see_rows, _study),
+    "flags": Subject(_make_flags, _read_flags, _see_flags, _train_with_flags),
 }
