@@ -50,7 +50,8 @@ def main(argv):
     collected = predictions.collect(predictor.card, answers, options)
     for error in errors:
         cli.print_error(str(error))
-    code = 1 if errors else 0
+    # Some images may be answered though others are not; an input that is refused as a whole is another case.
+    code = (1 if len(errors) < len(images) else UserError.EXIT_CODE) if errors else 0
     if FLAGS.output is None:
         return _text(predictions, collected, "json" if FLAGS.json else "csv" if FLAGS.csv else None), code
     write_text(FLAGS.output, _text(predictions, collected, FLAGS.output.rpartition(".")[2]) + "\n")

@@ -2,17 +2,24 @@
 
 import dataclasses
 import json
+import lzma
+import struct
 import zipfile
+import zlib
 
 from condconv_keras.facts.anchors import SSD_MOBILENET_V1, AnchorScheme
 from condconv_keras.facts.class_names import told_apart
 from condconv_keras.facts.preprocessing import Preprocessing
 from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.json_text import json_text
+from condconv_keras.utils.typed_fields import OTHER_FORM, check_types
 
 CLASSIFICATION, DETECTION = "classification", "detection"
 # What the outputs of a classifier are.
 LOGITS, PROBABILITIES = "logits", "probabilities"
+# What the reading of a damaged zip archive raises besides OSErrors and ValueErrors: errors of what decompresses it, and
+# RuntimeErrors for a kind of compression or encryption that there is not.
+DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError)
 # A Keras file is a zip archive; Keras reads its own members and passes over this one.
 _MEMBER = "condconv_keras.json"
 FILE_NAME = "model.json"
@@ -85,12 +92,16 @@ class ModelCard:
         try:
             fields = json.loads(text)
             preprocessing = Preprocessing.from_dict(fields["preprocessing"])
-            class_names = tuple(map(str, _checked_list(fields["class_names"])))
+            class_names = tuple(map(_read_name, _checked_list(fields["class_names"])))
             kind = card_class(fields.get("task", cls.task))
             further = {"returns": fields.get("returns"), **kind._read_further_fields(fields)}
-            return kind(fields["model"], class_names, preprocessing, **further)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"not a model card: {error!r}") from error
+            card = kind(fields["model"], class_names, preprocessing, **further)
+            check_types(card)
+            return card
+        except ValueError:
+            raise
+        except OTHER_FORM as error:
+            raise ValueError(f"not a model card: {one_line(repr(error), 200)}") from error
 
     def _further_fields(self):
         """What the card of a task has besides, as a dict that JSON can hold."""
@@ -166,10 +177,17 @@ class DetectorCard(ModelCard):
     def _read_further_fields(cls, fields):
         ids, anchors = fields.get("category_ids"), fields.get("anchors")
         return {
-            "category_ids": None if ids is None else tuple(map(int, ids)),
+            "category_ids": None if ids is None else tuple(_checked_list(ids)),
             # Cards of version 0.1 do not have them: there was one detector.
             "anchors": SSD_MOBILENET_V1 if anchors is None else AnchorScheme.from_dict(anchors),
         }
+
+
+def _read_name(value):
+    """The name of a class as text; a number is one, too."""
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        raise TypeError(f"expected the name of a class, received: {value!r}")
+    return str(value)
 
 
 def _checked_list(value):
@@ -206,10 +224,21 @@ def check_archive(path):
         raise UserError(f"expected a model saved as .keras, {str(path)!r} is damaged or none")
 
 
+def check_members(path):
+    """Raises a ValueError if a member of a `.keras` file is not what was written, by the sums that the archive keeps.
+
+    Keras reads weights without looking at them where they do not fit, and so takes any.
+    """
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"its {damaged} is damaged")
+
+
 def archived_card(path):
     """Returns the `ModelCard` in a `.keras` file, or None if it has none; raises a `UserError` for a damaged one."""
     try:
         with zipfile.ZipFile(path) as archive:
             return ModelCard.from_json(archive.read(_MEMBER)) if _MEMBER in archive.namelist() else None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (*DAMAGE, OSError, ValueError) as error:
         raise UserError(f"expected a model saved as .keras, {str(path)!r} is none ({one_line(error, 200)})") from error

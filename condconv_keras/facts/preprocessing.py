@@ -6,10 +6,12 @@ import math
 from condconv_keras.facts import old_names
 from condconv_keras.utils.lazy import LazyModule
 from condconv_keras.utils.lazy import tensorflow as tf
+from condconv_keras.utils.typed_fields import check_types
 
 np = LazyModule("numpy")
 
 INTERPOLATIONS = ("bicubic", "bilinear")
+_MAX_SIDE = 2**14  # in pixels: a larger image would take the memory of a machine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +45,8 @@ class Preprocessing:
     def __post_init__(self):
         object.__setattr__(self, "input_size", tuple(self.input_size))
         size = self.input_size
-        if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
-            raise ValueError(f"`input_size` is two positive integers (height, width). Received: {size}")
+        if len(size) != 2 or not all(isinstance(side, int) and 0 < side <= _MAX_SIDE for side in size):
+            raise ValueError(f"`input_size` is two integers (height, width) from 1 to {_MAX_SIDE}. Received: {size}")
         if self.channels not in (1, 3):
             raise ValueError(f"`channels` is 1 or 3. Received: {self.channels!r}")
         for name in ("mean", "std"):
@@ -78,7 +80,8 @@ class Preprocessing:
         """Returns the `Preprocessing` of a `to_dict`, of this version or an earlier one.
 
         Raises:
-            ValueError: a field is missing, unknown or wrong.
+            ValueError: a field is missing, unknown or out of range.
+            TypeError: one is of another type.
         """
         stored = old_names.renamed(fields, old_names.PREPROCESSING)
         # Version 0.1, which does not say it, left images as they were stored.
@@ -86,7 +89,9 @@ class Preprocessing:
         expected = {field.name for field in dataclasses.fields(cls)}
         if set(fields) != expected:
             raise ValueError(f"expected the fields {sorted(expected)}. Received: {sorted(stored)}")
-        return cls(**fields)
+        preprocessing = cls(**fields)
+        check_types(preprocessing)
+        return preprocessing
 
     def evaluation_image(self, image):
         """Turns an image into the model's input, short of scaling: channels, center crop, resize.

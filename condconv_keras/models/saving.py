@@ -1,6 +1,6 @@
 """Any Keras model with its card as one `.keras` file."""
 
-from condconv_keras.facts.model_card import archived_card
+from condconv_keras.facts.model_card import archived_card, check_members
 from condconv_keras.models.returned import with_returns
 from condconv_keras.utils.errors import MissingPackage, UserError, one_line
 from condconv_keras.utils.files import whole_file
@@ -39,6 +39,7 @@ def load_keras_file(path):
     """
     try:
         with installs_named():
+            check_members(path)
             return layers.slice_strided_1x1(keras.saving.load_model(path, compile=False)), archived_card(path)
     except MissingPackage:
         raise

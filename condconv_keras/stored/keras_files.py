@@ -77,6 +77,11 @@ class ArchivedModel(KerasModel):
                 f"expected a model for {card.task} with {len(card.class_names)} classes, the model in "
                 f"{str(self.file)!r} has the output {model.output_shape}"
             )
+        if not _takes(model, card.preprocessing.input_shape):
+            raise UserError(
+                f"the model in {str(self.file)!r} does not take images of the shape {card.preprocessing.input_shape}, "
+                f"which its card is for: it takes {model.input_shape}"
+            )
         if card.task != self.task:
             raise UserError(f"expected a model with a card, {str(self.file)!r} has none and is one for {card.task}")
         compute_in_float32(model)
@@ -84,6 +89,14 @@ class ArchivedModel(KerasModel):
 
     def to_dict(self):
         return {**super().to_dict(), "sha256": file_hash(self.file)}
+
+
+def _takes(model, shape):
+    """Whether images of a shape fit the one input of a Keras model; several inputs are told from it later."""
+    expected = model.input_shape
+    if not isinstance(expected, tuple):
+        return True
+    return len(expected) == 4 and all(side in (None, of) for side, of in zip(expected[1:], shape, strict=True))
 
 
 class KerasFile(ArchivedModel):

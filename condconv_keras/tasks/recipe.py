@@ -93,7 +93,11 @@ def _or_none(expected, holds):
 
 
 # A comparison with NaN is false, so none passes.
-_COUNT = ("an integer of at least 1", lambda value: isinstance(value, int) and value >= 1)
+# The largest is that of 32 bits, with which TensorFlow counts.
+_COUNT = (
+    f"an integer of at least 1 and at most {2**31 - 1}",
+    lambda value: isinstance(value, int) and 1 <= value < 2**31,
+)
 _POSITIVE = ("a positive number", lambda value: 0 < value < math.inf)
 _AT_LEAST_0 = ("a number of at least 0", lambda value: 0 <= value < math.inf)
 RATE = ("in [0, 1)", lambda value: 0 <= value < 1)

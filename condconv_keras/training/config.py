@@ -9,8 +9,9 @@ from condconv_keras.facts import old_names
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.tasks.recipe import Recipe
 from condconv_keras.tasks.table import get_task
-from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.json_text import json_text
+from condconv_keras.utils.typed_fields import OTHER_FORM, check_types
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 STRATEGIES = ("none", "mirrored", "multi_worker_mirrored", "tpu")
@@ -106,9 +107,12 @@ class TrainConfig:
                 "execution": Execution(**fields.get("execution", {})),
                 "data": None if fields.get("data") is None else DataRecord.from_dict(fields["data"]),
             }
-            return cls(**{"apply_orientation": False, **fields, **nested})
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"expected the config.json of a training run: {error}") from error
+            config = cls(**{"apply_orientation": False, **fields, **nested})
+            for part in (config, config.recipe, config.execution):
+                check_types(part)
+            return config
+        except OTHER_FORM as error:
+            raise UserError(f"expected the config.json of a training run: {one_line(error, 200)}") from error
 
     def steps_per_epoch(self, dataset):
         """Returns the steps of an epoch; raises a `UserError` if the batch or the execution does not fit them."""

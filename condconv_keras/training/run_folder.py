@@ -6,8 +6,9 @@ import pathlib
 
 from condconv_keras.training.checkpoints import Checkpoints
 from condconv_keras.training.config import TrainConfig
-from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.files import check_parents, is_partial, remove_partials, write_text
+from condconv_keras.utils.typed_fields import OTHER_FORM
 
 # Fields of a configuration that are as the run has them where a command does not say them: their default is another
 # than it was in version 0.1, whose commands go on with its runs.
@@ -50,7 +51,10 @@ class RunFolder:
         """Returns the `TrainConfig`; raises a `UserError` when the folder holds none."""
         if not self.config.is_file():
             raise UserError(f"expected the folder of a training run, {str(self.path)!r} has no config.json")
-        return TrainConfig.from_json(self.config.read_bytes())
+        try:
+            return TrainConfig.from_json(self.config.read_bytes())
+        except UserError as error:
+            raise UserError(f"{str(self.config)!r} is damaged: {error}") from error
 
     def continued(self, config, given):
         """Returns a configuration in which what a command does not say is as the run has it, if there is one.
@@ -119,6 +123,10 @@ class RunFolder:
         if not self.results.is_file():
             return None
         try:
-            return json.loads(self.results.read_bytes())
-        except ValueError as error:
-            raise UserError(f"expected the results of a run, {str(self.results)!r} is damaged ({error})") from error
+            results = json.loads(self.results.read_bytes())
+            if not isinstance(results["epochs"], int):
+                raise TypeError(f"`epochs` is an integer. Received: {results['epochs']!r}")
+        except OTHER_FORM as error:
+            reason = one_line(error, 200)
+            raise UserError(f"expected the results of a run, {str(self.results)!r} is damaged ({reason})") from error
+        return results

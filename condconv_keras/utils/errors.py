@@ -18,6 +18,10 @@ class UserError(ValueError):
 
     EXIT_CODE = 2
 
+    def __init__(self, message=""):
+        # What a message names, a folder or a cell of a table, may have line ends in it.
+        super().__init__(" ".join(str(message).splitlines()))
+
 
 class MissingPackage(ModuleNotFoundError):
     """A package that is not installed: the message is one line that names the `pip install` which brings it.

@@ -22,7 +22,7 @@ def read_text(path, kind):
         kind: what the file has to be, for messages, as in `"a text file"`.
 
     Raises:
-        UserError: it cannot be read, or is in another encoding.
+        UserError: it cannot be read, is in another encoding, or has null characters.
     """
     try:
         content = pathlib.Path(path).read_bytes()
@@ -30,11 +30,14 @@ def read_text(path, kind):
         raise UserError(f"expected {kind}, {str(path)!r} cannot be read ({error.strerror})") from error
     encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
     try:
-        return content.decode(encoding)
+        text = content.decode(encoding)
     except UnicodeDecodeError as error:
         raise UserError(
             f"expected {kind} in UTF-8, {str(path)!r} is none ({one_line(error)}); save it as UTF-8"
         ) from error
+    if "\0" in text:  # as in UTF-16 without its mark; no argument of a command and no name can have it
+        raise UserError(f"expected {kind} in UTF-8, {str(path)!r} has null characters; save it as UTF-8")
+    return text
 
 
 def read_rows(path, kind):

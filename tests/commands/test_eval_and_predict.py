@@ -251,6 +251,9 @@ def test_a_file_that_is_no_image_is_named_and_the_others_are_classified(stored, 
     assert len(json.loads(finished.stdout)["predictions"]) == 1
     assert [line for line in finished.stderr.splitlines() if str(bad) in line and line.startswith("error: ")]
     assert "Traceback" not in finished.stderr
+    # Where none is an image, the input is refused.
+    finished = processes.run("predict.py", f"--model={stored['tflite']}", "--json", bad, check=False)
+    assert (finished.returncode, json.loads(finished.stdout)) == (2, {"predictions": []})
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,7 @@ def test_a_run_does_not_go_on_when_a_class_was_renamed(tmp_path):
         (["--dataset=/nowhere"], "/nowhere"),
         (["--recipe=digit"], "'digits'"),
         (["--epochs=0"], "--epochs must be an integer of at least 1"),
+        (["--epochs=9999999999"], "--epochs must be an integer of at least 1 and at most 2147483647"),
         (["--epochs=many"], "--epochs=many"),
         (["--precision=float64"], "float32"),
         (["--input_size=16"], "--input_size must be an integer of at least 32"),

@@ -51,3 +51,44 @@ def test_a_card_of_ones_own():
 def test_a_damaged_card_is_a_value_error(changes):
     with pytest.raises(ValueError):
         ModelCard.from_json(json.dumps({**DETECTOR.to_dict(), **changes}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": None},
+        {"class_names": [None, "dog"]},
+        {"class_names": [True, "dog"]},
+        {"class_names": [["cat"], "dog"]},
+        {"task": ["detection"]},
+        {"preprocessing": None},
+        {"preprocessing": []},
+        {"category_ids": [1.5, 2]},
+        {"category_ids": "35"},
+        *(
+            {"preprocessing": {**CARD.preprocessing.to_dict(), **changed}}
+            for changed in (
+                {"channels": 3.0},
+                {"channels": True},
+                {"mean": 10**400},
+                {"std": "1"},
+                {"crop_fraction": True},
+                {"input_size": [10**9, 8]},
+                {"input_size": {"8": 1, "9": 2}},
+            )
+        ),
+    ],
+)
+def test_a_field_of_another_form_is_a_value_error(changes):
+    with pytest.raises(ValueError) as error:
+        ModelCard.from_json(json.dumps({**DETECTOR.to_dict(), **changes}))
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_names_that_are_numbers_are_text():
+    assert ModelCard.from_json(json.dumps({**CARD.to_dict(), "class_names": [3, "b"]})).class_names == ("3", "b")
+
+
+def test_brackets_without_end_are_a_value_error():
+    with pytest.raises(ValueError):
+        ModelCard.from_json("[" * 100_000)

@@ -6,7 +6,7 @@ import pytest
 
 from condconv_keras import model_card
 from condconv_keras.data import Preprocessing
-from condconv_keras.facts.model_card import ModelCard
+from condconv_keras.facts.model_card import ModelCard, archived_card
 from condconv_keras.models import build_model
 from condconv_keras.models.cards import registered_card
 from condconv_keras.models.saving import load_keras_file, save_model
@@ -80,3 +80,35 @@ def test_a_model_of_mixed_precision_is_evaluated_in_float32(tmp_path):
     # Half precision would be seen.
     scaled = card.preprocessing.scale_images(images)
     assert np.abs(np.asarray(model(scaled)) - np.asarray(twin(scaled))).max() > 1e-4
+
+
+def test_a_flipped_bit_in_the_weights_is_seen(tmp_path):
+    """Keras reads them without the sum that the archive keeps of them."""
+    path = tmp_path / "m.keras"
+    save_model(_model(), CARD, path)
+    content = bytearray(path.read_bytes())
+    kernel = np.asarray(keras.saving.load_model(path).get_layer("classifier").weights[0]).tobytes()
+    content[content.index(kernel) + 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"m\.keras' is none \(its model\.weights\.h5 is damaged\)"):
+        load_keras_file(path)
+
+
+def test_an_archive_whose_compression_is_unknown_is_refused(tmp_path):
+    path = tmp_path / "m.keras"
+    save_model(_model(), CARD, path)
+    content = path.read_bytes()
+    begin = content.rindex(b"PK\1\2")  # the directory's entry of the card
+    path.write_bytes(content[: begin + 10] + b"\x63\0" + content[begin + 12 :])
+    with pytest.raises(UserError, match=r"expected a model saved as \.keras"):
+        archived_card(path)
+
+
+def test_a_card_for_images_of_another_shape_is_refused(tmp_path):
+    card = dataclasses.replace(CARD, preprocessing=Preprocessing((48, 32), 1, 127.5, 127.5), returns="logits")
+    save_model(_model(), card, tmp_path / "m.keras")
+    with pytest.raises(UserError, match=r"does not take images of the shape \(48, 32, 1\).* takes \(None, 32, 48, 1\)"):
+        KerasFile(tmp_path / "m.keras").load_to_answer()
+    unknown = _model(input_shape=(None, None, 1))
+    save_model(unknown, card, tmp_path / "n.keras")
+    assert KerasFile(tmp_path / "n.keras").load_to_answer()[1] == card

@@ -104,3 +104,22 @@ def test_the_card_of_a_run_says_what_was_done():
     for applied in (True, False):
         plan = TrainingPlan(dataclasses.replace(configs.CONFIG, apply_orientation=applied), open_dataset("digits"))
         assert plan.card.preprocessing.apply_orientation is applied
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dataset": None},
+        {"model": 1},
+        {"seed": "3"},
+        {"model_arguments": None},
+        {"extensions": [[1.5]]},
+        {"execution": {"strategy": 1}},
+        {"recipe": {**json.loads(CONFIG.to_json())["recipe"], "learning_rate": 10**400}},
+        {"recipe": {**json.loads(CONFIG.to_json())["recipe"], "nesterov": None}},
+    ],
+)
+def test_a_field_of_another_form_is_one_clear_line(changes):
+    with pytest.raises(UserError, match=r"expected the config\.json of a training run: ") as refusal:
+        TrainConfig.from_json(json.dumps({**json.loads(CONFIG.to_json()), **changes}))
+    assert "\n" not in str(refusal.value)

@@ -93,3 +93,14 @@ def test_what_a_command_does_not_say_is_as_the_run_has_it(tmp_path):
     assert given == CONFIG
     with pytest.raises(UserError, match=r"another configuration \(different: apply_orientation\)"):
         run.check(given)
+
+
+def test_a_damaged_file_of_a_run_is_named(tmp_path):
+    run = RunFolder(tmp_path)
+    run.config.write_text("{}")
+    with pytest.raises(UserError, match=r"config\.json' is damaged: expected the config"):
+        run.read_config()
+    for text in ("[]", "{}", '{"epochs": "2"}', "[" * 100_000):
+        run.results.write_text(text)
+        with pytest.raises(UserError, match=r"results\.json' is damaged"):
+            run.read_results()

@@ -2,7 +2,7 @@ import types
 
 import pytest
 
-from condconv_keras.utils.errors import op_reason
+from condconv_keras.utils.errors import UserError, op_reason
 
 STACK = 'Graph execution error:\n\nDetected at node Op defined at (most recent call last):\n  File "a.py", line 8\n\n'
 
@@ -25,3 +25,7 @@ STACK = 'Graph execution error:\n\nDetected at node Op defined at (most recent c
 )
 def test_the_reason_of_an_op_error_is_one_line(message, reason):
     assert op_reason(types.SimpleNamespace(message=message)) == reason
+
+
+def test_a_name_with_line_ends_leaves_the_message_one_line():
+    assert str(UserError("the folder a\nb\u2028c  d")) == "the folder a b c  d"

@@ -23,6 +23,10 @@ def test_the_encodings_of_a_text(content, tmp_path):
 
 
 def test_a_file_that_cannot_be_read(tmp_path):
+    for content in (b"a\0b", "ab".encode("utf-16-le")):
+        (tmp_path / "a.txt").write_bytes(content)
+        with pytest.raises(UserError, match=r"a\.txt' has null characters; save it as UTF-8"):
+            read_text(tmp_path / "a.txt", "a list")
     (tmp_path / "a.txt").write_bytes("ä".encode("latin-1"))
     with pytest.raises(UserError, match=r"expected a list in UTF-8, '.*a\.txt' is none \(.*0xe4.*\); save it as UTF-8"):
         read_text(tmp_path / "a.txt", "a list")

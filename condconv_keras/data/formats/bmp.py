@@ -15,11 +15,13 @@ PALETTE_BITS = (1, 4, 8)
 DIRECT_BITS = (16, 24, 32)
 _FILE_HEADER = 14  # bytes
 _OLD_HEADER = 12  # bytes, of OS/2
+_HEADERS = (_OLD_HEADER, 16, 40, 52, 56, 64, 108, 124)
 _MASKS_BEGIN = 54
 _PLAIN, _WITH_MASKS = 0, (3, 6)  # compressions; the others pack pixels
 _BYTE_MASKS = (0xFF0000, 0xFF00, 0xFF)  # red, green, blue
 _MASKS_OF_16_BITS = (0x7C00, 0x3E0, 0x1F)
 _MAX_SIDE = 2**16
+_MAX_COLORS = 2**16  # that a palette may be said to have; more than can be meant is common, this is damage
 
 
 def decode_bmp(content):
@@ -94,6 +96,7 @@ def _checks(content, header, row_bytes):
     needed = tf.cast(header.pixels_begin, tf.int64) + tf.cast(header.height, tf.int64) * tf.cast(row_bytes, tf.int64)
     is_whole = (header.pixels_begin >= 0) & (needed <= tf.cast(tf.strings.length(content), tf.int64))
     return [
+        check(is_one_of(header.size, _HEADERS), "expected a known header of a BMP image, received bytes", header.size),
         check(~is_packed, "expected a BMP image that is not compressed, received compression", header.compression),
         check(
             is_one_of(header.bits, PALETTE_BITS + DIRECT_BITS),
@@ -105,6 +108,11 @@ def _checks(content, header, row_bytes):
             f"expected a BMP image of 1 to {_MAX_SIDE - 1} pixels a side, received width and height",
             header.width,
             header.height,
+        ),
+        check(
+            (header.bits > max(PALETTE_BITS)) | ((header.colors >= 0) & (header.colors <= _MAX_COLORS)),
+            f"expected a palette of at most {_MAX_COLORS} colors in the BMP file, received",
+            header.colors,
         ),
         check(is_whole, "the BMP file ends before its pixels do"),
     ]
@@ -124,9 +132,8 @@ def _palette(content, header, most):
     begin = _FILE_HEADER + header.size
     entry = tf.where(header.size == _OLD_HEADER, 3, 4)  # bytes: blue, green, red, nothing
     stated = tf.where((header.colors > 0) & (header.colors < most), header.colors, most)
-    count = tf.minimum(stated, (header.pixels_begin - begin) // entry)
     entries = tf.reshape(integers(content, begin, 256 * entry, "uint8"), (256, entry))
-    return tf.cast(tf.where(tf.range(256)[:, tf.newaxis] < count, entries[:, 2::-1], 0), tf.uint8)
+    return tf.cast(tf.where(tf.range(256)[:, tf.newaxis] < stated, entries[:, 2::-1], 0), tf.uint8)
 
 
 def _masks(content, header):

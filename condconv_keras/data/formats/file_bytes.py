@@ -4,6 +4,9 @@ import functools
 
 from condconv_keras.utils.lazy import tensorflow as tf
 
+# Of an image whose file need not have bytes for each: a damaged or malicious one would take the machine's memory.
+MAX_PIXELS = 2**27
+
 
 def subgraph(function):
     """Makes a function of tensors one of its own in graphs, which is built once for all of them.
@@ -51,6 +54,12 @@ def integers(content, begin, count, dtype, little_endian=True):
     dtype = tf.as_dtype(dtype)
     size = count * dtype.size
     return tf.cast(tf.io.decode_raw(part(content, begin, size), dtype, little_endian, fixed_length=size), tf.int32)
+
+
+def check_pixels(width, height):
+    """Returns an operation that fails as `check` for an image of more than `MAX_PIXELS`, int32 scalars."""
+    pixels = tf.cast(width, tf.int64) * tf.cast(height, tf.int64)
+    return check(pixels <= MAX_PIXELS, f"expected an image of at most {MAX_PIXELS} pixels, received", pixels)
 
 
 def check(condition, message, *received):

@@ -1,6 +1,6 @@
 """WebP images: still ones, and the first frame of animated ones."""
 
-from condconv_keras.data.formats.file_bytes import check, integers, part
+from condconv_keras.data.formats.file_bytes import check, check_pixels, integers, part
 from condconv_keras.utils.lazy import tensorflow as tf
 
 _CONTAINER, _KIND = b"RIFF", b"WEBP"
@@ -76,7 +76,8 @@ def _first_frame(content):
     # Numbers of three bytes: offsets in steps of two pixels, and the canvas less one pixel.
     left, top = tf.unstack(2 * _numbers(content, frame + _CHUNK_HEADER))
     width, height = tf.unstack(1 + _numbers(content, _CANVAS))
-    bottom, right = height - top - tf.shape(image)[0], width - left - tf.shape(image)[1]
+    with tf.control_dependencies([check_pixels(width, height)]):
+        bottom, right = height - top - tf.shape(image)[0], width - left - tf.shape(image)[1]
     return tf.ensure_shape(tf.pad(image, [[top, bottom], [left, right], [0, 0]]), (None, None, 3))
 
 

@@ -5,6 +5,7 @@ import os
 from typing import Any
 
 from condconv_keras.data.formats import bmp, gif, webp
+from condconv_keras.data.formats.damage import damage
 from condconv_keras.data.formats.exif import is_plain_jpeg, is_png, jpeg_orientation, orientation_of_no_jpeg
 from condconv_keras.data.formats.file_bytes import check, part, subgraph
 from condconv_keras.data.input.orientation import stored_window, turned, turned_size
@@ -198,7 +199,12 @@ def image_of(encoded, name, apply_orientation=True):
         name: what it is called in the message of a `UserError`.
         apply_orientation: as in `decode_image`.
     """
+    encoded = tf.convert_to_tensor(encoded)
     try:
-        return decode_image(encoded, 0, apply_orientation)
+        image = decode_image(encoded, 0, apply_orientation)
+        problem = damage(encoded.numpy())
     except tf.errors.OpError as error:
-        raise UserError(f"expected an image, {str(name)!r} is none ({op_reason(error)})") from error
+        problem = op_reason(error)
+    if problem is not None:
+        raise UserError(f"expected an image, {str(name)!r} is none ({problem})")
+    return image

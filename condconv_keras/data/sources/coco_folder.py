@@ -33,6 +33,7 @@ from condconv_keras.utils.text_files import is_unicode
 # What a file of annotations is called that lies beside its images: by us, and by Roboflow.
 FILE_NAMES = ("instances.json", "_annotations.coco.json")
 _ABSOLUTE = re.compile(r"[\\/]|[A-Za-z]:")  # the beginning of a path of Linux or Windows
+_MAX_SIDE = 2**31  # of an image, in pixels; a number of JSON may have more digits than a float can hold
 NO_IMAGE = "of an image that is not listed"
 
 
@@ -184,7 +185,7 @@ def _images(path, content, image_folders, category_ids):
 def _size(path, image):
     """The (height, width) that an image's entry states, or None."""
     size = [image.get(side) or 0 for side in ("height", "width")]
-    if not all(isinstance(side, int | float) for side in size):
+    if not all(isinstance(side, float) or (isinstance(side, int) and side < _MAX_SIDE) for side in size):
         raise UserError(f"expected height and width as numbers in {str(path)!r}, received: {one_line(image, 100)}")
     # Labelling tools write -1 or 0 for what they do not know.
     return tuple(size) if all(0 < side < math.inf for side in size) else None
@@ -193,7 +194,8 @@ def _size(path, image):
 def _fields(path, list_name, entry, required):
     """Returns an entry of one of the file's lists; raises a `UserError` if a field is missing or of another type."""
     for name, kind in required.items():
-        if not isinstance(entry, dict) or not isinstance(entry.get(name), kind):
+        value = entry.get(name) if isinstance(entry, dict) else None
+        if not isinstance(value, kind) or isinstance(value, bool):  # Python takes true for an integer
             raise UserError(
                 f"expected {name} ({kind.__name__}) in every entry of {list_name} in {str(path)!r}, "
                 f"received: {one_line(entry, 100)}"
@@ -217,10 +219,16 @@ def _find_image(folders, name, lookup):
     return str(expected)
 
 
+def _number(value):
+    """A number of JSON, NaN for null; raises a TypeError, ValueError or OverflowError for what is none."""
+    return math.nan if value is None else float(value)
+
+
 def _boxes(path, annotations, labels):
     try:
-        corners = np.array([annotation["bbox"] for annotation in annotations], np.float64).reshape(len(annotations), 4)
-        area = np.array([annotation.get("area", np.nan) for annotation in annotations], np.float64)
+        corners = [[_number(value) for value in annotation["bbox"]] for annotation in annotations]
+        corners = np.array(corners, np.float64).reshape(len(annotations), 4)
+        area = np.array([_number(annotation.get("area")) for annotation in annotations], np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(
             f"expected bbox as four numbers and area as one in {str(path)!r}, received: {one_line(annotations, 200)}"

@@ -10,6 +10,7 @@ from multiprocessing.pool import ThreadPool
 import numpy as np
 from absl import logging
 
+from condconv_keras.data.formats.damage import damage
 from condconv_keras.data.formats.exif import UPRIGHT, exif_orientation
 from condconv_keras.data.input.decoding import decode_image, is_common
 from condconv_keras.data.input.orientation import FIRST_TRANSPOSED
@@ -148,15 +149,13 @@ def _find_out(paths, unknown, facts):
         for rows, *values in _measured_in_bulk(paths, unknown) if count >= BULK_FROM else ():
             _put(facts, rows, *values)
             bar.update(len(rows))
-        # Those that could not be decoded: of a stream nothing says why.
+        # Those that could not be decoded, as of a stream nothing says why, and those of formats that PIL looks at, too.
         rest = [row for row in unknown if not facts.is_known[row]]
-        for row, (values, error) in zip(rest, _measured_one_by_one([paths[row] for row in rest]), strict=True):
-            if error is None:
-                _put(facts, row, *values)
+        for row, measured in zip(rest, _measured_one_by_one([paths[row] for row in rest]), strict=True):
+            if isinstance(measured, _Bad):
+                facts.reasons[row], facts.is_known[row] = measured.reason, measured.stays
             else:
-                facts.reasons[row] = op_reason(error)
-                # Another content would be decoded. What cannot be read may be readable again, and the content the same.
-                facts.is_known[row] = isinstance(error, tf.errors.InvalidArgumentError)
+                _put(facts, row, *measured)
             bar.update()
 
 
@@ -168,7 +167,7 @@ def _put(facts, rows, sizes, orientations, are_common, hashes):
 
 
 def _measured_in_bulk(paths, rows):
-    """Yields rows and what `_measure` returns for the good ones of these images, some at a time, in any order.
+    """Yields rows and what `_measure` returns for the good JPEG and PNG ones of these images, some at a time.
 
     All of it is done by threads of TensorFlow: where images are small, Python would take longer than the decoder.
     """
@@ -179,26 +178,38 @@ def _measured_in_bulk(paths, rows):
         num_parallel_calls=os.cpu_count(),
         deterministic=False,
     )
-    return measured.ignore_errors().batch(_BATCH).as_numpy_iterator()
+    common = measured.ignore_errors().filter(lambda row, size, orientation, is_common, hashed: is_common)
+    return common.batch(_BATCH).as_numpy_iterator()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Bad:
+    """Why an image cannot be used, and whether that stays so as long as the file does not change."""
+
+    reason: str
+    stays: bool
 
 
 def _measured_one_by_one(paths):
-    """Yields, per path, what `_measure` returns and None, or None and the `tf.errors.OpError`."""
-    measure = _measure()
-
-    def values_or_error(path):
-        try:
-            return [value.numpy() for value in measure(read_file(path))], None
-        except tf.errors.OpError as error:
-            return None, error
-
+    """Yields, per path, what `_measure` returns, or a `_Bad`."""
     pool = ThreadPool(os.cpu_count())
     try:
-        yield from pool.imap(values_or_error, paths, chunksize=8)
+        yield from pool.imap(functools.partial(_measured, _measure()), paths, chunksize=8)
     finally:
         # No image is read any more when the caller goes on, after Ctrl-C neither.
         pool.terminate()
         pool.join()
+
+
+def _measured(measure, path):
+    try:
+        content = read_file(path)
+        values = [value.numpy() for value in measure(content)]
+    except tf.errors.OpError as error:
+        # Another content would be decoded. What cannot be read may be readable again, and the content the same.
+        return _Bad(op_reason(error), isinstance(error, tf.errors.InvalidArgumentError))
+    reason = damage(content.numpy())
+    return values if reason is None else _Bad(reason, True)
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
+from condconv_keras.facts.model_card import DAMAGE, check_members
 from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.lazy import keras
 from condconv_keras.weights.readers.keras_applications import (
@@ -34,8 +35,11 @@ def recognizes(path, start):
         return True
     if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        return _WEIGHTS in archive.namelist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _WEIGHTS in archive.namelist()
+    except DAMAGE:
+        return True  # `open_weights` says what is wrong
 
 
 def open_weights(path, name, arguments):
@@ -100,6 +104,7 @@ def _inspect(path):
     with contextlib.ExitStack() as stack:
         layer_names = None
         if zipfile.is_zipfile(path):
+            check_members(path)
             archive = stack.enter_context(zipfile.ZipFile(path))
             config = json.loads(archive.read("config.json"))["config"]
             layer_names = {layer["config"]["name"] for layer in config["layers"]}

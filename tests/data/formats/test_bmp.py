@@ -69,6 +69,13 @@ def test_pixels_are_those_of_pil(name):
         np.testing.assert_array_equal(received, expected)
 
 
+def test_a_header_that_there_is_not_is_refused():
+    content = FILES["24 bits"]
+    for size in (-1, 0, 41, 4096):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=rf"known header of a BMP image, .*\[{size}\]"):
+            decode_bmp(tf.constant(content[:14] + struct.pack("<i", size) + content[18:]))
+
+
 def test_colors_that_the_palette_lacks_are_black():
     content = _bmp(4, colors=5)
     received = decode_bmp(content).numpy()

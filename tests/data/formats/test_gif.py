@@ -59,15 +59,16 @@ def test_transparency_is_dropped(animated):
         np.testing.assert_array_equal(decode(tf.constant(content)), np.asarray(image.convert("RGB")))
 
 
-def test_what_the_first_image_does_not_cover_is_black():
+def test_what_the_first_image_does_not_cover_is_as_in_pil():
     content = encoded(_indexed(0, 5, 6), "GIF")
     canvas = content[:6] + bytes([8, 0, 9, 0]) + content[10:]  # eight columns and nine rows
     begin = canvas.index(b"," + bytes(4))
     for left, top in ((0, 0), (2, 3)):
         moved = canvas[: begin + 1] + bytes([left, 0, top, 0]) + canvas[begin + 5 :]
-        expected = np.zeros((9, 8, 3), np.uint8)
+        expected = np.zeros((9, 8, 3), np.uint8) + np.frombuffer(content[13:16], np.uint8)  # the first color
         expected[top : top + 5, left : left + 6] = _rgb(content)
         np.testing.assert_array_equal(decode_gif(moved), expected)
+        np.testing.assert_array_equal(_rgb(moved), expected)
 
 
 @pytest.mark.parametrize("kept", [6, 12, 13, 300, 790, 1000, 0.5, 0.9, -3, -2])
@@ -83,3 +84,12 @@ def test_an_animation_that_is_cut_behind_its_first_image_shows_that():
     content = FILES["an animation"]
     expected = _rgb(content)
     np.testing.assert_array_equal(decode_gif(content[: len(content) * 2 // 3]), expected)
+
+
+def test_a_canvas_that_takes_all_memory_is_refused():
+    content = FILES["a still image"]
+    begin = content.index(b"," + bytes(4))
+    for place in (6, begin + 5):
+        huge = content[:place] + b"\xff" * 4 + content[place + 4 :]
+        with pytest.raises(tf.errors.InvalidArgumentError, match="expected an image of at most 134217728 pixels"):
+            decode_gif(tf.constant(huge))

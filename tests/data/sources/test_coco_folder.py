@@ -228,6 +228,10 @@ def test_a_file_in_another_format(content, message, tmp_path):
         (coco_box(1, [0, 0, 5, 5], area="large"), "expected bbox as four numbers and area as one"),
         (coco_box(1, [0, 0, 5, 10**400]), "expected bbox as four numbers"),
         (coco_box(1, [0, 0, 5, 5], area=10**400), "expected bbox as four numbers and area as one"),
+        (coco_box(1, [[0, 0, 5, 5]]), "expected bbox as four numbers"),
+        (coco_box(1, [[0], [0], [5], [5]]), "expected bbox as four numbers"),
+        (coco_box(1, [0, 0, 5, 5], area=[9]), "expected bbox as four numbers and area as one"),
+        (coco_box(True, [0, 0, 5, 5]), r"expected image_id \(int\)"),
         (coco_box(1, [0, 0, 5, 5], iscrowd="0"), "expected iscrowd as 0 or 1"),
         ({"image_id": 1, "category_id": 3}, r"expected bbox \(list\) in every entry of annotations"),
         ({"image_id": "1", "category_id": 3, "bbox": []}, r"expected image_id \(int\)"),
@@ -253,6 +257,7 @@ def test_images_with_the_same_id(tmp_path):
         (coco_image(2**70), "expected image ids from 0 to"),
         ({**coco_image(1), "height": "20"}, "expected height and width as numbers"),
         ({**coco_image(1), "height": [20]}, "expected height and width as numbers"),
+        ({**coco_image(1), "height": 10**400}, "expected height and width as numbers"),
     ],
 )
 def test_a_bad_image_is_one_line(image, message, tmp_path):
