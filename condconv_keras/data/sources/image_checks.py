@@ -96,10 +96,18 @@ def _check_all(paths, apply_orientation):
 
 def _checked(measure, path):
     try:
-        size, orientation = measure(read_file(path))
+        size, orientation = _measured(measure, read_file(path))
     except tf.errors.OpError as error:
         return op_reason(error)
     return CheckedImage(tuple(size.numpy().tolist()), int(orientation))
+
+
+def _measured(measure, content):
+    try:
+        return measure(content)
+    except tf.errors.CancelledError:
+        # Of a graph that fails, a part that was stopped by that may be told of first. Operation by operation it is not.
+        return measure.python_function(content)
 
 
 @functools.cache
