@@ -172,6 +172,7 @@ def _open_dataset(config, given, run):
         apply_orientation=config.apply_orientation,
     )
     check_validation_fraction(given, dataset)
+    get_task(config.task).check_training_data(dataset)
     config.steps_per_epoch(dataset)
     return dataset
 

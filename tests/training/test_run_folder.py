@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 
 import pytest
 
@@ -93,3 +94,10 @@ def test_what_a_command_does_not_say_is_as_the_run_has_it(tmp_path):
     assert given == CONFIG
     with pytest.raises(UserError, match=r"another configuration \(different: apply_orientation\)"):
         run.check(given)
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_refused_before_the_work(tmp_path):
+    run = RunFolder(os.fsdecode(os.fsencode(tmp_path) + b"/run\xff"))
+    with pytest.raises(UserError, match=r"a name in UTF-8 for `model_dir`, received: '.*run\\udcff'"):
+        run.check(CONFIG)
+    assert not run.path.exists()
