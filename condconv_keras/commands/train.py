@@ -173,6 +173,10 @@ def _open_dataset(config, given, run):
     )
     check_validation_fraction(given, dataset)
     get_task(config.task).check_training_data(dataset)
+    if run is not None and dataset.takes_in(run.path):
+        raise UserError(
+            f"--model_dir {str(run.path)!r} lies among the images of {dataset.name!r}: give a folder elsewhere"
+        )
     config.steps_per_epoch(dataset)
     return dataset
 

@@ -159,6 +159,11 @@ class Dataset(abc.ABC):
         """Returns a list of the names of a split's images, which do not change with the others, or None without any."""
         del split
 
+    def takes_in(self, path):
+        """Whether a folder at a path would be taken for a part of the data when they are opened again."""
+        del path
+        return False
+
     def image(self, record):
         """Returns the image of a record as a `DecodedImage` or `EncodedImage`, to be read whole or in part.
 

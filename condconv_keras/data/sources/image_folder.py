@@ -89,6 +89,14 @@ class ImageFolder(FolderSource, ImageDataset):
         warn_of_ignored(folder, ignored)
         self.warn_of_alike_classes()
 
+    def takes_in(self, path):
+        root, place = map(os.path.realpath, (os.path.expanduser(self.name), path))
+        first = os.path.relpath(place, root).split(os.sep)[0]
+        if first == os.pardir or is_hidden(first):
+            return False
+        # Beside classes it would be one; beside splits it is not used.
+        return self.held_out or any(name.startswith(f"{first}/") for s in self.splits for name in self.example_names(s))
+
     def paths(self, split):
         return self._paths_and_labels[split][0]
 

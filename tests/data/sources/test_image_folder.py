@@ -484,3 +484,21 @@ def test_the_reason_of_a_bad_file_is_not_that_others_were_stopped(tmp_path, monk
     monkeypatch.setattr(image_checks, "_measure", lambda apply_orientation: stopped)
     with pytest.raises(UserError, match="the GIF file ends before its first image does"):
         image_checks.check_images([str(tmp_path / "1.gif")], False, True)
+
+
+def test_what_would_be_taken_for_a_part_of_the_data(tmp_path, monkeypatch):
+    classes, splits = _write_classes(tmp_path / "c", {"a": 3, "b": 3}), _write_splits(tmp_path / "s")
+    (tmp_path / "link").symlink_to("c")
+    monkeypatch.chdir(tmp_path)
+    for root, place, expected in (
+        (classes, "c/run", True),
+        (classes, "link/runs/1", True),
+        (classes, "c/a/run", True),
+        (classes, "c/.runs/1", False),
+        (classes, "run", False),
+        (classes, "c_run", False),
+        (splits, "s/run", False),
+        (splits, "s/train/run", True),
+        (splits, "s/validation/cat/run", True),
+    ):
+        assert open_dataset(str(root)).takes_in(place) is expected, place
