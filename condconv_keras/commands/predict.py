@@ -9,7 +9,6 @@ so; --output_dir writes copies of the images with the boxes drawn, --coco_json a
 """
 
 import itertools
-import os
 
 from absl import flags
 
@@ -21,7 +20,7 @@ from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.reports import csv_text
 from condconv_keras.tasks.table import all_tasks, get_task
 from condconv_keras.utils.errors import UserError
-from condconv_keras.utils.files import check_parents, check_writable, write_text
+from condconv_keras.utils.files import check_file, write_text
 from condconv_keras.utils.lazy import require
 from condconv_keras.utils.progress import progress
 
@@ -64,10 +63,7 @@ def _check_output(path):
         raise UserError("--output has the format of its ending: --json and --csv are for what is printed")
     if not path.endswith((".csv", ".json")):
         raise UserError(f"--output takes a file that ends in .csv or .json, received: {path!r}")
-    if os.path.isdir(path):
-        raise UserError(f"--output takes a file, {path!r} is a folder")
-    check_parents(path, "output")
-    check_writable(path, "output")
+    check_file(path, "output")
 
 
 def _options(task_name):

@@ -174,6 +174,11 @@ def _open_dataset(config, given, run):
         check_images=config.check_images,
     )
     check_validation_fraction(given, dataset)
+    get_task(config.task).check_training_data(dataset)
+    if run is not None and dataset.takes_in(run.path):
+        raise UserError(
+            f"--model_dir {str(run.path)!r} lies among the images of {dataset.name!r}: give a folder elsewhere"
+        )
     config.steps_per_epoch(dataset)
     return dataset
 

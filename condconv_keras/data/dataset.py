@@ -168,6 +168,11 @@ class Dataset(abc.ABC):
     def check_trusted(self):  # noqa: B027 - most sources trust no image
         """Checks the images that were not when the data set was opened; raises a `UserError` that names a bad one."""
 
+    def takes_in(self, path):
+        """Whether a folder at a path would be taken for a part of the data when they are opened again."""
+        del path
+        return False
+
     def image(self, record):
         """Returns the image of a record as a `DecodedImage` or `EncodedImage`, to be read whole or in part.
 

@@ -11,7 +11,7 @@ from condconv_keras.data.sources.image_folder import ImageFolder
 from condconv_keras.data.sources.tfds_detection import TfdsDetection
 from condconv_keras.data.sources.tfds_images import TfdsImages
 from condconv_keras.data.split_rule import NEW
-from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.errors import UserError, warn
 
 # A name means the last row that claims it, of the embedded ones first: what is general stands before what is special.
 # The first embedded row of a kind of labels is what a run that names no data set reads.
@@ -117,7 +117,10 @@ def open_dataset(
         apply_orientation=apply_orientation,
         check_images=check_images,
     )
-    return find_source(request.name, data_dir, kind)(request)
+    source = find_source(request.name, data_dir, kind)
+    if source.embedded_name is not None and os.path.isdir(request.name):
+        warn(f"{name!r} is the embedded data set; the folder of this name is {f'./{name}'!r}")
+    return source(request)
 
 
 def open_detection_dataset(

@@ -28,15 +28,28 @@ class SplitRule:
         moved: None for a new split: a class that would have no image on one side gets one from the other. For the split
             of a run the names of the images that it moved so, which stay where they are; then no others are moved, as
             they would be carried from training into the evaluation or back.
+        fraction: of the split of a run the part that it held out, which says to which side an image was moved; None
+            where it is the one that is asked for.
     """
 
     name: str = PATH_HASH
     moved: tuple[str, ...] | None = None
+    fraction: float | None = None
 
     @property
     def is_new(self):
         """Whether it makes a new split, in which every class has images on both sides."""
         return self.moved is None
+
+    def moved_names(self, fraction):
+        """Returns the sets of the names that a run moved into the part held out, and into training.
+
+        Args:
+            fraction: that is asked for. It may be a smaller one than the run's, of which alone the sides are.
+        """
+        fraction = fraction if self.fraction is None else self.fraction
+        into_held_out = {name for name in self.moved or () if name_hash(name) >= fraction}
+        return into_held_out, set(self.moved or ()) - into_held_out
 
 
 NEW = SplitRule()
@@ -82,11 +95,16 @@ def held_out(names, classes, fraction, rule=NEW):
     for place, label in enumerate(classes):
         members.setdefault(label, []).append(place)
     chosen, moved = set(), set(rule.moved or ())
+    into_held_out, into_training = rule.moved_names(fraction)
+
+    def is_out(name):
+        return name in into_held_out or (name_hash(name) < fraction and name not in into_training)
+
     for places in members.values():
         if rule.name == PLACE:
             chosen.update(_by_place([place for place in places if names[place].lower().endswith(_ENDINGS)], fraction))
             continue
-        of_class = {place for place in places if (name_hash(names[place]) < fraction) != (names[place] in moved)}
+        of_class = {place for place in places if is_out(names[place])}
         stray = _stray(places, of_class, names) if rule.is_new else None
         if stray is not None:
             of_class ^= {stray}

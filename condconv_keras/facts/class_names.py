@@ -6,9 +6,7 @@ import re
 import unicodedata
 
 from condconv_keras.facts import imagenet
-from condconv_keras.utils.errors import UserError
-
-_SHOWN = 5  # names of a long list in a message
+from condconv_keras.utils.errors import UserError, some_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +34,7 @@ class ClassMatch:
         found = []
         if self.respelled:
             pairs = [f"{theirs!r} is {mine!r}" for theirs, mine in self.respelled]
-            found.append(f"class names that are written differently are taken for the same: {_some(pairs)}")
+            found.append(f"class names that are written differently are taken for the same: {some_of(pairs)}")
         if list(self.indices) != sorted(self.indices):
             found.append("the data set has its classes in another order than the model: they are matched by name")
         if self.is_subset:
@@ -53,6 +51,14 @@ def told_apart(names, marks):
     """
     counts = collections.Counter(names)
     return tuple(f"{name} ({mark})" if counts[name] > 1 else name for name, mark in zip(names, marks, strict=True))
+
+
+def spelled_alike(names):
+    """Returns the tuples of names that differ in their spelling only, as of `match_classes`, in their order."""
+    alike = collections.defaultdict(list)
+    for name in names:
+        alike[_spelling(name)].append(name)
+    return [tuple(of_one) for of_one in alike.values() if len(of_one) > 1]
 
 
 def match_classes(model_names, data_names, subset=True, owner="model"):
@@ -79,7 +85,7 @@ def match_classes(model_names, data_names, subset=True, owner="model"):
         unknown = [repr(name) for place, name in enumerate(data_names) if place not in found]
         missing = [repr(name) for place, name in enumerate(model_names) if place not in taken]
         parts = [("only in the data", unknown), (f"only in the {owner}", missing)]
-        raise UserError("; ".join(f"{where}: {_some(names)}" for where, names in parts if names))
+        raise UserError("; ".join(f"{where}: {some_of(names)}" for where, names in parts if names))
     indices = tuple(found[place] for place in range(len(data_names)))
     pairs = [(theirs, model_names[i]) for theirs, i in zip(data_names, indices, strict=True)]
     respelled = tuple((theirs, mine) for theirs, mine in pairs if theirs != mine)
@@ -105,11 +111,6 @@ def _same_names(model_names, data_names):
                 found[theirs[name]] = mine[name]
                 taken.add(mine[name])
     return found
-
-
-def _some(texts):
-    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
-    return ", ".join(texts[:_SHOWN]) + more
 
 
 def _unique(names, form):

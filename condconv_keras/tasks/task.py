@@ -110,6 +110,9 @@ class Task(abc.ABC):
         """Opens a data set of the task; arguments and errors as of `condconv_keras.data.open_dataset`."""
         return open_dataset(*arguments, **options, kind=self.dataset)
 
+    def check_training_data(self, dataset):  # noqa: B027 (most data sets have something to learn)
+        """Raises a `UserError` for a data set from which a model of the task has nothing to learn."""
+
     @abc.abstractmethod
     def card_fields(self, dataset):
         """Returns what the card of a model that is trained on a data set has besides its classes, a dict."""

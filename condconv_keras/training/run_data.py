@@ -1,5 +1,6 @@
 """The data set of a run: opened as the run has split it, compared with what it was trained on, labeled as it is."""
 
+import dataclasses
 import os
 
 from condconv_keras.data.dataset import VALIDATION_FRACTION
@@ -19,7 +20,8 @@ def split_rule(config):
     """
     if config is None:
         return NEW
-    return SplitRule(PLACE, ()) if config.data is None else config.data.rule
+    rule = SplitRule(PLACE, ()) if config.data is None else config.data.rule
+    return dataclasses.replace(rule, fraction=config.validation_fraction) if rule.moved else rule
 
 
 def open_run_dataset(
@@ -64,6 +66,8 @@ def open_run_dataset(
         given.add("apply_orientation")
     if check_images is False:
         given.add("check_images")
+    if dataset is None and os.path.isabs(config.dataset) and not os.path.isdir(config.dataset):
+        raise UserError(f"the data of the run are no longer in {config.dataset!r}: give their place as `dataset`")
     is_own = config is not None and (dataset is None or _same_data(dataset, config.dataset))
     if is_own:
         dataset = config.dataset if dataset is None else dataset
@@ -158,12 +162,18 @@ def _remarks(config, dataset, is_own):
             "or removed since, it has been trained on some that are held out now"
         ]
     if config is None:
-        return [
-            f"{dataset.name!r} has no split to evaluate on, so a part is held out; a model that was trained on it may "
-            "have seen that part, which only a run folder knows. To evaluate all of a folder, put its class folders "
-            "into one called test"
-        ]
-    return []
+        knows = "a model that was trained on it may have seen that part, which only a run folder knows"
+    elif config.data is not None and not config.data.changes(dataset):  # a copy of the run's data
+        return []
+    else:
+        knows = (
+            f"the model may have seen that part, as the run was trained on other data, {config.dataset!r}, or on the "
+            "same ones under other names"
+        )
+    return [
+        f"{dataset.name!r} has no split to evaluate on, so a part is held out; {knows}. To evaluate all of a folder, "
+        "put its class folders into one called test"
+    ]
 
 
 def _changes(record, dataset):

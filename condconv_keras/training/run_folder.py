@@ -8,6 +8,7 @@ from condconv_keras.training.checkpoints import Checkpoints
 from condconv_keras.training.config import TrainConfig
 from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.files import check_parents, is_partial, remove_partials, write_text
+from condconv_keras.utils.text_files import is_unicode
 from condconv_keras.utils.typed_fields import OTHER_FORM
 
 # Fields of a configuration that are as the run has them where a command does not say them: their default is another
@@ -70,6 +71,9 @@ class RunFolder:
 
     def check(self, config):
         """Raises a `UserError` unless the folder is new, empty, or of a run of the configuration or of fewer epochs."""
+        if not is_unicode(str(self.path)):
+            # TensorBoard's writer takes no other, and fails when all else is there.
+            raise UserError(f"expected a folder with a name in UTF-8 for `model_dir`, received: {str(self.path)!r}")
         check_parents(self.path, "model_dir")
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"`model_dir` must be a folder, {str(self.path)!r} is a file")

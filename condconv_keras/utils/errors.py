@@ -59,6 +59,12 @@ def one_line(error, length=None):
     return " ".join(str(error).split())[:length]
 
 
+def some_of(names, limit=5):
+    """Joins names for a message, the first few of a long list."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
 def op_reason(error):
     """Returns why TensorFlow failed, on one line: the message of a `tf.errors.OpError` without names and stack.
 

@@ -67,6 +67,14 @@ def check_writable(path, argument):
         raise UserError(f"`{argument}` {str(path)!r} cannot be made: no right to write in {str(folder)!r}")
 
 
+def check_file(path, argument):
+    """Raises a `UserError` where no file can be written, as of the functions above, or a folder lies at the path."""
+    check_parents(path, argument)
+    if os.path.isdir(path):
+        raise UserError(f"`{argument}` takes a file, {os.fspath(path)!r} is a folder")
+    check_writable(path, argument)
+
+
 def checked_new_folder(path, argument):
     """Returns the `pathlib.Path` of a folder for `whole_folder`; raises a `UserError` if it cannot be made there.
 

@@ -167,10 +167,14 @@ def test_a_wrong_validation_fraction(fraction):
         open_detection_dataset("digit_scenes", validation_fraction=fraction)
 
 
-def test_a_folder_with_the_name_of_the_embedded_set(tmp_path, monkeypatch):
-    (tmp_path / "digit_scenes").mkdir()
+def test_a_folder_with_the_name_of_the_embedded_set(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert open_detection_dataset("digit_scenes").splits == {"train": 10000, "validation": 200}
+    assert capsys.readouterr().err == ""
+    (tmp_path / "digit_scenes").mkdir()
+    assert open_detection_dataset("digit_scenes").splits == {"train": 10000, "validation": 200}
+    said = "'digit_scenes' is the embedded data set; the folder of this name is './digit_scenes'"
+    assert capsys.readouterr().err == f"warning: {said}\n"
 
 
 def test_a_set_for_the_other_task():

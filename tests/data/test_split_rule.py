@@ -86,3 +86,13 @@ def test_the_name_of_an_image():
     # macOS stores the same name in other characters.
     apart = unicodedata.normalize("NFD", "café/1.jpg")
     assert apart != "café/1.jpg" and names_below("/data", [f"/data/{apart}"]) == ["café/1.jpg"]
+
+
+def test_a_smaller_part_than_the_run_s_carries_nothing_that_was_moved_back():
+    few = [name for name in NAMES if name not in small_hashes(NAMES, 0.3)][:3]
+    many = small_hashes(NAMES, 0.3)[:3]
+    (lowest,), (highest,) = (_chosen(some, [0] * 3, 0.3)[1] for some in (few, many))
+    rule = SplitRule(moved=(lowest, highest), fraction=0.3)
+    for fraction in (0.3, name_hash(highest) * 0.99, 1e-9):
+        chosen, _ = _chosen([*few, *many], [0] * 3 + [1] * 3, fraction, rule)
+        assert chosen == {lowest, *(name for name in many if name_hash(name) < fraction)} - {highest}

@@ -131,10 +131,45 @@ def test_the_folder_of_a_run_by_another_name_is_the_same(tmp_path, monkeypatch):
     for name in ("d", "./d/", "link", str(tmp_path / "d")):
         now, remarks = _reopened(config, name)
         assert _names(now, "validation") == set(small_hashes(names, 0.4)) and remarks == []
-    # A copy is split alike, and not compared.
-    names = write_classes(tmp_path / "copy", dict.fromkeys(COUNTS, 9))
-    copy, remarks = _reopened(config, "copy")
-    assert _names(copy, "validation") == set(small_hashes(names, 0.4)) and remarks == []
+    # A copy is split alike, and one of which some are gone: whether it is one cannot be known then.
+    for count in (10, 9):
+        names = write_classes(tmp_path / f"copy_{count}", dict.fromkeys(COUNTS, count))
+        copy, remarks = _reopened(config, f"copy_{count}")
+        assert _names(copy, "validation") == set(small_hashes(names, 0.4))
+        assert len(remarks) == (0 if count == 10 else 1)
+
+
+def test_a_part_of_the_folder_that_a_run_was_trained_on(tmp_path):
+    """All of its images have been learned, those that are held out of it by themselves among them."""
+    for split in ("train", "val"):
+        write_classes(tmp_path / split, COUNTS)
+    config, _ = _trained_on(tmp_path)
+    assert _reopened(config)[1] == []
+    (remark,) = _reopened(config, str(tmp_path / "train"))[1]
+    assert f"may have seen that part, as the run was trained on other data, '{tmp_path}'" in remark
+    # All of a folder is evaluated where its name says so.
+    write_classes(tmp_path / "other" / "test", COUNTS)
+    assert _reopened(config, str(tmp_path / "other"))[1] == []
+
+
+def test_the_data_of_a_run_that_are_gone(tmp_path):
+    write_classes(tmp_path / "d", COUNTS)
+    config, _ = _trained_on(tmp_path / "d")
+    (tmp_path / "d").rename(tmp_path / "moved")
+    with pytest.raises(UserError) as refusal:
+        _reopened(config)
+    assert str(refusal.value) == (
+        f"the data of the run are no longer in '{tmp_path / 'd'}': give their place as `dataset`"
+    )
+    assert _reopened(config, str(tmp_path / "moved"))[1] == []
+
+
+def test_a_smaller_part_holds_out_nothing_that_a_run_moved_into_training(tmp_path):
+    write_classes(tmp_path, {"ant": 2, "bee": 20})
+    config, before = _trained_on(tmp_path, validation_fraction=0.9)
+    assert config.data.moved == ("ant/00.png",)
+    for fraction in (0.9, 0.85, 0.5, 0.1):
+        assert _names(_reopened(config, fraction=fraction)[0], "validation") <= _names(before, "validation")
 
 
 def test_a_larger_part_than_that_of_the_run_is_refused(tmp_path):

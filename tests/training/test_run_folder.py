@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 
 import pytest
 
@@ -104,3 +105,10 @@ def test_a_damaged_file_of_a_run_is_named(tmp_path):
         run.results.write_text(text)
         with pytest.raises(UserError, match=r"results\.json' is damaged"):
             run.read_results()
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_refused_before_the_work(tmp_path):
+    run = RunFolder(os.fsdecode(os.fsencode(tmp_path) + b"/run\xff"))
+    with pytest.raises(UserError, match=r"a name in UTF-8 for `model_dir`, received: '.*run\\udcff'"):
+        run.check(CONFIG)
+    assert not run.path.exists()

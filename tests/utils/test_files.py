@@ -1,6 +1,7 @@
 import pytest
 
-from condconv_keras.utils.files import checked_new_folder, whole_file, whole_folder, write_rows, write_text
+from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.files import check_file, checked_new_folder, whole_file, whole_folder, write_rows, write_text
 
 
 def test_write_text_replaces_a_file_and_leaves_nothing_else(tmp_path):
@@ -54,3 +55,14 @@ def test_a_folder_may_be_a_link(exists, tmp_path):
     with whole_folder(checked_new_folder(tmp_path / "link", "output_dir")) as partial:
         (partial / "a.txt").write_text("whole")
     assert (tmp_path / "link" / "a.txt").read_text() == (tmp_path / "out" / "a.txt").read_text() == "whole"
+
+
+def test_a_file_is_not_written_where_a_folder_lies(tmp_path):
+    (tmp_path / "x.csv").mkdir()
+    (tmp_path / "y.csv").touch()
+    with pytest.raises(UserError, match=rf"`output` takes a file, '{tmp_path}/x\.csv' is a folder"):
+        check_file(tmp_path / "x.csv", "output")
+    with pytest.raises(UserError, match=rf"`output` '{tmp_path}/y\.csv/z\.csv' cannot be made: '.*y\.csv' is a file"):
+        check_file(tmp_path / "y.csv" / "z.csv", "output")
+    check_file(tmp_path / "y.csv", "output")
+    check_file(tmp_path / "new" / "z.csv", "output")

@@ -18,7 +18,7 @@ from condconv_keras.data.sources import coco_folder, voc_folder
 from condconv_keras.data.sources.clean_boxes import Boxes, clean_boxes
 from condconv_keras.data.sources.folder import FolderSource, hold_out
 from condconv_keras.data.sources.image_checks import CHANNELS, check_images, common_size
-from condconv_keras.data.sources.image_files import counted, ending, is_image, walk, warn_of_ignored
+from condconv_keras.data.sources.image_files import counted, ending, is_image, sub_folders, walk, warn_of_ignored
 from condconv_keras.data.sources.image_lookup import similar_files
 from condconv_keras.data.sources.other_layouts import yolo_clause
 from condconv_keras.data.sources.same_bytes import count_repeated
@@ -51,6 +51,7 @@ class DetectionFolder(FolderSource, DetectionDataset):
         if is_held_out:
             splits, moved = _hold_out(splits, root, request)
         _check_boxes(root, {split: [image.boxes for image in images] for split, images in splits.items()}, {})
+        _check_pixels([image for images in splits.values() for image in images])
         good, checked, self.decoding = _check_images(root, splits, request)
         sizes = {path: image.size for path, image in checked.items()}
         skipped_boxes = {split: collections.Counter(folder.skipped_boxes.get(split)) for split in splits}
@@ -76,6 +77,7 @@ class DetectionFolder(FolderSource, DetectionDataset):
                 for split, images in good.items()
             },
         )
+        self.warn_of_alike_classes()
 
     def paths(self, split):
         return self._labels[split].paths
@@ -88,6 +90,11 @@ def _read_annotations(root):
     """Returns the `AnnotatedFolder` of a folder; raises a `UserError` if it has no annotations."""
     folder = coco_folder.read_folder(root) or voc_folder.read_folder(root)
     if folder is None:
+        inner = next((root / name for name in sub_folders(root) if coco_folder.has_annotations(root / name)), None)
+        if inner is not None:
+            raise UserError(
+                f"expected annotations in {str(root)!r}, found some in {str(inner)!r}: give that folder as the data set"
+            )
         raise UserError(
             f"expected COCO annotations (annotations/instances_train.json, {' or '.join(coco_folder.FILE_NAMES)} in "
             f"train or in the folder itself) or Pascal VOC annotations (Annotations/*.xml, train/*.xml or *.xml) in "
@@ -197,6 +204,17 @@ def _check_boxes(root, boxes, skipped_boxes):
         raise UserError(
             f"expected boxes in the annotations of {str(root)!r}, no image of {' or '.join(asked)} has one that can be "
             f"used; received: {counted(+received) or 'none'}"
+        )
+
+
+def _check_pixels(images):
+    """Raises a `UserError` for boxes that are parts of the images' sides: taken for pixels, all would be tiny."""
+    coordinates = np.concatenate([image.boxes.boxes.ravel() for image in images])
+    coordinates = coordinates[np.isfinite(coordinates)]
+    if ((coordinates >= 0) & (coordinates <= 1)).all() and (coordinates % 1 > 0).any():
+        raise UserError(
+            f"expected boxes in pixels in {images[0].source!r}, all coordinates lie in 0..1: multiply them by the "
+            "width and height of the images"
         )
 
 

@@ -4,9 +4,11 @@ Layouts, in which `SPLIT` is `train`, `validation`, `val`, `test`, another spell
 `condconv_keras.data.sources.split_folders`, or another name:
 
 - `annotations/instances_SPLIT.json`, of COCO itself: `SPLIT` may end in a year (`instances_train2017.json`), which the
-  split's name leaves out. Each image is looked for in `images/SPLIT/`, `SPLIT/`, `images/` and the folder itself.
+  split's name leaves out. `SPLIT.json` does where there is none of these; where `instances_default.json`, of CVAT, is
+  alone, all images are `train`. Each image is looked for in `images/SPLIT/`, `SPLIT/`, `images/` and the folder itself.
 - `SPLIT/instances.json` with the images beside it or in `SPLIT/images/`; Roboflow calls it `_annotations.coco.json`.
-- `instances.json` (or as Roboflow calls it) with the images beside it or in `images/`: all of them are `train`.
+- `instances.json` (or as Roboflow calls it) with the images beside it or in `images/`: all of them are `train`. Where
+  it is not there, `result.json` of Label Studio, or `labels.json` of FiftyOne with the images in `data/`.
 
 An image is looked for by the name that the file has, without the folders of another system before it, and then as
 `condconv_keras.data.sources.image_lookup` says. A width or height that is missing, null, 0 or negative is unknown.
@@ -17,6 +19,7 @@ import json
 import math
 import os
 import re
+import urllib.parse
 
 import numpy as np
 
@@ -32,8 +35,12 @@ from condconv_keras.utils.text_files import is_unicode
 
 # What a file of annotations is called that lies beside its images: by us, and by Roboflow.
 FILE_NAMES = ("instances.json", "_annotations.coco.json")
+# By Label Studio and FiftyOne, with the folder that they put the images into: other files may have these names, too.
+_WITH_FOLDER = {"result.json": "images", "labels.json": "data"}
+_WHOLE = "default"  # what CVAT calls annotations without splits
 _ABSOLUTE = re.compile(r"[\\/]|[A-Za-z]:")  # the beginning of a path of Linux or Windows
 _MAX_SIDE = 2**31  # of an image, in pixels; a number of JSON may have more digits than a float can hold
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]*(/[^?#]*).*", re.DOTALL)  # a URL, its path in parentheses
 NO_IMAGE = "of an image that is not listed"
 
 
@@ -50,8 +57,8 @@ def read_folder(root):
         None if the folder has no such file.
 
     Raises:
-        UserError: a file is not in COCO's format, the categories of two files differ, or the files are neither
-            for training nor for evaluation.
+        UserError: a file is not in COCO's format or has categories that the one for training lacks, or the files are
+            neither for training nor for evaluation.
     """
     files = _find_files(root)
     if not files:
@@ -62,7 +69,8 @@ def read_folder(root):
             f"received: {', '.join(files)}"
         )
     contents = {split: _read_json(path) for split, (path, _) in files.items()}
-    categories = _common_categories({files[split][0]: content for split, content in contents.items()})
+    training = files[TRAIN_SPLIT][0] if TRAIN_SPLIT in files else None
+    categories = _common_categories({files[split][0]: content for split, content in contents.items()}, training)
     if not all(map(is_unicode, categories.values())):
         raise UserError(f"expected names of categories as UTF-8 has them in {str(root)!r}, received: {categories}")
     splits, skipped_boxes = {}, {}
@@ -74,12 +82,18 @@ def read_folder(root):
     return AnnotatedFolder(class_names, tuple(categories), splits, skipped_boxes, read)
 
 
+def has_annotations(root):
+    """Whether a folder has such files, whatever is in them."""
+    return bool(_find_files(root))
+
+
 def _find_files(root):
     """Returns a dict of split name to the path of its annotations and the folders where its images may lie."""
     splits = split_folders(root)
     files = _files_of_coco(root, splits)
     files |= {split: file for split, file in _files_in_splits(splits).items() if split not in files}
-    return files or _files_in(root, TRAIN_SPLIT)
+    files = files or _files_in(root, TRAIN_SPLIT)
+    return {TRAIN_SPLIT: files[_WHOLE]} if [*files] == [_WHOLE] else files
 
 
 def _files_of_coco(root, splits):
@@ -87,7 +101,9 @@ def _files_of_coco(root, splits):
     folders = [root / name for name in sub_folders(root) if name.casefold() == "annotations"]
     in_images = split_folders(root / "images") if (root / "images").is_dir() else {}
     files = {}
-    for path in sorted(path for folder in folders for path in folder.glob("instances_*.json")):
+    paths = sorted(path for folder in folders for path in folder.glob("instances_*.json"))
+    plain = sorted(path for folder in folders for path in folder.glob("*.json") if split_name(path.stem))
+    for path in paths or plain:
         name = path.stem.removeprefix("instances_")
         split = split_name(name) or re.sub(r"(?<=.)\d{4}$", "", name)
         places = [root / "images" / name, root / name, *in_images.get(split, ()), *splits.get(split, ())]
@@ -106,11 +122,16 @@ def _files_in_splits(splits):
 
 
 def _files_in(folder, split):
-    """The file in a folder with images beside it or in a folder `images`, as the only one of a split, or none."""
+    """The file in a folder with images beside it or in a folder, as the only one of a split, or none."""
     files = {}
     for path in (folder / name for name in FILE_NAMES):
         if path.is_file():
             _add(files, split, path, [folder, folder / "images"])
+    if files:
+        return files
+    for name, images in _WITH_FOLDER.items():
+        if (folder / name).is_file() and (folder / images).is_dir():
+            _add(files, split, folder / name, [folder / images, folder])
     return files
 
 
@@ -133,17 +154,29 @@ def _read_json(path):
     return content
 
 
-def _common_categories(contents):
-    """Returns a dict of category id to name, in the order of the ids, which all files have to share."""
-    first, categories = None, {}
-    for path, content in contents.items():
-        entries = [_fields(path, "categories", entry, {"id": int, "name": str}) for entry in content["categories"]]
-        received = dict(sorted((entry["id"], entry["name"]) for entry in entries))
-        if len(received) < max(len(entries), 1):
-            raise UserError(f"expected categories with different ids in {str(path)!r}, received: {len(entries)}")
-        if first is not None and received != categories:
-            raise UserError(f"the categories of {str(first)!r} and {str(path)!r} differ")
-        first, categories = path, received
+def _common_categories(contents, training):
+    """Returns a dict of category id to name, in the order of the ids, of which each file has all or some.
+
+    Args:
+        contents: dict of the path of a file to its content.
+        training: path of the file whose categories they are, or None for the one that has most.
+    """
+    received = {path: _categories(path, content) for path, content in contents.items()}
+    first = training or max(received, key=lambda path: len(received[path]))
+    for path, categories in received.items():
+        others = [f"{name!r} ({key})" for key, name in categories.items() - received[first].items()]
+        if others:
+            raise UserError(
+                f"the categories of {str(first)!r} and {str(path)!r} differ: only in the latter {', '.join(others[:5])}"
+            )
+    return received[first]
+
+
+def _categories(path, content):
+    entries = [_fields(path, "categories", entry, {"id": int, "name": str}) for entry in content["categories"]]
+    categories = dict(sorted((entry["id"], entry["name"]) for entry in entries))
+    if len(categories) < max(len(entries), 1):
+        raise UserError(f"expected categories with different ids in {str(path)!r}, received: {len(entries)}")
     return categories
 
 
@@ -171,7 +204,7 @@ def _images(path, content, image_folders, category_ids):
     lookup = ImageLookup()
     annotated = [
         AnnotatedImage(
-            path=_find_image(image_folders, image["file_name"], lookup),
+            path=_find_image(image_folders, image, lookup),
             source=str(path),
             image_id=image["id"],
             size=_size(path, image),
@@ -194,29 +227,52 @@ def _size(path, image):
 def _fields(path, list_name, entry, required):
     """Returns an entry of one of the file's lists; raises a `UserError` if a field is missing or of another type."""
     for name, kind in required.items():
-        value = entry.get(name) if isinstance(entry, dict) else None
-        if not isinstance(value, kind) or isinstance(value, bool):  # Python takes true for an integer
+        value = _converted(entry.get(name), kind) if isinstance(entry, dict) else None
+        if not isinstance(value, kind) or isinstance(entry[name], bool):  # Python takes true for an integer
             raise UserError(
                 f"expected {name} ({kind.__name__}) in every entry of {list_name} in {str(path)!r}, "
                 f"received: {one_line(entry, 100)}"
             )
+        if value is not entry[name]:
+            entry = {**entry, name: value}
     return entry
 
 
-def _find_image(folders, name, lookup):
-    """Returns the path of the image that a name in a file means, or of the file that was expected first."""
-    expected = folders[0] / name
+def _converted(value, kind):
+    """An id as tables have it, 7.0, as an int, and a name that is a number as a string; else the value."""
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return str(value) if kind is str and isinstance(value, int) else value
+
+
+def _find_image(folders, image, lookup):
+    """Returns the path of the image that an entry of a file names, or of the file that was expected first.
+
+    Args:
+        folders: list of `pathlib.Path` where it may lie.
+        image: the entry.
+        lookup: `ImageLookup`. Two entries may not have one image: it would be one without the boxes of the other.
+    """
+    name, owner = _path_of(image["file_name"]), f"{image['file_name']} (id {image['id']})"
+    parts = [part for part in re.split(r"[\\/]", name) if part]
+    # Some programs count the folder itself to the name.
+    folders = [*folders, *(folder.parent for folder in folders if folder.name == parts[0])] if parts else folders
     for path in (folder / name for folder in folders):
         if os.path.isfile(path):
-            return lookup.owned(str(path), name)
-    parts = [part for part in re.split(r"[\\/]", name) if part]
+            return lookup.owned(str(path), owner)
     # The folders of another system are left out one after the other.
     starts = range(len(parts)) if _ABSOLUTE.match(name) else range(min(len(parts), 1))
     for *inside, last in (parts[start:] for start in starts):
-        found = lookup.find_named([folder.joinpath(*inside) for folder in folders], name, last)
+        found = lookup.find_named([folder.joinpath(*inside) for folder in folders], owner, last)
         if found is not None:
             return found
-    return str(expected)
+    return str(folders[0] / name)
+
+
+def _path_of(name):
+    """The path in the URL that the name of an image is, or the name itself."""
+    address = _ADDRESS.fullmatch(name)
+    return name if address is None else urllib.parse.unquote(address[1])
 
 
 def _number(value):

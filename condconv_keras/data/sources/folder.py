@@ -5,12 +5,15 @@ import os
 import pathlib
 import re
 
+from absl import logging
+
 from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT
 from condconv_keras.data.input.decoding import EncodedImage
 from condconv_keras.data.sources.image_checks import read_file
 from condconv_keras.data.sources.split_folders import split_folders
 from condconv_keras.data.split_rule import held_out, names_below
-from condconv_keras.utils.errors import UserError
+from condconv_keras.facts.class_names import spelled_alike
+from condconv_keras.utils.errors import UserError, some_of
 
 
 class FolderSource(abc.ABC):
@@ -36,6 +39,13 @@ class FolderSource(abc.ABC):
         folder = pathlib.Path(os.path.expanduser(name))
         splits = split_folders(folder) if folder.is_dir() else ()
         return not (TRAIN_SPLIT in splits and len(splits) > 1)
+
+    def warn_of_alike_classes(self):
+        """Says which classes have names that people take for one; they stay as many as they are."""
+        alike = spelled_alike(self.class_names)
+        if alike:
+            shown = some_of([" and ".join(map(repr, names)) for names in alike])
+            logging.warning("Classes of %s that differ in their spelling only, and are not one: %s", self.name, shown)
 
     @abc.abstractmethod
     def paths(self, split):

@@ -204,12 +204,20 @@ def _measured_one_by_one(paths):
 def _measured(measure, path):
     try:
         content = read_file(path)
-        values = [value.numpy() for value in measure(content)]
+        values = [value.numpy() for value in _run(measure, content)]
     except tf.errors.OpError as error:
         # Another content would be decoded. What cannot be read may be readable again, and the content the same.
         return _Bad(op_reason(error), isinstance(error, tf.errors.InvalidArgumentError))
     reason = damage(content.numpy())
     return values if reason is None else _Bad(reason, True)
+
+
+def _run(measure, content):
+    try:
+        return measure(content)
+    except tf.errors.CancelledError:
+        # Of a graph that fails, a part that was stopped by that may be told of first. Operation by operation it is not.
+        return measure.python_function(content)
 
 
 @functools.cache

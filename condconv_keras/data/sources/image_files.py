@@ -11,8 +11,11 @@ from condconv_keras.utils.errors import UserError, one_line
 
 # Of the formats that the decoder reads: BMP, GIF, JPEG, PNG and WebP. Letters may be capital.
 EXTENSIONS = (".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp")
-# Folders that systems and servers put beside people's own: of copies, thumbnails and parts of files.
-_OF_SYSTEMS = frozenset(("$recycle.bin", "@eadir", "__macosx", "lost+found", "system volume information"))
+# Folders that systems, servers and Python put beside people's own: of copies, thumbnails and parts of files.
+_OF_SYSTEMS = frozenset(
+    ("#recycle", "#snapshot", "$recycle.bin", "@eadir", "@recycle", "__macosx", "__pycache__", "lost+found")
+    + ("system volume information",)
+)
 # Parts of files that macOS leaves beside them on other disks: they have their endings.
 _RESOURCE_FORK = "._"
 _ENDINGS_NAMED = 8

@@ -10,6 +10,7 @@ import numpy as np
 from absl import logging
 
 from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT, ImageDataset, slice_records
+from condconv_keras.data.sources.class_depth import check_depth
 from condconv_keras.data.sources.folder import FolderSource, hold_out
 from condconv_keras.data.sources.image_checks import CHANNELS, check_images, common_size
 from condconv_keras.data.sources.image_files import (
@@ -26,8 +27,9 @@ from condconv_keras.data.sources.image_files import (
 from condconv_keras.data.sources.other_layouts import detection_clause, yolo_clause
 from condconv_keras.data.sources.same_bytes import count_repeated
 from condconv_keras.data.sources.split_folders import check_classes_are_no_splits, split_folders
+from condconv_keras.facts.class_names import match_classes
 from condconv_keras.facts.imagenet import readable
-from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.errors import UserError, some_of
 from condconv_keras.utils.text_files import is_unicode
 
 
@@ -90,6 +92,15 @@ class ImageFolder(FolderSource, ImageDataset):
             **facts,
         )
         warn_of_ignored(folder, ignored)
+        self.warn_of_alike_classes()
+
+    def takes_in(self, path):
+        root, place = map(os.path.realpath, (os.path.expanduser(self.name), path))
+        first = os.path.relpath(place, root).split(os.sep)[0]
+        if first == os.pardir or is_hidden(first):
+            return False
+        # Beside classes it would be one; beside splits it is not used.
+        return self.held_out or any(name.startswith(f"{first}/") for s in self.splits for name in self.example_names(s))
 
     def paths(self, split):
         return self._images[split].paths
@@ -125,21 +136,25 @@ def _find_splits(folder, ignored):
     if not own:
         class_names = _class_names(folder)
         check_classes_are_no_splits(folder, class_names)
+        check_depth(folder, class_names)
         return class_names, {TRAIN_SPLIT: _list_images(folder, class_names, ignored)}
     for name in sorted({*sub_folders(folder)} - {path.name for path in own.values()}):
         ignored[f"folder {name!r}"] += 1
     for path in own.values():
         _ignore_files(path, ignored)
-    class_names = _common_classes(folder, own)
-    return class_names, {split: _list_images(path, class_names, ignored) for split, path in own.items()}
+    class_names, ordered = _common_classes(folder, own)
+    return class_names, {split: _list_images(path, ordered[split], ignored) for split, path in own.items()}
 
 
 def _own_splits(folder):
     """Returns a dict of split name to the path of its folder, empty where every sub-folder is a class."""
     spelled = split_folders(folder)
     evaluation = [split for split in EVALUATION_SPLITS if split in spelled]
+    # Images without classes, as of a competition's test, are not used where others are there to evaluate on.
+    with_classes = [split for split in evaluation if any(map(sub_folders, spelled[split]))]
     if TRAIN_SPLIT in spelled and evaluation:
-        return {split: _only(folder, split, paths) for split, paths in spelled.items()}
+        used = (TRAIN_SPLIT, *(with_classes or evaluation))
+        return {split: _only(folder, split, paths) for split, paths in spelled.items() if split in used}
     if TRAIN_SPLIT in spelled and any(map(sub_folders, spelled[TRAIN_SPLIT])):
         train = _only(folder, TRAIN_SPLIT, spelled[TRAIN_SPLIT])
         raise UserError(
@@ -147,13 +162,12 @@ def _own_splits(folder):
             f"to hold out a part of {train.name}, give {str(train)!r} as the data set"
         )
     # Images to evaluate on only, or none: a class may be called "test".
-    own = {split: spelled[split] for split in evaluation if any(map(sub_folders, spelled[split]))}
-    own = {split: _only(folder, split, paths) for split, paths in own.items()}
+    own = {split: _only(folder, split, spelled[split]) for split in with_classes}
     others = [name for name in sub_folders(folder) if name not in {path.name for path in own.values()}]
     if own and any(search(folder / name).images for name in others):
         raise UserError(
             f"expected splits or classes in {str(folder)!r}, received the split {next(iter(own.values())).name!r} and "
-            f"{_some(others)}: move or rename the one or the other"
+            f"{some_of(others)}: move or rename the one or the other"
         )
     return own
 
@@ -172,17 +186,20 @@ def _ignore_files(folder, ignored):
     for entry in entries(folder):
         if is_hidden(entry.name) or is_folder(entry):
             continue
-        if not (os.path.exists(entry.path) or os.path.splitext(entry.name)[1]):
-            raise UserError(f"expected a folder, the link {entry.path!r} leads nowhere: mend or remove it")
+        if not os.path.exists(entry.path):
+            if not os.path.splitext(entry.name)[1]:
+                raise UserError(f"expected a folder, the link {entry.path!r} leads nowhere: mend or remove it")
+            ignored["broken links"] += 1
+            continue
         ignored[ending(entry.name) + (" outside of the classes" if is_image(entry.name) else "")] += 1
 
 
 def _class_names(folder):
     names = tuple(sub_folders(folder))
     if not names:
-        raise UserError(
-            f"expected one folder of images per class in {str(folder)!r}, found no folder{detection_clause(folder)}"
-        )
+        flat = next((entry.name for entry in entries(folder) if is_image(entry.name) and "\\" in entry.name), None)
+        clause = f"; unpack the archive again, of {flat!r} with its folders" if flat else detection_clause(folder)
+        raise UserError(f"expected one folder of images per class in {str(folder)!r}, found no folder{clause}")
     for name in names:
         if not is_unicode(name):
             raise UserError(f"expected names of classes in UTF-8, rename the folder {name!r} in {str(folder)!r}")
@@ -190,29 +207,40 @@ def _class_names(folder):
 
 
 def _common_classes(folder, own):
-    """Returns the class names of splits, a dict of name to path; raises a `UserError` where they differ."""
-    (first, class_names), *others = ((path.name, _class_names(path)) for path in own.values())
-    for split, names in others:
-        only_first = sorted(set(class_names) - set(names))
-        only_split = sorted(set(names) - set(class_names))
-        if only_first or only_split:
-            differences = [
-                f"only in {where}: {_some(classes)}"
-                for where, classes in ((first, only_first), (split, only_split))
-                if classes
-            ]
-            raise UserError(f"the classes of {first} and {split} in {str(folder)!r} differ: {'; '.join(differences)}")
-    return class_names
+    """Finds the classes that splits have in common.
 
+    Args:
+        folder: path, for messages.
+        own: dict of split to the path of its folder.
 
-def _some(names, limit=5):
-    """Joins names for a message, the first few of a long list."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
+    Returns:
+        The class names, those of the first split, and a dict of split to the names that its folders have, in the order
+        of the classes; what only their spelling tells apart is said.
+
+    Raises:
+        UserError: they differ.
+    """
+    names = {split: _class_names(path) for split, path in own.items()}
+    first, class_names = next(iter(names.items()))
+    ordered = {}
+    for split, of_split in names.items():
+        try:
+            match = match_classes(class_names, of_split, subset=False)
+        except UserError as error:
+            parts = ((first, class_names, of_split), (split, of_split, class_names))
+            differences = [(own[where].name, sorted({*mine} - {*theirs})) for where, mine, theirs in parts]
+            found = "; ".join(f"only in {where}: {some_of(classes)}" for where, classes in differences if classes)
+            text = f"the classes of {own[first].name} and {own[split].name} in {str(folder)!r} differ: {found}"
+            raise UserError(text) from error
+        ordered[split] = [of_split[i] for i in np.argsort(match.indices)]
+        if match.respelled:
+            pairs = some_of([f"{theirs!r} is {mine!r}" for theirs, mine in match.respelled])
+            logging.warning("Class folders of %s that are spelled otherwise than in %s: %s", split, first, pairs)
+    return class_names, ordered
 
 
 def _list_images(folder, class_names, ignored):
-    """Returns the `_Images` of a split, sorted by class and path; raises a `UserError` for an empty class."""
+    """Returns the `_Images` of a split's classes, sorted by class and path; raises a `UserError` for an empty one."""
     paths, counts = [], []
     for name in class_names:
         found = search(folder / name)
@@ -278,4 +306,4 @@ def _check_every_class_has_images(folder, split, images, class_names):
     missing = np.setdiff1d(np.arange(len(class_names)), images.labels).tolist()
     if missing:
         names = [class_names[label] for label in missing]
-        raise UserError(f"no readable image is left in {split} of {str(folder)!r} for: {_some(names)}")
+        raise UserError(f"no readable image is left in {split} of {str(folder)!r} for: {some_of(names)}")

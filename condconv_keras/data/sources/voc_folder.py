@@ -144,7 +144,18 @@ def _find_files(root):
     }
     if not any(splits.values()):
         splits = {TRAIN_SPLIT: sorted(path for folder in folders or [root] for path in _xml_files(folder))}
+        _check_no_lists_below(root, splits[TRAIN_SPLIT])
     return {split: paths for split, paths in splits.items() if paths}, []
+
+
+def _check_no_lists_below(root, paths):
+    """Raises a `UserError` where annotations are those of a folder with lists of splits, which would be passed over."""
+    for inner in sorted({folder.parent for folder in {path.parent for path in paths}} - {root}):
+        if _find_lists(inner):
+            raise UserError(
+                f"expected annotations in {str(root)!r}, those in {str(inner)!r} have lists of their splits: give "
+                "that folder as the data set"
+            )
 
 
 def _xml_files(folder):

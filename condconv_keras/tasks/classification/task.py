@@ -15,6 +15,7 @@ from condconv_keras.tasks.classification.predictions import ClassPredictions
 from condconv_keras.tasks.classification.recipes import RECIPES, ClassificationRecipe
 from condconv_keras.tasks.classification.reports import REPORTS
 from condconv_keras.tasks.task import Task, Validation
+from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import LazyModule
 from condconv_keras.utils.lazy import tensorflow as tf
 
@@ -58,6 +59,13 @@ class Classification(Task):
 
     reports = REPORTS
     predictions = ClassPredictions()
+
+    def check_training_data(self, dataset):
+        if len(dataset.class_names) < 2:
+            raise UserError(
+                f"expected two classes or more in {dataset.name!r}, received {', '.join(dataset.class_names)!r} alone: "
+                "there is nothing to tell apart"
+            )
 
     def card_fields(self, dataset):
         return {"returns": LOGITS}  # what `make_objective` takes

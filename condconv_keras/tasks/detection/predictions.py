@@ -8,7 +8,7 @@ from condconv_keras.tasks.detection.coco import coco_results
 from condconv_keras.tasks.detection.drawing import draw_boxes
 from condconv_keras.tasks.predictions import Predictions
 from condconv_keras.utils.errors import UserError
-from condconv_keras.utils.files import check_parents, check_writable, whole_file, write_text
+from condconv_keras.utils.files import check_file, check_parents, check_writable, whole_file, write_text
 from condconv_keras.utils.json_text import json_text
 from condconv_keras.utils.lazy import LazyModule
 
@@ -76,8 +76,7 @@ def _check_coco_json(file, paths):
     """Raises a `UserError` for a file that cannot be written, or where two images would have one id in it."""
     if not file.endswith(".json"):
         raise UserError(f"`coco_json` takes a file that ends in .json, received: {file!r}")
-    check_parents(file, "coco_json")
-    check_writable(file, "coco_json")
+    check_file(file, "coco_json")
     named = {}
     for path in paths:
         image_id = _image_id(path)

@@ -6,7 +6,7 @@ from absl import logging
 
 from condconv_keras.data import open_detection_dataset
 from condconv_keras.utils.errors import UserError
-from tests.data.detection_folders import coco_box, coco_image, labels_by_id, save_image, write_coco
+from tests.data.detection_folders import CATEGORIES, coco_box, coco_image, labels_by_id, save_image, write_coco
 from tests.data.splits import small_hashes
 from tests.images import encoded, exif
 
@@ -366,6 +366,8 @@ def test_the_images_of_a_split_whose_folder_is_spelled_in_another_way(tmp_path):
         ("x/a.jpg", "x/a.jfif"),
         ("/home/me/data/x/a.png", "x/a.png"),
         ("C:\\data\\a.png", "a.PNG"),
+        ("https://host/bucket/x/a.png", "x/a.png"),
+        ("https://host/bucket/x/a%20b.png?size=9", "a b.png"),
         ("é a's.png", "e\u0301 a's.png"),
         ("a", "a.png"),
     ],
@@ -523,3 +525,109 @@ def test_an_image_without_boxes_is_turned(tmp_path):
     image, label = labels_by_id(open_detection_dataset(root), "train")[1]
     assert image[10:16, 26:34].sum() == image.sum() == 3 * 6 * 8
     assert len(label["boxes"]) == 0
+
+
+@pytest.mark.parametrize("folder", ["images", "images/default"])
+def test_the_layout_of_cvat(folder, tmp_path):
+    for i in range(4):
+        save_image(tmp_path / folder / f"{i}.png", seed=i)
+    boxes = [coco_box(i, [4, 5, 8, 10]) for i in range(4)]
+    write_coco(tmp_path / "annotations/instances_default.json", [coco_image(i) for i in range(4)], boxes)
+    dataset = open_detection_dataset(str(tmp_path))
+    assert (sum(dataset.splits.values()), dataset.held_out) == (4, True)
+
+
+def test_ids_as_tables_write_them(tmp_path):
+    for image_id in (1, 2):
+        save_image(tmp_path / f"{image_id}.png")
+    boxes = [coco_box(float(i), [4, 5, 8, 10], category_id=7.0) for i in (1, 2)]
+    categories = [{"id": 7.0, "name": "dog"}, {"id": 3.0, "name": "cat"}]
+    write_coco(tmp_path / "instances.json", [{**coco_image(i), "id": float(i)} for i in (1, 2)], boxes, categories)
+    dataset = open_detection_dataset(str(tmp_path))
+    assert (dataset.class_names, dataset.category_ids) == (("cat", "dog"), (3, 7))
+    labels = [label for split in dataset.splits for _, label in labels_by_id(dataset, split).values()]
+    assert [label["classes"].tolist() for label in labels] == [[1], [1]]
+    write_coco(tmp_path / "instances.json", [{**coco_image(1), "id": 1.5}], boxes, categories)
+    with pytest.raises(UserError, match=r"expected id \(int\) in every entry of images"):
+        open_detection_dataset(str(tmp_path))
+
+
+def test_boxes_that_are_parts_of_the_sides_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"expected boxes in pixels in '.*train/instances\.json', all coordinates"):
+        _one_image(tmp_path, [coco_box(1, [0.1, 0.2, 0.5, 0.3]), coco_box(1, [0, 0, 1, 1])])
+    # The first pixel.
+    label = labels_by_id(_one_image(tmp_path, [coco_box(1, [0, 0, 1, 1])]), "train")[1][1]
+    np.testing.assert_allclose(label["boxes"], [[0, 0, 1 / 20, 1 / 40]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("file", "image", "stated"),
+    [
+        ("result.json", "images/{}.png", "images\\{}.png"),
+        ("labels.json", "data/{}.png", "{}.png"),
+        ("annotations/train.json", "train/{}.png", "{}.png"),
+    ],
+)
+def test_layouts_of_other_programs(file, image, stated, tmp_path):
+    pixels = {i: save_image(tmp_path / image.format(i), seed=i) for i in range(4)}
+    images = [coco_image(i, stated.format(i)) for i in range(4)]
+    write_coco(tmp_path / file, images, [coco_box(i, [4, 5, 8, 10]) for i in range(4)])
+    dataset = open_detection_dataset(str(tmp_path))
+    found = {i: e for split in dataset.splits for i, e in labels_by_id(dataset, split).items()}
+    assert {i: image.tobytes() for i, (image, _) in found.items()} == {i: p.tobytes() for i, p in pixels.items()}
+
+
+def test_a_split_may_lack_categories_of_the_training_split(tmp_path):
+    _write_splits(tmp_path)
+    val = tmp_path / "annotations/instances_val.json"
+    write_coco(val, [coco_image(3)], [coco_box(3, [4, 5, 8, 10], 7)], CATEGORIES[:1])
+    dataset = open_detection_dataset(str(tmp_path))
+    assert (dataset.class_names, dataset.category_ids) == (("cat", "dog"), (3, 7))
+    assert labels_by_id(dataset, "val")[3][1]["classes"].tolist() == [1]
+    # One of another id is another one.
+    write_coco(val, [coco_image(3)], [], [{"id": 3, "name": "dog"}])
+    with pytest.raises(UserError, match=r"differ: only in the latter 'dog' \(3\)$"):
+        open_detection_dataset(str(tmp_path))
+
+
+def test_two_entries_of_one_image_are_refused(tmp_path):
+    """The second would be the image without the boxes of the first."""
+    save_image(tmp_path / "1.png")
+    write_coco(tmp_path / "instances.json", [coco_image(1), coco_image(2, "1.png")], [coco_box(1, [4, 5, 8, 10])])
+    with pytest.raises(
+        UserError, match=r"an image for each annotation, '.*1\.png' is that of '1\.png \(id 1\)' and of"
+    ):
+        open_detection_dataset(str(tmp_path))
+
+
+def test_annotations_that_lie_a_folder_deeper(tmp_path):
+    write_coco(tmp_path / "set" / "instances.json", [coco_image(1)], [])
+    with pytest.raises(UserError, match=rf"found some in '{tmp_path}/set': give that folder as the data set"):
+        open_detection_dataset(str(tmp_path))
+
+
+def test_categories_that_differ_in_their_spelling_only_are_said(tmp_path, monkeypatch):
+    warnings = []
+    monkeypatch.setattr(logging, "warning", lambda message, *values: warnings.append(message % values))
+    for i in (1, 2):
+        save_image(tmp_path / f"{i}.png", seed=i)
+    boxes = [coco_box(i, [4, 5, 8, 10], i) for i in (1, 2)]
+    # A name may be a number.
+    categories = [{"id": 1, "name": "traffic light"}, {"id": 2, "name": "Traffic_Light"}, {"id": 4, "name": 7}]
+    write_coco(tmp_path / "instances.json", [coco_image(1), coco_image(2)], boxes, categories)
+    dataset = open_detection_dataset(str(tmp_path))
+    assert dataset.class_names == ("traffic light", "Traffic_Light", "7")
+    said = "differ in their spelling only, and are not one: 'traffic light' and 'Traffic_Light'"
+    assert warnings == [f"Classes of {tmp_path} that {said}"]
+
+
+def test_names_that_begin_with_the_folder_itself(tmp_path):
+    pixels = {}
+    for split, stated in (("train", "train/{}.png"), ("val", "val\\{}.png")):
+        images = [coco_image(i, stated.format(i)) for i in (1, 2)]
+        pixels |= {(split, i): save_image(tmp_path / split / f"{i}.png", seed=len(pixels) + i) for i in (1, 2)}
+        write_coco(tmp_path / split / "instances.json", images, [coco_box(1, [4, 5, 8, 10])])
+    dataset = open_detection_dataset(str(tmp_path))
+    for split in dataset.splits:
+        for i, (image, _) in labels_by_id(dataset, split).items():
+            np.testing.assert_array_equal(image, pixels[split, i])

@@ -82,6 +82,7 @@ def test_what_is_searched_anyway_is_not_found_twice(tmp_path):
 
 def test_what_systems_put_beside_images_is_passed_over(tmp_path):
     _touch(tmp_path, "a/1.png", "a/._1.png", "a/@eaDir/1.jpg", "__MACOSX/a/2.png", "a/.2.png", "a/Thumbs.db")
+    _touch(tmp_path, "a/__pycache__/x.pyc", "#recycle/3.png")
     assert _found(tmp_path) == ["a/1.png"]
     assert search(tmp_path).ignored == {".db": 1, "hidden .png": 1}
 

@@ -11,6 +11,7 @@ from absl import logging
 from PIL import Image
 
 from condconv_keras.data import Preprocessing, evaluation_batches, open_dataset, training_batches
+from condconv_keras.data.sources import image_checks
 from condconv_keras.data.sources.image_folder import ImageFolder
 from condconv_keras.utils.errors import UserError
 from tests.data.splits import small_hashes
@@ -251,6 +252,7 @@ def test_splits_of_another_spelling(splits, expected, tmp_path):
         (("data/train/cat", "data/val/cat"), "has splits, 'train' and 'val': give '.*data' as the data set"),
         (("cat/train", "cat/test", "dog/train"), "expected SPLIT/CLASS, as test/cat"),
         (("Test/one", "Control/one"), "the split 'Test' and Control: move or rename"),
+        (("set/cat", "set/dog", "__MACOSX"), "one folder in which others lie, cat, dog: give '.*set' as the data set"),
     ],
 )
 def test_splits_are_never_taken_for_classes(folders, message, tmp_path):
@@ -461,3 +463,78 @@ def test_images_are_turned_if_one_of_them_is(orientations, tmp_path):
         for path, (image, _) in zip(dataset.paths(split), dataset.examples(split), strict=True):
             orientation = orientations[int(path[-5])]
             np.testing.assert_array_equal(image, np.rot90(stored, -1) if orientation == 6 else stored)
+
+
+def test_images_without_classes_beside_splits_are_not_used(tmp_path, monkeypatch):
+    root = _write_splits(tmp_path, ("train", "val"))
+    _save(root / "test" / "1.png", _noise(1, 3, 3, 3))
+    warnings = _warnings(monkeypatch)
+    assert open_dataset(str(root)).splits == {"train": 6, "val": 6}
+    assert warnings == [f"Not used in {root}: 1 folder 'test'"]
+    shutil.rmtree(root / "val")
+    with pytest.raises(UserError, match=r"one folder of images per class in '.*test', found no folder"):
+        open_dataset(str(root))
+
+
+def test_classes_that_lie_a_folder_deeper_are_said(tmp_path, monkeypatch):
+    warnings = _warnings(monkeypatch)
+    _write_classes(tmp_path / "said", {"animals/cat": 2, "animals/dog": 2, "cars/bus": 2, "cars/van": 2})
+    assert open_dataset(str(tmp_path / "said")).class_names == ("animals", "cars")
+    said = "; folders in them, such as animals/cat, cars/bus, are none"
+    assert warnings == [f"The classes are the 2 folders in {tmp_path / 'said'}{said}"]
+    # Not where there are images beside the folders.
+    open_dataset(str(_write_classes(tmp_path / "deeper", {"cat": 2, "cat/a": 2, "cat/b": 2, "dog/c": 2, "dog/d": 2})))
+    assert len(warnings) == 1
+
+
+def test_class_folders_of_splits_that_are_spelled_otherwise_are_the_same(tmp_path, monkeypatch):
+    """As of an archive of macOS beside one of Linux; the order may be another one, too."""
+    root = _write_splits(tmp_path, classes=("caf\u00e9", "ape"))
+    (root / "validation" / "caf\u00e9").rename(root / "validation" / "Cafe\u0301")
+    warnings = _warnings(monkeypatch)
+    dataset = open_dataset(str(root))
+    assert dataset.class_names == ("ape", "caf\u00e9")
+    examples = _examples(dataset, "validation")
+    assert [int(label) for _, label in examples] == [0, 0, 0, 1, 1, 1]
+    # The first class that was written is the café.
+    values = [_noise(100 + 10 * c + i, 5, 7, 3) for c in (1, 0) for i in range(3)]
+    for (image, _), value in zip(examples, values, strict=True):
+        np.testing.assert_array_equal(image, value)
+    assert warnings == [
+        "Class folders of validation that are spelled otherwise than in train: 'Cafe\u0301' is 'caf\u00e9'"
+    ]
+    # Where it tells two apart, the spelling counts.
+    root = _write_splits(tmp_path / "twins", classes=("Cat", "cat"))
+    assert open_dataset(str(root)).class_names == ("Cat", "cat")
+
+
+def test_the_reason_of_a_bad_file_is_not_that_others_were_stopped(tmp_path, monkeypatch):
+    """What a busy machine says of a graph that fails in one of its parts."""
+    (tmp_path / "1.gif").write_bytes(BAD_FILES["half.gif"])
+    measure = image_checks._measure()
+
+    def stopped(content):
+        raise tf.errors.CancelledError(None, None, "Function was cancelled before it was started")
+
+    stopped.python_function = measure.python_function
+    monkeypatch.setattr(image_checks, "_measure", lambda: stopped)
+    with pytest.raises(UserError, match="the GIF file ends before its first image does"):
+        image_checks.check_images(tmp_path, [str(tmp_path / "1.gif")], False, True)
+
+
+def test_what_would_be_taken_for_a_part_of_the_data(tmp_path, monkeypatch):
+    classes, splits = _write_classes(tmp_path / "c", {"a": 3, "b": 3}), _write_splits(tmp_path / "s")
+    (tmp_path / "link").symlink_to("c")
+    monkeypatch.chdir(tmp_path)
+    for root, place, expected in (
+        (classes, "c/run", True),
+        (classes, "link/runs/1", True),
+        (classes, "c/a/run", True),
+        (classes, "c/.runs/1", False),
+        (classes, "run", False),
+        (classes, "c_run", False),
+        (splits, "s/run", False),
+        (splits, "s/train/run", True),
+        (splits, "s/validation/cat/run", True),
+    ):
+        assert open_dataset(str(root)).takes_in(place) is expected, place

@@ -292,3 +292,12 @@ def test_the_layout_of_yolo_is_named(files, tmp_path):
         UserError, match=r"found neither; it is laid out for YOLO, which is not read: convert it to COCO"
     ):
         open_detection_dataset(str(tmp_path))
+
+
+def test_lists_of_splits_that_lie_a_folder_deeper(tmp_path):
+    """As in VOCdevkit: without them what is held out would be trained on."""
+    write_voc(tmp_path / "VOC2007/Annotations/1.xml", [("cat", 1, 2, 9, 9, 0)])
+    (tmp_path / "VOC2007/ImageSets/Main").mkdir(parents=True)
+    (tmp_path / "VOC2007/ImageSets/Main/trainval.txt").write_text("1\n")
+    with pytest.raises(UserError, match=rf"those in '{tmp_path}/VOC2007' have lists of their splits: give that folder"):
+        open_detection_dataset(str(tmp_path))
