@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import glob
 import os
+import pathlib
 import sys
 from collections.abc import Callable
 
@@ -72,7 +73,10 @@ def _paths(word):
     path = os.path.expanduser(word)
     if os.path.lexists(path) or not glob.has_magic(path):
         return [path]
-    found = sorted(glob.glob(path, recursive=True))
+    # A folder that is there may have brackets in its name.
+    folder = next((place for place in pathlib.Path(path).parents if place.is_dir()), pathlib.Path())
+    pattern = pathlib.Path(glob.escape(str(folder)), pathlib.Path(path).relative_to(folder))
+    found = sorted(glob.glob(str(pattern), recursive=True))
     if "**" in path:  # which matches what is in a folder, too
         found = [match for match in found if not os.path.isdir(match)]
     if not found:

@@ -3,7 +3,10 @@
 import abc
 import functools
 import json
+import os
 import pathlib
+import re
+import tempfile
 
 from condconv_keras.facts.model_card import FILE_NAME, ModelCard
 from condconv_keras.serving.litert import require_litert
@@ -96,7 +99,7 @@ class SavedModel(Export):
         A signature alone does not keep them alive.
         """
         try:
-            loaded = tf.saved_model.load(self.name)
+            loaded = _load(self.path)
             _ = loaded.signatures["serving_default"]
         except MissingPackage:
             raise
@@ -109,6 +112,17 @@ class SavedModel(Export):
         self.require_packages()
         loaded, card = self.load()
         return Predictor(card, self.kind, get_task(card.task).saved_model_predict(loaded, self.path, card))
+
+
+def _load(path):
+    """Loads a SavedModel from wherever it lies."""
+    if not re.search(r"[\[\\]", path.as_posix()):
+        return tf.saved_model.load(os.fspath(path))
+    # TensorFlow takes the path of the variables for a pattern, and finds none in "run [2]".
+    with tempfile.TemporaryDirectory() as folder:
+        link = pathlib.Path(folder, "saved_model")
+        link.symlink_to(path.absolute(), target_is_directory=True)
+        return tf.saved_model.load(os.fspath(link))
 
 
 class TFLiteFile(Export):

@@ -41,6 +41,16 @@ def test_files_folders_and_patterns(photos):
     assert (image.stem, str(image)) == ("d [1]", str(folder / "d [1].png"))
 
 
+def test_a_pattern_in_a_folder_whose_name_looks_like_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_image(tmp_path / "trip [2024]*" / "1.png")
+    save_image(tmp_path / "trip 2" / "2.png")
+    for start in ("", "./", str(tmp_path) + "/"):
+        images, _ = image_arguments([f"{start}trip [2024]*/*.png"])
+        assert [image.name for image in images] == ["1.png"]
+    assert [image.name for image in image_arguments(["trip*/*.png"])[0]] == ["2.png", "1.png"]
+
+
 @pytest.mark.parametrize(
     ("word", "message"),
     [("*.gif", r"expected files that match '.*\.gif', there are none"), ("x.png", "nothing lies at")],
