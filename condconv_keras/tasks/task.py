@@ -275,9 +275,8 @@ class Task(abc.ABC):
         """Returns what the network in a `.tflite` file returns, a dict of arrays, of a task that `has_raw_outputs`.
 
         Args:
-            path: `.tflite` file.
+            path, num_threads: as in `tflite_predict`.
             images: float32 [count, height, width, channels] in 0..255.
-            num_threads: as in `tflite_predict`.
         """
         raise NotImplementedError
 

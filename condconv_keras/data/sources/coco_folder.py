@@ -19,7 +19,6 @@ import json
 import math
 import os
 import re
-import urllib.parse
 
 import numpy as np
 
@@ -27,7 +26,7 @@ from condconv_keras.data.dataset import EVALUATION_SPLITS, TRAIN_SPLIT
 from condconv_keras.data.sources.annotated_image import AnnotatedFolder, AnnotatedImage
 from condconv_keras.data.sources.clean_boxes import Boxes
 from condconv_keras.data.sources.image_files import sub_folders
-from condconv_keras.data.sources.image_lookup import ImageLookup
+from condconv_keras.data.sources.image_lookup import ImageLookup, path_of
 from condconv_keras.data.sources.split_folders import split_folders, split_name
 from condconv_keras.facts.class_names import told_apart
 from condconv_keras.utils.errors import UserError, one_line
@@ -40,7 +39,6 @@ _WITH_FOLDER = {"result.json": "images", "labels.json": "data"}
 _WHOLE = "default"  # what CVAT calls annotations without splits
 _ABSOLUTE = re.compile(r"[\\/]|[A-Za-z]:")  # the beginning of a path of Linux or Windows
 _MAX_SIDE = 2**31  # of an image, in pixels; a number of JSON may have more digits than a float can hold
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]*(/[^?#]*).*", re.DOTALL)  # a URL, its path in parentheses
 NO_IMAGE = "of an image that is not listed"
 
 
@@ -253,7 +251,7 @@ def _find_image(folders, image, lookup):
         image: the entry.
         lookup: `ImageLookup`. Two entries may not have one image: it would be one without the boxes of the other.
     """
-    name, owner = _path_of(image["file_name"]), f"{image['file_name']} (id {image['id']})"
+    name, owner = path_of(image["file_name"]), f"{image['file_name']} (id {image['id']})"
     parts = [part for part in re.split(r"[\\/]", name) if part]
     # Some programs count the folder itself to the name.
     folders = [*folders, *(folder.parent for folder in folders if folder.name == parts[0])] if parts else folders
@@ -267,12 +265,6 @@ def _find_image(folders, image, lookup):
         if found is not None:
             return found
     return str(folders[0] / name)
-
-
-def _path_of(name):
-    """The path in the URL that the name of an image is, or the name itself."""
-    address = _ADDRESS.fullmatch(name)
-    return name if address is None else urllib.parse.unquote(address[1])
 
 
 def _number(value):

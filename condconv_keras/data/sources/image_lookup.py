@@ -3,11 +3,15 @@
 import collections
 import os
 import pathlib
+import re
 import unicodedata
+import urllib.parse
 
 from condconv_keras.data.sources.image_files import entries, is_image
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.text_files import is_unicode
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]*(/[^?#]*).*", re.DOTALL)  # a URL, its path in parentheses
 
 
 class ImageLookup:
@@ -96,3 +100,9 @@ def _is_file_name(name):
     except UnicodeEncodeError:
         return False
     return True
+
+
+def path_of(name):
+    """The path in the URL that the name of an image is, or the name itself."""
+    address = _ADDRESS.fullmatch(name)
+    return name if address is None else urllib.parse.unquote(address[1])
