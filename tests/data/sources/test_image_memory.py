@@ -97,7 +97,10 @@ def test_what_has_changed_is_read_again(root, read):
     # One that is gone has dropped out, and is new when it comes back.
     _save(root / "ant/05.png", 4, 4)
     open_dataset(root)
-    assert read == ["ant/05.png"]
+    assert read == ["ant/05.png"] and image_memory.ImageMemory(root, []).size == 12
+    (root / "ant/05.png").unlink()
+    open_dataset(root)
+    assert image_memory.ImageMemory(root, []).size == 11
 
 
 def test_the_same_size_and_time_are_the_same_file(root, read):
