@@ -2,7 +2,8 @@
 
 --model is a run folder, a `.keras` file, a SavedModel or a `.tflite` file; with --weights=imagenet it is the name of a
 registered model, whose published weights are downloaded once. Folders are searched for images; quoted patterns
-('photos/**/*.jpg'), addresses of http and https, and `-` for an image on standard input are taken, too.
+('photos/**/*.jpg'), addresses of http and https, and `-` for an image on standard input are taken, too. What is no
+image is named on standard error, and the others are answered: the exit code is 1 then, and 2 where none is left.
 
 A detector's boxes are printed in pixels of the image, turned as its EXIF orientation says where the model was trained
 so; --output_dir writes copies of the images with the boxes drawn, --coco_json all detections in COCO's results format.

@@ -3,6 +3,7 @@
 The variable FUZZ_SEED tries other inputs than those of every run of the tests.
 """
 
+import collections
 import contextlib
 import os
 import random
@@ -34,15 +35,14 @@ def test_there_are_mutators_enough():
 )
 def test_mutated_inputs(inputs, in_processes, kinds, tmp_path):
     make_aside(tmp_path / "aside")
-    accepted, used, started = 0, set(), []
+    accepted, used, started = 0, collections.Counter(), []
     for number in range(inputs):
         folder = tmp_path / str(number)
         folder.mkdir()
-        name, changes = _mutated(folder, number)
+        name, changes = _mutated(folder, number, used)
         description = f"input {number} of seed {SEED}, {name}: {', '.join(changes)}"
         before = _content(folder)
         read = _read(SUBJECTS[name], folder, description)
-        used.update(changes)
         accepted += read is not None
         # Two of a kind at most.
         if name in kinds and len(started) < in_processes and started.count(name) < 2:
@@ -56,15 +56,21 @@ def test_mutated_inputs(inputs, in_processes, kinds, tmp_path):
     assert len(started) == in_processes
 
 
-def _mutated(folder, number):
-    """Writes a valid input and changes it by one to three mutators; returns its kind and the mutators' names."""
+def _mutated(folder, number, used):
+    """Writes a valid input and changes it by one to three mutators, those that were used least so far.
+
+    Returns:
+        Its kind and the mutators' names, which are counted in `used`.
+    """
     rng = random.Random(f"{SEED}-{number}")
     name = list(SUBJECTS)[number % len(SUBJECTS)]
     SUBJECTS[name].make(folder, number)
     changes, wanted = [], rng.choice((1, 1, 1, 2, 3))
-    for mutator in rng.sample(sorted(MUTATORS, key=lambda each: each.__name__), len(MUTATORS)):
+    mutators = rng.sample(sorted(MUTATORS, key=lambda each: each.__name__), len(MUTATORS))
+    for mutator in sorted(mutators, key=lambda each: used[each.__name__]):
         if len(changes) < wanted and mutator(folder, rng):
             changes.append(mutator.__name__)
+    used.update(changes)
     return name, changes
 
 
