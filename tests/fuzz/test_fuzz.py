@@ -19,10 +19,11 @@ from tests.fuzz.model_subjects import MODEL_SUBJECTS, make_aside
 from tests.fuzz.mutators import MUTATORS
 from tests.fuzz.readers import same
 from tests.fuzz.subjects import DATA_SUBJECTS
+from tests.fuzz.text_subjects import TEXT_SUBJECTS
 
 SEED = int(os.environ.get("FUZZ_SEED", "22"))
 SECONDS = 60
-SUBJECTS = {**DATA_SUBJECTS, **MODEL_SUBJECTS}
+SUBJECTS = {**DATA_SUBJECTS, **TEXT_SUBJECTS, **MODEL_SUBJECTS}
 
 
 def test_there_are_mutators_enough():
