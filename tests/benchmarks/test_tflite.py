@@ -91,6 +91,7 @@ def test_the_table_has_a_line_per_file_and_columns_per_number_of_threads():
     assert len({line.count("|") for line in (titles, first, second)}) == 1
 
 
+@pytest.mark.slow
 def test_files_are_written_and_measured(tmp_path):
     files = {}
     for name, form, experts in (

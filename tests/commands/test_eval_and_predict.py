@@ -54,7 +54,9 @@ def images(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("kind", ["run", "keras", "savedmodel", "tflite"])
+@pytest.mark.parametrize(
+    "kind", ["run", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("keras", "savedmodel")), "tflite"]
+)
 def test_eval_equals_scikit_learn_for_every_stored_form(stored, tmp_path, kind):
     flags = [] if kind == "run" else ["--dataset=digits"]
     names = ("per_class.csv", "confusion.csv", "confusion.png", "results.csv")

@@ -23,7 +23,7 @@ from tests.detectors import CATEGORIES, CLASSES, small_detector, write_findable
 from tests.export.test_main import parsed  # noqa: F401 - a fixture
 
 # Boxes found by random weights are too near to each other in their scores for 8 bits to keep the AP.
-NAMES = ["saved_model", "model.tflite", "model_float16.tflite"]
+NAMES = ["saved_model", "model.tflite"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +56,9 @@ def exported(detector, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exports") / "detector"
     finished = processes.run(
         "-m", "export", f"--model={detector.path}", f"--output_dir={folder}", f"--dataset={detector.data}",
-        "--quantization=none,float16",
+        "--quantization=none",
     )  # fmt: skip
-    assert finished.stdout.count("AP 0.") == 3
+    assert finished.stdout.count("AP 0.") == 2
     return folder
 
 
@@ -125,6 +125,7 @@ def test_eval_and_predict(detector, exported, tmp_path):
             np.testing.assert_allclose(box["bbox"], other["bbox"], atol=0.05)
 
 
+@pytest.mark.slow
 def test_raw_outputs(export, detector, tmp_path):
     out = tmp_path / "out"
     arguments = ("--formats=tflite", "--raw_outputs", "--static_kernels", "--check_examples=5")
@@ -149,6 +150,7 @@ def test_an_untrained_detector(export, tmp_path):
     assert all("AP" not in file for file in results["files"])
 
 
+@pytest.mark.slow
 def test_a_lower_average_precision_leaves_nothing(export, detector, tmp_path, monkeypatch):
     from condconv_keras.tasks.detection import answers as detector_answers
 

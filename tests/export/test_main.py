@@ -238,6 +238,7 @@ def test_a_refused_file_comes_with_advice(export, saved, tmp_path, monkeypatch):
         export("--model=mobilenet_v1", "--width_multiplier=0.1", "--input_size=32", *options)
 
 
+@pytest.mark.slow
 def test_a_trained_model_without_data_is_warned_of(export, saved, tmp_path, capsys):
     export(f"--model={saved}", f"--output_dir={tmp_path / 'out'}", "--formats=savedmodel")
     assert "warning: the files are not compared by their accuracy" in capsys.readouterr().err

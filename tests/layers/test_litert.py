@@ -72,7 +72,14 @@ def answers(content, images):
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 
 
-@pytest.mark.parametrize("convert", [by_keras, from_keras_model, from_saved_model, from_concrete_functions])
+@pytest.mark.parametrize(
+    "convert",
+    [
+        by_keras,
+        from_keras_model,
+        *(pytest.param(convert, marks=pytest.mark.slow) for convert in (from_saved_model, from_concrete_functions)),
+    ],
+)
 def test_a_network_runs_and_answers_as_in_keras(convert, tmp_path):
     model = network()
     rng = np.random.default_rng(0)

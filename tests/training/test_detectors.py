@@ -81,6 +81,7 @@ def test_half_precision(squares, whole, tmp_path):
         assert row["loss"] != expected["loss"]
 
 
+@pytest.mark.slow
 def test_a_dry_run(squares, tmp_path):
     run = tmp_path / "run"
     # A graph of SGD is traced faster than one of AdamW.
