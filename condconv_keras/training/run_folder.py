@@ -120,7 +120,8 @@ class RunFolder:
     def results_of(self, config):
         """Returns the results of the run if it is complete: has them, and of no fewer epochs; else None."""
         results = self.read_results()
-        return None if results is None or results["epochs"] < config.recipe.epochs else results
+        epochs = config.recipe.epochs
+        return None if results is None or results.get("epochs", epochs) < epochs else results
 
     def read_results(self):
         """Returns the results of a run that was complete once, of more epochs it may not be yet; else None."""
@@ -128,8 +129,8 @@ class RunFolder:
             return None
         try:
             results = json.loads(self.results.read_bytes())
-            if not isinstance(results["epochs"], int):
-                raise TypeError(f"`epochs` is an integer. Received: {results['epochs']!r}")
+            if not isinstance(results, dict) or not isinstance(results.get("epochs", 0), int):
+                raise TypeError(f"expected an object whose `epochs` is an integer. Received: {results!r}")
         except OTHER_FORM as error:
             reason = one_line(error, 200)
             raise UserError(f"expected the results of a run, {str(self.results)!r} is damaged ({reason})") from error

@@ -101,7 +101,7 @@ def test_a_damaged_file_of_a_run_is_named(tmp_path):
     run.config.write_text("{}")
     with pytest.raises(UserError, match=r"config\.json' is damaged: expected the config"):
         run.read_config()
-    for text in ("[]", "{}", '{"epochs": "2"}', "[" * 100_000):
+    for text in ("[]", '{"epochs": "2"}', "[" * 100_000):
         run.results.write_text(text)
         with pytest.raises(UserError, match=r"results\.json' is damaged"):
             run.read_results()

@@ -37,4 +37,4 @@ def test_what_tensorflow_passes_over_is_found(content, message, tmp_path):
         image_of(content, "a")
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(UserError, match=message):
-        check_images([str(tmp_path / "a")], skip_bad_images=False, apply_orientation=True)
+        check_images(tmp_path, [str(tmp_path / "a")], skip_bad_images=False, apply_orientation=True)
