@@ -109,7 +109,7 @@ def test_a_plain_network_is_keras_own_until_it_is_told(tmp_path):
     assert int(processes.run("-c", script).stdout) == len(network.layers)
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v1", "condconv_mobilenet_v1"])
+@pytest.mark.parametrize("name", ["mobilenet_v1", pytest.param("condconv_mobilenet_v1", marks=pytest.mark.slow)])
 def test_the_commands_compute_with_fused_ones(name, tmp_path):
     network = build(name)
     save_model(network, registered_card(network), tmp_path / "network.keras")

@@ -125,6 +125,7 @@ def test_commands_take_a_name_and_the_weights(server, references, tmp_path):
     assert top["probability"] == pytest.approx(probabilities.max() / probabilities.sum(), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_published_file_can_be_imported_by_name(server, tmp_path):
     output = tmp_path / "plain.keras"
     arguments = ["--source=imagenet", "--model=mobilenet_v1", "--width_multiplier=0.25", f"--output={output}", "--json"]

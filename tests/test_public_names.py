@@ -34,7 +34,13 @@ def test_a_package_offers_what_it_lists(package):
 
 @pytest.mark.parametrize(
     "name",
-    ["training.fit", "training.recipes", "export.formats", "analysis.report", "weights.warm_start", "pretrained"],
+    [
+        *("training.fit", "export.formats"),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("training.recipes", "analysis.report", "weights.warm_start", "pretrained")
+        ),
+    ],
 )
 def test_modules_are_attributes_without_an_import_of_their_own(name):
     program = f"import condconv_keras; print(condconv_keras.{name}.__name__)"

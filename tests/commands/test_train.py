@@ -73,6 +73,7 @@ def _complete_epochs(run, steps_per_epoch=44):
     return max(steps, default=0) // steps_per_epoch
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_after_a_kill(tmp_path):
     run = tmp_path / "run"
     command = ["train.py", *SMALL, "--epochs=3", f"--model_dir={run}"]

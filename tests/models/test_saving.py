@@ -62,6 +62,7 @@ def test_a_damaged_file_is_one_clear_line(tmp_path, damage):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_model_of_mixed_precision_is_evaluated_in_float32(tmp_path):
     try:
         keras.config.set_dtype_policy("mixed_float16")

@@ -210,6 +210,7 @@ def test_what_the_library_always_needs(package, without, tmp_path):
     refused(("models", "mobilenet_v1"), line(package, None), without(package), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_package_that_is_found_and_cannot_be_imported(tmp_path):
     """As one that lacks a package of its own; AutoGraph would raise another error for it."""
     folder = tmp_path / "broken"

@@ -91,6 +91,7 @@ def test_load_model_reads_the_twin_and_knows_its_card(stored, elsewhere):
     assert said["answer"][1] == ["0", "1", "2"]
 
 
+@pytest.mark.slow
 def test_condconv_models_counts_a_model(elsewhere, installed):
     finished = elsewhere(installed / "bin" / "condconv-models", "mobilenet_v1", "--csv")
     assert (finished.returncode, finished.stderr) == (0, "")

@@ -204,6 +204,7 @@ def test_a_fault_that_no_test_finds_survives(checkout):
     assert (result["outcome"], result["failed"], result["left_out"]) == ("survived", None, list(failing))
 
 
+@pytest.mark.slow
 def test_a_fault_that_takes_all_the_time_is_named(checkout):
     text = "def square(x):\n    while True: pass\n"
     path = "condconv_keras/data/square.py"

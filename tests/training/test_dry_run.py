@@ -136,6 +136,7 @@ def test_a_description():
 
 
 @pytest.mark.parametrize("slow", ["input", "training"])
+@pytest.mark.slow
 def test_the_bottleneck_is_what_is_slow(monkeypatch, slow):
     """Either is made to take 50 ms more for 10 images: 200 images a second at most."""
     from condconv_keras.tasks.classification import task

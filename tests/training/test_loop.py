@@ -98,7 +98,7 @@ def undisturbed(tmp_path_factory):
     return folder, model
 
 
-@pytest.mark.parametrize("stop", [2, 4, 6])
+@pytest.mark.parametrize("stop", [4, *(pytest.param(stop, marks=pytest.mark.slow) for stop in (2, 6))])
 def test_a_run_goes_on_with_longer_executions_where_it_was_killed(undisturbed, tmp_path, monkeypatch, stop):
     whole, expected = undisturbed
     first, _ = digits_loop(tmp_path / "killed")

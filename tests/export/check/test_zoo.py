@@ -1,4 +1,4 @@
-"""Every registered network exports in every mode and answers as Keras does: small in `make test`, full size slow."""
+"""Every registered network exports in every mode and answers as Keras does, small and at full size."""
 
 import pytest
 
@@ -10,22 +10,19 @@ from condconv_keras.export.tflite.conversion import tflite_bytes
 from condconv_keras.models import list_models
 from condconv_keras.stored.untrained import untrained_model
 
-# What has every kind of layer: squeeze and excitation, kernels of 3x3 and 5x5.
-QUICK = "condconv_mnasnet_a1"
-# A family each; what they share is exported once.
-OTHERS = ("condconv_mobilenet_v2", "condconv_efficientnet_lite0")
-# The session's run is exported in the others.
-QUICK_MODES = ("none", "int8")
-SMALL = [(QUICK, QUICK_MODES), *(pytest.param(name, TFLITE, marks=pytest.mark.slow) for name in (QUICK, *OTHERS))]
+# A family each; what they share is exported once. The first has squeeze and excitation, kernels of 3x3 and 5x5.
+SMALL = ("condconv_mnasnet_a1", "condconv_mobilenet_v2", "condconv_efficientnet_lite0")
+
+pytestmark = pytest.mark.slow  # the parts are tested beside it, whole exports by the commands
 
 
-def assert_modes_pass(name, modes, tmp_path, **arguments):
+def assert_every_mode_passes(name, tmp_path, **arguments):
     model, card = untrained_model(name, **arguments)
     photographs = Photographs(trained=False)
     check = ExportCheck(model, card, check_images(photographs, card.preprocessing))
     calibration = card.preprocessing.evaluation_images(photographs.calibration())
     write_cards(tmp_path, card)
-    for mode in map(TFLITE.get, modes):
+    for mode in TFLITE.values():
         path = tmp_path / mode.file_name
         path.write_bytes(tflite_bytes(model, card, mode.quantization, calibration))
         comparison, _ = check(path, mode)
@@ -33,13 +30,12 @@ def assert_modes_pass(name, modes, tmp_path, **arguments):
         path.unlink()
 
 
-@pytest.mark.parametrize(("name", "modes"), SMALL)
-def test_small_networks(name, modes, tmp_path):
+@pytest.mark.parametrize("name", SMALL)
+def test_small_networks(name, tmp_path):
     width = {} if "efficientnet" in name else {"width_multiplier": 0.35}
-    assert_modes_pass(name, modes, tmp_path, num_experts=2, classes=10, input_shape=(64, 64, 3), **width)
+    assert_every_mode_passes(name, tmp_path, num_experts=2, classes=10, input_shape=(64, 64, 3), **width)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", list_models(task="classification"))
 def test_every_network_at_full_size(name, tmp_path):
-    assert_modes_pass(name, TFLITE, tmp_path)
+    assert_every_mode_passes(name, tmp_path)
