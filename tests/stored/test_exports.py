@@ -48,7 +48,8 @@ class _OfPixels(tf.Module):
 
 
 def _saved(folder, function, card):
-    tf.saved_model.save(_OfPixels(), str(folder / "m"), signatures={"serving_default": function(_OfPixels())})
+    module = _OfPixels()
+    tf.saved_model.save(module, str(folder / "m"), signatures={"serving_default": function(module)})
     (folder / "m" / SavedModel.cards).mkdir()
     write_cards(folder, card)
     (folder / "model.json").rename(folder / "m" / SavedModel.cards / "model.json")
