@@ -54,7 +54,8 @@ def main(argv):
     code = (1 if len(errors) < len(images) else UserError.EXIT_CODE) if errors else 0
     if FLAGS.output is None:
         return _text(predictions, collected, "json" if FLAGS.json else "csv" if FLAGS.csv else None), code
-    write_text(FLAGS.output, _text(predictions, collected, FLAGS.output.rpartition(".")[2]) + "\n")
+    if code != UserError.EXIT_CODE:  # else an earlier file stays
+        write_text(FLAGS.output, _text(predictions, collected, FLAGS.output.rpartition(".")[2]) + "\n")
     return None, code
 
 

@@ -1,4 +1,7 @@
-"""The flags of the runs of a study: each is given in one place, the row of the table or the command of the study."""
+"""The flags of the runs of a study: each is given in one place, the row of the table or the command of the study.
+
+No two rows train the same: a run that counts twice makes the deviation over the seeds too small.
+"""
 
 import collections
 
@@ -13,7 +16,7 @@ _OF_THE_STUDY = {"model_dir": "the runs lie in the study's --output_dir", "dry_r
 
 
 def check_flags(runs, common):
-    """Raises a `UserError` for a flag that a run would be given twice, or that is no flag of a run.
+    """Raises a `UserError` for a flag that a run would be given twice or that is no flag of a run, and for a run twice.
 
     A run is trained with what it is given last, and listed as what its row says: one setting, said twice, may differ.
 
@@ -21,15 +24,24 @@ def check_flags(runs, common):
         runs: list of `condconv_keras.experiments.table.Run`, the rows of the table in their order.
         common: words of the command line that every run gets.
     """
-    of_all = _counts(common, "after `--`")
-    for number, run in enumerate(runs, start=1):
-        place = f"in row {number} of the table"
-        for name in sorted(_counts(run.arguments, place) & of_all):
+    of_all, _ = _given(common, "after `--`")
+    rows = {}
+    for run in runs:
+        place = f"in row {run.row} of the table"
+        counts, settings = _given(run.arguments, place)
+        for name in sorted(counts & of_all):
             raise UserError(f"--{name} is given {place} and after `--`, for all runs: give it in one of the two")
+        same = rows.setdefault(settings, run.row)
+        if same != run.row:
+            raise UserError(f"row {run.row} of the table trains the same as row {same}: give another seed or remove it")
 
 
-def _counts(words, place):
-    """How often words of a command line give each flag of `train.py`, by its name of today; a `Counter`.
+def _given(words, place):
+    """What words of a command line give of the flags of `train.py`.
+
+    Returns:
+        How often each flag is given, by its name of today, a `Counter`; and the values of all flags, given or not, a
+        tuple: `--seed 0`, `--seed=00` and no seed are the same.
 
     Raises:
         UserError: they give one twice, one that there is not or that is the study's, or a value that it cannot have.
@@ -54,4 +66,4 @@ def _counts(words, place):
     for name, count in counts.items():
         if count > 1:
             raise UserError(f"--{name} is given twice {place}")
-    return +counts
+    return +counts, tuple(values[name].value for name in sorted(counts))

@@ -34,10 +34,12 @@ class Run:
     Attributes:
         setting: its `Setting`.
         seed: integer, as text.
+        row: its number in the table, from 1; blank rows count.
     """
 
     setting: Setting
     seed: str
+    row: int = dataclasses.field(default=1, compare=False)
 
     @property
     def name(self):
@@ -79,7 +81,7 @@ def read_table(path):
         place = f"row {number} of {str(path)!r}"
         if None in row:
             raise UserError(f"expected {len(COLUMNS)} cells in {place}, received more: {row[None]}; quote a comma")
-        run = _run(row, place)
+        run = _run(row, number, place)
         same = [other for other, earlier in runs.items() if earlier.name == run.name]
         if same:
             raise UserError(f"{place} has the folder of row {same[0]}: {run.name}")
@@ -87,7 +89,7 @@ def read_table(path):
     return list(runs.values())
 
 
-def _run(row, place):
+def _run(row, number, place):
     model_entry(row["model"])  # or its error
     row["width_multiplier"] = re.sub(r"^(\d*),(\d+)$", r"\1.\2", row["width_multiplier"])
     for name, pattern, kind in (
@@ -102,4 +104,4 @@ def _run(row, place):
     except ValueError as error:
         raise UserError(f"expected flags as on a command line in {place}, received: {row['flags']!r}") from error
     seed = row.pop("seed")
-    return Run(Setting(**row), seed)
+    return Run(Setting(**row), seed, number)

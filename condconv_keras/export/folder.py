@@ -7,7 +7,7 @@ import sys
 from condconv_keras.export.check.export_check import Differs
 from condconv_keras.export.manifest import export_facts, file_facts, write_cards
 from condconv_keras.tasks.table import get_task
-from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.errors import MissingPackage, UserError, one_line
 from condconv_keras.utils.files import whole_folder
 from condconv_keras.utils.lazy import require
 
@@ -81,7 +81,13 @@ def _write(folder, file_format, model, card, check, options):
     """Writes one file and checks it; returns what is to be known of it, as a dict and as text."""
     path = folder / file_format.file_name
     print(f"writing {path.name}", file=sys.stderr)
-    file_format.write(path, model, card, options)
+    try:
+        file_format.write(path, model, card, options)
+    except (UserError, MissingPackage, OSError):
+        raise
+    except Exception as error:
+        # Where a network is traced, its owner's layers may raise anything.
+        raise UserError(f"{path.name} cannot be written: {one_line(error, 300)}") from error
     write_cards(folder, card)
     print(f"checking {path.name}", file=sys.stderr)
     comparison, accuracy = check(path, file_format)

@@ -17,10 +17,15 @@ np = LazyModule("numpy")
 
 # A sum of 1,000 probabilities in bfloat16 is farther from 1 than any in float32.
 SUM_TOLERANCE = 0.01
+# The same in float32, and of how many images such sums are no accident.
+_EXACT_TOLERANCE = 1e-4
+_FEWEST_ROWS = 3
 # Types of operations in TensorFlow's graph: those that leave every value as it is,
 _PASSING = frozenset({"Cast", "EnsureShape", "ExpandDims", "Identity", "Reshape", "Squeeze", "StopGradient"})
 # those that take values together and stay within their range,
 _POOLING = frozenset({"AvgPool", "Max", "MaxPool", "Mean"})
+# those that scale or shift them by a constant, or take two of a kind together,
+_COMBINING = frozenset({"Add", "AddN", "AddV2", "Mul", "RealDiv", "Sub"})
 # and those whose values have no range, or no upper end, though they may all lie in 0..1.
 _UNBOUNDED = frozenset(
     {"Add", "AddN", "AddV2", "BatchMatMulV2", "BiasAdd", "Conv2D", "Einsum", "Elu", "FusedBatchNormV3", "LeakyRelu"}
@@ -61,11 +66,13 @@ def _returned(model, preprocessing, place):
     if _are_parts(answers):
         total = answers[0].sum()
         raise UserError(f"{place} returns numbers that sum to {total:.3g} for every image, as in percent: {_ADVICE}")
-    if ((answers < -SUM_TOLERANCE) | (answers > 1 + SUM_TOLERANCE)).any():
+    if (answers < -SUM_TOLERANCE).any():
         return LOGITS
     operation = _last_operation(model, preprocessing)
-    if operation == _SIGMOID:
+    if operation == _SIGMOID:  # be it in percent
         raise UserError(f"{place} ends in a sigmoid, whose numbers are neither logits nor sum to 1: {_ADVICE}")
+    if (answers > 1 + SUM_TOLERANCE).any():
+        return LOGITS
     if are_probabilities(answers):
         return PROBABILITIES
     if not np.isfinite(answers).all():  # of a model that diverged
@@ -96,7 +103,17 @@ def _last_operation(model, preprocessing):
     """The type of the operation that a model's outputs come from."""
     spec = tf.TensorSpec((None, *preprocessing.input_shape), tf.float32)
     traced = tf.function(lambda images: single_output(model(images, training=False)), autograph=False)
-    return _source(traced.get_concrete_function(spec).outputs[0], _PASSING | _POOLING).type
+    operation = _source(traced.get_concrete_function(spec).outputs[0], _PASSING | _POOLING)
+    return _SIGMOID if _is_sigmoid(operation) else operation.type
+
+
+def _is_sigmoid(operation):
+    """Whether an operation is a sigmoid, or takes sigmoids together with each other and with constants."""
+    if operation.type not in _COMBINING:
+        return operation.type == _SIGMOID
+    operands = [_source(tensor, _PASSING | _POOLING) for tensor in operation.inputs]
+    computed = [operand for operand in operands if operand.type != "Const"]
+    return bool(computed) and all(map(_is_sigmoid, computed))
 
 
 def _source(tensor, passed):
@@ -128,6 +145,21 @@ def check_logits(outputs, card):
         raise UserError(
             f"the card of the model {card.model!r} says that it returns logits, and it ends in a softmax or sigmoid; "
             f"save it with a ModelCard without `returns`"
+        )
+
+
+def check_rows_of_logits(rows, card):
+    """Raises a `UserError` for outputs [images, classes] that are parts of one whole where the card speaks of logits.
+
+    Of a softmax that the graph does not show as one, or in a file. Of few images logits may be so by chance.
+    """
+    if card.returns != LOGITS or len(rows) < _FEWEST_ROWS or rows.shape[-1] < 2:
+        return
+    sums = rows.sum(axis=-1)
+    if (rows >= 0).all() and sums[0] > 0 and np.allclose(sums, sums[0], rtol=_EXACT_TOLERANCE, atol=0):
+        raise UserError(
+            f"the card of the model {card.model!r} says that it returns logits, and it returns numbers that sum to "
+            f"{sums[0]:.3g} for every image; save it with a ModelCard without `returns`"
         )
 
 

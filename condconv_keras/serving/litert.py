@@ -21,7 +21,8 @@ class Tensor:
     Attributes:
         shape: tuple of ints, the batch first.
         dtype: NumPy dtype.
-        scale, zero_point: of an integer `q`, which stands for `(q - zero_point) * scale`; 0 and 0 for floats.
+        scale, zero_point: of an integer `q`, which stands for `(q - zero_point) * scale`; 0 and 0 for floats, and for
+            integers that are the values themselves.
     """
 
     shape: tuple[int, ...]
@@ -32,10 +33,11 @@ class Tensor:
     def quantize(self, values):
         """Returns float values as the tensor's numbers, rounded to the nearest (half to even) and clipped."""
         values = np.asarray(values, np.float32)
-        if not self.scale:
+        if self.dtype.kind not in "iu":
             return values.astype(self.dtype)
         limits = np.iinfo(self.dtype)
-        return np.clip(np.rint(values / self.scale) + self.zero_point, limits.min, limits.max).astype(self.dtype)
+        scaled = np.rint(values / (self.scale or 1)) + self.zero_point
+        return np.clip(scaled, limits.min, limits.max).astype(self.dtype)
 
     def dequantize(self, numbers):
         """Returns the tensor's numbers as float32 values."""
@@ -84,6 +86,8 @@ class LiteRTFile:
             )
         self._runner = self._interpreter.get_signature_runner(SIGNATURE)
         self.input = _tensor(self._runner.get_input_details()[INPUT])
+        if self.input.dtype == np.int8 and not self.input.scale:
+            raise UserError(f"{str(path)!r} takes int8 without a scale, which does not say what stands for a pixel")
         self.outputs = {name: _tensor(details) for name, details in self._runner.get_output_details().items()}
 
     def _accepts(self, outputs):

@@ -1,11 +1,14 @@
-"""What is asked of a loaded SavedModel before it is run."""
+"""What is asked of a loaded SavedModel before it is run, and what it is given."""
 
 from condconv_keras.serving.litert import INPUT
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.lazy import tensorflow as tf
+
+_WHITE = 255
 
 
 def check_signature(path, signature, outputs):
-    """Raises a `UserError` unless a SavedModel's signature takes `images` and returns these outputs.
+    """Raises a `UserError` unless a SavedModel's signature takes `images` in 0..255 and returns these outputs.
 
     Args:
         path: of the SavedModel.
@@ -18,3 +21,17 @@ def check_signature(path, signature, outputs):
             f"expected a SavedModel written by `python -m export`, from {INPUT!r} to {', '.join(map(repr, outputs))}; "
             f"{str(path)!r} goes from {', '.join(map(repr, inputs))} to {', '.join(map(repr, received))}"
         )
+    dtype = signature.structured_input_signature[1][INPUT].dtype
+    if dtype.is_integer and dtype.max < _WHITE:
+        raise UserError(f"{str(path)!r} takes {dtype.name}, which does not say what stands for a pixel of {_WHITE}")
+
+
+def as_input(signature, images):
+    """Returns images in 0..255 as a tensor of the type that a SavedModel's signature takes.
+
+    Args:
+        signature: as in `check_signature`, which has passed.
+        images: float32 array; integers are the nearest to its values.
+    """
+    dtype = signature.structured_input_signature[1][INPUT].dtype
+    return tf.cast(tf.round(images) if dtype.is_integer else images, dtype)

@@ -19,6 +19,8 @@ The names are those of Keras 3.15. Nothing else in the library, the benchmarks a
 import contextlib
 import typing
 
+from condconv_keras.utils.lazy import keras
+
 
 class Call(typing.NamedTuple):
     """One symbolic call of an operation.
@@ -112,3 +114,14 @@ def compute_in_float32(model):
     for layer in all_layers(model):
         if layer.compute_dtype in ("bfloat16", "float16"):
             layer.dtype_policy = "float32"
+    renew_normalizations(model)
+
+
+def renew_normalizations(model):
+    """Lets every `Normalization` in a model make anew the tensors that it computes by, of its weights.
+
+    Keras does not where weights were given by `set_weights`, or the precision was changed.
+    """
+    for layer in all_layers(model):
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()

@@ -318,14 +318,16 @@ def test_wrong_input_is_one_line_at_once(stored, tmp_path, arguments, contains):
     ("arguments", "contains"),
     [
         (["eval.py", "--model={run}", "--split=tset"], "train, test"),
-        (["predict.py", "--model={run}", "{corrupt}"], "expected an image"),
+        (["predict.py", "--model={run}", "--output={tmp}/found.csv", "{corrupt}"], "expected an image"),
     ],
 )
 def test_damaged_files_are_one_line(stored, tmp_path, arguments, contains):
     (tmp_path / "corrupt.keras").write_bytes(stored["keras"].read_bytes()[:1000])
+    (tmp_path / "found.csv").write_text("mine")
     names = {**stored, "tmp": tmp_path, "corrupt": tmp_path / "corrupt.keras"}
     processes.assert_refused(*(argument.format(**names) for argument in arguments), contains=contains)
     assert not (tmp_path / "out").exists()
+    assert (tmp_path / "found.csv").read_text() == "mine"
 
 
 def test_the_exported_folder(exported):

@@ -80,6 +80,20 @@ def test_what_is_no_flag_of_all_runs_is_refused(rows, common, message):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("row", "same"),
+    [
+        ("condconv_mobilenet_v1,0.5,2,0,", "condconv_mobilenet_v1,.50,2,00,"),
+        ("mobilenet_v1,,,0,--epochs=1 --nonesterov", "mobilenet_v1,,,0,--nesterov=FALSE --epochs 1"),
+        ("condconv_mobilenet_v1,,,3,--start_group=2", "condconv_mobilenet_v1,,,3,--start_stage=2"),
+    ],
+)
+def test_rows_that_train_the_same_are_refused(rows, row, same):
+    with pytest.raises(UserError, match=r"^row 4 of the table trains the same as row 1: give another seed"):
+        check_flags(rows(row, ",,,,", "mobilenet_v2,,,0,", same), [])
+    check_flags(rows(row, same.replace(",0,", ",1,").replace(",00,", ",1,").replace(",3,", ",1,")), [])
+
+
 def test_a_wrong_flag_of_a_row_is_refused(rows):
     with pytest.raises(UserError, match=r"'epoch'.*Did you mean.* \(in row 2 of the table\)"):
         check_flags(rows("mobilenet_v1,,,0,", "mobilenet_v1,,,1,--epoch=1"), [])

@@ -273,6 +273,18 @@ def test_a_file_that_litert_refuses_leaves_nothing(export, saved, tmp_path, monk
     assert not list(tmp_path.iterdir())
 
 
+def test_a_layer_that_fails_while_it_is_traced_is_one_line(export, saved, tmp_path, monkeypatch):
+    def failing(*arguments, **options):
+        raise RuntimeError("a batch of one\n\nis too small")
+
+    monkeypatch.setattr(conversion, "tflite_bytes", failing)
+    with pytest.raises(
+        UserError, match=r"^model\.tflite cannot be written: a batch of one is too small; nothing is wri"
+    ):
+        export(f"--model={saved}", f"--output_dir={tmp_path / 'out'}", "--formats=tflite")
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_the_converter_is_asked_for(export, saved, tmp_path, monkeypatch):
     """The calibration images are training images, and the flags arrive."""
     asked = []

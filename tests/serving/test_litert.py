@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -94,6 +96,8 @@ def test_quantization_rounds_half_to_even_and_clips():
     coarse = Tensor((1,), np.dtype(np.uint8), 2.0, 10)
     np.testing.assert_array_equal(coarse.quantize([20.0, -40.0]), [20, 0])
     assert coarse.dequantize(np.array([20], np.uint8)) == [20.0]
+    pixels = Tensor((1,), np.dtype(np.uint8), 0.0, 0)
+    np.testing.assert_array_equal(pixels.quantize([254.6, 0.4, 0.6, 255.4]), [255, 0, 1, 255])
     floats = Tensor((1,), np.dtype(np.float32), 0.0, 0)
     assert floats.quantize([0.25]) == floats.dequantize(np.array([0.25], np.float32)) == [0.25]
 
@@ -119,6 +123,22 @@ def test_a_file_of_another_program(tmp_path, names):
     path = _convert(tmp_path, tf.float32, _Classifier(*names))
     with pytest.raises(UserError, match="has no signature 'serving_default' from 'images' to 'probabilities'"):
         StoredModel.open(path).predictor()
+
+
+def test_int8_without_a_scale_is_refused(tmp_path):
+    module = _Classifier()
+    spec = tf.TensorSpec((1, 4, 4, 1), tf.int8, name="images")
+    classify = module.classify
+    module.classify = tf.function(lambda images: classify(tf.cast(images, tf.float32)), input_signature=[spec])
+    with pytest.raises(UserError, match=r"model\.tflite' takes int8 without a scale"):
+        LiteRTModel(_convert(tmp_path, tf.float32, module))
+
+
+def test_probabilities_that_the_card_calls_logits_are_refused(tmp_path):
+    path = _convert(tmp_path, tf.float32)
+    (tmp_path / "model.json").write_text(dataclasses.replace(CARD, returns="logits").to_json())
+    with pytest.raises(UserError, match=r"says that it returns logits, .* sum to 1 for every image"):
+        StoredModel.open(path).predictor().predict(_images())
 
 
 def test_a_card_of_another_model(tmp_path):

@@ -172,3 +172,12 @@ def test_compute_in_float32():
     keras_graph.compute_in_float32(model)
     assert {layer.compute_dtype for layer in (block, block.first, block.second)} == {"float32"}
     assert model.layers[-1].compute_dtype == "float64"
+
+
+def test_normalization_computes_in_float32_by_the_weights_that_it_has():
+    inputs = keras.Input((1,))
+    layer = keras.layers.Normalization(dtype="mixed_bfloat16")
+    model = keras.Model(inputs, layer(inputs))
+    layer.set_weights([np.float32([100.3]), np.float32([4]), *layer.get_weights()[2:]])
+    keras_graph.compute_in_float32(model)
+    np.testing.assert_allclose(model(np.float32([[103.3]])), [[1.5]], rtol=1e-5)

@@ -7,7 +7,7 @@ from condconv_keras.export.tflite.mobile_layers import Bank, MobileCondConv, use
 from condconv_keras.layers import BatchNormalization, CondConv2D, DepthwiseCondConv2D
 from condconv_keras.profiling import profile
 from condconv_keras.utils.errors import UserError
-from condconv_keras.utils.keras_graph import all_layers, calls_of
+from condconv_keras.utils.keras_graph import all_layers, calls_of, renew_normalizations
 
 # Activations that may move in front of a reshape: those of each element alone.
 _ELEMENTWISE = ("linear", "relu", "relu6", "silu", "sigmoid", "tanh", "hard_silu", "hard_sigmoid")
@@ -74,6 +74,7 @@ def mobile_network(model, image_shape, quantization="none", static_kernels=False
             if quantization in ("dynamic", "int8") and isinstance(layer, keras.layers.DepthwiseConv2D):
                 weights[0] = round_keeping_sums(weights[0])
             layer.set_weights(weights)
+    renew_normalizations(network)
     return network
 
 

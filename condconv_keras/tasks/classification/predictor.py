@@ -5,11 +5,12 @@ from condconv_keras.models.returned import (
     SUM_TOLERANCE,
     are_probabilities,
     check_logits,
+    check_rows_of_logits,
     single_output,
     with_returns,
 )
 from condconv_keras.serving.litert import OUTPUT, LiteRTModel, check_shapes
-from condconv_keras.serving.saved_model import check_signature
+from condconv_keras.serving.saved_model import as_input, check_signature
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import LazyModule, keras
 from condconv_keras.utils.lazy import tensorflow as tf
@@ -28,10 +29,15 @@ def probabilities(model, card, images):
     Raises:
         UserError: the network has a softmax, and the card says that it returns logits.
     """
+    outputs = _outputs(model, card, images)
+    return outputs if card.returns == PROBABILITIES else keras.ops.softmax(outputs)
+
+
+def _outputs(model, card, images):
+    """What the network itself returns, float32; arguments and errors as of `probabilities`."""
     outputs = single_output(model(card.preprocessing.scale_images(images), training=False))
     check_logits(outputs, card)
-    outputs = keras.ops.cast(outputs, "float32")
-    return outputs if card.returns == PROBABILITIES else keras.ops.softmax(outputs)
+    return keras.ops.cast(outputs, "float32")
 
 
 def keras_predict(model, card):
@@ -39,11 +45,18 @@ def keras_predict(model, card):
     card = with_returns(model, card)
     shape = (None, *card.preprocessing.input_shape)
     function = tf.function(
-        lambda images: probabilities(model, card, images),
+        lambda images: _outputs(model, card, images),
         input_signature=[tf.TensorSpec(shape, tf.float32)],
         autograph=False,
     )
-    return lambda images: _checked(function(images).numpy(), f"the model {card.model!r}", card)
+
+    def predict(images):
+        rows = function(images)
+        check_rows_of_logits(rows.numpy(), card)
+        rows = rows if card.returns == PROBABILITIES else keras.ops.softmax(rows)
+        return _checked(rows.numpy(), f"the model {card.model!r}", card)
+
+    return predict
 
 
 def saved_model_predict(loaded, path, card):
@@ -55,7 +68,7 @@ def saved_model_predict(loaded, path, card):
     check_shapes(path, tuple(tuple(tensor.shape) for tensor in received), expected)
 
     def predict(images):
-        return _answers(signature(images=tf.convert_to_tensor(images))[OUTPUT].numpy(), path, card)
+        return _answers(signature(images=as_input(signature, images))[OUTPUT].numpy(), path, card)
 
     return predict
 
@@ -83,6 +96,7 @@ def softmax(logits):
 def _answers(outputs, path, card, rounding=0.0):
     """The probabilities of what a file returned, an array [batch, classes], which its card says what it is."""
     if card.returns == LOGITS:
+        check_rows_of_logits(outputs, card)
         return softmax(outputs)
     return _checked(outputs, repr(str(path)), card, rounding)
 

@@ -3,10 +3,10 @@
 import numpy as np
 
 from condconv_keras.serving.litert import LiteRTFile, check_shapes
-from condconv_keras.serving.saved_model import check_signature
+from condconv_keras.serving.saved_model import as_input, check_signature
 from condconv_keras.tasks.detection.boxes import load_operations
 from condconv_keras.tasks.detection.postprocessing import MAX_DETECTIONS, detect
-from condconv_keras.utils.lazy import tensorflow as tf
+from condconv_keras.utils.errors import UserError
 
 DETECTIONS = ("boxes", "classes", "scores", "count")
 RAW_OUTPUTS = ("box_codes", "class_logits")
@@ -70,6 +70,8 @@ def saved_detector(loaded, path, card):
     """
     signature = loaded.signatures["serving_default"]
     check_signature(path, signature, DETECTIONS)
+    if "raw_outputs" not in loaded.signatures:
+        raise UserError(f"expected a SavedModel written by `python -m export`, {str(path)!r} has no 'raw_outputs'")
     raw = loaded.signatures["raw_outputs"]
     images, anchors = raw.structured_input_signature[1]["images"], len(card.anchor_boxes)
     received = tuple(images.shape), tuple(tuple(raw.structured_outputs[name].shape) for name in RAW_OUTPUTS)
@@ -77,7 +79,7 @@ def saved_detector(loaded, path, card):
     check_shapes(path, received, ((None, *card.preprocessing.input_shape), outputs))
 
     def predict(images):
-        found = signature(images=tf.convert_to_tensor(images))
+        found = signature(images=as_input(signature, images))
         height, width = images.shape[1:3]
         found = {name: value.numpy() for name, value in found.items()}
         boxes = found["boxes"] / np.array((height, width, height, width), np.float32)

@@ -44,7 +44,8 @@ class BoxPredictions(Predictions):
             if folder is not None:
                 kept = {name: found[name][:shown] for name in ("boxes", "classes", "scores")}
                 _draw(_drawing(folder, path), image, kept, names)
-        if options["coco_json"] is not None:
+        # Where no image could be read, an earlier file stays.
+        if options["coco_json"] is not None and predictions:
             write_text(options["coco_json"], json_text(results, indent=None) + "\n")
         return predictions
 

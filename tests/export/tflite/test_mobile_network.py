@@ -171,6 +171,17 @@ def test_a_softmax_head_keeps_its_softmax():
     assert_equal(model, inputs)
 
 
+def test_preprocessing_inside_the_model():
+    data = images((6, 6, 3), 8)
+    normalization = keras.layers.Normalization()
+    normalization.adapt(3 * data + 1)
+    nested = keras.Sequential([keras.Input((6, 6, 3)), keras.layers.Rescaling(0.5, 0.1), normalization])
+    inputs = keras.Input((6, 6, 3))
+    x = keras.layers.RandomFlip()(nested(inputs))
+    assert_equal(keras.Model(inputs, keras.layers.Flatten()(CondConv2D(4, 3, num_experts=2)(x))), data)
+    assert_equal(keras.Model(nested.input, nested.output), data)
+
+
 def test_the_model_is_left_as_it_was():
     model = one_layer(CondConv2D(8, 3, num_experts=3), normalization=keras.layers.BatchNormalization())
     before, nodes = model.get_weights(), [len(calls_of(layer)) for layer in model.layers]
