@@ -134,6 +134,7 @@ def test_the_published_file_can_be_imported_by_name(server, tmp_path):
     assert output.is_file()
 
 
+@pytest.mark.slow
 def test_training_starts_from_them(server, references, tmp_path):
     """A twin without published weights starts from its plain network's; gray digits become what the network takes."""
     run = tmp_path / "run"

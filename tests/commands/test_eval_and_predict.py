@@ -134,7 +134,7 @@ def test_predict_gives_the_same_classes_for_every_stored_form(stored, images):
     answers = {}
     for kind in ("run", "keras", "savedmodel", "tflite"):
         path = stored[kind]
-        finished = processes.run("predict.py", f"--model={path}", "--top_k=3", "--json", images, fresh=kind == "run")
+        finished = processes.run("predict.py", f"--model={path}", "--top_k=3", "--json", images)
         answers[kind] = json.loads(finished.stdout)["predictions"]
     dataset = open_dataset("digits")
     predictor = StoredModel.open(stored["run"]).predictor()

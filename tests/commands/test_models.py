@@ -57,6 +57,7 @@ def test_table_holds_what_the_csv_file_does(zeros, tmp_path, capsys):
     assert [file.name for file in tmp_path.iterdir()] == ["models.csv"]
 
 
+@pytest.mark.slow
 def test_detectors_have_a_line_for_each_width_of_the_paper(zeros, tmp_path):
     paper = model_entry("ssd300_mobilenet_v1").paper
     plain = [(figures.width_multiplier, figures.multiply_adds, figures.accuracy) for figures in paper]

@@ -135,6 +135,7 @@ def test_a_row_of_another_quantization(with_row, parsed):  # noqa: F811
         chosen_formats(parsed("--formats=tflite", "--quantization=int4"))
 
 
+@pytest.mark.slow
 def test_a_format_of_ones_own_is_written_and_checked(with_row, export, tmp_path):
     with_row(NPZ)
     results = export(f"--output_dir={tmp_path / 'out'}", "--formats=weights_npz")

@@ -253,6 +253,7 @@ def test_class_names_that_a_list_cannot_hold_are_refused_at_once(export, saved, 
     assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
 
 
+@pytest.mark.slow
 def test_a_terminated_export_leaves_nothing(saved, tmp_path):
     command = [sys.executable, "-m", "export", f"--model={saved}", f"--output_dir={tmp_path / 'out'}"]
     with subprocess.Popen(command, cwd=processes.ROOT, stderr=subprocess.PIPE, text=True) as process:

@@ -84,7 +84,10 @@ MULTIPLY_ADDS = {
 }
 
 
-@pytest.mark.parametrize("name", MODELS)
+# The Lite variants of EfficientNet are scaled as the others are.
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n.endswith(("_lite1", "_lite2")) else n for n in MODELS]
+)
 def test_size_and_cost(name, zeros):
     entry, model = model_entry(name), build_model(name)
     counts = profile(model)
@@ -240,7 +243,13 @@ def test_start_block_takes_the_place_of_the_registered_stage(zeros):
     assert routers == ["block_12_routing", "block_13_routing", "classifier_routing"]
 
 
-@pytest.mark.parametrize("name", ["condconv_mobilenet_v2", "condconv_mnasnet_a1", "condconv_resnet50"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "condconv_mnasnet_a1",
+        *(pytest.param(f"condconv_{n}", marks=pytest.mark.slow) for n in ("mobilenet_v2", "resnet50")),
+    ],
+)
 def test_channels_first_computes_what_channels_last_does(name):
     last = small(name, padding="symmetric")
     randomize(last)

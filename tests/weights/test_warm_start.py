@@ -218,9 +218,8 @@ def test_another_network_is_no_backbone():
         warm_start(model, other, skip_layers=layers_to_skip(model, other))
 
 
-@pytest.mark.parametrize(
-    "name", [n if n == "mobilenet_v1" else pytest.param(n, marks=pytest.mark.slow) for n in FAMILIES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
 def test_experts_grow_apart_in_training(name):
     dataset = open_dataset("digits", None, 0.2, False)
     preprocessing = Preprocessing(input_size=(64, 64), channels=1, mean=127.5, std=127.5)

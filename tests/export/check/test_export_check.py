@@ -231,8 +231,12 @@ def test_what_a_card_says_is_not_believed(images, monkeypatch):
     assert ExportCheck(model, OF_HEADS, colors)
     with pytest.raises(UserError, match="the card of the model 'mine' says that it returns logits, and it ends in a s"):
         ExportCheck(model, card, colors)
-    # The graph does not show it, or nobody looks.
+    # Where the graph does not show it, the numbers do.
     monkeypatch.setattr(predictor, "check_logits", lambda outputs, card: None)
+    with pytest.raises(UserError, match="says that it returns logits, and it returns numbers that sum to 1 for every"):
+        ExportCheck(model, card, colors)
+    # Nobody looks.
+    monkeypatch.setattr(predictor, "check_rows_of_logits", lambda rows, card: None)
     with pytest.raises(UserError, match=r"the card of the model 'mine' does not say what it returns: .* error of \d"):
         ExportCheck(model, card, colors)
 

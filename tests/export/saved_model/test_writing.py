@@ -158,7 +158,7 @@ def served(request):
     return request.getfixturevalue(request.param)
 
 
-@pytest.mark.parametrize("count", [0, 1, 17])
+@pytest.mark.parametrize("count", [0, 17, pytest.param(1, marks=pytest.mark.slow)])
 def test_images_of_both_dtypes(served, count):
     images = _images(served.preprocessing, count, seed=count)
     floats = images.astype(np.float32)
@@ -179,7 +179,7 @@ def test_images_of_both_dtypes(served, count):
         np.testing.assert_array_equal(results["class_ids"], expected.argmax(-1))
 
 
-@pytest.mark.parametrize("count", [0, 1, 17])
+@pytest.mark.parametrize("count", [0, 17, pytest.param(1, marks=pytest.mark.slow)])
 def test_files_of_any_size(served, count, tmp_path):
     results = served.loaded.signatures["serve_bytes"](image_bytes=tf.constant(FILES[:count], tf.string))
     expected = np.zeros((0, 10))
@@ -306,6 +306,7 @@ def test_a_name_that_a_list_cannot_hold(own_routers, name, tmp_path):
     assert not (tmp_path / "saved_model").exists()
 
 
+@pytest.mark.slow
 def test_three_readers_that_know_nothing_of_this_package(own_routers, tmp_path):
     images = _images(GRAY, 3)
     np.save(tmp_path / "images.npy", images)

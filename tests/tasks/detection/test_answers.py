@@ -116,7 +116,7 @@ def test_a_wrong_postprocessing_is_refused(check, monkeypatch, mode, sabotage):
         check(mode)
 
 
-@pytest.mark.parametrize("mode", ["none", "int8"])
+@pytest.mark.parametrize("mode", ["none", pytest.param("int8", marks=pytest.mark.slow)])
 def test_the_kernels_of_the_first_image_for_all_are_refused(check, detector, monkeypatch, mode):
     model, card = detector
     monkeypatch.setattr(mobile_layers, "_MIXTURE_PIXELS", dict.fromkeys(mobile_layers._MIXTURE_PIXELS, 0))
