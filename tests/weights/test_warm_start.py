@@ -227,7 +227,7 @@ def test_experts_grow_apart_in_training(name):
     arguments = {"input_shape": (64, 64, 1), "classes": 10, "bn_momentum": 0.9, **FAMILIES[name]}
     plain = build_model(name, **arguments)
     train(plain, batches, steps=20)
-    # As few CondConv blocks as the quick one can have, for the time that tracing takes.
+    # Few CondConv blocks, for the time that tracing takes.
     placement = {"start_block": 10} if name == "mobilenet_v1" else {}
     twin = twin_model(name, **arguments, **placement)
     warm_start(twin, plain, next(batches)[0])
