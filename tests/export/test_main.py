@@ -204,6 +204,7 @@ def export(parsed, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_a_file_that_differs_leaves_nothing(export, saved, tmp_path, monkeypatch):
     write = writing.write_saved_model
 

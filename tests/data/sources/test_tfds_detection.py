@@ -110,7 +110,7 @@ def _features_of(name, **changed):
     return dict(tfds.builder(name).info.features) | changed
 
 
-@pytest.mark.parametrize("encoding", ["png", "jpeg"])
+@pytest.mark.parametrize("encoding", ["png", pytest.param("jpeg", marks=pytest.mark.slow)])
 def test_the_layout_of_voc(encoding, tmp_path):
     features = _features_of("voc/2007", image=tfds.features.Image(encoding_format=encoding))
     others = {"pose": 2, "is_truncated": False}

@@ -228,6 +228,7 @@ def test_no_error_hides_behind_the_bias(detector):
     assert answers.compare(received).snr_db == pytest.approx(0, abs=0.01)
 
 
+@pytest.mark.slow
 def test_the_average_precision_may_fall_by_one_point(detector, tmp_path, monkeypatch):
     model, card = detector
     ids = tuple(category["id"] for category in CATEGORIES)

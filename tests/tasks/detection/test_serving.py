@@ -142,6 +142,7 @@ def test_the_variables_are_stored_once(served):
     assert sum(map(np.prod, shapes)) == served.model.count_params()
 
 
+@pytest.mark.slow
 def test_readers_that_know_nothing_of_this_package(served, tmp_path):
     images = windows(70, 160, 2)
     expected = served.expected(images)
