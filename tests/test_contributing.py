@@ -65,6 +65,7 @@ def added_lines(section):
     return total
 
 
+@pytest.mark.slow
 def test_the_family_is_in_the_zoo(checkout):
     code = (
         "from condconv_keras import create_model, list_models\n"
@@ -80,6 +81,7 @@ def test_the_family_is_in_the_zoo(checkout):
     assert layers == "(3, 3, 32, 64) 3"
 
 
+@pytest.mark.slow
 def test_the_family_learns_the_source_by_the_recipe_and_is_exported_in_the_format(checkout):
     flags = ("--model=condconv_conv_net", "--dataset=stripes", "--width_multiplier=0.5", "--model_dir=run")
     results = json.loads(run(checkout, "train.py", *flags, "--json"))
