@@ -17,8 +17,9 @@ np = LazyModule("numpy")
 
 # A sum of 1,000 probabilities in bfloat16 is farther from 1 than any in float32.
 SUM_TOLERANCE = 0.01
-# The same in float32, and of how many images such sums are no accident.
-_EXACT_TOLERANCE = 1e-4
+# How far, as a part of each other, sums of a whole are apart where the answers may be of any type, and in float32; and
+# of how many images such sums are no accident.
+_ROUGH_TOLERANCE, _EXACT_TOLERANCE = 1e-3, 1e-4
 _FEWEST_ROWS = 3
 # Types of operations in TensorFlow's graph: those that leave every value as it is,
 _PASSING = frozenset({"Cast", "EnsureShape", "ExpandDims", "Identity", "Reshape", "Squeeze", "StopGradient"})
@@ -63,8 +64,8 @@ def _returned(model, preprocessing, place):
         shape = preprocessing.input_shape
         raise UserError(f"{place} does not take images of the shape {shape}: {one_line(error, 200)}") from error
     answers = np.asarray(answers)
-    if _are_parts(answers):
-        total = answers[0].sum()
+    total = answers[0].sum()
+    if _are_parts(answers, _ROUGH_TOLERANCE) and abs(total - 1) > SUM_TOLERANCE:
         raise UserError(f"{place} returns numbers that sum to {total:.3g} for every image, as in percent: {_ADVICE}")
     if (answers < -SUM_TOLERANCE).any():
         return LOGITS
@@ -92,11 +93,14 @@ def _probes(preprocessing):
     return preprocessing.scale_images(images)
 
 
-def _are_parts(rows):
-    """Whether the numbers of each row are parts of a whole that is the same for all rows, and is not 1."""
+def _are_parts(rows, tolerance):
+    """Whether the numbers of each row are parts of a whole, the same for all rows up to `tolerance`, as a part of it.
+
+    Of a network that answers nearly the same to all images, the sums of logits are equal, too: such rows are none.
+    """
     sums = rows.sum(axis=-1)
     differ = np.isfinite(rows).all() and (rows >= 0).all() and np.ptp(rows, axis=0).max() > SUM_TOLERANCE * sums[0]
-    return bool(differ and np.allclose(sums, sums[0], rtol=1e-3, atol=0) and abs(sums[0] - 1) > SUM_TOLERANCE)
+    return bool(differ and np.allclose(sums, sums[0], rtol=tolerance, atol=0))
 
 
 def _last_operation(model, preprocessing):
@@ -155,13 +159,10 @@ def check_rows_of_logits(rows, card):
     """
     if card.returns != LOGITS or len(rows) < _FEWEST_ROWS or rows.shape[-1] < 2:
         return
-    sums = rows.sum(axis=-1)
-    # Of a network that answers nearly the same to all images, the sums of logits are equal, too.
-    differ = np.ptp(rows, axis=0).max() > SUM_TOLERANCE * sums[0]
-    if (rows >= 0).all() and differ and np.allclose(sums, sums[0], rtol=_EXACT_TOLERANCE, atol=0):
+    if _are_parts(rows, _EXACT_TOLERANCE):
         raise UserError(
             f"the card of the model {card.model!r} says that it returns logits, and it returns numbers that sum to "
-            f"{sums[0]:.3g} for every image; save it with a ModelCard without `returns`"
+            f"{rows[0].sum():.3g} for every image; save it with a ModelCard without `returns`"
         )
 
 

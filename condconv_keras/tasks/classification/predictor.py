@@ -29,7 +29,10 @@ def probabilities(model, card, images):
     Raises:
         UserError: the network has a softmax, and the card says that it returns logits.
     """
-    outputs = _outputs(model, card, images)
+    return _normalized(_outputs(model, card, images), card)
+
+
+def _normalized(outputs, card):
     return outputs if card.returns == PROBABILITIES else keras.ops.softmax(outputs)
 
 
@@ -51,10 +54,9 @@ def keras_predict(model, card):
     )
 
     def predict(images):
-        rows = function(images)
-        check_rows_of_logits(rows.numpy(), card)
-        rows = rows if card.returns == PROBABILITIES else keras.ops.softmax(rows)
-        return _checked(rows.numpy(), f"the model {card.model!r}", card)
+        outputs = function(images)
+        check_rows_of_logits(outputs.numpy(), card)
+        return _checked(_normalized(outputs, card).numpy(), f"the model {card.model!r}", card)
 
     return predict
 

@@ -16,7 +16,7 @@ import tempfile
 import types
 
 from condconv_keras.facts.foreign_networks import TENSORFLOW_TPU
-from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.errors import UserError, one_line, some_of
 from condconv_keras.utils.lazy import tensorflow as tf
 from condconv_keras.weights.readers.archives import unpack
 from condconv_keras.weights.readers.networks import foreign_networks
@@ -126,10 +126,7 @@ def _variables(shapes, description):
     names = sorted(name for name in candidates if not _ancestors(name) & candidates)
     bare = [name for name in names if name not in shadowed]
     if shadowed and bare:
-        more = f" and {len(bare) - _SHOWN} more" if len(bare) > _SHOWN else ""
-        raise UserError(
-            f"{description} has moving averages ({_SHADOW[1:]}), but none of {', '.join(bare[:_SHOWN])}{more}"
-        )
+        raise UserError(f"{description} has moving averages ({_SHADOW[1:]}), but none of {some_of(bare, _SHOWN)}")
     return {name: f"{name}{_SHADOW}" if shadowed else name for name in names}
 
 
