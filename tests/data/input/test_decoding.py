@@ -1,6 +1,5 @@
 """Encoded images read whole and in part; every encoding is written by PIL."""
 
-import functools
 import io
 import struct
 import zlib
@@ -13,6 +12,7 @@ from PIL import Image
 from condconv_keras.data import AugmentationOptions, Preprocessing, open_dataset, training_batches
 from condconv_keras.data.augment.augmentation import get_spatial
 from condconv_keras.data.input.decoding import DecodedImage, EncodedImage, decode_image
+from tests.data.part_reader import part_reader
 
 WINDOWS = [(0, 0, 90, 121), (11, 13, 40, 70), (16, 32, 33, 64), (85, 100, 5, 21), (3, 3, 1, 1)]
 
@@ -48,17 +48,6 @@ ENCODINGS = {
 GRAY = ("JPEG", "gray JPEG", "PNG", "gray PNG")
 
 
-@functools.cache
-def reader(channels):
-    """A graph that reads a part of any image."""
-    signature = [tf.TensorSpec([], tf.string), tf.TensorSpec([4], tf.int32)]
-    return tf.function(
-        lambda content, window: EncodedImage(content, (None, None, channels)).window(lambda shape: window),
-        signature,
-        autograph=False,
-    )
-
-
 @pytest.mark.parametrize(
     ("encoding", "channels"), [*((encoding, 3) for encoding in ENCODINGS), *((encoding, 1) for encoding in GRAY)]
 )
@@ -66,7 +55,7 @@ def test_a_window_is_that_part_of_the_whole_image(encoding, channels):
     image = EncodedImage(ENCODINGS[encoding], (None, None, channels))
     whole = image.whole().numpy()
     assert whole.shape == (90, 121, channels)
-    read = reader(channels)
+    read = part_reader(channels)
     for window in WINDOWS:
         row, column, height, width = window
         expected = whole[row : row + height, column : column + width].astype(int)

@@ -1,6 +1,5 @@
 """Images turned as PIL turns them, whole and in part, eagerly and in graphs; boxes turned as the pixels inside."""
 
-import functools
 import io
 
 import numpy as np
@@ -14,6 +13,7 @@ from condconv_keras.data.input.orientation import turned, turned_boxes
 from condconv_keras.facts.preprocessing import Preprocessing
 from condconv_keras.serving.signatures import decode_images
 from condconv_keras.utils.errors import UserError
+from tests.data.part_reader import part_reader
 from tests.images import encoded, exif, smooth_photo
 
 ORIENTATIONS = range(1, 9)
@@ -80,17 +80,6 @@ def test_graphs_do_the_same(orientation):
     np.testing.assert_array_equal(decode_in_graph(content), decode_image(content, 3))
 
 
-@functools.cache
-def reader(channels):
-    """A graph that reads a part of any image."""
-    signature = [tf.TensorSpec([], tf.string), tf.TensorSpec([4], tf.int32)]
-    return tf.function(
-        lambda content, window: EncodedImage(content, (None, None, channels)).window(lambda shape: window),
-        signature,
-        autograph=False,
-    )
-
-
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_a_part_is_that_of_the_turned_image(orientation, channels):
@@ -98,7 +87,7 @@ def test_a_part_is_that_of_the_turned_image(orientation, channels):
     whole = EncodedImage(content, (None, None, channels)).whole().numpy()
     height, width = whole.shape[:2]
     assert (height, width) == ((121, 90) if orientation >= 5 else (90, 121))
-    read = reader(channels)
+    read = part_reader(channels)
     windows = [(0, 0, height, width), (5, 20, 40, 30), (height - 7, 3, 7, 80), (30, width - 11, 33, 11), (2, 1, 1, 1)]
     for row, column, rows, columns in windows:
         expected = whole[row : row + rows, column : column + columns]
