@@ -14,7 +14,9 @@ import tomllib
 import urllib.parse
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-_WARNING = re.compile(r"warning|error|could not|unresolved", re.IGNORECASE)
+# What the build says where nothing is wrong, and the codes that color what it says else.
+_PROGRESS = re.compile(r"Build started|Build finished|No issues found|\s*$")
+_COLOR = re.compile(r"\x1b\[[\d;]*m")
 # Elements that load what they name; other links are followed by a reader.
 _LOADING = ("audio", "embed", "iframe", "img", "link", "script", "source", "video")
 
@@ -30,8 +32,10 @@ def build(folder):
     # Without the cache: of a page that is in it nothing is said again.
     command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
     finished = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    print(finished.stdout, end="")
-    problems = [line.strip() for line in finished.stdout.splitlines() if _WARNING.search(line)]
+    output = _COLOR.sub("", finished.stdout)
+    print(output, end="")
+    said = output.partition("Traceback (most recent call last)")[0].splitlines()
+    problems = [line for line in said if not _PROGRESS.match(line)]
     problems += unlisted_pages(folder / project["docs_dir"], project["nav"])
     if finished.returncode:
         return problems or [f"the build ended with exit code {finished.returncode}"]
