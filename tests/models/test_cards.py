@@ -54,7 +54,7 @@ def test_classes_and_crop_of_another_head_are_not_taken_over(trained):
     assert (other.class_names, other.preprocessing) == (("0", "1", "2"), card.preprocessing)
     features = card_of(create_model("mobilenet_v1", include_top=False, **arguments))
     assert (features.class_names, features.returns, features.preprocessing) == ((), None, card.preprocessing)
-    detector = card_of(create_model("ssd300_mobilenet_v1", classes=4, **arguments))
+    detector = card_of(create_model("ssd300_mobilenet_v1", classes=4, **{**arguments, "input_shape": (96, 96, 3)}))
     assert detector.class_names == ("0", "1", "2", "3")
     assert (detector.preprocessing.mean, detector.preprocessing.std) == (100.0, 50.0)
     assert detector.preprocessing.crop_fraction == 1.0
