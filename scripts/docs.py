@@ -38,7 +38,8 @@ def build(folder):
     problems = [line for line in said if not _PROGRESS.match(line)]
     problems += unlisted_pages(folder / project["docs_dir"], project["nav"])
     if finished.returncode:
-        return problems or [f"the build ended with exit code {finished.returncode}"]
+        # Where something else than a page is at fault, only the last error says so.
+        return problems or re.findall(r"^\w*Error: .*", output, re.MULTILINE) or [f"exit code {finished.returncode}"]
     return problems + broken_references(folder / project["site_dir"])
 
 

@@ -24,6 +24,7 @@ PAGES = {path.name: path.read_text() for path in (processes.ROOT / "docs/referen
 SHOWN = [name for text in PAGES.values() for name in re.findall(r"^::: (\S+)$", text, re.MULTILINE)]
 # Public functions that no `__all__` has: they lie in modules that are named in the documentation.
 NAMED = (
+    "condconv_keras.card_of",
     "condconv_keras.create_model",
     "condconv_keras.load_model",
     "condconv_keras.use_fused_batch_norm",
