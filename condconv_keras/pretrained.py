@@ -28,10 +28,12 @@ def create_model(name, *, weights=None, **kwargs):
     Args:
         name: registry name; `list_models()` lists them.
         weights: None for initial weights, or one of
+
             - the path of a `.keras` file, as training and imports write it: of this network, of its plain twin, or of
               a detector's backbone;
             - `"imagenet"` for published weights, which are downloaded once; of a detector those of its backbone;
             - the path of a `.weights.h5` file of a model of the same arguments.
+
             The first two bring the `padding` and `bn_epsilon` that they need. What they cannot give keeps its initial
             weights: a prediction of other classes, and all of a detector that is not in its backbone.
         **kwargs: the fields of `condconv_keras.models.options.NetworkOptions` such as `input_shape`, `classes`,
@@ -52,9 +54,8 @@ def create_model(name, *, weights=None, **kwargs):
         TypeError: unknown keyword.
         ValueError: a value out of range.
 
-    Example:
-
-    >>> model = create_model("condconv_mobilenet_v1", num_experts=4, width_multiplier=0.5, input_shape=(96, 96, 3))
+    Examples:
+        >>> model = create_model("condconv_mobilenet_v1", num_experts=4, width_multiplier=0.5, input_shape=(96, 96, 3))
     """
     kwargs = old_names.renamed(kwargs, old_names.MODEL_ARGUMENTS)
     check_keywords(model_entry(name), kwargs, further=("weights",))

@@ -88,10 +88,9 @@ def profile(model, input_shape=None):
     Raises:
         ValueError: the input's shape is not known.
 
-    Example:
-
-    >>> profile(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])).multiply_adds
-    3888
+    Examples:
+        >>> profile(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])).multiply_adds
+        3888
     """
     inputs = _zeros(model, input_shape)
     if not all(layer.built for layer in all_layers(model)):

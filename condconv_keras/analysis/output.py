@@ -20,7 +20,9 @@ class Analysis:
     """What is known of the routing of a model on a split.
 
     Attributes:
-        model, dataset, split: names.
+        model: name of the model.
+        dataset: name of the data set.
+        split: name of the split.
         images: number of images.
         layers: tuple of `LayerStatistics`, input first.
         class_names: tuple of strings.

@@ -136,8 +136,12 @@ def open_detection_dataset(
     Args:
         name: `"digit_scenes"` (embedded), a TFDS name (`"coco/2017"`, `"voc/2007"`), or a folder with COCO or Pascal
             VOC annotations (`condconv_keras.data.sources.coco_folder` and `voc_folder` say in which layouts).
-        data_dir, validation_fraction, skip_bad_images, download, apply_orientation: as in `open_dataset`. The boxes of
-            a folder are those of the image, stored or turned, that has the size which its annotation states.
+        data_dir: as in `open_dataset`.
+        validation_fraction: the part of the examples that is held out where the source has a training part only.
+        skip_bad_images: whether bad images of a folder are logged, counted and left out instead of refused.
+        download: whether TFDS may download and prepare a data set that is not in `data_dir`.
+        apply_orientation: whether image files are turned as their EXIF orientation says. The boxes of a folder are
+            those of the image, stored or turned, that has the size which its annotation states.
 
     Returns:
         A `DetectionDataset`.

@@ -56,12 +56,12 @@ class ExportFormat(abc.ABC):
             `export_check.LEAST_ROUNDED_SNR_DB`.
 
     Attributes of a class:
-        packages: names of the packages, of the extra `export`, that writing and reading a file takes.
-        is_default: whether an export writes it where --formats is not given.
-        flags: names of the flags that only some formats use and this one does.
-        threads: numbers of threads that the check runs a file with; None is the reader's choice.
-        cards: sub-folder of an exported folder where the cards lie, too; no part of its size and hash.
-        box_unit: what a detector's boxes are numbers of, `"fraction"` of the image or `"pixel"`.
+        - packages: names of the packages, of the extra `export`, that writing and reading a file takes.
+        - is_default: whether an export writes it where --formats is not given.
+        - flags: names of the flags that only some formats use and this one does.
+        - threads: numbers of threads that the check runs a file with; None is the reader's choice.
+        - cards: sub-folder of an exported folder where the cards lie, too; no part of its size and hash.
+        - box_unit: what a detector's boxes are numbers of, `"fraction"` of the image or `"pixel"`.
     """
 
     name: str

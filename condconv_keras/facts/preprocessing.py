@@ -21,8 +21,9 @@ class Preprocessing:
     Attributes:
         input_size: `(height, width)` in pixels.
         channels: 1 (gray) or 3 (RGB).
-        mean, std: the model's input is `(x - mean) / std` for pixels `x` in 0..255. A number, or a tuple of one number
-            per channel.
+        mean: the model's input is `(x - mean) / std` for pixels `x` in 0..255. A number, or a tuple of one number per
+            channel.
+        std: see `mean`; not 0.
         interpolation: `"bicubic"` or `"bilinear"`, antialiased when an image shrinks.
         crop_fraction: in (0, 1]. Below 1 evaluation keeps the center crop of that fraction of the image's shorter
             side (of the largest box with the input's aspect ratio, if that is not square), as EfficientNet's

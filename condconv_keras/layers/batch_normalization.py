@@ -31,9 +31,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Arguments, call arguments, variables and configuration are those of `keras.layers.BatchNormalization`.
 
-    Example:
-
-    >>> y = BatchNormalization()(CondConv2D(64, 3, num_experts=8, use_bias=False)(x))
+    Examples:
+        >>> y = BatchNormalization()(CondConv2D(64, 3, num_experts=8, use_bias=False)(x))
     """
 
     def call(self, inputs, training=None, mask=None):

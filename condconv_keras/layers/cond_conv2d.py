@@ -20,19 +20,29 @@ class CondConv2D(BaseCondConv2D):
         filters: positive integer, the number of output channels.
         kernel_size: integer or pair, height and width of the kernels.
         num_experts: positive integer, the number n of expert kernels.
-        strides, padding, data_format, dilation_rate, groups, activation, use_bias: as in `keras.layers.Conv2D`.
-            The bias is one vector per expert, mixed by the same routing weights.
-        kernel_initializer, kernel_regularizer, kernel_constraint, bias_initializer, bias_regularizer,
-            bias_constraint, activity_regularizer: as in `keras.layers.Conv2D`. Those of kernel and bias see one expert
-            at a time in the shape of the kernel or bias it replaces; the experts get different initial values.
+        strides: integer or pair, the steps of the convolution along height and width.
+        padding: `"valid"` or `"same"`.
+        data_format: `"channels_last"` or `"channels_first"`; defaults to `keras.config.image_data_format()`.
+        dilation_rate: integer or pair, the dilation along height and width.
+        groups: positive integer, the number of groups that the channels are split into.
+        activation: activation of the output, none by default.
+        use_bias: whether there is a bias: one vector per expert, mixed by the same routing weights.
+        kernel_initializer: as in `keras.layers.Conv2D`. It sees one expert at a time in the shape of the kernel that
+            the expert replaces, and the experts get different initial values.
+        bias_initializer: the same for the bias.
+        kernel_regularizer: of one expert at a time.
+        bias_regularizer: of the bias of one expert at a time.
+        activity_regularizer: as in `keras.layers.Conv2D`, of the output.
+        kernel_constraint: of one expert at a time.
+        bias_constraint: of the bias of one expert at a time.
         implementation: `"auto"` for the fastest form on the running backend and device, or the name of one form, all
             equal in value: `"mixture"` (n convolutions with static kernels), `"batched_matmul"`, `"mixture_matmul"`,
             `"mapped_conv"` (TensorFlow only), `"grouped_conv"` (LiteRT takes it for a batch of known size).
 
     Call arguments:
-        inputs: [batch, height, width, channels], or [batch, channels, height, width] for `channels_first`. Batch,
+        - inputs: [batch, height, width, channels], or [batch, channels, height, width] for `channels_first`. Batch,
             height and width may be unknown.
-        routing_weights: optional [batch, num_experts], kept in float32 under every mixed precision policy.
+        - routing_weights: optional [batch, num_experts], kept in float32 under every mixed precision policy.
 
     Output shape:
         That of `keras.layers.Conv2D`.
@@ -46,14 +56,13 @@ class CondConv2D(BaseCondConv2D):
             does not divide; routing weights of the wrong rank, width or batch; a call without routing weights of a
             layer that was built with them.
 
-    Example:
-
-    >>> x = keras.random.normal((8, 14, 14, 64))
-    >>> CondConv2D(128, 3, num_experts=8, padding="same")(x).shape
-    (8, 14, 14, 128)
-    >>> routing_weights = Routing(num_experts=8)(x)
-    >>> CondConv2D(128, 1, num_experts=8, use_bias=False)(x, routing_weights).shape
-    (8, 14, 14, 128)
+    Examples:
+        >>> x = keras.random.normal((8, 14, 14, 64))
+        >>> CondConv2D(128, 3, num_experts=8, padding="same")(x).shape
+        (8, 14, 14, 128)
+        >>> routing_weights = Routing(num_experts=8)(x)
+        >>> CondConv2D(128, 1, num_experts=8, use_bias=False)(x, routing_weights).shape
+        (8, 14, 14, 128)
 
     Reference:
         [CondConv: Conditionally Parameterized Convolutions for Efficient

@@ -16,19 +16,29 @@ class DepthwiseCondConv2D(BaseCondConv2D):
     Args:
         kernel_size: integer or pair, height and width of the kernels.
         num_experts: positive integer, the number n of expert kernels.
-        strides, padding, depth_multiplier, data_format, dilation_rate, activation, use_bias: as in
-            `keras.layers.DepthwiseConv2D`; asymmetric strides are supported without dilation.
-        depthwise_initializer, depthwise_regularizer, depthwise_constraint, bias_initializer, bias_regularizer,
-            bias_constraint, activity_regularizer: as in `keras.layers.DepthwiseConv2D`; those of kernel and bias see
-            one expert at a time, and the experts get different initial values.
+        strides: integer or pair, the steps along height and width; two different ones are supported without dilation.
+        padding: `"valid"` or `"same"`.
+        depth_multiplier: positive integer, the number of output channels for each input channel.
+        data_format: `"channels_last"` or `"channels_first"`; defaults to `keras.config.image_data_format()`.
+        dilation_rate: integer or pair, the dilation along height and width.
+        activation: activation of the output, none by default.
+        use_bias: whether there is a bias: one vector per expert, mixed by the same routing weights.
+        depthwise_initializer: as in `keras.layers.DepthwiseConv2D`. It sees one expert at a time, and the experts get
+            different initial values.
+        bias_initializer: the same for the bias.
+        depthwise_regularizer: of one expert at a time.
+        bias_regularizer: of the bias of one expert at a time.
+        activity_regularizer: as in `keras.layers.DepthwiseConv2D`, of the output.
+        depthwise_constraint: of one expert at a time.
+        bias_constraint: of the bias of one expert at a time.
         implementation: `"auto"`, or the name of one form, all equal in value: `"mixture"` (n convolutions with static
             kernels), `"shifted_taps"`, `"mapped_conv"` (TensorFlow only), `"grouped_conv"` (LiteRT takes it where the
             batch is known).
 
     Call arguments:
-        inputs: [batch, height, width, channels], or [batch, channels, height, width] for `channels_first`. Batch,
+        - inputs: [batch, height, width, channels], or [batch, channels, height, width] for `channels_first`. Batch,
             height and width may be unknown.
-        routing_weights: optional [batch, num_experts], kept in float32 under every mixed precision policy.
+        - routing_weights: optional [batch, num_experts], kept in float32 under every mixed precision policy.
 
     Output shape:
         That of `keras.layers.DepthwiseConv2D`, with channels * depth_multiplier output channels.
@@ -41,11 +51,10 @@ class DepthwiseCondConv2D(BaseCondConv2D):
         ValueError: an argument out of range; asymmetric strides together with dilation; routing weights of the wrong
             rank, width or batch; a call without routing weights of a layer that was built with them.
 
-    Example:
-
-    >>> x = keras.random.normal((8, 14, 14, 64))
-    >>> DepthwiseCondConv2D(3, num_experts=8, padding="same")(x).shape
-    (8, 14, 14, 64)
+    Examples:
+        >>> x = keras.random.normal((8, 14, 14, 64))
+        >>> DepthwiseCondConv2D(3, num_experts=8, padding="same")(x).shape
+        (8, 14, 14, 64)
 
     Reference:
         [CondConv](https://arxiv.org/abs/1904.04971), section 3; tensorflow/tpu,

@@ -17,8 +17,12 @@ class Routing(keras.layers.Layer):
         activation: activation of the routing weights; `"sigmoid"` in the paper.
         use_bias: boolean, whether the router has a bias.
         data_format: `"channels_last"` or `"channels_first"`; defaults to `keras.config.image_data_format()`.
-        kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, kernel_constraint,
-            bias_constraint: as in `keras.layers.Dense`.
+        kernel_initializer: as in `keras.layers.Dense`, of the matrix R.
+        bias_initializer: of the bias.
+        kernel_regularizer: of the matrix R.
+        bias_regularizer: of the bias.
+        kernel_constraint: of the matrix R.
+        bias_constraint: of the bias.
 
     Input shape:
         A feature map [batch, height, width, channels] (`channels_first`: [batch, channels, height, width]), pooled
@@ -30,12 +34,11 @@ class Routing(keras.layers.Layer):
     Raises:
         ValueError: `num_experts` below 1, or an input that is neither 4-D nor 2-D.
 
-    Example:
-
-    >>> x = keras.random.normal((8, 14, 14, 64))
-    >>> routing_weights = Routing(num_experts=4)(x)
-    >>> routing_weights.shape
-    (8, 4)
+    Examples:
+        >>> x = keras.random.normal((8, 14, 14, 64))
+        >>> routing_weights = Routing(num_experts=4)(x)
+        >>> routing_weights.shape
+        (8, 4)
 
     Reference:
         [CondConv](https://arxiv.org/abs/1904.04971), section 3.

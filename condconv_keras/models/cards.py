@@ -50,11 +50,10 @@ def card_of(model):
     Raises:
         ValueError: another model.
 
-    Example:
-
-    >>> model = create_model("condconv_efficientnet_b0", weights="imagenet")
-    >>> card = card_of(model)
-    >>> card.top_classes(model.predict(card.inputs([photo])), k=3)
+    Examples:
+        >>> model = create_model("condconv_efficientnet_b0", weights="imagenet")
+        >>> card = card_of(model)
+        >>> card.top_classes(model.predict(card.inputs([photo])), k=3)
     """
     if model not in _CREATED or keras.config.image_data_format() != "channels_last":
         raise ValueError(

@@ -48,7 +48,8 @@ class ModelEntry:
         always_conditional: what else of a twin is conditional whatever its placement says, in words for its card.
         dataset: TFDS name of the data that the paper trains it on.
         recipe: name of the training recipe for it.
-        input_mean, input_std: the network is fed `(x - input_mean) / input_std` for pixels x in [0, 255].
+        input_mean: the network is fed `(x - input_mean) / input_std` for pixels x in [0, 255].
+        input_std: see `input_mean`.
         placement: the paper's CondConv layers, or None for a plain model.
         arguments: further arguments of `create_model` that differ from its defaults.
         input_size: height and width of the input in pixels.

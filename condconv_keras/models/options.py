@@ -23,7 +23,8 @@ class NetworkOptions:
         classes: number of classes, without a detector's background.
         classifier_activation: name or callable; None for logits.
         dropout_rate: fraction of the pooled features that is dropped before the classifier in training, in [0, 1).
-        bn_momentum, bn_epsilon: of every batch normalization.
+        bn_momentum: of every batch normalization, in [0, 1).
+        bn_epsilon: of every batch normalization, positive.
         padding: of convolutions with stride 2: `"same"` is TensorFlow's SAME; `"symmetric"` pads both sides alike, as
             weights trained in PyTorch need. At stride 1 the two are equal.
 

@@ -22,9 +22,8 @@ def load_model(path, raw=False, weights=None):
         UserError: nothing lies there, or something else, or it is damaged.
         MissingPackage: a package that it needs is not installed.
 
-    Example:
-
-    >>> model, card = load_model("runs/digits")
-    >>> logits = model(card.preprocessing.scale_images(images))
+    Examples:
+        >>> model, card = load_model("runs/digits")
+        >>> logits = model(card.preprocessing.scale_images(images))
     """
     return StoredModel.open(path, weights, raw).load()

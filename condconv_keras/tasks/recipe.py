@@ -12,14 +12,16 @@ class Recipe:
     """How a model is trained, whatever its task; each task has a subclass.
 
     Attributes:
-        epochs, batch_size: positive integers.
+        epochs: positive integer.
+        batch_size: positive integer, the batch of all devices together.
         optimizer: `"sgd"`, `"rmsprop"` (rho 0.9, epsilon 1e-3) or `"adamw"`.
         momentum: of SGD and RMSProp, in [0, 1).
         nesterov: whether the momentum of SGD is Nesterov's.
         learning_rate: at least 0, the peak learning rate at `batch_size`; another batch size scales it in proportion.
         schedule: after the warm-up, `"cosine"` to zero at the last step, `"exponential"` or `"staircase"`, times
             `decay_rate` every `decay_epochs` epochs: continuously from the warm-up on, or in steps from the start.
-        decay_rate, decay_epochs: positive, of the exponential schedules.
+        decay_rate: positive, of the exponential schedules.
+        decay_epochs: positive, the epochs after which `decay_rate` has been applied once.
         warmup_epochs: epochs of linear warm-up, at least 0; may be a fraction.
         warmup_start: where the warm-up starts, as a part of the peak, in [0, 1).
         weight_decay: factor of half the sum of squares of all variables but batch normalization's, added to the loss;

@@ -51,7 +51,10 @@ class TrainConfig:
     Attributes:
         model: registry name.
         model_arguments: keywords of `create_model` that the user gave, such as `num_experts`.
-        dataset, data_dir, validation_fraction, skip_bad_images: as in `condconv_keras.data.open_dataset`.
+        dataset: `name` of `condconv_keras.data.open_dataset`.
+        data_dir: as in `open_dataset`.
+        validation_fraction: as in `open_dataset`.
+        skip_bad_images: as in `open_dataset`.
         recipe_name: name of the recipe that `recipe` started from.
         recipe: `Recipe`, flags applied.
         precision: one of `PRECISIONS`.

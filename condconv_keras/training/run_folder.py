@@ -24,12 +24,15 @@ class RunFolder:
 
     Attributes:
         path: the folder.
-        config, model, history, results: its files: `config.json`, `model.keras` (the evaluated weights),
-            `history.csv`, `results.json` (written last: a run that has it is complete).
+        config: `config.json`.
+        model: `model.keras`, the evaluated weights.
+        history: `history.csv`.
+        results: `results.json`, written last: a run that has it is complete.
         raw_model: `model_raw.keras`, the last weights as they are; only there where the recipe averages them, and
             `model` holds the average.
         curves: `curves.png`, the history as a picture.
-        checkpoints, tensorboard: its folders.
+        checkpoints: the folder of the states to go on from.
+        tensorboard: the folder for TensorBoard.
     """
 
     def __init__(self, model_dir):

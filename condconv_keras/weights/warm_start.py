@@ -68,11 +68,10 @@ def warm_start(model, source, images=None, skip_layers=()):
             epsilon of batch normalization; or a CondConv layer has no plain counterpart of one function, as its routing
             weights are no sigmoid or softmax of a router. The message names the first ten, and `model` is as it was.
 
-    Example:
-
-    >>> plain, _ = load_model("plain.keras")
-    >>> twin = create_model("condconv_mobilenet_v1", num_experts=4, classes=10)
-    >>> warm_start(twin, plain, images)  # twin(x) is now plain(x), up to rounding, for every x
+    Examples:
+        >>> plain, _ = load_model("plain.keras")
+        >>> twin = create_model("condconv_mobilenet_v1", num_experts=4, classes=10)
+        >>> warm_start(twin, plain, images)  # twin(x) is now plain(x), up to rounding, for every x
     """
     skipped = [layer for layer in model.layers if layer.name in skip_layers]
     targets = [layer for layer in model.layers if layer.name not in skip_layers]

@@ -29,9 +29,10 @@ class AugmentationOptions:
         policy_layers: RandAugment's operations per image, at least 1.
         policy_magnitude: RandAugment's magnitude, in [0, 10].
         random_erasing: probability that a rectangle of an image is replaced by noise, in [0, 1].
-        mixup_alpha, cutmix_alpha: parameter of the Beta distribution of the weight of the first of two images that
-            are blended or of which one is pasted into the other; 0 for neither. With both, each batch has an even
-            chance of one or the other. See `condconv_keras.data.augment.mixing`.
+        mixup_alpha: parameter of the Beta distribution of the weight of the first of two images that are blended; 0 for
+            none. See `condconv_keras.data.augment.mixing`.
+        cutmix_alpha: the same of two images of which a part of one is pasted into the other. With both, each batch has
+            an even chance of one or the other.
 
     Raises:
         UserError: if a name is unknown or a number is out of range.

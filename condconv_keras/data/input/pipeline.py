@@ -48,7 +48,8 @@ def training_batches(
         batch_size: int, of the whole run, at most the number of examples.
         options: `AugmentationOptions`.
         seed: int.
-        first_epoch, first_step: ints, the epoch, and within it the batch of the whole run, to start with (from 0).
+        first_epoch: int, the epoch to start with (from 0).
+        first_step: int, the batch of the whole run within that epoch to start with (from 0).
         shard: `InputShard`, this pipeline's part of every batch.
         data_service: address of a tf.data service dispatcher, `"grpc://host:port"`, or None.
 

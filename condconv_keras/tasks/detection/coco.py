@@ -19,11 +19,17 @@ class DetectionMetrics:
 
     Attributes:
         AP: average precision, mean over the classes and over the IoU thresholds 0.50, 0.55, ..., 0.95.
-        AP50, AP75: the same at one IoU threshold.
-        AP_small, AP_medium, AP_large: AP of objects below 32², between, and above 96² square pixels.
-        AR_1, AR_10, AR_100: largest recall with that many detections an image and class, mean over the classes and
-            thresholds.
-        AR_small, AR_medium, AR_large: AR_100 of objects of that area.
+        AP50: the same at the IoU threshold 0.50.
+        AP75: the same at the IoU threshold 0.75.
+        AP_small: AP of objects below 32² square pixels.
+        AP_medium: AP of objects between 32² and 96² square pixels.
+        AP_large: AP of objects above 96² square pixels.
+        AR_1: largest recall with one detection an image and class, mean over the classes and thresholds.
+        AR_10: the same with 10 detections.
+        AR_100: the same with 100 detections.
+        AR_small: AR_100 of objects below 32² square pixels.
+        AR_medium: AR_100 of objects between 32² and 96² square pixels.
+        AR_large: AR_100 of objects above 96² square pixels.
         examples: number of images.
         per_class: dict of class name to its AP.
         NAMES: the names of the fractions, in the order of `COCOeval.stats`.

@@ -20,8 +20,9 @@ class SigmoidFocalLoss(keras.losses.Loss):
         gamma: at least 0; how far well-classified ones count less.
 
     Call:
-        y_true: integers [batch, anchors]: 0 for the background, 1 + class, -1 for an anchor that does not count.
-        y_pred: float logits [batch, anchors, 1 + classes].
+        - y_true: integers [batch, anchors]: 0 for the background, 1 + class, -1 for an anchor that does not count.
+        - y_pred: float logits [batch, anchors, 1 + classes].
+
         Returns the mean over the batch of `call`: the sum of the losses divided by the matched anchors (at least 1).
     """
 
@@ -56,9 +57,10 @@ class SmoothL1Loss(keras.losses.Loss):
     Source: Girshick, "Fast R-CNN", arXiv 1504.08083, equation 3.
 
     Call:
-        y_true: float [batch, anchors, 5]: the codes, then 1 for a matched anchor and 0 for another, which does not
+        - y_true: float [batch, anchors, 5]: the codes, then 1 for a matched anchor and 0 for another, which does not
             count.
-        y_pred: float codes [batch, anchors, 4].
+        - y_pred: float codes [batch, anchors, 4].
+
         Returns the mean over the batch of `call`: the sum of the losses divided by the matched anchors (at least 1).
     """
 
