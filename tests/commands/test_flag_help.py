@@ -91,9 +91,9 @@ def _help_texts(tree):
     [
         "Of a detector: boxes.",
         "Boxes. What is shown.",
-        "Held-out part.",
+        "Held back are images.",
         "A file.\n\nWritten are all.",
-        "Moving average.",
+        "Using it, stop.",
     ],
 )
 def test_a_bad_opening_is_found(text):
