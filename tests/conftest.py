@@ -12,6 +12,7 @@ from tests import processes
 
 # The tests of the other backends do without TensorFlow.
 detectors = LazyModule("tests.detectors")
+blocks = LazyModule("tests.docs.blocks")
 
 
 def pytest_collection_modifyitems(items):
@@ -22,6 +23,13 @@ def pytest_collection_modifyitems(items):
 def pytest_collection_finish():
     """What has been imported stays: the collector need not look through it again and again."""
     gc.freeze()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """How much of the documentation's code has been run, if any has."""
+    done = [report.nodeid for key in ("passed", "failed") for report in terminalreporter.stats.get(key, ())]
+    if any("tests/docs/test_blocks.py" in nodeid for nodeid in done):
+        terminalreporter.write_line(blocks.summary(done))
 
 
 @pytest.fixture(autouse=True)
