@@ -19,7 +19,9 @@ import PIL.Image
 from tests import processes
 from tests.docs.pages import tracked
 
-_QUICK_SECONDS, _SLOW_SECONDS = 120, 3600
+# Many times what one takes: the processors may be busy.
+QUICK_SECONDS = 120
+_SLOW_SECONDS = 3600
 # What a shell would do more than run one program after another.
 _SHELL = re.compile(r"[$`*?\[\]~<>|&;(){}!#\\]")
 _COMMENT = re.compile(r"(^|\s)#[^'\"\n]*$", re.MULTILINE)
@@ -59,6 +61,7 @@ class Place:
 
     def run(self, block):
         """Runs a block. Returns the exit code and the texts of standard output and standard error."""
+        assert self.own_environment or not block.installs, f"{block.place} would change the environment of the tests"
         if block.language == "python":
             # Empty lines before it: a traceback names the lines of the page.
             (self.folder / "block.py").write_text("\n" * (block.line - 1) + block.code, encoding="utf-8")
@@ -97,7 +100,7 @@ class Place:
                 )
             late = ""
             try:
-                process.wait(_SLOW_SECONDS if slow else _QUICK_SECONDS)
+                process.wait(_SLOW_SECONDS if slow else QUICK_SECONDS)
             except subprocess.TimeoutExpired as error:
                 late = f"\n{error}"
             finally:

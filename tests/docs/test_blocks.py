@@ -5,11 +5,13 @@ A page that installs something has a second folder for all of its blocks, with a
 installed in: what a reader has who got the project a minute ago.
 """
 
+import time
+
 import pytest
 
 from tests.docs.blocks import BLOCKS_PER_NOT_RUN, counts, documented, prints, read
 from tests.docs.pages import guides
-from tests.docs.reader import Place, end_of, make_photographs
+from tests.docs.reader import QUICK_SECONDS, Place, end_of, make_photographs
 
 
 def cases():
@@ -18,7 +20,7 @@ def cases():
         blocks = [block for block in read(page)[0] if block.is_run]
         installs = any(block.installs for block in blocks)
         for block in blocks:
-            if not (installs and block.is_slow):
+            if not block.installs and not (installs and block.is_slow):
                 yield pytest.param(block, False, id=block.place, marks=[pytest.mark.slow] * block.is_slow)
         for block in blocks if installs else ():
             yield pytest.param(block, True, id=f"{block.place} installed", marks=pytest.mark.slow)
@@ -50,11 +52,16 @@ def place(tmp_path_factory):
 
 @pytest.mark.parametrize(("block", "own_environment"), cases())
 def test_a_block_of_the_documentation_runs(block, own_environment, place):
-    code, printed, errors = place(block.page, own_environment).run(block)
+    prepared = place(block.page, own_environment)
+    start = time.monotonic()
+    code, printed, errors = prepared.run(block)
+    seconds = time.monotonic() - start
     if code:
         pytest.fail(f"{block.place}: exit code {code}\n{end_of(printed)}\n{end_of(errors)}", pytrace=False)
     if block.output is not None and not prints(block, printed):
         pytest.fail(f"{block.place}: expected\n{block.output}\nprinted\n{end_of(printed)}", pytrace=False)
+    if not (block.is_slow or own_environment) and seconds > QUICK_SECONDS:
+        pytest.fail(f"{block.place}: took {seconds:.0f} s; mark it, <!-- slow: why -->", pytrace=False)
 
 
 @pytest.mark.parametrize("page", guides())

@@ -73,6 +73,11 @@ def test_what_needs_a_shell_has_one(code):
     assert not simple_commands(code)
 
 
+def test_the_environment_of_the_tests_is_not_installed_into(place):
+    with pytest.raises(AssertionError, match="a.md:1 would change the environment of the tests"):
+        run(place, "pip --version")
+
+
 def test_a_shell_stops_at_the_first_error_and_at_a_variable_that_is_not_set(place):
     assert run(place, "echo a\nfalse | cat\necho b\n") == (1, "a\n", "")
     code, printed, errors = run(place, "echo a; echo $unknown_name; echo b")
