@@ -74,7 +74,7 @@ def test_what_needs_a_shell_has_one(code):
 
 
 def test_the_environment_of_the_tests_is_not_installed_into(place):
-    with pytest.raises(AssertionError, match="a.md:1 would change the environment of the tests"):
+    with pytest.raises(AssertionError, match=r"a\.md:1 would change the environment of the tests"):
         run(place, "pip --version")
 
 
