@@ -4,7 +4,9 @@ import os
 import warnings
 
 from condconv_keras.facts import old_names
+from condconv_keras.facts.model_card import archived_card
 from condconv_keras.models.building import build_model, check_keywords
+from condconv_keras.models.cards import remember
 from condconv_keras.models.registry import model_entry, starting_model
 from condconv_keras.models.saving import load_keras_file
 from condconv_keras.models.settings import weight_settings
@@ -43,7 +45,7 @@ def create_model(name, *, weights=None, **kwargs):
     Returns:
         A functional Keras model named `name`: logits [batch, classes] by default, of a detector the dict that
         `models/families/ssd.py` describes. Its layers `stride_8`, `stride_16` and `stride_32` are the last feature
-        maps of the blocks at these strides.
+        maps of the blocks at these strides. Its images are scaled: `condconv_keras.card_of(model)` says how.
 
     Raises:
         UserError: unknown name, or weights that are missing, do not fit or cannot be downloaded.
@@ -57,12 +59,12 @@ def create_model(name, *, weights=None, **kwargs):
     kwargs = old_names.renamed(kwargs, old_names.MODEL_ARGUMENTS)
     check_keywords(model_entry(name), kwargs, further=("weights",))
     if weights is None:
-        return build_model(name, **kwargs)
+        return remember(build_model(name, **kwargs))
     if weights == IMAGENET or os.fspath(weights).endswith(".keras"):
         return _trained_model(name, weights, kwargs)
     model = build_model(name, **kwargs)
     _load_weights(model, weights)
-    return model
+    return remember(model)
 
 
 def _trained_model(name, weights, arguments):
@@ -77,7 +79,7 @@ def _trained_model(name, weights, arguments):
             raise UserError(f"the weights {weights!r} need {key}={value!r}. Received: {key}={arguments[key]!r}")
     model = build_model(name, **{**arguments, **settings})
     copy_weights(model, trained, description)
-    return model
+    return remember(model, archived_card(path))
 
 
 def _load_weights(model, path):

@@ -12,7 +12,11 @@ from condconv_keras.facts.class_names import told_apart
 from condconv_keras.facts.preprocessing import Preprocessing
 from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.json_text import json_text
+from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.utils.softmax import softmax
 from condconv_keras.utils.typed_fields import OTHER_FORM, check_types
+
+np = LazyModule("numpy")
 
 CLASSIFICATION, DETECTION = "classification", "detection"
 # What the outputs of a classifier are.
@@ -75,6 +79,42 @@ class ModelCard:
     def fits(self, model):
         """Whether a Keras model has the outputs of the task and of the card's classes."""
         return len(getattr(model, "outputs", ())) == 1 and model.output_shape == (None, len(self.class_names))
+
+    def inputs(self, images):
+        """Returns images as the model takes them: cropped, resized and scaled, with its number of channels.
+
+        Args:
+            images: sequence of arrays [height, width, channels] in 0..255 with 1 or 3 channels, of any sizes.
+
+        Returns:
+            A float32 tensor [images, height, width, channels].
+        """
+        return self.preprocessing.scale_images(self.preprocessing.evaluation_images(images))
+
+    def top_classes(self, outputs, k=5):
+        """Reads the answers of a classifier.
+
+        Args:
+            outputs: array [images, classes] of what the model returns for some images.
+            k: how many classes of each image are asked for.
+
+        Returns:
+            A list with a list for each image: `(name, probability)` of its `k` most probable classes, best first.
+
+        Raises:
+            ValueError: `outputs` has another shape, or the card does not say whether they are logits.
+        """
+        outputs = np.asarray(outputs)
+        if outputs.ndim != 2 or outputs.shape[1] != len(self.class_names):
+            raise ValueError(f"`outputs` is [images, {len(self.class_names)}]. Received: shape {outputs.shape}")
+        if self.returns is None:
+            raise ValueError(
+                f"the card has to say whether outputs are logits: dataclasses.replace(card, returns={LOGITS!r}), or "
+                f"{PROBABILITIES!r}. Received: returns=None"
+            )
+        rows = softmax(outputs) if self.returns == LOGITS else outputs
+        order = (-rows).argsort(axis=-1, kind="stable")[:, :k]
+        return [[(self.class_names[i], float(row[i])) for i in best] for row, best in zip(rows, order, strict=True)]
 
     def to_json(self):
         """Returns the card as JSON text."""
