@@ -36,6 +36,7 @@ test-all: lint  ## Runs every test.
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -82,4 +83,4 @@ dist: $(READY)  ## Builds the source distribution and the wheel into dist/ and c
 	$(BIN)/twine check --strict dist/*
 
 clean:
-	rm -rf $(VENV) $(BACKENDS) dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BACKENDS) dist .mypy_cache .pytest_cache .ruff_cache
