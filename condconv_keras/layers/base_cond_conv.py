@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Self
 
 import keras
 from keras import activations, constraints, initializers, ops, regularizers
@@ -104,9 +104,10 @@ class BaseCondConv2D(keras.layers.Layer):
             )
         self.spec = self._spec(channels)
         if routing_weights_shape is None:
-            router = Routing(self.num_experts, data_format=self.data_format, dtype=self.dtype_policy, name="router")
-            router.build(inputs_shape)
-            self.router = router
+            self.router = Routing(
+                self.num_experts, data_format=self.data_format, dtype=self.dtype_policy, name="router"
+            )
+            self.router.build(inputs_shape)
         self.bank = self._add_bank(
             self.bank_name,
             self.spec.expert_shape,
@@ -142,7 +143,7 @@ class BaseCondConv2D(keras.layers.Layer):
     def call(self, inputs: Tensor, routing_weights: Tensor | None = None, training: bool = False) -> Tensor:
         self.compute_output_shape(inputs.shape, None if routing_weights is None else routing_weights.shape)
         if routing_weights is None:
-            routing_weights = cast(Routing, self.router)(inputs)
+            routing_weights = self.router(inputs)  # type: ignore[misc]  # it has one: checked above
         dtype = routing_dtype(self.compute_dtype)
         routing_weights = ops.cast(routing_weights, dtype)
         x = ops.cast(inputs, self.compute_dtype)
@@ -248,7 +249,7 @@ class BaseCondConv2D(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> BaseCondConv2D:
+    def from_config(cls, config: dict[str, Any]) -> Self:
         form = config.get("implementation", "")
         if form not in old_names.IMPLEMENTATIONS:
             return super().from_config(config)
