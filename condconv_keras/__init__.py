@@ -14,6 +14,7 @@ _HOMES = {
     "CondConv2D": "condconv_keras.layers",
     "DepthwiseCondConv2D": "condconv_keras.layers",
     "Routing": "condconv_keras.layers",
+    "card_of": "condconv_keras.models.cards",
     "create_model": "condconv_keras.pretrained",
     "list_models": "condconv_keras.models",
     "load_model": "condconv_keras.stored.loading",
@@ -27,6 +28,7 @@ __all__ = [
     "Routing",
     "__version__",
     "analysis",
+    "card_of",
     "create_model",
     "data",
     "export",
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from condconv_keras import analysis, data, export, layers, models, profiling, training, weights
     from condconv_keras.layers import CondConv2D, DepthwiseCondConv2D, Routing, use_fused_batch_norm
     from condconv_keras.models import list_models
+    from condconv_keras.models.cards import card_of
     from condconv_keras.pretrained import create_model
     from condconv_keras.stored.loading import load_model
 

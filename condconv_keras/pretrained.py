@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from typing import Any, Literal, Unpack
 
 from condconv_keras.facts import old_names
+from condconv_keras.facts.model_card import archived_card
 from condconv_keras.models.arguments import ModelArguments
 from condconv_keras.models.building import build_model, check_keywords
+from condconv_keras.models.cards import remember
 from condconv_keras.models.registry import model_entry, starting_model
 from condconv_keras.models.saving import load_keras_file
 from condconv_keras.models.settings import weight_settings
@@ -53,7 +55,7 @@ def create_model(
     Returns:
         A functional Keras model named `name`: logits [batch, classes] by default, of a detector the dict that
         `models/families/ssd.py` describes. Its layers `stride_8`, `stride_16` and `stride_32` are the last feature
-        maps of the blocks at these strides.
+        maps of the blocks at these strides. Its images are scaled: `condconv_keras.card_of(model)` says how.
 
     Raises:
         UserError: unknown name, or weights that are missing, do not fit or cannot be downloaded.
@@ -67,12 +69,12 @@ def create_model(
     kwargs = old_names.renamed(kwargs, old_names.MODEL_ARGUMENTS)
     check_keywords(model_entry(name), kwargs, further=("weights",))
     if weights is None:
-        return build_model(name, **kwargs)
+        return remember(build_model(name, **kwargs))
     if weights == IMAGENET or os.fspath(weights).endswith(".keras"):
         return _trained_model(name, weights, kwargs)
     model = build_model(name, **kwargs)
     _load_weights(model, weights)
-    return model
+    return remember(model)
 
 
 def _trained_model(name: str, weights: str | os.PathLike[str], arguments: Mapping[str, Any]) -> keras.Model:
@@ -86,7 +88,7 @@ def _trained_model(name: str, weights: str | os.PathLike[str], arguments: Mappin
             raise UserError(f"the weights {weights!r} need {key}={value!r}. Received: {key}={arguments[key]!r}")
     model = build_model(name, **{**arguments, **settings})
     copy_weights(model, trained, description)
-    return model
+    return remember(model, archived_card(path))
 
 
 def _load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:

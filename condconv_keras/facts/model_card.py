@@ -9,7 +9,7 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Final, Literal, Self
 
 from condconv_keras.facts.anchors import SSD_MOBILENET_V1, AnchorScheme
@@ -19,6 +19,8 @@ from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.json_text import json_text
 from condconv_keras.utils.lazy import keras
 from condconv_keras.utils.lazy import numpy as np
+from condconv_keras.utils.lazy import tensorflow as tf
+from condconv_keras.utils.softmax import softmax
 from condconv_keras.utils.typed_fields import OTHER_FORM, check_types
 
 CLASSIFICATION, DETECTION = "classification", "detection"
@@ -83,6 +85,42 @@ class ModelCard:
     def fits(self, model: keras.Model) -> bool:
         """Whether a Keras model has the outputs of the task and of the card's classes."""
         return len(getattr(model, "outputs", ())) == 1 and model.output_shape == (None, len(self.class_names))
+
+    def inputs(self, images: Iterable[tf.Tensor | np.ndarray]) -> tf.Tensor:
+        """Returns images as the model takes them: cropped, resized and scaled, with its number of channels.
+
+        Args:
+            images: sequence of arrays [height, width, channels] in 0..255 with 1 or 3 channels, of any sizes.
+
+        Returns:
+            A float32 tensor [images, height, width, channels].
+        """
+        return self.preprocessing.scale_images(self.preprocessing.evaluation_images(images))
+
+    def top_classes(self, outputs: tf.Tensor | np.ndarray, k: int = 5) -> list[list[tuple[str, float]]]:
+        """Reads the answers of a classifier.
+
+        Args:
+            outputs: array [images, classes] of what the model returns for some images.
+            k: how many classes of each image are asked for.
+
+        Returns:
+            A list with a list for each image: `(name, probability)` of its `k` most probable classes, best first.
+
+        Raises:
+            ValueError: `outputs` has another shape, or the card does not say whether they are logits.
+        """
+        outputs = np.asarray(outputs)
+        if outputs.ndim != 2 or outputs.shape[1] != len(self.class_names):
+            raise ValueError(f"`outputs` is [images, {len(self.class_names)}]. Received: shape {outputs.shape}")
+        if self.returns is None:
+            raise ValueError(
+                f"the card has to say whether outputs are logits: dataclasses.replace(card, returns={LOGITS!r}), or "
+                f"{PROBABILITIES!r}. Received: returns=None"
+            )
+        rows = softmax(outputs) if self.returns == LOGITS else outputs
+        order = (-rows).argsort(axis=-1, kind="stable")[:, :k]
+        return [[(self.class_names[i], float(row[i])) for i in best] for row, best in zip(rows, order, strict=True)]
 
     def to_json(self) -> str:
         """Returns the card as JSON text."""

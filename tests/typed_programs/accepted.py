@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 
 import condconv_keras
-from condconv_keras import CondConv2D, Routing, create_model, list_models, load_model
+from condconv_keras import CondConv2D, Routing, card_of, create_model, list_models, load_model
 from condconv_keras.data import AugmentationOptions, Preprocessing, open_dataset, steps_per_epoch, training_batches
 from condconv_keras.model_card import ModelCard
 from condconv_keras.models import ModelEntry, model_entry
@@ -26,6 +26,13 @@ def train() -> None:
     twin.fit(batches, steps_per_epoch=steps)
     counts: np.ndarray = digits.class_counts("train")
     print(counts, profile(twin).multiply_adds)
+
+
+def top(photo: np.ndarray) -> list[tuple[str, float]]:
+    model = create_model("condconv_efficientnet_b0", weights="imagenet")
+    card = card_of(model)
+    (best,) = card.top_classes(model.predict(card.inputs([photo])), k=3)
+    return best
 
 
 def names(pattern: str) -> list[str]:
