@@ -50,7 +50,7 @@ def classes(path: pathlib.Path) -> tuple[str, ...]:
     return card.class_names
 
 
-def card_of(name: str) -> ModelCard:
+def stored_card(name: str) -> ModelCard:
     return StoredModel.open(name, untrained=True, seed=1, num_experts=2).predictor().card
 
 
