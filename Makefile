@@ -36,6 +36,7 @@ test-all: lint  ## Runs every test.
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -85,4 +86,4 @@ docs: $(READY)  ## Builds the site of docs/ into site/; a warning is an error.
 	$(BIN)/python -m scripts.docs
 
 clean:
-	rm -rf $(VENV) $(BACKENDS) dist site .cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BACKENDS) dist site .cache .mypy_cache .pytest_cache .ruff_cache

@@ -1,10 +1,16 @@
 """`CondConv2D`: a 2D convolution whose kernel is mixed per example."""
 
+from __future__ import annotations
+
+from typing import Any, Literal
+
 import keras
 
 from condconv_keras.layers.base_cond_conv import BaseCondConv2D
 from condconv_keras.layers.forms.portable import ConvSpec
+from condconv_keras.layers.forms.selection import ConvForm
 from condconv_keras.layers.routing import standardize_count
+from condconv_keras.utils.annotations import DataFormat, Identifier, Padding, Pair
 
 
 @keras.saving.register_keras_serializable(package="condconv_keras")
@@ -72,26 +78,26 @@ class CondConv2D(BaseCondConv2D):
 
     def __init__(
         self,
-        filters,
-        kernel_size,
-        num_experts,
-        strides=(1, 1),
-        padding="valid",
-        data_format=None,
-        dilation_rate=(1, 1),
-        groups=1,
-        activation=None,
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        implementation="auto",
-        **kwargs,
-    ):
+        filters: int,
+        kernel_size: Pair,
+        num_experts: int,
+        strides: Pair = (1, 1),
+        padding: Padding = "valid",
+        data_format: DataFormat | None = None,
+        dilation_rate: Pair = (1, 1),
+        groups: int = 1,
+        activation: Identifier | None = None,
+        use_bias: bool = True,
+        kernel_initializer: Identifier = "glorot_uniform",
+        bias_initializer: Identifier = "zeros",
+        kernel_regularizer: Identifier | None = None,
+        bias_regularizer: Identifier | None = None,
+        activity_regularizer: Identifier | None = None,
+        kernel_constraint: Identifier | None = None,
+        bias_constraint: Identifier | None = None,
+        implementation: Literal["auto"] | ConvForm = "auto",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             kernel_size=kernel_size,
             num_experts=num_experts,
@@ -121,7 +127,7 @@ class CondConv2D(BaseCondConv2D):
                 f"Received: strides={self.strides}, dilation_rate={self.dilation_rate}"
             )
 
-    def _spec(self, channels):
+    def _spec(self, channels: Any) -> ConvSpec:
         if channels is not None and channels % self.groups:
             raise ValueError(
                 f"`groups` must divide the channels of the input. Received: groups={self.groups}, channels={channels}"
@@ -129,11 +135,11 @@ class CondConv2D(BaseCondConv2D):
         return ConvSpec(self._geometry(), channels, self.filters, groups=self.groups)
 
     @property
-    def condconv_kernel(self):
+    def condconv_kernel(self) -> keras.Variable:
         """The bank of experts, [num_experts, kh * kw * channels / groups * filters]."""
         return self.bank
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,

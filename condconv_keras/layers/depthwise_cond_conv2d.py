@@ -1,10 +1,16 @@
 """`DepthwiseCondConv2D`: a depthwise 2D convolution whose kernel is mixed per example."""
 
+from __future__ import annotations
+
+from typing import Any, Literal
+
 import keras
 
 from condconv_keras.layers.base_cond_conv import BaseCondConv2D
 from condconv_keras.layers.forms.portable import ConvSpec
+from condconv_keras.layers.forms.selection import DepthwiseForm
 from condconv_keras.layers.routing import standardize_count
+from condconv_keras.utils.annotations import DataFormat, Identifier, Padding, Pair
 
 
 @keras.saving.register_keras_serializable(package="condconv_keras")
@@ -67,25 +73,25 @@ class DepthwiseCondConv2D(BaseCondConv2D):
 
     def __init__(
         self,
-        kernel_size,
-        num_experts,
-        strides=(1, 1),
-        padding="valid",
-        depth_multiplier=1,
-        data_format=None,
-        dilation_rate=(1, 1),
-        activation=None,
-        use_bias=True,
-        depthwise_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        depthwise_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        depthwise_constraint=None,
-        bias_constraint=None,
-        implementation="auto",
-        **kwargs,
-    ):
+        kernel_size: Pair,
+        num_experts: int,
+        strides: Pair = (1, 1),
+        padding: Padding = "valid",
+        depth_multiplier: int = 1,
+        data_format: DataFormat | None = None,
+        dilation_rate: Pair = (1, 1),
+        activation: Identifier | None = None,
+        use_bias: bool = True,
+        depthwise_initializer: Identifier = "glorot_uniform",
+        bias_initializer: Identifier = "zeros",
+        depthwise_regularizer: Identifier | None = None,
+        bias_regularizer: Identifier | None = None,
+        activity_regularizer: Identifier | None = None,
+        depthwise_constraint: Identifier | None = None,
+        bias_constraint: Identifier | None = None,
+        implementation: Literal["auto"] | DepthwiseForm = "auto",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             kernel_size=kernel_size,
             num_experts=num_experts,
@@ -112,16 +118,16 @@ class DepthwiseCondConv2D(BaseCondConv2D):
                 f"Received: strides={self.strides}, dilation_rate={self.dilation_rate}"
             )
 
-    def _spec(self, channels):
-        filters = None if channels is None else channels * self.depth_multiplier
+    def _spec(self, channels: Any) -> ConvSpec:
+        filters: Any = None if channels is None else channels * self.depth_multiplier
         return ConvSpec(self._geometry(), channels, filters, depthwise=True)
 
     @property
-    def depthwise_condconv_kernel(self):
+    def depthwise_condconv_kernel(self) -> keras.Variable:
         """The bank of experts, [num_experts, kh * kw * channels * depth_multiplier]."""
         return self.bank
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "depth_multiplier": self.depth_multiplier,

@@ -1,18 +1,22 @@
 """The cards of models that have not been read from a file with a card."""
 
+from __future__ import annotations
+
 import dataclasses
 import weakref
+from collections.abc import Iterable
+from typing import Literal
 
-from condconv_keras.facts.model_card import CLASSIFICATION, LOGITS, PROBABILITIES
+from condconv_keras.facts.model_card import CLASSIFICATION, LOGITS, PROBABILITIES, ModelCard
 from condconv_keras.models.registry import list_models, model_entry
 from condconv_keras.utils.lazy import keras
 
 # To each model that `create_model` made the card of the weights that it started from, or None.
-_CREATED = weakref.WeakKeyDictionary()
-_SCALING = ("mean", "std", "interpolation")
+_CREATED: weakref.WeakKeyDictionary[keras.Model, ModelCard | None] = weakref.WeakKeyDictionary()
+_SCALING: tuple[str, ...] = ("mean", "std", "interpolation")
 
 
-def registered_card(model):
+def registered_card(model: keras.Model) -> ModelCard | None:
     """Returns the card of a Keras classifier or detector whose name is in the registry, else None.
 
     Input size, channels and the number of classes are the model's own; its classes are named by their index.
@@ -23,20 +27,20 @@ def registered_card(model):
     return None if classes is None else _card(model, map(str, range(classes)))
 
 
-def _card(model, class_names):
+def _card(model: keras.Model, class_names: Iterable[str]) -> ModelCard:
     entry = model_entry(model.name)
     height, width, channels = model.input_shape[1:]
     input_size = (height or entry.input_size, width or entry.input_size)
     return entry.make_card(class_names, entry.preprocessing(input_size=input_size, channels=channels))
 
 
-def remember(model, trained_card=None):
+def remember(model: keras.Model, trained_card: ModelCard | None = None) -> keras.Model:
     """Notes that `create_model` made a model, from weights with this `ModelCard` or from initial ones; returns it."""
     _CREATED[model] = trained_card
     return model
 
 
-def card_of(model):
+def card_of(model: keras.Model) -> ModelCard:
     """Returns how a model of the zoo is fed and read: its classes and its preprocessing.
 
     Args:
@@ -74,8 +78,10 @@ def card_of(model):
     return dataclasses.replace(card, preprocessing=dataclasses.replace(card.preprocessing, **changes))
 
 
-def _returned(model):
+def _returned(model: keras.Model) -> Literal["logits", "probabilities"] | None:
     """What a classifier of the zoo returns, or None without classes or with an activation that is neither."""
     layers = {layer.name: layer for layer in model.layers}
     activation = layers["predictions"].activation if "predictions" in layers else None
-    return {keras.activations.linear: LOGITS, keras.activations.softmax: PROBABILITIES}.get(activation)
+    if activation is keras.activations.linear:
+        return LOGITS
+    return PROBABILITIES if activation is keras.activations.softmax else None

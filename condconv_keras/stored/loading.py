@@ -1,9 +1,18 @@
 """A stored model and its card, for programs."""
 
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.stored import StoredModel
+from condconv_keras.utils.lazy import keras
 
 
-def load_model(path, raw=False, weights=None):
+def load_model(
+    path: str | os.PathLike[str], raw: bool = False, weights: Literal["imagenet"] | None = None
+) -> tuple[keras.Model | Any, ModelCard | None]:
     """Loads a stored model.
 
     Args:

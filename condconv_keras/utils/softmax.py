@@ -1,11 +1,11 @@
 """The softmax of NumPy arrays."""
 
-from condconv_keras.utils.lazy import LazyModule
+from __future__ import annotations
 
-np = LazyModule("numpy")
+from condconv_keras.utils.lazy import numpy as np
 
 
-def softmax(logits):
+def softmax(logits: np.ndarray) -> np.ndarray:
     """Returns the softmax of an array [..., classes], float32, computed in float64."""
     logits = np.asarray(logits, np.float64)
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))

@@ -12,11 +12,10 @@ from condconv_keras.models.returned import (
 from condconv_keras.serving.litert import OUTPUT, LiteRTModel, check_shapes
 from condconv_keras.serving.saved_model import as_input, check_signature
 from condconv_keras.utils.errors import UserError
-from condconv_keras.utils.lazy import LazyModule, keras
+from condconv_keras.utils.lazy import keras
+from condconv_keras.utils.lazy import numpy as np
 from condconv_keras.utils.lazy import tensorflow as tf
 from condconv_keras.utils.softmax import softmax
-
-np = LazyModule("numpy")
 
 
 def probabilities(model, card, images):

@@ -1,7 +1,13 @@
 """SSD's two losses. Each is summed over an image's anchors and divided by the matched anchors of the batch."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
+
+from condconv_keras.utils.annotations import Tensor
 
 
 @keras.saving.register_keras_serializable(package="condconv_keras")
@@ -26,12 +32,12 @@ class SigmoidFocalLoss(keras.losses.Loss):
         Returns the mean over the batch of `call`: the sum of the losses divided by the matched anchors (at least 1).
     """
 
-    def __init__(self, alpha=0.75, gamma=2.0, **kwargs):
+    def __init__(self, alpha: float = 0.75, gamma: float = 2.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.alpha = alpha
         self.gamma = gamma
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Returns float32 [batch]: each image's sum times batch / matched anchors of the batch."""
         labels = ops.cast(y_true, "int32")
         counts = labels >= 0
@@ -46,7 +52,7 @@ class SigmoidFocalLoss(keras.losses.Loss):
         per_anchor = ops.sum(losses, axis=-1) * ops.cast(counts, "float32")
         return _per_match(per_anchor, ops.cast(labels > 0, "float32"))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "alpha": self.alpha, "gamma": self.gamma}
 
 
@@ -64,7 +70,7 @@ class SmoothL1Loss(keras.losses.Loss):
         Returns the mean over the batch of `call`: the sum of the losses divided by the matched anchors (at least 1).
     """
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Returns float32 [batch]: each image's sum times batch / matched anchors of the batch."""
         y_true = ops.cast(y_true, "float32")
         codes, matched = y_true[..., :4], y_true[..., 4]
@@ -72,7 +78,7 @@ class SmoothL1Loss(keras.losses.Loss):
         return _per_match(4.0 * mean_of_coordinates * matched, matched)
 
 
-def _per_match(losses, matched):
+def _per_match(losses: Tensor, matched: Tensor) -> Tensor:
     """Sums losses [batch, anchors] over the anchors, so that the mean over the batch is the sum per match."""
     batch = ops.cast(ops.shape(losses)[0], "float32")
     return ops.sum(losses, axis=-1) * batch / ops.maximum(ops.sum(matched), 1.0)
