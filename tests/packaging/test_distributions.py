@@ -50,8 +50,9 @@ def test_the_source_distribution_builds_the_wheel_and_has_the_tests(distribution
     with tarfile.open(path) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}
     expected = {"pyproject.toml", "README.md", "LICENSE", "tests/conftest.py", "train.py"}
+    expected |= {"CHANGELOG.md", "CITATION.cff", "docs/upgrading.md", "examples/quickstart.ipynb"}
     assert expected | {"condconv_keras/__init__.py", "condconv_keras/py.typed"} <= held
-    assert not any(name.startswith((".venv", "runs/", ".git/")) for name in held)
+    assert not any(name.startswith((".venv", "runs/", "site/", ".git/")) for name in held)
 
 
 def test_twine_has_nothing_to_say(distributions):
