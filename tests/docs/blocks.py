@@ -2,7 +2,8 @@
 
 A block is a fence with a language. `bash` and `python` are run. `text` is what the block directly above it prints.
 One line directly above a fence may say `<!-- slow: why -->`: `make test-all` alone runs the block; or
-`<!-- not run: why -->`: it cannot be run where the tests are.
+`<!-- not run: why -->`: it cannot be run where the tests are. A page that installs something begins with nothing
+installed.
 """
 
 import dataclasses
@@ -20,8 +21,10 @@ DATA = ("bibtex", "csv", "diff", "ini", "json", "text", "toml", "xml", "yaml")
 BLOCKS_PER_NOT_RUN = 5
 
 _MARK = re.compile(r"<!--\s*(slow|not run)\b\s*(.*?)\s*-->\s*", re.DOTALL)
-# What changes the environment that it runs in, which is that of the tests unless the block has one of its own.
-_INSTALLS = re.compile(r"(^|[\s;&|(/])(pip|pip3|make|uv|venv)([\s;&|)]|$)", re.MULTILINE)
+# Commands that change the environment whose Python comes first, or `.venv`; not one that the block makes elsewhere.
+_INSTALLS = re.compile(
+    r"(^|[;&|(])\s*(pip3?|make|uv|python3?(\.\d+)? -m (pip|venv (\S+ )*\.venv))(?=[\s;&|)]|$)", re.MULTILINE
+)
 _COMMENT = re.compile(r"(^|\s)#.*")
 _TESTED = re.compile(r"test_blocks\.py::test_a_block\w*\[(\S+)( installed)?\]")
 

@@ -98,11 +98,24 @@ def test_a_block_that_breaks_a_rule_is_named_by_its_line(text, problem):
     assert found.startswith(problem)
 
 
-def test_comments_paths_and_flags_install_nothing():
-    code = "# make it\npython train.py --make=1  # pip\nsource .venv/bin/activate\n"
-    assert not Block("a.md", 1, "bash", code).installs
-    assert Block("a.md", 1, "bash", "cd x && make demo").installs
-    assert not Block("a.md", 1, "python", "from x import make \nmake ()").installs
+@pytest.mark.parametrize(
+    ("code", "installs"),
+    [
+        ("# make it\npython train.py --make=1  # pip\n", False),
+        ("source .venv/bin/activate", False),
+        ("python -m venv other\nother/bin/python -m pip install x\nother/bin/pip install y", False),
+        ("echo pip; echo make", False),
+        ("make demo", True),
+        ("cd x && make", True),
+        ("  pip install .", True),
+        ("python3.12 -m venv .venv", True),
+        ("python -m venv --clear .venv", True),
+        ("ls; python -m pip install .", True),
+    ],
+)
+def test_what_changes_the_environment_installs(code, installs):
+    assert Block("a.md", 1, "bash", code).installs == installs
+    assert not Block("a.md", 1, "python", code).installs
 
 
 @pytest.mark.parametrize(

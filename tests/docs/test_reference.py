@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 import re
+import types
 
 import pytest
 
@@ -45,14 +46,15 @@ def public_names():
 def shown_objects():
     """What the pages show, a module with all that it defines."""
     found = [pkgutil.resolve_name(name) for name in SHOWN]
-    modules = [module for module in found if hasattr(module, "__path__") or type(module).__name__ == "module"]
-    return found + [value for module in modules for name, value in vars(module).items() if not name.startswith("_")]
+    modules = [module for module in found if isinstance(module, types.ModuleType)]
+    values = [(module, value) for module in modules for value in vars(module).values()]
+    return found + [value for module, value in values if getattr(value, "__module__", None) == module.__name__]
 
 
 @pytest.mark.parametrize("name", [*public_names(), *NAMED])
 def test_a_public_name_is_shown(name):
     value = pkgutil.resolve_name(name)
-    if type(value).__name__ != "module":
+    if not isinstance(value, types.ModuleType):
         assert any(value is shown for shown in shown_objects())
 
 
