@@ -43,6 +43,7 @@ def _keras_home(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras_home")))
         patch.setitem(processes.READ_AT_START, "KERAS_HOME", os.environ["KERAS_HOME"])
+        patch.setattr(processes, "bytecode", str(tmp_path_factory.mktemp("bytecode")))
         yield
 
 
