@@ -3,13 +3,13 @@
 import fcntl
 import gc
 import os
-import sys
 
 import keras
 import pytest
 
 from condconv_keras.utils.lazy import LazyModule
 from tests import processes
+from tests.seeds import set_seed
 
 # The tests of the other backends do without TensorFlow.
 detectors = LazyModule("tests.detectors")
@@ -28,13 +28,7 @@ def pytest_collection_finish():
 @pytest.fixture(autouse=True)
 def _seed():
     """Fixes the initial weights of every model: some random networks are so ill-conditioned that rounding shows."""
-    with pytest.MonkeyPatch.context() as patch:
-        tensorflow = sys.modules.get("tensorflow")
-        if tensorflow is not None and tensorflow.compat.v1.get_seed(1) == (0, 1):
-            # TensorFlow throws away all that it has compiled when it is given a seed, be it the one that it has. Its
-            # seed is for operations with a state, and the library has none of them.
-            patch.setattr(tensorflow.random, "set_seed", lambda seed: None)
-        keras.utils.set_random_seed(0)
+    set_seed(0)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -103,7 +97,7 @@ def raw_detectors(detector, made_once):
 
     def convert(folder):
         folder.mkdir()
-        keras.utils.set_random_seed(0)
+        set_seed(0)
         for mode, content in detectors.raw_files(*detector).items():
             (folder / mode).write_bytes(content)
 

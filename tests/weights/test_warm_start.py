@@ -11,6 +11,7 @@ from condconv_keras.utils.errors import UserError
 from condconv_keras.weights.skipped_layers import layers_to_skip
 from condconv_keras.weights.warm_start import warm_start
 from tests.models.randomize import images, randomize
+from tests.seeds import set_seed
 
 # The families, as small as each allows.
 FAMILIES = {
@@ -29,20 +30,20 @@ CLASSIFIER = ("classifier", "classifier_routing")
 
 def plain_model(name="mobilenet_v1", **kwargs):
     """A plain model with weights as of a trained one."""
-    keras.utils.set_random_seed(0)
+    set_seed(0)
     model = build_model(name, **{"input_shape": (64, 64, 3), "classes": 7, **FAMILIES[name], **kwargs})
     randomize(model)
     return model
 
 
 def twin_model(name="mobilenet_v1", **kwargs):
-    keras.utils.set_random_seed(1)
+    set_seed(1)
     arguments = {"input_shape": (64, 64, 3), "classes": 7, "num_experts": 4, **FAMILIES[name], **kwargs}
     return build_model(f"condconv_{name}", **arguments)
 
 
 def detector(name, **kwargs):
-    keras.utils.set_random_seed(2)
+    set_seed(2)
     return build_model(name, **{"input_shape": (96, 96, 3), "classes": 5, "width_multiplier": 0.25, **kwargs})
 
 

@@ -8,6 +8,7 @@ from condconv_keras.layers import BatchNormalization
 from condconv_keras.pretrained import create_model
 from condconv_keras.profiling import profile
 from tests.models.randomize import images, randomize
+from tests.seeds import set_seed
 
 PLAIN, TWIN = "ssd300_mobilenet_v1", "condconv_ssd300_mobilenet_v1"
 EXTRAS = [f"extra_{stage}{layer}" for stage in range(1, 5) for layer in ("_project", "")]
@@ -230,7 +231,7 @@ def test_width_scales_every_channel_count(width):
 
 
 def test_initial_values():
-    keras.utils.set_random_seed(0)
+    set_seed(0)
     model = create_model(TWIN, width_multiplier=0.5, num_experts=3, classes=20, condconv_predictors=True)
     extra = np.asarray(model.get_layer("extra_1").condconv_kernel)
     # A normal distribution that is cut at two deviations has 0.88 of its deviation left.
