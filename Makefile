@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo demo-detection pretrained test test-all test-backends lint format requirements lock dist clean
+.PHONY: demo demo-detection pretrained test test-all test-backends lint format requirements lock dist docs clean
 
 demo: $(READY)  ## Trains, evaluates, exports and predicts on real handwritten digits.
 	$(BIN)/python -m scripts.demo
@@ -36,6 +36,7 @@ test-all: lint  ## Runs every test.
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -81,5 +82,8 @@ dist: $(READY)  ## Builds the source distribution and the wheel into dist/ and c
 	$(BIN)/python -m build --no-isolation
 	$(BIN)/twine check --strict dist/*
 
+docs: $(READY)  ## Builds the site of docs/ into site/; a warning is an error.
+	$(BIN)/python -m scripts.docs
+
 clean:
-	rm -rf $(VENV) $(BACKENDS) dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BACKENDS) dist site .cache .mypy_cache .pytest_cache .ruff_cache

@@ -5,8 +5,8 @@
 Writes PNG files of 8x8 pixels, all different, and prints the seconds that it takes to list them with their sizes and
 times (`os.walk` and `os.stat`), and to open the folder: for the first time, once more, after one image has changed, and
 with `check_images=False`; then the seconds of processor time, which other processes hardly change, and the ratio of
-these to listing. What is done more than once is a median of three. The files have just been written: their content is
-in memory.
+these to listing. Times of work that is done more than once are medians of three. The files have just been written:
+their content is in memory.
 """
 
 import os

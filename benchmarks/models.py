@@ -32,7 +32,7 @@ from condconv_keras.utils.files import whole_file, write_rows
 FLAGS = flags.FLAGS
 flags.DEFINE_list("models", None, "CondConv models; default: all of them.")
 flags.DEFINE_list("batch", ["1", "32"], "Batch sizes.")
-flags.DEFINE_list("work", list(WORK), "What to time, some of inference, saved_model and training.")
+flags.DEFINE_list("work", list(WORK), "Work to time: some of inference, saved_model and training.")
 flags.DEFINE_integer("rounds", 11, "Interleaved rounds; the median is taken.", lower_bound=3)
 flags.DEFINE_integer("input_size", None, "Height and width of the input; default: the model's.", lower_bound=32)
 flags.DEFINE_enum("precision", "float32", PRECISIONS, "Precision of the computation.")

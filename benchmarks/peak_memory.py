@@ -66,7 +66,7 @@ def main(argv):
 
 if __name__ == "__main__":
     flags.DEFINE_string("model", None, "Registry name.", required=True)
-    flags.DEFINE_enum("work", "inference", list(WORK), "What to do.")
+    flags.DEFINE_enum("work", "inference", list(WORK), "Work to do.")
     flags.DEFINE_integer("batch", 1, "Images.", lower_bound=1)
     flags.DEFINE_integer("input_size", None, "Height and width of the input; default: the model's.", lower_bound=32)
     flags.DEFINE_enum("precision", "float32", PRECISIONS, "Precision of the computation.")

@@ -175,9 +175,9 @@ def _line(row):
 
 
 if __name__ == "__main__":
-    flags.DEFINE_list("compare", list(_COMPARE), "What to compare: models, layers, or both.")
+    flags.DEFINE_list("compare", list(_COMPARE), "Kinds to compare: models, layers, or both.")
     flags.DEFINE_list("batch", ["1", "16"], "Batch sizes.")
-    flags.DEFINE_list("work", list(_WORK), "What to time: inference, training, or both.")
+    flags.DEFINE_list("work", list(_WORK), "Work to time: inference, training, or both.")
     flags.DEFINE_integer("rounds", 9, "Interleaved rounds; the median is taken.", lower_bound=3)
     flags.DEFINE_string("csv", None, "Also write the rows to this file, anew after every row.")
     cli.run(main)

@@ -4,6 +4,8 @@ Importing this package imports no Keras backend: what it offers is resolved on f
 need a data class or an error type start at once.
 """
 
+from typing import TYPE_CHECKING
+
 from condconv_keras.registration import register_with_keras
 from condconv_keras.utils.lazy import attach
 from condconv_keras.utils.versions import own_version
@@ -12,6 +14,7 @@ _HOMES = {
     "CondConv2D": "condconv_keras.layers",
     "DepthwiseCondConv2D": "condconv_keras.layers",
     "Routing": "condconv_keras.layers",
+    "card_of": "condconv_keras.models.cards",
     "create_model": "condconv_keras.pretrained",
     "list_models": "condconv_keras.models",
     "load_model": "condconv_keras.stored.loading",
@@ -25,6 +28,7 @@ __all__ = [
     "Routing",
     "__version__",
     "analysis",
+    "card_of",
     "create_model",
     "data",
     "export",
@@ -38,12 +42,20 @@ __all__ = [
     "weights",
 ]
 
+if TYPE_CHECKING:
+    from condconv_keras import analysis, data, export, layers, models, profiling, training, weights
+    from condconv_keras.layers import CondConv2D, DepthwiseCondConv2D, Routing, use_fused_batch_norm
+    from condconv_keras.models import list_models
+    from condconv_keras.models.cards import card_of
+    from condconv_keras.pretrained import create_model
+    from condconv_keras.stored.loading import load_model
 
-_get, __dir__ = attach(__name__, _HOMES, (*_MODULES, "__version__"))
+    __version__: str
+else:
+    _get, __dir__ = attach(__name__, _HOMES, (*_MODULES, "__version__"))
 
-
-def __getattr__(name):
-    return own_version() if name == "__version__" else _get(name)
+    def __getattr__(name):
+        return own_version() if name == "__version__" else _get(name)
 
 
 register_with_keras()

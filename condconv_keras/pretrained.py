@@ -1,15 +1,22 @@
 """The zoo with weights: `create_model`, and the published ImageNet weights as `.keras` files in the Keras cache."""
 
+from __future__ import annotations
+
 import os
 import warnings
+from collections.abc import Mapping
+from typing import Any, Literal, Unpack
 
 from condconv_keras.facts import old_names
+from condconv_keras.facts.model_card import archived_card
+from condconv_keras.models.arguments import ModelArguments
 from condconv_keras.models.building import build_model, check_keywords
+from condconv_keras.models.cards import remember
 from condconv_keras.models.registry import model_entry, starting_model
 from condconv_keras.models.saving import load_keras_file
 from condconv_keras.models.settings import weight_settings
 from condconv_keras.utils.errors import UserError, one_line
-from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.utils.lazy import LazyModule, keras
 from condconv_keras.weights.convert import import_weights
 from condconv_keras.weights.download import converted
 from condconv_keras.weights.published import published_for
@@ -20,16 +27,23 @@ warm_starts = LazyModule("condconv_keras.weights.warm_start")
 IMAGENET = "imagenet"
 
 
-def create_model(name, *, weights=None, **kwargs):
+def create_model(
+    name: str,
+    *,
+    weights: Literal["imagenet"] | str | os.PathLike[str] | None = None,
+    **kwargs: Unpack[ModelArguments],
+) -> keras.Model:
     """Builds a registered model.
 
     Args:
         name: registry name; `list_models()` lists them.
         weights: None for initial weights, or one of
+
             - the path of a `.keras` file, as training and imports write it: of this network, of its plain twin, or of
               a detector's backbone;
             - `"imagenet"` for published weights, which are downloaded once; of a detector those of its backbone;
             - the path of a `.weights.h5` file of a model of the same arguments.
+
             The first two bring the `padding` and `bn_epsilon` that they need. What they cannot give keeps its initial
             weights: a prediction of other classes, and all of a detector that is not in its backbone.
         **kwargs: the fields of `condconv_keras.models.options.NetworkOptions` such as `input_shape`, `classes`,
@@ -43,44 +57,42 @@ def create_model(name, *, weights=None, **kwargs):
     Returns:
         A functional Keras model named `name`: logits [batch, classes] by default, of a detector the dict that
         `models/families/ssd.py` describes. Its layers `stride_8`, `stride_16` and `stride_32` are the last feature
-        maps of the blocks at these strides.
+        maps of the blocks at these strides. Its images are scaled: `condconv_keras.card_of(model)` says how.
 
     Raises:
         UserError: unknown name, or weights that are missing, do not fit or cannot be downloaded.
         TypeError: unknown keyword.
         ValueError: a value out of range.
 
-    Example:
-
-    >>> model = create_model("condconv_mobilenet_v1", num_experts=4, width_multiplier=0.5, input_shape=(96, 96, 3))
+    Examples:
+        >>> model = create_model("condconv_mobilenet_v1", num_experts=4, width_multiplier=0.5, input_shape=(96, 96, 3))
     """
     kwargs = old_names.renamed(kwargs, old_names.MODEL_ARGUMENTS)
     check_keywords(model_entry(name), kwargs, further=("weights",))
     if weights is None:
-        return build_model(name, **kwargs)
+        return remember(build_model(name, **kwargs))
     if weights == IMAGENET or os.fspath(weights).endswith(".keras"):
         return _trained_model(name, weights, kwargs)
     model = build_model(name, **kwargs)
     _load_weights(model, weights)
-    return model
+    return remember(model)
 
 
-def _trained_model(name, weights, arguments):
+def _trained_model(name: str, weights: str | os.PathLike[str], arguments: Mapping[str, Any]) -> keras.Model:
     """Builds a model with the settings of trained weights and copies them; `arguments` are what was asked for."""
+    path, description = weights, f"the file of weights {os.fspath(weights)!r}"
     if weights == IMAGENET:
         path, description = pretrained_file(model_entry(name).backbone or name, arguments), "the ImageNet checkpoint"
-    else:
-        path, description = weights, f"the file of weights {os.fspath(weights)!r}"
     trained, settings = load_trained(path)
     for key, value in settings.items():
         if arguments.get(key, value) != value:
             raise UserError(f"the weights {weights!r} need {key}={value!r}. Received: {key}={arguments[key]!r}")
     model = build_model(name, **{**arguments, **settings})
     copy_weights(model, trained, description)
-    return model
+    return remember(model, archived_card(path))
 
 
-def _load_weights(model, path):
+def _load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
     """Loads a local `.weights.h5` file; raises `UserError` when it is missing or does not fit `model`."""
     path = os.fspath(path)
     if not path.endswith(".weights.h5"):
@@ -97,7 +109,7 @@ def _load_weights(model, path):
         raise UserError(f"`weights` must fit the model {model.name!r}. Received: {path!r} ({reason})") from error
 
 
-def pretrained_file(name, arguments=None):
+def pretrained_file(name: str, arguments: Mapping[str, Any] | None = None) -> str:
     """Returns the path of a `.keras` file, model card included, with the published ImageNet weights of a model.
 
     The first call downloads and converts them (see `condconv_keras.weights.download` for the cache, a mirror, and
@@ -112,13 +124,13 @@ def pretrained_file(name, arguments=None):
     """
     published = published_for(name, arguments or {})
 
-    def convert(source, output):
+    def convert(source: str | os.PathLike[str], output: str | os.PathLike[str]) -> None:
         import_weights(source, name, output, arguments=published.arguments)
 
     return converted(published, name, convert)
 
 
-def starting_file(name, arguments):
+def starting_file(name: str, arguments: Mapping[str, Any] | None) -> str:
     """Returns the path of the `.keras` file that training a model from ImageNet weights starts from.
 
     A detector starts from those of its backbone, and a twin of which none are published from those of its plain network
@@ -127,7 +139,7 @@ def starting_file(name, arguments):
     return pretrained_file(starting_model(name), arguments)
 
 
-def load_trained(path):
+def load_trained(path: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any]]:
     """Loads a `.keras` file for its weights.
 
     Returns:
@@ -142,7 +154,7 @@ def load_trained(path):
     return model, weight_settings(model)
 
 
-def copy_weights(model, trained, description):
+def copy_weights(model: keras.Model, trained: keras.Model, description: str) -> None:
     """Gives a model the weights of a trained one: of the same network, its plain twin or a detector's backbone.
 
     See `warm_start`, and `layers_to_skip` for the layers that keep their initial weights.

@@ -14,14 +14,19 @@ Layers are counted per call, so a shared layer counts as often as it runs. Count
 and their subclasses, wherever they are nested; other layers (attention, recurrent cells) and bare `keras.ops` are not.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import functools
 import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import keras
 
 from condconv_keras.layers import CondConv2D, DepthwiseCondConv2D, Routing
+from condconv_keras.utils.annotations import Tensor
 from condconv_keras.utils.keras_graph import all_layers, wrapped_call
 
 
@@ -35,7 +40,7 @@ class Cost:
     elementwise: int = 0
 
     @property
-    def multiply_adds(self):
+    def multiply_adds(self) -> int:
         """Convolution, mixing and routing together."""
         return self.convolution + self.mixing + self.routing
 
@@ -53,8 +58,8 @@ class LayerProfile(Cost):
 
     name: str
     type: str
-    input_shape: tuple
-    output_shape: tuple
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,7 +77,7 @@ class Profile(Cost):
     layers: tuple[LayerProfile, ...]
 
 
-def profile(model, input_shape=None):
+def profile(model: keras.Model, input_shape: Sequence[int] | None = None) -> Profile:
     """Profiles a model by running it once, in inference mode, on an image of zeros.
 
     The model is left as it was, except that a model that was not built yet is built.
@@ -88,10 +93,9 @@ def profile(model, input_shape=None):
     Raises:
         ValueError: the input's shape is not known.
 
-    Example:
-
-    >>> profile(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])).multiply_adds
-    3888
+    Examples:
+        >>> profile(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])).multiply_adds
+        3888
     """
     inputs = _zeros(model, input_shape)
     if not all(layer.built for layer in all_layers(model)):
@@ -107,7 +111,7 @@ def profile(model, input_shape=None):
     )
 
 
-def _zeros(model, input_shape):
+def _zeros(model: keras.Model, input_shape: Sequence[int] | None) -> Tensor:
     """A batch of one for the model, in the structure that the model takes."""
     if input_shape is not None:
         return keras.ops.zeros((1, *input_shape))
@@ -116,7 +120,7 @@ def _zeros(model, input_shape):
             f"`input_shape` must be given for a model that does not know its input. Received: model {model.name!r}"
         )
 
-    def zeros(tensor):
+    def zeros(tensor: Tensor) -> Tensor:
         if None in tensor.shape[1:]:
             raise ValueError(
                 f"`input_shape` must be given for an open input size. Received: an input of shape {tensor.shape}"
@@ -128,9 +132,9 @@ def _zeros(model, input_shape):
 
 
 @contextlib.contextmanager
-def _recorded_calls(model):
+def _recorded_calls(model: keras.Model) -> Iterator[list[LayerProfile]]:
     """While open, every call of a counted layer appends its `LayerProfile` to the list that is yielded."""
-    rows = []
+    rows: list[LayerProfile] = []
     with contextlib.ExitStack() as stack:
         for layer in all_layers(model):
             count = _counting_rule(layer)
@@ -139,10 +143,10 @@ def _recorded_calls(model):
         yield rows
 
 
-def _recorder(layer, count, rows):
-    def wrap(call):
+def _recorder(layer: keras.Layer, count: _Rule, rows: list[LayerProfile]) -> Callable[..., Any]:
+    def wrap(call: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(call)
-        def recorded(*args, **kwargs):
+        def recorded(*args: Any, **kwargs: Any) -> Any:
             outputs = call(*args, **kwargs)
             inputs = [tuple(x.shape) for x in keras.tree.flatten((args, kwargs)) if hasattr(x, "shape")]
             output = tuple(outputs.shape)
@@ -163,51 +167,53 @@ def _recorder(layer, count, rows):
     return wrap
 
 
-def _counting_rule(layer):
+def _counting_rule(layer: keras.Layer) -> _Rule | None:
     return next((rule for types, rule in _COUNTING_RULES if isinstance(layer, types)), None)
 
 
 # A rule takes the layer, the shapes of its inputs and the shape of its output, for a batch of one.
+_Shape: TypeAlias = tuple[int, ...]
+_Rule: TypeAlias = Callable[[Any, list[_Shape], _Shape], Cost]
 
 
-def _conv_or_dense(layer, inputs, output):
+def _conv_or_dense(layer: keras.Layer, inputs: list[_Shape], output: _Shape) -> Cost:
     return Cost(convolution=math.prod(output) * math.prod(layer.kernel.shape[:-1]))
 
 
-def _depthwise_conv(layer, inputs, output):
+def _depthwise_conv(layer: keras.Layer, inputs: list[_Shape], output: _Shape) -> Cost:
     return Cost(convolution=math.prod(output) * math.prod(layer.kernel.shape[:-2]))
 
 
-def _separable_conv(layer, inputs, output):
+def _separable_conv(layer: keras.Layer, inputs: list[_Shape], output: _Shape) -> Cost:
     pixels = math.prod(output) // layer.filters
     weights = math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
     return Cost(convolution=pixels * weights)
 
 
-def _conv_transpose(layer, inputs, output):
+def _conv_transpose(layer: keras.Layer, inputs: list[_Shape], output: _Shape) -> Cost:
     # Every input value is multiplied by the kernel [kh, kw, filters, channels] of its channel.
     return Cost(convolution=math.prod(inputs[0]) * math.prod(layer.kernel.shape[:-1]))
 
 
-def _cond_conv(layer, inputs, output):
+def _cond_conv(layer: CondConv2D, inputs: list[_Shape], output: _Shape) -> Cost:
     experts, weights = layer.condconv_kernel.shape
     return Cost(convolution=math.prod(output) // layer.filters * weights, mixing=experts * weights)
 
 
-def _depthwise_cond_conv(layer, inputs, output):
+def _depthwise_cond_conv(layer: DepthwiseCondConv2D, inputs: list[_Shape], output: _Shape) -> Cost:
     mixing = math.prod(layer.depthwise_condconv_kernel.shape)
     return Cost(convolution=math.prod(output) * math.prod(layer.kernel_size), mixing=mixing)
 
 
-def _routing(layer, inputs, output):
+def _routing(layer: Routing, inputs: list[_Shape], output: _Shape) -> Cost:
     return Cost(routing=math.prod(layer.kernel.shape))
 
 
-def _merge(layer, inputs, output):
+def _merge(layer: keras.Layer, inputs: list[_Shape], output: _Shape) -> Cost:
     return Cost(elementwise=math.prod(output) * (len(inputs) - 1))
 
 
-def _global_average_pooling(layer, inputs, output):
+def _global_average_pooling(layer: keras.Layer, inputs: list[_Shape], output: _Shape) -> Cost:
     return Cost(elementwise=math.prod(inputs[0]))
 
 

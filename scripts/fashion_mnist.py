@@ -151,6 +151,6 @@ if __name__ == "__main__":
         "output_dir", None, "Folder of prepared TFDS data sets, the --data_dir of train.py.", required=True
     )
     flags.DEFINE_integer(
-        "validation_images", 0, "Training images that are held out in place of the test images.", lower_bound=0
+        "validation_images", 0, "Number of training images to hold out in place of the test images.", lower_bound=0
     )
     cli.run(main)

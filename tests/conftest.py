@@ -13,16 +13,27 @@ from tests.seeds import set_seed
 
 # The tests of the other backends do without TensorFlow.
 detectors = LazyModule("tests.detectors")
+blocks = LazyModule("tests.docs.blocks")
 
 
 def pytest_collection_modifyitems(items):
-    """The last folders first: their files are the longest, and one that begins last leaves a core without work."""
-    items.sort(key=lambda item: item.path, reverse=True)
+    """The last folders first: their files are the longest, and one that begins last leaves a core without work.
+
+    The code of the documentation comes before them: with its slow blocks it is one long file.
+    """
+    items.sort(key=lambda item: (item.path.name == "test_blocks.py", item.path), reverse=True)
 
 
 def pytest_collection_finish():
     """What has been imported stays: the collector need not look through it again and again."""
     gc.freeze()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """How much of the documentation's code has been run, if any has."""
+    done = [report.nodeid for key in ("passed", "failed") for report in terminalreporter.stats.get(key, ())]
+    if any("tests/docs/test_blocks.py" in nodeid for nodeid in done):
+        terminalreporter.write_line(blocks.summary(done))
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,8 @@
 `condconv_keras.routing_statistics` gathers them; an `Analysis` of them is written by `write_analysis`.
 """
 
+from typing import TYPE_CHECKING
+
 from condconv_keras.utils.lazy import attach
 
 _HOME = {
@@ -12,4 +14,7 @@ _HOME = {
 
 __all__ = ["Analysis", "write_analysis"]
 
-__getattr__, __dir__ = attach(__name__, _HOME)
+if TYPE_CHECKING:
+    from condconv_keras.analysis.output import Analysis, write_analysis
+else:
+    __getattr__, __dir__ = attach(__name__, _HOME)

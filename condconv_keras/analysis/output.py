@@ -1,8 +1,13 @@
 """The folder that an analysis is written to."""
 
-import dataclasses
+from __future__ import annotations
 
-from condconv_keras.analysis.pictures import draw_pictures
+import dataclasses
+import os
+import pathlib
+from typing import Any
+
+from condconv_keras.analysis.pictures import Picture, draw_pictures
 from condconv_keras.analysis.report import report_html
 from condconv_keras.analysis.tables import layer_summary, write_tables
 from condconv_keras.routing_statistics.examples import ExampleImages
@@ -20,7 +25,9 @@ class Analysis:
     """What is known of the routing of a model on a split.
 
     Attributes:
-        model, dataset, split: names.
+        model: name of the model.
+        dataset: name of the data set.
+        split: name of the split.
         images: number of images.
         layers: tuple of `LayerStatistics`, input first.
         class_names: tuple of strings.
@@ -39,7 +46,7 @@ class Analysis:
     chosen_layers: list[int]
     chosen_classes: list[int]
 
-    def summary(self):
+    def summary(self) -> dict[str, Any]:
         """Returns the main numbers as a dict that JSON can hold."""
         return {
             "model": self.model,
@@ -52,7 +59,7 @@ class Analysis:
         }
 
 
-def write_analysis(path, analysis):
+def write_analysis(path: str | os.PathLike[str], analysis: Analysis) -> None:
     """Writes an `Analysis` as a folder, whole or not at all.
 
     It holds `analysis.json` (`Analysis.summary`), what `write_tables` writes, `figures/<name>.png` and `.svg` of every
@@ -75,7 +82,7 @@ def write_analysis(path, analysis):
         put_text(folder / "report.html", page)
 
 
-def _save(picture, folder):
+def _save(picture: Picture, folder: pathlib.Path) -> bytes:
     """Writes a picture's two files; returns the content of the PNG file."""
     png = folder / f"{picture.name}.png"
     picture.figure.savefig(png, dpi=_DPI)

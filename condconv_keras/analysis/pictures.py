@@ -1,6 +1,7 @@
 """The figures of an analysis: which statistics each of them shows, and what is written below it."""
 
 import dataclasses
+from typing import Any
 
 from condconv_keras.analysis import figures
 from condconv_keras.analysis.selection import TOP, frequent_classes, specific_experts
@@ -26,7 +27,7 @@ class Picture:
 
     name: str
     caption: str
-    figure: object
+    figure: Any
 
 
 def draw_pictures(layers, class_names, examples, chosen_layers, chosen_classes):

@@ -3,7 +3,7 @@
 --model is a run folder or a `.keras` file; with --weights=imagenet it is the name of a registered model, whose
 published weights are downloaded once. Every image of the split passes through the network once.
 
-Written are `report.html` with all figures and the main numbers, `figures/` (PNG and SVG), the statistics as
+The command writes `report.html` with all figures and the main numbers, `figures/` (PNG and SVG), the statistics as
 `routing.npz` and CSV, and `analysis.json`. docs/analysis.md says what each number means.
 """
 
@@ -94,7 +94,7 @@ def _layer_text(layer):
 def _define_flags():
     flags.DEFINE_string("model", None, "Run folder or .keras file.", required=True)
     flags.DEFINE_string("weights", None, "'imagenet' for the published weights of a registered model.")
-    flags.DEFINE_string("dataset", None, "A data set, as of train.py; default: the run's.")
+    flags.DEFINE_string("dataset", None, "Data set, as for train.py; default: the run's.")
     flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS data sets; default: the run's.")
     flags.DEFINE_string("split", None, "Split of the data set; default: its held-out one.")
     define_check()

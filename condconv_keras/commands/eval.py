@@ -3,8 +3,8 @@
 --model is a run folder, a `.keras` file, a SavedModel or a `.tflite` file; with --weights=imagenet it is the name of a
 registered model, whose published weights are downloaded once. Every example of the split is counted once.
 
-The results are printed. --per_class_csv, --confusion_csv and --confusion_png write what they show in files, which are
-replaced; --results_csv adds a row to a table of models.
+The command prints the results. --per_class_csv, --confusion_csv and --confusion_png write them in more detail to files,
+which they replace; --results_csv adds a row to a table of models.
 """
 
 import contextlib
@@ -160,18 +160,18 @@ def _heading(results):
 def _define_flags():
     flags.DEFINE_string("model", None, "Run folder, .keras file, SavedModel or .tflite file.", required=True)
     flags.DEFINE_string("weights", None, "'imagenet' for the published weights of a registered model.")
-    flags.DEFINE_bool("raw_weights", False, "A run's last weights instead of their moving average.")
-    flags.DEFINE_string("dataset", None, "A data set, as of train.py; default: the run's.")
+    flags.DEFINE_bool("raw_weights", False, "Evaluate a run's last weights instead of their moving average.")
+    flags.DEFINE_string("dataset", None, "Data set, as for train.py; default: the run's.")
     flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS data sets; default: the run's.")
     flags.DEFINE_string("split", None, "Split of the data set; default: its held-out one.")
     flags.DEFINE_float(
-        "validation_fraction", None, "Held-out part of data without a split of its own; at most the run's.", 0.0, 1.0
+        "validation_fraction", None, "Part to hold out of data without a split of its own; at most the run's.", 0.0, 1.0
     )
     flags.DEFINE_bool("skip_bad_images", False, "Leave out images that cannot be decoded instead of stopping.")
     define_check()
     define_orientation()
     flags.DEFINE_integer("batch_size", 64, "Images at a time on one device; does not change the result.", lower_bound=1)
-    flags.DEFINE_enum("strategy", "none", STRATEGIES, "Devices that share the images of a Keras model.")
+    flags.DEFINE_enum("strategy", "none", STRATEGIES, "Strategy by which devices share the images of a Keras model.")
     flags.DEFINE_string("tpu", None, "Name or address of the TPU for --strategy=tpu; default: this machine's.")
     flags.DEFINE_integer("logical_cpus", None, "Devices that --strategy=mirrored splits the CPU into.", lower_bound=1)
     for name, report in _reports().items():

@@ -3,11 +3,11 @@
     python -m experiments --table=runs.csv --output_dir=runs/study -- --dataset=fashion_mnist --data_dir=data
 
 The table is a CSV file with the columns model, width_multiplier, num_experts, seed and flags (further flags of
-`train.py`); what follows `--` is given to every run. Each flag is given in one place: one that a row sets and that all
-runs are given, or that a row sets twice, is an error. Each run is a `train.py` with a folder of its own in
-`--output_dir`. The same command goes on after an interruption: finished runs are kept, one that was interrupted goes on
-from its last checkpoint; one that was trained with other flags is an error. Beside the folders lie `results.csv` (a row
-per run, written anew after each), `summary.csv` (mean and standard deviation over the seeds), `accuracy.png` and
+`train.py`); every run gets the flags that follow `--`. Give each flag in one place: a flag that a row sets and that
+follows `--`, or that a row sets twice, is an error. Each run is a `train.py` with a folder of its own in
+`--output_dir`. The same command goes on after an interruption: it keeps finished runs and continues an interrupted one
+from its last checkpoint; a run that was trained with other flags is an error. Beside the folders lie `results.csv` (a
+row per run, written anew after each), `summary.csv` (mean and standard deviation over the seeds), `accuracy.png` and
 `accuracy.svg`.
 
 Small networks use two cores badly: `--jobs=2` trains two runs at a time, each on cores of its own.
@@ -80,10 +80,10 @@ def _define_flags():
     flags.DEFINE_string("table", None, "CSV file of the runs.", required=True)
     flags.DEFINE_string("output_dir", None, "Folder of the run folders and of the results.", required=True)
     flags.DEFINE_integer(
-        "jobs", 1, "Runs at a time, each on its share of the cores; what they print goes to NAME.log.", lower_bound=1
+        "jobs", 1, "Runs at a time, each on its share of the cores; their output goes to NAME.log.", lower_bound=1
     )
-    metrics = "; ".join(f"of a {task.noun} {', '.join(task.metrics)}" for task in all_tasks())
-    flags.DEFINE_string("metric", "top_1", f"What of results.json is compared; {metrics}.")
+    metrics = "; ".join(f"{task.noun}s have {', '.join(task.metrics)}" for task in all_tasks())
+    flags.DEFINE_string("metric", "top_1", f"Entry of results.json to compare; {metrics}.")
 
 
 def run():

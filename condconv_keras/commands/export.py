@@ -1,15 +1,15 @@
 """Exports a classifier or detector: `python -m export --model=runs/digits --output_dir=exported`.
 
 --model is a run folder, a `.keras` file, or the name of a registered model: with --weights=imagenet its published
-weights are downloaded once, without it has random ones and the files show their size and latency. Written are
-`saved_model/` (any batch size), for each --quantization a `.tflite` file (--batch_size images at a time), and
-`labels.txt` and `model.json`, which says how to feed the files and read their answers. With --raw_outputs a detector's
+weights are downloaded once; without it the weights are random and the files show their size and latency. The command
+writes `saved_model/` (any batch size), a `.tflite` file for each --quantization (--batch_size images at a time),
+`labels.txt`, and `model.json`, which says how to feed the files and read their answers. With --raw_outputs a detector's
 `.tflite` files leave non-maximum suppression out, and `anchors.json` lies beside them. With --metadata MediaPipe's
 ImageClassifier takes a classifier's `.tflite` files as they are.
 
-Every file is loaded and compared with the Keras model on real images; with a labeled data set at hand, the run's or
---dataset, by its accuracy too. One that differs is left out and named with the figures, on standard error and as
-`"refused"` in `model.json`, and the exit code is 1; if none passes, nothing is written.
+The command loads every file and compares it with the Keras model on real images; where there is a labeled data set, the
+run's or --dataset, it compares the accuracy too. It leaves out a file that differs, names it with the figures on
+standard error and as `"refused"` in `model.json`, and ends with exit code 1. If no file passes, it writes nothing.
 """
 
 import pathlib

@@ -44,13 +44,13 @@ def _define_model(values):
 
 def _define_output(values):
     group = {"module_name": "Files", "flag_values": values}
-    flags.DEFINE_string("output_dir", None, "Folder to write; must not exist or be empty.", required=True, **group)
+    flags.DEFINE_string("output_dir", None, "Folder to write; it must be new or empty.", required=True, **group)
     written = dict.fromkeys(file_format.name for file_format in FORMATS if file_format.is_default)
     flags.DEFINE_list("formats", ",".join(written), f"Formats to write, of {', '.join(format_names())}.", **group)
     meanings = ", ".join(f"{name} ({summary})" for name, summary in _quantizations().items())
     flags.DEFINE_list("quantization", "none", f"TFLite files to write: {meanings}.", **group)
     flags.DEFINE_enum(
-        "int8_input", "uint8", INT8_INPUTS, "What an int8 file takes; int8 is the pixel less 128.", **group
+        "int8_input", "uint8", INT8_INPUTS, "Type of an int8 file's input; int8 is the pixel less 128.", **group
     )
     flags.DEFINE_integer(
         "batch_size", 1, "Images that a .tflite file takes at a time, no more and no fewer.", 1, LARGEST_BATCH, **group
@@ -58,21 +58,21 @@ def _define_output(values):
     flags.DEFINE_bool(
         "static_kernels",
         False,
-        "Convolve with every expert and mix the results, for accelerators that refuse kernels that are mixed at run "
-        "time; the command prints what it costs.",
+        "Convolve with every expert and mix the results, for accelerators that refuse kernels mixed at run time; the "
+        "command prints the cost.",
         **group,
     )
     flags.DEFINE_bool(
         "raw_outputs",
         False,
-        "Of a detector: write .tflite files that return what the network does, without non-maximum suppression, and "
-        "the anchors beside them.",
+        "Write a detector's .tflite files without non-maximum suppression: they return what the network does, and the "
+        "anchors lie beside them.",
         **group,
     )
     flags.DEFINE_bool(
         "metadata",
         False,
-        "Of a classifier: put labels and the scaling of pixels into .tflite files, for MediaPipe's ImageClassifier.",
+        "Put labels and the scaling of pixels into a classifier's .tflite files, for MediaPipe's ImageClassifier.",
         **group,
     )
     flags.DEFINE_bool("json", False, "Print the results as one JSON object.", **group)
@@ -83,25 +83,29 @@ def _define_data(values):
     flags.DEFINE_string(
         "representative_data",
         None,
-        "Data set, whose training split is taken, or folder of any images to calibrate int8 on; default: the training "
-        "images of --dataset.",
+        "Images to calibrate int8 on: a data set, of which the training split is used, or a folder of any images; "
+        "default: the training images of --dataset.",
         **group,
     )
     flags.DEFINE_string(
         "dataset",
         None,
-        "A data set, as of train.py, whose held-out images check the files; default: the run's, else photographs.",
+        "Data set, as for train.py, whose held-out images check the files; default: the run's, else photographs.",
         **group,
     )
     flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS data sets; default: the run's.", **group)
     flags.DEFINE_float(
-        "validation_fraction", None, "Held-out part of data without a split of its own.", 0.0, 1.0, **group
+        "validation_fraction", None, "Part to hold out of data without a split of its own.", 0.0, 1.0, **group
     )
     flags.DEFINE_bool("skip_bad_images", False, "Leave out images that cannot be decoded instead of stopping.", **group)
     define_check(**group)
     define_orientation(**group)
     flags.DEFINE_integer(
-        "check_examples", None, "Held-out images that measure the accuracy; default: all.", lower_bound=1, **group
+        "check_examples",
+        None,
+        "Number of held-out images to measure accuracy on; default: all.",
+        lower_bound=1,
+        **group,
     )
 
 

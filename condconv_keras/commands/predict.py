@@ -2,8 +2,8 @@
 
 --model is a run folder, a `.keras` file, a SavedModel or a `.tflite` file; with --weights=imagenet it is the name of a
 registered model, whose published weights are downloaded once. Folders are searched for images; quoted patterns
-('photos/**/*.jpg'), addresses of http and https, and `-` for an image on standard input are taken, too. What is no
-image is named on standard error, and the others are answered: the exit code is 1 then, and 2 where none is left.
+('photos/**/*.jpg'), addresses of http and https, and `-` for an image on standard input work, too. The command names
+a file that is no image on standard error and answers the others: the exit code is 1 then, and 2 where none is left.
 
 A detector's boxes are printed in pixels of the image, turned as its EXIF orientation says where the model was trained
 so; --output_dir writes copies of the images with the boxes drawn, --coco_json all detections in COCO's results format.
@@ -118,10 +118,10 @@ def _define_flags():
     flags.DEFINE_string("model", None, "Run folder, .keras file, SavedModel or .tflite file.", required=True)
     flags.DEFINE_string("weights", None, "'imagenet' for the published weights of a registered model.")
     define_orientation()
-    flags.DEFINE_integer("top_k", 5, "Of a classifier: classes to print for each image.", lower_bound=1)
-    flags.DEFINE_float("min_score", 0.5, "Of a detector: the least score of a box that is printed or drawn.", 0.0, 1.0)
-    flags.DEFINE_string("output_dir", None, "Of a detector: folder for copies of the images with their boxes, as PNG.")
-    flags.DEFINE_string("coco_json", None, "Of a detector: file for all detections in COCO's results format.")
+    flags.DEFINE_integer("top_k", 5, "Number of classes to print for each image, for a classifier.", lower_bound=1)
+    flags.DEFINE_float("min_score", 0.5, "Least score of a box that is printed or drawn, for a detector.", 0.0, 1.0)
+    flags.DEFINE_string("output_dir", None, "Folder for copies of the images with their boxes, as PNG, for a detector.")
+    flags.DEFINE_string("coco_json", None, "File for all detections in COCO's results format, for a detector.")
     flags.DEFINE_string("output", None, "File to write in place of printing, .csv or .json.")
     flags.DEFINE_bool("json", False, "Print the predictions as one JSON object.")
     flags.DEFINE_bool("csv", False, "Print the predictions as CSV.")

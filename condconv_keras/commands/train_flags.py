@@ -21,47 +21,47 @@ NONE = "none"
 
 def _augmentations():
     """What --augmentation may be for the models of each task."""
-    names = (f"of a {task.noun} {', '.join(task.augmentations)}" for task in all_tasks())
-    return f"Of training images: {'; '.join(names)}."
+    names = (f"{task.noun}s take {', '.join(task.augmentations)}" for task in all_tasks())
+    return f"Augmentation of the training images: {'; '.join(names)}."
 
 
 def _data(task):
     """What --dataset may be for the models of a task."""
     embedded = " or ".join(map(repr, embedded_names(task.dataset)))
-    return f"for a {task.noun} {embedded}, a TFDS name, or {task.folders}"
+    return f"{task.noun}s take {embedded}, a TFDS name, or {task.folders}"
 
 
 # Fields of `Recipe`, whose ranges the recipe itself checks: what kind of flag, and its help.
 RECIPE_FLAGS = {
     "epochs": ("integer", "Epochs to train."),
-    "batch_size": ("integer", "Images of one step on all devices together; scales the recipe's learning rate."),
+    "batch_size": ("integer", "Images of one step on all devices together; the recipe's learning rate scales with it."),
     "input_size": ("integer", "Height and width of the input in pixels."),
     "optimizer": (OPTIMIZERS, "Optimizer."),
-    "learning_rate": ("float", "Peak learning rate, taken as it is."),
+    "learning_rate": ("float", "Peak learning rate; it does not scale with the batch size."),
     "momentum": ("float", "Momentum of SGD and RMSProp."),
     "nesterov": ("bool", "Whether the momentum of SGD is Nesterov's."),
     "schedule": (SCHEDULES, "Learning rate after the warm-up."),
     "decay_rate": ("float", "Factor of the learning rate every --decay_epochs, for exponential and staircase."),
     "decay_epochs": ("float", "Epochs between two factors of --decay_rate."),
     "warmup_epochs": ("float", "Epochs of linear warm-up."),
-    "warmup_start": ("float", "Where the warm-up starts, as a part of the peak learning rate."),
+    "warmup_start": ("float", "Start of the warm-up, as a part of the peak learning rate."),
     "weight_decay": ("float", "Weight decay of everything but batch normalization."),
     "clip_norm": ("float", "Largest global norm of the gradients."),
     "label_smoothing": ("float", "Part of the label that is spread over all classes."),
-    "class_weights": (CLASS_WEIGHTS, "Weights of the classes in the loss; 'balanced': rare classes weigh as much."),
+    "class_weights": (CLASS_WEIGHTS, "Weights of the classes in the loss; 'balanced' weighs all classes equally."),
     "dropout_rate": ("float", "Part of the classifier's input that is dropped."),
     "stochastic_depth_rate": ("float", "Probability of dropping the last residual block; earlier ones less."),
-    "ema_decay": ("float", "Moving average of the weights that is evaluated and exported; 0 for none."),
+    "ema_decay": ("float", "Decay of the moving average of the weights, which is evaluated and exported; 0 for none."),
     "freeze_epochs": ("integer", "Epochs at the start that train the classifier alone."),
     "bn_momentum": ("float", "Momentum of batch normalization's statistics."),
     "synchronized_bn": ("bool", "Whether the devices share batch normalization's statistics."),
     "augmentation": ("string", _augmentations()),
-    "policy": ((NONE, *POLICIES), "Learned augmentation policy: AutoAugment v0 or RandAugment."),
-    "policy_layers": ("integer", "Transforms of one image by RandAugment."),
+    "policy": ((NONE, *POLICIES), "Augmentation policy: AutoAugment v0 or RandAugment."),
+    "policy_layers": ("integer", "Number of RandAugment's transforms for each image."),
     "policy_magnitude": ("float", "Strength of RandAugment's transforms."),
     "random_erasing": ("float", "Probability of erasing a random box of an image."),
-    "mixup_alpha": ("float", "Mixup: alpha of the Beta distribution; 0 for none."),
-    "cutmix_alpha": ("float", "CutMix: alpha of the Beta distribution; 0 for none."),
+    "mixup_alpha": ("float", "Alpha of mixup's Beta distribution; 0 for none."),
+    "cutmix_alpha": ("float", "Alpha of CutMix's Beta distribution; 0 for none."),
     "crop_fraction": ("float", "Center crop of evaluation images, as a fraction of the shorter side."),
 }
 _RECIPE_GROUP = "Recipe (default: what the recipe says)"
@@ -102,15 +102,21 @@ def _define_model(values):
     )
     flags.DEFINE_bool("condconv_classifier", None, "Whether the classifier is a CondConv layer.", **group)
     flags.DEFINE_bool("condconv_predictors", None, "Whether a detector's predictors are CondConv layers.", **group)
-    flags.DEFINE_enum("routing_per", None, ROUTING_PER, "What has a router of its own; the paper: a block.", **group)
     flags.DEFINE_enum(
-        "routing_activation", None, ROUTING_ACTIVATIONS, "Of the routing weights; the paper: sigmoid.", **group
+        "routing_per", None, ROUTING_PER, "Unit that has a router of its own; in the paper a block.", **group
+    )
+    flags.DEFINE_enum(
+        "routing_activation",
+        None,
+        ROUTING_ACTIVATIONS,
+        "Activation of the routing weights; in the paper: sigmoid.",
+        **group,
     )
     flags.DEFINE_string(
         "weights",
         None,
-        "What to start from: a .keras file of this model, its plain twin or its backbone, a .weights.h5 file of this "
-        "model, or 'imagenet', the published weights of the model or, if it has none, of its plain twin.",
+        "Weights to start from: a .keras file of this model, its plain twin or its backbone; a .weights.h5 file of "
+        "this model; or 'imagenet', the published weights of the model or, if it has none, of its plain twin.",
         **group,
     )
 
@@ -120,14 +126,14 @@ def _define_data(values):
     flags.DEFINE_string(
         "dataset",
         None,
-        f"{'; '.join(map(_data, all_tasks()))}. Default: the embedded one.",
+        f"Data set: {'; '.join(map(_data, all_tasks()))}. Default: the embedded one.",
         **group,
     )
     flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS data sets.", **group)
     flags.DEFINE_float(
         "validation_fraction",
         None,
-        "Held-out part of data without a split of its own, by the hash of each image's path; default: "
+        "Part to hold out of data without a split of its own, by the hash of each image's path; default: "
         f"{VALIDATION_FRACTION}.",
         0.0,
         1.0,
@@ -139,15 +145,15 @@ def _define_data(values):
     flags.DEFINE_bool(
         "check_images",
         True,
-        "Decode a folder's images to find bad ones before training; what was found is remembered. --nocheck_images "
-        "trusts a folder of classes.",
+        "Decode a folder's images before training to find bad ones, and remember the result. --nocheck_images trusts "
+        "a folder of classes.",
         **group,
     )
     flags.DEFINE_bool(
         "apply_orientation",
         None,
-        "Turn image files as their EXIF orientation says; the model remembers it. Default: yes, and for a run that "
-        "goes on as it was begun.",
+        "Turn image files as their EXIF orientation says; the model remembers it. Default: yes; a run that goes on "
+        "keeps what it began with.",
         **group,
     )
 
@@ -169,7 +175,7 @@ def _define_recipe(values):
 
 def _define_execution(values):
     group = {"module_name": "Execution", "flag_values": values}
-    flags.DEFINE_enum("strategy", "none", STRATEGIES, "How the work is spread over devices and machines.", **group)
+    flags.DEFINE_enum("strategy", "none", STRATEGIES, "Strategy to spread the work over devices and machines.", **group)
     flags.DEFINE_string("tpu", None, "Name or address of the TPU; default: this machine's own.", **group)
     flags.DEFINE_integer(
         "logical_cpus", None, "Devices that the CPU is split into, to try `mirrored` on.", lower_bound=1, **group
@@ -179,9 +185,9 @@ def _define_execution(values):
     )
     flags.DEFINE_enum("precision", "float32", PRECISIONS, "Precision of the computation.", **group)
     flags.DEFINE_bool("jit_compile", False, "Compile the training step with XLA; on a CPU that is slower.", **group)
-    flags.DEFINE_integer("steps_per_execution", 1, "Training steps in one call.", lower_bound=1, **group)
+    flags.DEFINE_integer("steps_per_execution", 1, "Number of training steps in one call.", lower_bound=1, **group)
     flags.DEFINE_integer(
-        "checkpoint_every", None, "Steps between checkpoints, besides that of every epoch.", lower_bound=1, **group
+        "checkpoint_every", None, "Steps between checkpoints; every epoch also ends with one.", lower_bound=1, **group
     )
     flags.DEFINE_bool("log_routing", False, "Log the experts' routing weights to TensorBoard every epoch.", **group)
     flags.DEFINE_bool("deterministic", False, "Compute the same numbers in every run, at the price of speed.", **group)
@@ -190,7 +196,7 @@ def _define_execution(values):
 
 def _define_output(values):
     group = {"module_name": "Output", "flag_values": values}
-    flags.DEFINE_string("model_dir", None, "Folder of the run; only --dry_run does without.", **group)
+    flags.DEFINE_string("model_dir", None, "Folder of the run; only --dry_run works without one.", **group)
     flags.DEFINE_bool(
         "dry_run", False, "Print what would be trained, its memory and its speed on this machine, and stop.", **group
     )

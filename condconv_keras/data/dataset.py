@@ -1,13 +1,18 @@
 """What every data set is: images in splits, read as records, and what a source says of itself before it is opened."""
 
+from __future__ import annotations
+
 import abc
 import copy
 import dataclasses
 import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 
-from condconv_keras.data.input.decoding import DecodedImage
+from condconv_keras.data.input.decoding import DecodedImage, EncodedImage
 from condconv_keras.data.split_rule import NEW, SplitRule
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import tensorflow as tf
@@ -35,7 +40,7 @@ class Request:
     """
 
     name: str
-    data_dir: str | None = None
+    data_dir: str | os.PathLike[str] | None = None
     validation_fraction: float = VALIDATION_FRACTION
     skip_bad_images: bool = False
     download: bool = True
@@ -44,7 +49,7 @@ class Request:
     apply_orientation: bool = True
     check_images: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.skip_bad_images and not self.check_images:
             raise UserError("`skip_bad_images` leaves out what the check finds: it is not for `check_images=False`")
         if not 0 < self.validation_fraction < 1:
@@ -94,31 +99,31 @@ class Dataset(abc.ABC):
     content: str
     purpose: str
     embedded_name: str | None = None
-    is_folder = False
-    checks_images = False
-    may_be_trusted = False
-    reads_files = False
-    uses_data_dir = False
-    made_by_this_process = False
-    seed_permutes_all = False
+    is_folder: bool = False
+    checks_images: bool = False
+    may_be_trusted: bool = False
+    reads_files: bool = False
+    uses_data_dir: bool = False
+    made_by_this_process: bool = False
+    seed_permutes_all: bool = False
 
-    _indices = None
-    present_classes = None
+    _indices: tuple[int, ...] | None = None
+    present_classes: tuple[int, ...] | None = None
 
     def __init__(
         self,
         *,
-        name,
-        class_names,
-        image_shape,
-        splits,
-        held_out=False,
-        split_rule=None,
-        moved=(),
-        repeated=None,
-        skipped=None,
-        decoded_sizes=None,
-    ):
+        name: str,
+        class_names: Iterable[str],
+        image_shape: Iterable[int | None],
+        splits: dict[str, int],
+        held_out: bool = False,
+        split_rule: str | None = None,
+        moved: Iterable[str] = (),
+        repeated: Mapping[str, int | None] | None = None,
+        skipped: dict[str, int] | None = None,
+        decoded_sizes: dict[str, int | None] | None = None,
+    ) -> None:
         self.name = name
         self.class_names = tuple(class_names)
         self.image_shape = tuple(image_shape)
@@ -126,30 +131,31 @@ class Dataset(abc.ABC):
         self.held_out = held_out
         self.split_rule = split_rule
         self.moved = tuple(moved)
-        self.repeated = dict.fromkeys(splits, 0) | (repeated or {})
+        self.repeated: dict[str, int | None] = {**dict.fromkeys(splits, 0), **(repeated or {})}
         self.skipped = dict.fromkeys(splits, 0) if skipped is None else skipped
         if decoded_sizes is None:
-            size = None if None in self.image_shape else math.prod(self.image_shape)
+            sides = [side for side in self.image_shape if side is not None]
+            size = math.prod(sides) if len(sides) == len(self.image_shape) else None
             decoded_sizes = {split: None if size is None else count * size for split, count in splits.items()}
         self.decoded_sizes = decoded_sizes
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{type(self).__name__}(name={self.name!r}, splits={self.splits})"
 
     @classmethod
-    def claims(cls, name, data_dir):
+    def claims(cls, name: str, data_dir: str | os.PathLike[str] | None) -> bool:
         """Whether a name means a data set of this source; judged at once, without importing anything heavy."""
         del data_dir
         return name == cls.embedded_name
 
     @classmethod
-    def may_hold_out(cls, name):
+    def may_hold_out(cls, name: str) -> bool:
         """Whether the data set of this name may have no split to evaluate on, judged before it is opened."""
         del name
         return cls.embedded_name is None
 
     @abc.abstractmethod
-    def read_records(self, split, shuffle_seed):
+    def read_records(self, split: str, shuffle_seed: int | tf.Tensor | None) -> tf.data.Dataset:
         """Returns a `tf.data.Dataset` of `(record, label)`.
 
         Args:
@@ -161,19 +167,20 @@ class Dataset(abc.ABC):
             Records are whatever is small to shuffle, as `image` takes them: paths, encoded or small decoded images.
         """
 
-    def example_names(self, split):
+    def example_names(self, split: str) -> list[str] | None:
         """Returns a list of the names of a split's images, which do not change with the others, or None without any."""
         del split
+        return None
 
-    def check_trusted(self):  # noqa: B027 - most sources trust no image
+    def check_trusted(self) -> None:  # noqa: B027 - most sources trust no image
         """Checks the images that were not when the data set was opened; raises a `UserError` that names a bad one."""
 
-    def takes_in(self, path):
+    def takes_in(self, path: str | os.PathLike[str]) -> bool:
         """Whether a folder at a path would be taken for a part of the data when they are opened again."""
         del path
         return False
 
-    def image(self, record):
+    def image(self, record: tf.Tensor) -> DecodedImage | EncodedImage:
         """Returns the image of a record as a `DecodedImage` or `EncodedImage`, to be read whole or in part.
 
         Here a record is a decoded image, uint8 `[height, width, channels]`; sources of other records override this.
@@ -181,29 +188,29 @@ class Dataset(abc.ABC):
         return DecodedImage(record)
 
     @property
-    def train_split(self):
+    def train_split(self) -> str:
         return TRAIN_SPLIT
 
     @property
-    def evaluation_split(self):
+    def evaluation_split(self) -> str:
         """The first of `EVALUATION_SPLITS` that exists; where none does `check_split` refuses the answer."""
         return next((split for split in EVALUATION_SPLITS if split in self.splits), EVALUATION_SPLITS[0])
 
-    def check_split(self, split):
+    def check_split(self, split: str) -> None:
         """Raises a `UserError` that names the existing splits if `split` is not one of them."""
         if split not in self.splits:
             raise UserError(f"data set {self.name!r} has the splits {', '.join(self.splits)}; received: {split!r}")
 
-    def decoded_bytes(self, split):
+    def decoded_bytes(self, split: str) -> int | None:
         """Returns the bytes that the split's decoded (uint8) images take, or None when that is unknown."""
         self.check_split(split)
         return self.decoded_sizes[split]
 
-    def left_out(self, *splits):
+    def left_out(self, *splits: str) -> dict[str, Any]:
         """Returns how many images of the splits were left out, as a dict that JSON can hold."""
         return {"skipped_images": sum(self.skipped[split] for split in splits)}
 
-    def records(self, split, shuffle_seed=None):
+    def records(self, split: str, shuffle_seed: int | tf.Tensor | None = None) -> tf.data.Dataset:
         """Returns a `tf.data.Dataset` of `(record, label)`: `examples` before decoding."""
         self.check_split(split)
         records = self.read_records(split, shuffle_seed)
@@ -212,7 +219,7 @@ class Dataset(abc.ABC):
         indices = tf.constant(self._indices, tf.int32)
         return records.map(lambda record, label: (record, self._relabel(label, indices)), tf.data.AUTOTUNE)
 
-    def with_classes(self, class_names, indices):
+    def with_classes(self, class_names: Sequence[str], indices: Sequence[int]) -> Self:
         """Returns the data set with the labels of a model.
 
         Args:
@@ -227,11 +234,11 @@ class Dataset(abc.ABC):
             labeled.present_classes = tuple(sorted(indices))
         return labeled
 
-    def _relabel(self, label, indices):
+    def _relabel(self, label: Any, indices: tf.Tensor) -> Any:
         """Returns a record's label with its classes replaced by their `indices`, an int32 tensor."""
         return tf.gather(indices, label)
 
-    def examples(self, split, shuffle_files_seed=None):
+    def examples(self, split: str, shuffle_files_seed: int | tf.Tensor | None = None) -> tf.data.Dataset:
         """Returns a `tf.data.Dataset` of `(uint8 [height, width, channels], label)`, every image once.
 
         The order is fixed. It is the stored one unless `shuffle_files_seed` is given, which permutes the files.
@@ -251,7 +258,7 @@ class ImageDataset(Dataset):
     purpose = "has labels, for classifiers"
     has_labels_in_memory = False
 
-    def class_counts(self, split):
+    def class_counts(self, split: str) -> np.ndarray:
         """Returns the number of examples of each class of a split, int64 [classes]. No image is decoded."""
         counts = np.zeros(len(self.class_names), np.int64)
         for labels in self.records(split).map(lambda _, label: label).batch(4096).as_numpy_iterator():
@@ -259,7 +266,7 @@ class ImageDataset(Dataset):
         return counts
 
 
-def slice_records(records, labels, shuffle_seed):
+def slice_records(records: np.ndarray, labels: np.ndarray, shuffle_seed: int | tf.Tensor | None) -> tf.data.Dataset:
     """Returns a `tf.data.Dataset` of `(record, label)` from two arrays, permuted if there is a seed."""
     dataset = tf.data.Dataset.from_tensor_slices((records, labels))
     if shuffle_seed is None:

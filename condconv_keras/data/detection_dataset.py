@@ -1,5 +1,10 @@
 """A data set of images with boxes, whatever its source."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
 from condconv_keras.data.dataset import Dataset
 from condconv_keras.utils.lazy import tensorflow as tf
 
@@ -29,22 +34,28 @@ class DetectionDataset(Dataset):
     content = "boxes"
     purpose = "has boxes: it is for detectors"
 
-    def __init__(self, *, category_ids=None, skipped_boxes=None, **description):
+    def __init__(
+        self,
+        *,
+        category_ids: tuple[int, ...] | None = None,
+        skipped_boxes: dict[str, dict[str, int]] | None = None,
+        **description: Any,
+    ) -> None:
         super().__init__(**description)
         self.category_ids = tuple(range(1, len(self.class_names) + 1)) if category_ids is None else category_ids
         self.skipped_boxes = {split: {} for split in self.splits} if skipped_boxes is None else skipped_boxes
 
-    def with_classes(self, class_names, indices):
+    def with_classes(self, class_names: Sequence[str], indices: Sequence[int]) -> Self:
         """As of `Dataset`; a class that the data set lacks has the category id 0."""
         labeled = super().with_classes(class_names, indices)
         ids = dict(zip(indices, self.category_ids, strict=True))
         labeled.category_ids = tuple(ids.get(i, 0) for i in range(len(class_names)))
         return labeled
 
-    def _relabel(self, label, indices):
+    def _relabel(self, label: dict[str, tf.Tensor], indices: tf.Tensor) -> dict[str, tf.Tensor]:
         return {**label, "classes": tf.gather(indices, label["classes"])}
 
-    def left_out(self, *splits):
+    def left_out(self, *splits: str) -> dict[str, Any]:
         """Returns how many images and boxes of the splits were left out, as a dict that JSON can hold."""
         return {
             **super().left_out(*splits),

@@ -1,6 +1,9 @@
 """The table of sources, and the functions that open a data set by name."""
 
+from __future__ import annotations
+
 import os
+from typing import Any, TypeVar, cast, overload
 
 from condconv_keras.data.dataset import VALIDATION_FRACTION, Dataset, ImageDataset, Request
 from condconv_keras.data.detection_dataset import DetectionDataset
@@ -10,7 +13,7 @@ from condconv_keras.data.sources.digits import Digits
 from condconv_keras.data.sources.image_folder import ImageFolder
 from condconv_keras.data.sources.tfds_detection import TfdsDetection
 from condconv_keras.data.sources.tfds_images import TfdsImages
-from condconv_keras.data.split_rule import NEW
+from condconv_keras.data.split_rule import NEW, SplitRule
 from condconv_keras.utils.errors import UserError, warn
 
 # A name means the last row that claims it, of the embedded ones first: what is general stands before what is special.
@@ -18,7 +21,10 @@ from condconv_keras.utils.errors import UserError, warn
 SOURCES = [TfdsImages, TfdsDetection, ImageFolder, DetectionFolder, Digits, DigitScenes]
 
 
-def register_source(source):
+_Kind = TypeVar("_Kind", bound=Dataset)
+
+
+def register_source(source: type[_Kind]) -> type[_Kind]:
     """Adds a source at the end of the table and returns it, so that it can decorate a class.
 
     Args:
@@ -36,13 +42,13 @@ def register_source(source):
     return source
 
 
-def embedded_names(kind):
+def embedded_names(kind: type[Any]) -> tuple[str, ...]:
     """Returns the tuple of the names of a kind's embedded data sets, the default one first; as in `find_source`."""
     sources = [source for source in SOURCES if issubclass(source, kind)]
     return tuple(source.embedded_name for source in sources if source.embedded_name is not None)
 
 
-def find_source(name, data_dir=None, kind=Dataset):
+def find_source(name: str, data_dir: str | os.PathLike[str] | None = None, kind: type[Any] = Dataset) -> type[Dataset]:
     """Returns the source, a class, that a data set's name means.
 
     Args:
@@ -61,22 +67,47 @@ def find_source(name, data_dir=None, kind=Dataset):
     return fitting[0]
 
 
-def is_folder(name, data_dir=None):
+def is_folder(name: str, data_dir: str | os.PathLike[str] | None = None) -> bool:
     """Whether a data set's name means a folder: not an embedded set, nor one prepared in `data_dir`."""
     return find_source(name, data_dir).is_folder
 
 
+@overload
 def open_dataset(
-    name,
-    data_dir=None,
-    validation_fraction=VALIDATION_FRACTION,
-    skip_bad_images=False,
-    download=True,
-    kind=ImageDataset,
-    split_rule=NEW,
-    apply_orientation=True,
-    check_images=True,
-):
+    name: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None = ...,
+    validation_fraction: float = ...,
+    skip_bad_images: bool = ...,
+    download: bool = ...,
+    *,
+    split_rule: SplitRule = ...,
+    apply_orientation: bool = ...,
+    check_images: bool = ...,
+) -> ImageDataset: ...
+@overload
+def open_dataset(
+    name: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None = ...,
+    validation_fraction: float = ...,
+    skip_bad_images: bool = ...,
+    download: bool = ...,
+    *,
+    kind: type[Any],
+    split_rule: SplitRule = ...,
+    apply_orientation: bool = ...,
+    check_images: bool = ...,
+) -> Dataset: ...
+def open_dataset(
+    name: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None = None,
+    validation_fraction: float = VALIDATION_FRACTION,
+    skip_bad_images: bool = False,
+    download: bool = True,
+    kind: type[Any] = ImageDataset,
+    split_rule: SplitRule = NEW,
+    apply_orientation: bool = True,
+    check_images: bool = True,
+) -> Dataset:
     """Opens a data set.
 
     Args:
@@ -120,24 +151,28 @@ def open_dataset(
     source = find_source(request.name, data_dir, kind)
     if source.embedded_name is not None and os.path.isdir(request.name):
         warn(f"{name!r} is the embedded data set; the folder of this name is {f'./{name}'!r}")
-    return source(request)
+    return source(request)  # type: ignore[call-arg, arg-type]  # a source is called with a request
 
 
 def open_detection_dataset(
-    name,
-    data_dir=None,
-    validation_fraction=VALIDATION_FRACTION,
-    skip_bad_images=False,
-    download=True,
-    apply_orientation=True,
-):
+    name: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None = None,
+    validation_fraction: float = VALIDATION_FRACTION,
+    skip_bad_images: bool = False,
+    download: bool = True,
+    apply_orientation: bool = True,
+) -> DetectionDataset:
     """Opens a data set of images with boxes.
 
     Args:
         name: `"digit_scenes"` (embedded), a TFDS name (`"coco/2017"`, `"voc/2007"`), or a folder with COCO or Pascal
             VOC annotations (`condconv_keras.data.sources.coco_folder` and `voc_folder` say in which layouts).
-        data_dir, validation_fraction, skip_bad_images, download, apply_orientation: as in `open_dataset`. The boxes of
-            a folder are those of the image, stored or turned, that has the size which its annotation states.
+        data_dir: as in `open_dataset`.
+        validation_fraction: the part of the examples that is held out where the source has a training part only.
+        skip_bad_images: whether bad images of a folder are logged, counted and left out instead of refused.
+        download: whether TFDS may download and prepare a data set that is not in `data_dir`.
+        apply_orientation: whether image files are turned as their EXIF orientation says. The boxes of a folder are
+            those of the image, stored or turned, that has the size which its annotation states.
 
     Returns:
         A `DetectionDataset`.
@@ -145,12 +180,13 @@ def open_detection_dataset(
     Raises:
         UserError: as `open_dataset`.
     """
-    return open_dataset(
+    opened = open_dataset(
         name,
         data_dir,
         validation_fraction,
         skip_bad_images,
         download,
-        DetectionDataset,
+        kind=DetectionDataset,
         apply_orientation=apply_orientation,
     )
+    return cast(DetectionDataset, opened)

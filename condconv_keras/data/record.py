@@ -1,8 +1,13 @@
 """What a run remembers of its data, to say later whether they are still the same."""
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
+from collections.abc import ItemsView, Mapping
+from typing import Any
 
+from condconv_keras.data.dataset import Dataset
 from condconv_keras.data.split_rule import NEW, PLACE, SLICE, SplitRule
 
 
@@ -22,16 +27,16 @@ class DataRecord:
     class_names: tuple[str, ...]
     split_rule: str | None
     moved: tuple[str, ...]
-    splits: dict[str, dict]
+    splits: dict[str, dict[str, Any]]
 
     @classmethod
-    def of(cls, dataset):
+    def of(cls, dataset: Dataset) -> DataRecord:
         """Returns the record of a data set."""
         splits = {split: _record_split(dataset, split) for split in dataset.splits}
         return cls(dataset.class_names, dataset.split_rule, dataset.moved, splits)
 
     @classmethod
-    def from_dict(cls, fields):
+    def from_dict(cls, fields: Mapping[str, Any]) -> DataRecord:
         """Returns the record of the dict of its fields; raises a ValueError if it is not one."""
         try:
             names, rule, moved = (fields[name] for name in ("class_names", "split_rule", "moved"))
@@ -45,11 +50,11 @@ class DataRecord:
         return cls(tuple(names), rule, tuple(moved), splits)
 
     @property
-    def rule(self):
+    def rule(self) -> SplitRule:
         """The `SplitRule` by which the data are opened again."""
         return NEW if self.split_rule in (None, SLICE) else SplitRule(self.split_rule, self.moved)
 
-    def changes(self, dataset):
+    def changes(self, dataset: Dataset) -> list[str]:
         """Lists how a data set differs from what was recorded, as texts: "train had 80 images and has 86"."""
         found = []
         for split, then in self.splits.items():
@@ -62,11 +67,11 @@ class DataRecord:
         return found + [f"{split} was not there" for split in new]
 
 
-def _items(fields):
+def _items(fields: Mapping[str, Any]) -> ItemsView[str, Any]:
     return fields["splits"].items()
 
 
-def _record_split(dataset, split):
+def _record_split(dataset: Dataset, split: str) -> dict[str, Any]:
     names = dataset.example_names(split)
     digest = None if names is None else hashlib.sha256("\0".join(sorted(names)).encode("utf-8", "surrogateescape"))
     return {"examples": dataset.splits[split], "digest": digest and digest.hexdigest()}

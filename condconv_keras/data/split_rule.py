@@ -5,10 +5,13 @@ add, remove or rename others moves none from one side to the other. Version 0.1 
 their sorted list, so that one more image drew the split anew; its runs keep their rule.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 import os
 import unicodedata
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
@@ -37,11 +40,11 @@ class SplitRule:
     fraction: float | None = None
 
     @property
-    def is_new(self):
+    def is_new(self) -> bool:
         """Whether it makes a new split, in which every class has images on both sides."""
         return self.moved is None
 
-    def moved_names(self, fraction):
+    def moved_names(self, fraction: float) -> tuple[set[str], set[str]]:
         """Returns the sets of the names that a run moved into the part held out, and into training.
 
         Args:
@@ -55,7 +58,7 @@ class SplitRule:
 NEW = SplitRule()
 
 
-def names_below(root, paths):
+def names_below(root: str, paths: Iterable[str]) -> list[str]:
     """Returns the names of images in a folder: their paths below it, "/" between parts, composed Unicode characters.
 
     Systems differ in these two for copies of one folder. Root and paths are strings.
@@ -63,7 +66,7 @@ def names_below(root, paths):
     return [unicodedata.normalize("NFC", path.replace(os.sep, "/")) for path in paths_below(root, paths)]
 
 
-def paths_below(root, paths):
+def paths_below(root: str, paths: Iterable[str]) -> list[str]:
     """Returns paths as they are below a folder; root and paths are strings."""
     if root == os.curdir:
         # `pathlib` leaves "./" out of the paths of what lies in it.
@@ -73,13 +76,15 @@ def paths_below(root, paths):
     return [path[len(start) :] if path.startswith(start) else os.path.relpath(path, root) for path in paths]
 
 
-def name_hash(name):
+def name_hash(name: str) -> float:
     """Returns the hash of an image's name as a number in [0, 1]: the first 8 bytes of the SHA-256 of its UTF-8."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def held_out(names, classes, fraction, rule=NEW):
+def held_out(
+    names: Sequence[str], classes: Iterable[Hashable], fraction: float, rule: SplitRule = NEW
+) -> tuple[list[bool], tuple[str, ...]]:
     """Chooses the images to hold out, of every class by itself.
 
     Args:
@@ -91,13 +96,13 @@ def held_out(names, classes, fraction, rule=NEW):
     Returns:
         A list of booleans, whether each image is held out, and the tuple of the names that were moved, sorted.
     """
-    members = {}
+    members: dict[Hashable, list[int]] = {}
     for place, label in enumerate(classes):
         members.setdefault(label, []).append(place)
     chosen, moved = set(), set(rule.moved or ())
     into_held_out, into_training = rule.moved_names(fraction)
 
-    def is_out(name):
+    def is_out(name: str) -> bool:
         return name in into_held_out or (name_hash(name) < fraction and name not in into_training)
 
     for places in members.values():
@@ -113,15 +118,15 @@ def held_out(names, classes, fraction, rule=NEW):
     return [place in chosen for place in range(len(names))], tuple(sorted(moved))
 
 
-def _by_place(places, fraction):
+def _by_place(places: Sequence[int], fraction: float) -> list[int]:
     count = min(max(round(fraction * len(places)), 1), len(places) - 1)
     return [places[i] for i in np.random.default_rng(PLACE_SEED).permutation(len(places))[:count]]
 
 
-def _stray(places, chosen, names):
+def _stray(places: Sequence[int], chosen: set[int], names: Sequence[str]) -> int | None:
     """The image of a class that has to change sides, so that both have one, or None."""
 
-    def order(place):
+    def order(place: int) -> tuple[float, str]:
         return name_hash(names[place]), names[place]
 
     if not chosen:

@@ -19,10 +19,9 @@ profiling = LazyModule("condconv_keras.profiling")
 mpl_figure = LazyModule("matplotlib.figure")
 
 
-_PER_RUN = ("model", "width_multiplier", "num_experts", "flags", "seed", "metric", "multiply_adds", "parameters")
-_PER_RUN += ("seconds", "command")
-_PER_SETTING = ("model", "width_multiplier", "num_experts", "flags", "runs", "mean", "deviation", "multiply_adds")
-_PER_SETTING += ("parameters", "seconds")
+_SETTING = ("model", "width_multiplier", "num_experts", "flags")
+_PER_RUN = (*_SETTING, "seed", "metric", "multiply_adds", "parameters", "seconds", "command")
+_PER_SETTING = (*_SETTING, "runs", "mean", "deviation", "multiply_adds", "parameters", "seconds")
 
 
 def check_metric(runs, metric):

@@ -5,6 +5,8 @@
 (`condconv_keras.tasks`).
 """
 
+from typing import TYPE_CHECKING
+
 from condconv_keras.utils.lazy import attach
 
 _HOME = {
@@ -17,4 +19,10 @@ _HOME = {
 
 __all__ = ["FORMATS", "ExportCheck", "ExportFormat", "WriteOptions", "write_folder"]
 
-__getattr__, __dir__ = attach(__name__, _HOME)
+if TYPE_CHECKING:
+    from condconv_keras.export.check.export_check import ExportCheck
+    from condconv_keras.export.folder import write_folder
+    from condconv_keras.export.format import ExportFormat, WriteOptions
+    from condconv_keras.export.formats import FORMATS
+else:
+    __getattr__, __dir__ = attach(__name__, _HOME)

@@ -1,18 +1,29 @@
 """Writes a folder of exported files that answer as their Keras model does; one that does not is left out, and named."""
 
+from __future__ import annotations
+
 import dataclasses
+import os
+import pathlib
 import shutil
 import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from condconv_keras.export.check.export_check import Differs
+from condconv_keras.export.check.export_check import Differs, ExportCheck
+from condconv_keras.export.format import ExportFormat, WriteOptions
 from condconv_keras.export.manifest import export_facts, file_facts, write_cards
+from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import MissingPackage, UserError, one_line
 from condconv_keras.utils.files import whole_folder
-from condconv_keras.utils.lazy import require
+from condconv_keras.utils.lazy import keras, require
+
+if TYPE_CHECKING:
+    from condconv_keras.stored import StoredModel
 
 
-def require_packages(formats, task):
+def require_packages(formats: Iterable[ExportFormat], task: str) -> None:
     """Raises a `MissingPackage` unless the packages that an export takes are installed; imports none.
 
     Args:
@@ -35,11 +46,19 @@ class Written:
         refused: of each other one a dict with `file`, `quantization`, `reason` and, where it was compared, the figures.
     """
 
-    files: list
-    refused: list
+    files: list[tuple[dict[str, Any], str]]
+    refused: list[dict[str, Any]]
 
 
-def write_folder(output, formats, model, card, check, options, stored):
+def write_folder(
+    output: str | os.PathLike[str],
+    formats: Sequence[ExportFormat],
+    model: keras.Model,
+    card: ModelCard,
+    check: ExportCheck,
+    options: WriteOptions,
+    stored: StoredModel,
+) -> Written:
     """Writes the files of those formats that pass the check, with the cards and what else their readers need.
 
     Args:
@@ -77,7 +96,14 @@ def write_folder(output, formats, model, card, check, options, stored):
     return written
 
 
-def _write(folder, file_format, model, card, check, options):
+def _write(
+    folder: pathlib.Path,
+    file_format: ExportFormat,
+    model: keras.Model,
+    card: ModelCard,
+    check: ExportCheck,
+    options: WriteOptions,
+) -> tuple[dict[str, Any], str]:
     """Writes one file and checks it; returns what is to be known of it, as a dict and as text."""
     path = folder / file_format.file_name
     print(f"writing {path.name}", file=sys.stderr)
@@ -99,27 +125,27 @@ def _write(folder, file_format, model, card, check, options):
     return facts, ", ".join([f"{facts['bytes'] / 1e6:.2f} MB", *(figures.text for figures in found)])
 
 
-def _remove(path):
+def _remove(path: pathlib.Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
 
 
-def _refusal(folder, file_format, error, hint):
+def _refusal(folder: pathlib.Path, file_format: ExportFormat, error: UserError, hint: str) -> dict[str, Any]:
     """What is to be known of a file that was refused, a dict."""
     reason = str(error).replace(f"{folder}/", "")  # which is gone soon
     facts = {"file": file_format.file_name, "quantization": file_format.quantization, "reason": reason}
     return {**facts, "reason": f"{reason}{hint}", **error.figures} if isinstance(error, Differs) else facts
 
 
-def _hint(file_format, options, is_trained):
+def _hint(file_format: ExportFormat, options: WriteOptions, is_trained: bool) -> str:
     """What to try where a file of a format was refused."""
     if file_format.min_snr_db is None:
         return ""
     if not is_trained:
         return "; random weights may be too sensitive to rounding: try another `seed`"
     if file_format.is_calibrated:
-        count = len(options.representative)
+        count = 0 if options.representative is None else len(options.representative)
         return f"; {file_format.label} was calibrated on {count} images: are they like the model's data?"
     return ""

@@ -3,13 +3,20 @@
 A new format is a class like these and a row of `condconv_keras.export.formats.FORMATS`.
 """
 
+from __future__ import annotations
+
 import abc
 import dataclasses
+import pathlib
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.lazy import keras
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,7 +35,7 @@ class WriteOptions:
 
     representative: np.ndarray | None = None
     static_kernels: bool = False
-    int8_input: str = "uint8"
+    int8_input: Literal["uint8", "int8"] = "uint8"
     raw_outputs: bool = False
     batch_size: int = 1
     metadata: bool = False
@@ -56,12 +63,12 @@ class ExportFormat(abc.ABC):
             `export_check.LEAST_ROUNDED_SNR_DB`.
 
     Attributes of a class:
-        packages: names of the packages, of the extra `export`, that writing and reading a file takes.
-        is_default: whether an export writes it where --formats is not given.
-        flags: names of the flags that only some formats use and this one does.
-        threads: numbers of threads that the check runs a file with; None is the reader's choice.
-        cards: sub-folder of an exported folder where the cards lie, too; no part of its size and hash.
-        box_unit: what a detector's boxes are numbers of, `"fraction"` of the image or `"pixel"`.
+        - packages: names of the packages, of the extra `export`, that writing and reading a file takes.
+        - is_default: whether an export writes it where --formats is not given.
+        - flags: names of the flags that only some formats use and this one does.
+        - threads: numbers of threads that the check runs a file with; None is the reader's choice.
+        - cards: sub-folder of an exported folder where the cards lie, too; no part of its size and hash.
+        - box_unit: what a detector's boxes are numbers of, `"fraction"` of the image or `"pixel"`.
     """
 
     name: str
@@ -73,31 +80,30 @@ class ExportFormat(abc.ABC):
     min_trained_snr_db: float | None = None
     weights_dtype: str | None = None
 
-    # Without annotations: no fields.
-    packages = ()
-    is_default = False
-    flags = ()
-    threads = (None,)
-    cards = None
-    box_unit = "fraction"
+    packages: ClassVar[tuple[str, ...]] = ()
+    is_default: ClassVar[bool] = False
+    flags: ClassVar[tuple[str, ...]] = ()
+    threads: ClassVar[tuple[int | None, ...]] = (None,)
+    cards: ClassVar[str | None] = None
+    box_unit: ClassVar[Literal["fraction", "pixel"]] = "fraction"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if (self.max_relative_error is None) == (self.min_snr_db is None):
             received = f"{self.max_relative_error} and {self.min_snr_db}"
             raise ValueError(f"expected one of `max_relative_error` and `min_snr_db`. Received: {received}")
 
     @property
-    def label(self):
+    def label(self) -> str:
         """What messages call it."""
         return self.quantization or self.name
 
     @property
-    def is_calibrated(self):
+    def is_calibrated(self) -> bool:
         """Whether it needs representative images."""
         return "representative_data" in self.flags
 
     @abc.abstractmethod
-    def write(self, path, model, card, options):
+    def write(self, path: pathlib.Path, model: keras.Model, card: ModelCard, options: WriteOptions) -> None:
         """Writes the file or folder.
 
         Args:
@@ -111,7 +117,9 @@ class ExportFormat(abc.ABC):
         """
 
     @abc.abstractmethod
-    def predictor(self, path, model, card, threads=None):
+    def predictor(
+        self, path: pathlib.Path, model: keras.Model, card: ModelCard, threads: int | None = None
+    ) -> Callable[..., Any]:
         """Loads a file as its user would, the cards beside it, for the check.
 
         Args:
@@ -127,13 +135,15 @@ class ExportFormat(abc.ABC):
             UserError: the file cannot be loaded.
         """
 
-    def raw_outputs(self, path, model, card, images, threads=None):
+    def raw_outputs(
+        self, path: pathlib.Path, model: keras.Model, card: ModelCard, images: np.ndarray, threads: int | None = None
+    ) -> dict[str, np.ndarray]:
         """Returns what the network in a detector's file returns, a dict of `box_codes` and `class_logits`.
 
         Arguments and errors as of `predictor`, and float32 images [count, height, width, channels] in 0..255.
         """
         raise UserError(f"the format {self.name!r} is not for a {get_task(card.task).noun}")
 
-    def input(self, path):
+    def input(self, path: pathlib.Path) -> dict[str, Any]:
         """Returns what `model.json` says of the images that a file takes, as `manifest.file_facts` describes it."""
         return {"dtype": "float32", "batch": None}

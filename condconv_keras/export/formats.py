@@ -1,9 +1,12 @@
 """The export formats: a row of this table is all that the flags, the check and `model.json` know of one."""
 
+from __future__ import annotations
+
+from condconv_keras.export.format import ExportFormat
 from condconv_keras.export.saved_model.format import SavedModel
 from condconv_keras.export.tflite.format import CalibratedTFLite, TFLite
 
-FORMATS = (
+FORMATS: tuple[ExportFormat, ...] = (
     SavedModel("savedmodel", "saved_model", max_relative_error=1e-4),
     TFLite("tflite", "model.tflite", "none", "float32", max_relative_error=1e-4),
     TFLite(
@@ -27,12 +30,12 @@ FORMATS = (
 )
 
 
-def format_names():
+def format_names() -> list[str]:
     """Returns the values of --formats, a list."""
     return list(dict.fromkeys(file_format.name for file_format in FORMATS))
 
 
-def variants(name):
+def variants(name: str) -> dict[str | None, ExportFormat]:
     """Returns the formats of one of `format_names`, a dict by their quantization; None is the key of one alone."""
     return {file_format.quantization: file_format for file_format in FORMATS if file_format.name == name}
 

@@ -4,12 +4,14 @@ Source: Liu et al., "SSD: Single Shot MultiBox Detector", arXiv 1512.02325, sect
 first map of `create_ssd_anchors` (multiple_grid_anchor_generator.py of the TensorFlow Object Detection API).
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from condconv_keras.utils.lazy import LazyModule
-
-np = LazyModule("numpy")  # a list of the models' names does without
+from condconv_keras.utils.lazy import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +35,7 @@ class AnchorScheme:
     aspect_ratios: tuple[float, ...] = (1.0, 2.0, 1 / 2, 3.0, 1 / 3)
     first_map: tuple[tuple[float, float], ...] = ((0.1, 1.0), (0.2, 2.0), (0.2, 1 / 2))
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("strides", "scales", "aspect_ratios"):
             _check_positive(name, getattr(self, name))
         for pair in self.first_map:
@@ -42,11 +44,11 @@ class AnchorScheme:
             raise ValueError(f"`scales` has one for each map. Received: strides={self.strides}, scales={self.scales}")
 
     @property
-    def per_location(self):
+    def per_location(self) -> tuple[int, ...]:
         """The number of anchors at a location of each map, a tuple."""
         return tuple(map(len, self._shapes_by_map()))
 
-    def map_sizes(self, input_size):
+    def map_sizes(self, input_size: Sequence[int]) -> list[tuple[int, ...]]:
         """Returns the sizes of the feature maps as a list of (height, width), the finest first, all rounded up.
 
         Args:
@@ -57,7 +59,7 @@ class AnchorScheme:
             sizes.append(tuple(math.ceil(side / 2) for side in sizes[-1]))
         return sizes
 
-    def boxes(self, input_size):
+    def boxes(self, input_size: Sequence[int]) -> np.ndarray:
         """Returns the anchors as boxes, float32 [anchors, 4], (ymin, xmin, ymax, xmax) as fractions of the image.
 
         They come map by map, the finest first, row by row over a map's locations, then one after the other at a
@@ -70,18 +72,18 @@ class AnchorScheme:
         maps = zip(self.map_sizes(input_size), self._shapes_by_map(), strict=True)
         return np.concatenate([_map_boxes(size, shapes, input_size) for size, shapes in maps])
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Returns the fields as a dict that JSON can hold."""
         fields = dataclasses.asdict(self)
         return {**{name: list(value) for name, value in fields.items()}, "first_map": list(map(list, self.first_map))}
 
     @classmethod
-    def from_dict(cls, fields):
+    def from_dict(cls, fields: Mapping[str, Any]) -> AnchorScheme:
         """Returns the scheme of a `to_dict`; raises a KeyError, TypeError or ValueError if it is not one."""
         values = {name: tuple(value) for name, value in dict(fields).items()}
         return cls(**{**values, "first_map": tuple((scale, ratio) for scale, ratio in values["first_map"])})
 
-    def _shapes_by_map(self):
+    def _shapes_by_map(self) -> list[tuple[tuple[float, float], ...]]:
         """The (scale, aspect ratio) of the anchors at a location, map by map."""
         following = (*self.scales[1:], 1.0)
         shapes = [
@@ -91,13 +93,13 @@ class AnchorScheme:
         return [self.first_map, *shapes[1:]]
 
 
-def _check_positive(name, values):
+def _check_positive(name: str, values: Sequence[float]) -> None:
     """Raises a ValueError unless all values are positive numbers; a comparison with NaN is false."""
     if not values or not all(isinstance(value, int | float) and 0 < value < math.inf for value in values):
         raise ValueError(f"`{name}` is a tuple of positive numbers. Received: {values!r}")
 
 
-def _map_boxes(map_size, shapes, input_size):
+def _map_boxes(map_size: Sequence[int], shapes: Sequence[tuple[float, float]], input_size: Sequence[int]) -> np.ndarray:
     rows, columns = map_size
     scales, ratios = np.array(shapes).T
     # [anchors of a location, 2]: height and width as fractions of the image.

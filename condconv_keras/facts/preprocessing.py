@@ -1,16 +1,19 @@
 """What a model expects of its input, and the evaluation transform that gives it."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeAlias, get_args
 
 from condconv_keras.facts import old_names
-from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.utils.lazy import numpy as np
 from condconv_keras.utils.lazy import tensorflow as tf
 from condconv_keras.utils.typed_fields import check_types
 
-np = LazyModule("numpy")
-
-INTERPOLATIONS = ("bicubic", "bilinear")
+Interpolation: TypeAlias = Literal["bicubic", "bilinear"]
+INTERPOLATIONS = get_args(Interpolation)
 _MAX_SIDE = 2**14  # in pixels: a larger image would take the memory of a machine
 
 
@@ -21,8 +24,9 @@ class Preprocessing:
     Attributes:
         input_size: `(height, width)` in pixels.
         channels: 1 (gray) or 3 (RGB).
-        mean, std: the model's input is `(x - mean) / std` for pixels `x` in 0..255. A number, or a tuple of one number
-            per channel.
+        mean: the model's input is `(x - mean) / std` for pixels `x` in 0..255. A number, or a tuple of one number per
+            channel.
+        std: see `mean`; not 0.
         interpolation: `"bicubic"` or `"bilinear"`, antialiased when an image shrinks.
         crop_fraction: in (0, 1]. Below 1 evaluation keeps the center crop of that fraction of the image's shorter
             side (of the largest box with the input's aspect ratio, if that is not square), as EfficientNet's
@@ -38,11 +42,11 @@ class Preprocessing:
     channels: int
     mean: float | tuple[float, ...]
     std: float | tuple[float, ...]
-    interpolation: str = "bicubic"
+    interpolation: Interpolation = "bicubic"
     crop_fraction: float = 1.0
     apply_orientation: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "input_size", tuple(self.input_size))
         size = self.input_size
         if len(size) != 2 or not all(isinstance(side, int) and 0 < side <= _MAX_SIDE for side in size):
@@ -67,16 +71,16 @@ class Preprocessing:
             raise ValueError(f"`apply_orientation` is True or False. Received: {self.apply_orientation!r}")
 
     @property
-    def input_shape(self):
+    def input_shape(self) -> tuple[int, int, int]:
         """`(height, width, channels)` of the model's input."""
         return (*self.input_size, self.channels)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Returns the fields as a dict that JSON can hold."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, fields):
+    def from_dict(cls, fields: Mapping[str, Any]) -> Preprocessing:
         """Returns the `Preprocessing` of a `to_dict`, of this version or an earlier one.
 
         Raises:
@@ -93,7 +97,7 @@ class Preprocessing:
         check_types(preprocessing)
         return preprocessing
 
-    def evaluation_image(self, image):
+    def evaluation_image(self, image: tf.Tensor | np.ndarray) -> tf.Tensor:
         """Turns an image into the model's input, short of scaling: channels, center crop, resize.
 
         Args:
@@ -107,11 +111,11 @@ class Preprocessing:
             image = self._center_crop(image)
         return self.resize(image)
 
-    def evaluation_images(self, images):
+    def evaluation_images(self, images: Iterable[tf.Tensor | np.ndarray]) -> np.ndarray:
         """Returns `evaluation_image` of each of some images, float32 NumPy `[count, height, width, channels]`."""
         return np.stack([self.evaluation_image(image) for image in images])
 
-    def convert_channels(self, image):
+    def convert_channels(self, image: tf.Tensor | np.ndarray) -> tf.Tensor:
         """Returns the image `[h, w, c]` as float32 with the model's channels; gray is the ITU-R 601 luma."""
         image = tf.cast(image, tf.float32)
         received = image.shape[-1]
@@ -123,17 +127,17 @@ class Preprocessing:
             return tf.image.rgb_to_grayscale(image)
         raise ValueError(f"expected an image of 1 or 3 channels. Received: shape {tuple(image.shape)}")
 
-    def resize(self, image):
+    def resize(self, image: tf.Tensor | np.ndarray) -> tf.Tensor:
         """Resizes an image `[h, w, channels]` to the input size, as float32 in 0..255."""
         image = tf.image.resize(image, self.input_size, method=self.interpolation, antialias=True)
         image = tf.clip_by_value(image, 0.0, 255.0)  # bicubic overshoots at edges
         return tf.ensure_shape(image, self.input_shape)
 
-    def scale_images(self, images):
+    def scale_images(self, images: tf.Tensor | np.ndarray) -> tf.Tensor:
         """Returns `(images - mean) / std` as float32, for pixels in 0..255."""
         return (tf.cast(images, tf.float32) - self.mean) / self.std
 
-    def _center_crop(self, image):
+    def _center_crop(self, image: tf.Tensor) -> tf.Tensor:
         height, width = tf.unstack(tf.shape(image)[:2])
         input_height, input_width = self.input_size
         box_height = tf.minimum(tf.cast(height, tf.float32), tf.cast(width, tf.float32) * (input_height / input_width))
@@ -144,5 +148,5 @@ class Preprocessing:
         return tf.slice(image, begin, [crop_height, crop_width, -1])
 
 
-def _numbers(value):
+def _numbers(value: float | tuple[float, ...]) -> tuple[float, ...]:
     return value if isinstance(value, tuple) else (value,)

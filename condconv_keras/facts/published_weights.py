@@ -6,9 +6,12 @@ files that timm ported its table of TensorFlow preprocessing, of keras.applicati
 authors' archives the README of their code.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import types
 from collections.abc import Mapping
+from typing import Any
 
 _AUTHORS = "https://storage.googleapis.com/cloud-tpu-checkpoints/efficientnet/condconv"
 
@@ -37,10 +40,10 @@ class PublishedWeights:
     top_1: float | None = None
     top_1_input_size: int | None = None
     file_hash: str | None = None
-    arguments: Mapping = dataclasses.field(default_factory=lambda: types.MappingProxyType({}))
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=lambda: types.MappingProxyType({}))
 
 
-def timm_file(name, **facts):
+def timm_file(name: str, **facts: Any) -> PublishedWeights:
     """Returns the facts of a checkpoint of pytorch-image-models, all of which are called model.safetensors.
 
     Args:
@@ -57,7 +60,7 @@ def timm_file(name, **facts):
     )
 
 
-def keras_applications_file(url, **facts):
+def keras_applications_file(url: str, **facts: Any) -> PublishedWeights:
     """Returns the facts of a file of keras.applications, whose license no page names; `facts` as in `timm_file`."""
     return _published(
         url=url,
@@ -69,7 +72,7 @@ def keras_applications_file(url, **facts):
     )
 
 
-def authors_archive(name, **facts):
+def authors_archive(name: str, **facts: Any) -> PublishedWeights:
     """Returns the facts of an archive of the CondConv paper's authors, whose license no page names.
 
     Args:
@@ -86,5 +89,5 @@ def authors_archive(name, **facts):
     )
 
 
-def _published(arguments=None, **facts):
+def _published(arguments: Mapping[str, Any] | None = None, **facts: Any) -> PublishedWeights:
     return PublishedWeights(arguments=types.MappingProxyType(arguments or {}), **facts)

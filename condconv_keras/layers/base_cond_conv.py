@@ -1,7 +1,11 @@
 """What `CondConv2D` and `DepthwiseCondConv2D` share: arguments, routing, bank, bias and checks."""
 
+from __future__ import annotations
+
 import math
 import warnings
+from collections.abc import Callable
+from typing import Any, Self
 
 import keras
 from keras import activations, constraints, initializers, ops, regularizers
@@ -17,6 +21,7 @@ from condconv_keras.layers.routing import (
     standardize_count,
     standardize_data_format,
 )
+from condconv_keras.utils.annotations import DataFormat, Identifier, Padding, Pair, Shape, Tensor
 
 
 class BaseCondConv2D(keras.layers.Layer):
@@ -39,25 +44,25 @@ class BaseCondConv2D(keras.layers.Layer):
 
     def __init__(
         self,
-        kernel_size,
-        num_experts,
-        strides,
-        padding,
-        data_format,
-        dilation_rate,
-        activation,
-        use_bias,
-        kernel_initializer,
-        bias_initializer,
-        kernel_regularizer,
-        bias_regularizer,
-        activity_regularizer,
-        kernel_constraint,
-        bias_constraint,
-        implementation,
-        groups=1,
-        **kwargs,
-    ):
+        kernel_size: Pair,
+        num_experts: int,
+        strides: Pair,
+        padding: Padding,
+        data_format: DataFormat | None,
+        dilation_rate: Pair,
+        activation: Identifier | None,
+        use_bias: bool,
+        kernel_initializer: Identifier,
+        bias_initializer: Identifier,
+        kernel_regularizer: Identifier | None,
+        bias_regularizer: Identifier | None,
+        activity_regularizer: Identifier | None,
+        kernel_constraint: Identifier | None,
+        bias_constraint: Identifier | None,
+        implementation: str,
+        groups: int = 1,
+        **kwargs: Any,
+    ) -> None:
         # Keras would cast the routing weights to the low precision of a mixed policy.
         super().__init__(activity_regularizer=activity_regularizer, autocast=False, **kwargs)
         self.num_experts = standardize_count(num_experts, "num_experts")
@@ -79,16 +84,16 @@ class BaseCondConv2D(keras.layers.Layer):
         if self.padding not in ("valid", "same"):
             raise ValueError(f"`padding` must be 'valid' or 'same'. Received: padding={padding!r}")
         selection.check_implementation(implementation, self.depthwise, self.groups, self.strides)
-        self.router = None
-        self.spec = None
+        self.router: Routing | None = None
+        self.spec: Any = None  # the `ConvSpec` of the built layer
 
-    def _set_kernel(self, rule, value):
+    def _set_kernel(self, rule: str, value: Any) -> None:
         setattr(self, f"{self.kernel_argument}_{rule}", value)
 
-    def _get_kernel(self, rule):
+    def _get_kernel(self, rule: str) -> Any:
         return getattr(self, f"{self.kernel_argument}_{rule}")
 
-    def build(self, inputs_shape, routing_weights_shape=None):
+    def build(self, inputs_shape: Shape, routing_weights_shape: Shape | None = None) -> None:
         # Checks the shapes: an output without pixels raises here, too.
         self.compute_output_shape(inputs_shape, routing_weights_shape)
         channels = inputs_shape[self._channel_axis]
@@ -118,7 +123,14 @@ class BaseCondConv2D(keras.layers.Layer):
                 self.bias_constraint,
             )
 
-    def _add_bank(self, name, expert_shape, initializer, regularizer, constraint):
+    def _add_bank(
+        self,
+        name: str,
+        expert_shape: tuple[int, ...],
+        initializer: Callable[..., Any],
+        regularizer: Callable[..., Any] | None,
+        constraint: Callable[..., Any] | None,
+    ) -> keras.Variable:
         return self.add_weight(
             name=name,
             shape=(self.num_experts, math.prod(expert_shape)),
@@ -128,10 +140,10 @@ class BaseCondConv2D(keras.layers.Layer):
             autocast=False,
         )
 
-    def call(self, inputs, routing_weights=None, training=False):
+    def call(self, inputs: Tensor, routing_weights: Tensor | None = None, training: bool = False) -> Tensor:
         self.compute_output_shape(inputs.shape, None if routing_weights is None else routing_weights.shape)
         if routing_weights is None:
-            routing_weights = self.router(inputs)
+            routing_weights = self.router(inputs)  # type: ignore[misc]  # it has one: checked above
         dtype = routing_dtype(self.compute_dtype)
         routing_weights = ops.cast(routing_weights, dtype)
         x = ops.cast(inputs, self.compute_dtype)
@@ -148,7 +160,7 @@ class BaseCondConv2D(keras.layers.Layer):
             outputs = ops.transpose(outputs, (0, 3, 1, 2))
         return self.activation(outputs)
 
-    def _form(self, shape, spec, training):
+    def _form(self, shape: Shape, spec: ConvSpec, training: bool) -> Callable[..., Tensor]:
         name = self.implementation
         if name == "auto":
             batch, height, width, _ = shape
@@ -156,7 +168,7 @@ class BaseCondConv2D(keras.layers.Layer):
             name = selection.select_form(spec, self.num_experts, batch, pixels, bool(training))
         return selection.get_form(name)
 
-    def compute_output_shape(self, inputs_shape, routing_weights_shape=None):
+    def compute_output_shape(self, inputs_shape: Shape, routing_weights_shape: Shape | None = None) -> Shape:
         self._check_inputs(inputs_shape)
         self._check_routing(inputs_shape, routing_weights_shape)
         channels_last = self.data_format == "channels_last"
@@ -176,17 +188,17 @@ class BaseCondConv2D(keras.layers.Layer):
             return (batch, rows, columns, spec.filters)
         return (batch, spec.filters, rows, columns)
 
-    def _geometry(self):
+    def _geometry(self) -> ConvGeometry:
         return ConvGeometry(self.kernel_size, self.strides, self.padding, self.dilation_rate)
 
-    def _spec(self, channels) -> ConvSpec:
+    def _spec(self, channels: Any) -> ConvSpec:
         raise NotImplementedError
 
     @property
-    def _channel_axis(self):
+    def _channel_axis(self) -> int:
         return 3 if self.data_format == "channels_last" else 1
 
-    def _check_inputs(self, inputs_shape):
+    def _check_inputs(self, inputs_shape: Shape) -> None:
         if len(inputs_shape) != 4:
             raise ValueError(f"The input must be 4-D. Received: inputs.shape={tuple(inputs_shape)}")
         if self.spec is not None and inputs_shape[self._channel_axis] not in (None, self.spec.channels):
@@ -195,7 +207,7 @@ class BaseCondConv2D(keras.layers.Layer):
                 f"Received: inputs.shape={tuple(inputs_shape)}, data_format={self.data_format!r}"
             )
 
-    def _check_routing(self, inputs_shape, routing_weights_shape):
+    def _check_routing(self, inputs_shape: Shape, routing_weights_shape: Shape | None) -> None:
         if routing_weights_shape is None:
             if self.built and self.router is None:
                 raise ValueError(
@@ -215,7 +227,7 @@ class BaseCondConv2D(keras.layers.Layer):
                 f"Received: routing_weights.shape={received}, inputs.shape={tuple(inputs_shape)}"
             )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "kernel_size": self.kernel_size,
@@ -237,8 +249,8 @@ class BaseCondConv2D(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
-        form = config.get("implementation")
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        form = config.get("implementation", "")
         if form not in old_names.IMPLEMENTATIONS:
             return super().from_config(config)
         new = old_names.IMPLEMENTATIONS[form]
@@ -248,7 +260,7 @@ class BaseCondConv2D(keras.layers.Layer):
         return super().from_config({**config, "implementation": new})
 
 
-def _pair(value, name):
+def _pair(value: Pair, name: str) -> tuple[int, int]:
     try:
         pair = tuple(value) if isinstance(value, (list, tuple)) else (value, value)
         height, width = (standardize_count(side, name) for side in pair)

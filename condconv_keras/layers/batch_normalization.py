@@ -8,10 +8,15 @@ Networks with CondConv layers have `BatchNormalization`, a class of ours like th
 so that their files load wherever Keras is; `use_fused_batch_norm` makes such a network compute the same way.
 """
 
+from __future__ import annotations
+
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import keras
 
+from condconv_keras.utils.annotations import LayerLike, Tensor
 from condconv_keras.utils.keras_graph import all_layers, replace_call
 from condconv_keras.utils.lazy import tensorflow as tf
 
@@ -31,16 +36,15 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Arguments, call arguments, variables and configuration are those of `keras.layers.BatchNormalization`.
 
-    Example:
-
-    >>> y = BatchNormalization()(CondConv2D(64, 3, num_experts=8, use_bias=False)(x))
+    Examples:
+        >>> y = BatchNormalization()(CondConv2D(64, 3, num_experts=8, use_bias=False)(x))
     """
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:
         return _normalized(self, super().call, inputs, training, mask)
 
 
-def use_fused_batch_norm(model):
+def use_fused_batch_norm(model: LayerLike) -> LayerLike:
     """Makes Keras's batch normalizations in a model compute as `BatchNormalization` does, from now on.
 
     For plain networks, and for files of version 0.1; a network of the zoo with CondConv layers computes so by itself.
@@ -60,15 +64,17 @@ def use_fused_batch_norm(model):
     return model
 
 
-def _fused_call(layer, keras_call):
+def _fused_call(layer: keras.Layer, keras_call: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(keras_call)
-    def call(inputs, training=None, mask=None):
+    def call(inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:
         return _normalized(layer, keras_call, inputs, training, mask)
 
     return call
 
 
-def _normalized(layer, keras_call, inputs, training, mask):
+def _normalized(
+    layer: keras.Layer, keras_call: Callable[..., Any], inputs: Tensor, training: bool | None, mask: Tensor | None
+) -> Tensor:
     if mask is not None or not _can_be_fused(layer, inputs):
         return keras_call(inputs, training=training, mask=mask)
     if training and layer.trainable:
@@ -77,7 +83,7 @@ def _normalized(layer, keras_call, inputs, training, mask):
     return _fused_batch_norm(layer, inputs, is_training=False, **statistics)[0]
 
 
-def _can_be_fused(layer, inputs):
+def _can_be_fused(layer: keras.Layer, inputs: Tensor) -> bool:
     return (
         keras.backend.backend() == "tensorflow"
         and len(inputs.shape) == 4
@@ -91,7 +97,7 @@ def _can_be_fused(layer, inputs):
     )
 
 
-def _by_statistics_of_the_batch(layer, inputs):
+def _by_statistics_of_the_batch(layer: keras.Layer, inputs: Tensor) -> Tensor:
     nothing = tf.zeros([0])
     outputs, mean, variance, *_ = _fused_batch_norm(layer, inputs, is_training=True, mean=nothing, variance=nothing)
     # The operation divides by one less than the number of pixels, Keras keeps the variance of the batch itself.
@@ -106,7 +112,7 @@ def _by_statistics_of_the_batch(layer, inputs):
     return outputs
 
 
-def _fused_batch_norm(layer, inputs, **options):
+def _fused_batch_norm(layer: keras.Layer, inputs: Tensor, **options: Any) -> Any:
     return tf.raw_ops.FusedBatchNormV3(
         x=inputs, scale=layer.gamma.value, offset=layer.beta.value, epsilon=layer.epsilon, **options
     )

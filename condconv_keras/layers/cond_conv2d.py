@@ -1,10 +1,16 @@
 """`CondConv2D`: a 2D convolution whose kernel is mixed per example."""
 
+from __future__ import annotations
+
+from typing import Any, Literal
+
 import keras
 
 from condconv_keras.layers.base_cond_conv import BaseCondConv2D
 from condconv_keras.layers.forms.portable import ConvSpec
+from condconv_keras.layers.forms.selection import ConvForm
 from condconv_keras.layers.routing import standardize_count
+from condconv_keras.utils.annotations import DataFormat, Identifier, Padding, Pair
 
 
 @keras.saving.register_keras_serializable(package="condconv_keras")
@@ -20,19 +26,29 @@ class CondConv2D(BaseCondConv2D):
         filters: positive integer, the number of output channels.
         kernel_size: integer or pair, height and width of the kernels.
         num_experts: positive integer, the number n of expert kernels.
-        strides, padding, data_format, dilation_rate, groups, activation, use_bias: as in `keras.layers.Conv2D`.
-            The bias is one vector per expert, mixed by the same routing weights.
-        kernel_initializer, kernel_regularizer, kernel_constraint, bias_initializer, bias_regularizer,
-            bias_constraint, activity_regularizer: as in `keras.layers.Conv2D`. Those of kernel and bias see one expert
-            at a time in the shape of the kernel or bias it replaces; the experts get different initial values.
+        strides: integer or pair, the steps of the convolution along height and width.
+        padding: `"valid"` or `"same"`.
+        data_format: `"channels_last"` or `"channels_first"`; defaults to `keras.config.image_data_format()`.
+        dilation_rate: integer or pair, the dilation along height and width.
+        groups: positive integer, the number of groups that the channels are split into.
+        activation: activation of the output, none by default.
+        use_bias: whether there is a bias: one vector per expert, mixed by the same routing weights.
+        kernel_initializer: as in `keras.layers.Conv2D`. It sees one expert at a time in the shape of the kernel that
+            the expert replaces, and the experts get different initial values.
+        bias_initializer: the same for the bias.
+        kernel_regularizer: of one expert at a time.
+        bias_regularizer: of the bias of one expert at a time.
+        activity_regularizer: as in `keras.layers.Conv2D`, of the output.
+        kernel_constraint: of one expert at a time.
+        bias_constraint: of the bias of one expert at a time.
         implementation: `"auto"` for the fastest form on the running backend and device, or the name of one form, all
             equal in value: `"mixture"` (n convolutions with static kernels), `"batched_matmul"`, `"mixture_matmul"`,
             `"mapped_conv"` (TensorFlow only), `"grouped_conv"` (LiteRT takes it for a batch of known size).
 
     Call arguments:
-        inputs: [batch, height, width, channels], or [batch, channels, height, width] for `channels_first`. Batch,
+        - inputs: [batch, height, width, channels], or [batch, channels, height, width] for `channels_first`. Batch,
             height and width may be unknown.
-        routing_weights: optional [batch, num_experts], kept in float32 under every mixed precision policy.
+        - routing_weights: optional [batch, num_experts], kept in float32 under every mixed precision policy.
 
     Output shape:
         That of `keras.layers.Conv2D`.
@@ -46,14 +62,13 @@ class CondConv2D(BaseCondConv2D):
             does not divide; routing weights of the wrong rank, width or batch; a call without routing weights of a
             layer that was built with them.
 
-    Example:
-
-    >>> x = keras.random.normal((8, 14, 14, 64))
-    >>> CondConv2D(128, 3, num_experts=8, padding="same")(x).shape
-    (8, 14, 14, 128)
-    >>> routing_weights = Routing(num_experts=8)(x)
-    >>> CondConv2D(128, 1, num_experts=8, use_bias=False)(x, routing_weights).shape
-    (8, 14, 14, 128)
+    Examples:
+        >>> x = keras.random.normal((8, 14, 14, 64))
+        >>> CondConv2D(128, 3, num_experts=8, padding="same")(x).shape
+        (8, 14, 14, 128)
+        >>> routing_weights = Routing(num_experts=8)(x)
+        >>> CondConv2D(128, 1, num_experts=8, use_bias=False)(x, routing_weights).shape
+        (8, 14, 14, 128)
 
     Reference:
         [CondConv: Conditionally Parameterized Convolutions for Efficient
@@ -63,26 +78,26 @@ class CondConv2D(BaseCondConv2D):
 
     def __init__(
         self,
-        filters,
-        kernel_size,
-        num_experts,
-        strides=(1, 1),
-        padding="valid",
-        data_format=None,
-        dilation_rate=(1, 1),
-        groups=1,
-        activation=None,
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        implementation="auto",
-        **kwargs,
-    ):
+        filters: int,
+        kernel_size: Pair,
+        num_experts: int,
+        strides: Pair = (1, 1),
+        padding: Padding = "valid",
+        data_format: DataFormat | None = None,
+        dilation_rate: Pair = (1, 1),
+        groups: int = 1,
+        activation: Identifier | None = None,
+        use_bias: bool = True,
+        kernel_initializer: Identifier = "glorot_uniform",
+        bias_initializer: Identifier = "zeros",
+        kernel_regularizer: Identifier | None = None,
+        bias_regularizer: Identifier | None = None,
+        activity_regularizer: Identifier | None = None,
+        kernel_constraint: Identifier | None = None,
+        bias_constraint: Identifier | None = None,
+        implementation: Literal["auto"] | ConvForm = "auto",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             kernel_size=kernel_size,
             num_experts=num_experts,
@@ -112,7 +127,7 @@ class CondConv2D(BaseCondConv2D):
                 f"Received: strides={self.strides}, dilation_rate={self.dilation_rate}"
             )
 
-    def _spec(self, channels):
+    def _spec(self, channels: Any) -> ConvSpec:
         if channels is not None and channels % self.groups:
             raise ValueError(
                 f"`groups` must divide the channels of the input. Received: groups={self.groups}, channels={channels}"
@@ -120,11 +135,11 @@ class CondConv2D(BaseCondConv2D):
         return ConvSpec(self._geometry(), channels, self.filters, groups=self.groups)
 
     @property
-    def condconv_kernel(self):
+    def condconv_kernel(self) -> keras.Variable:
         """The bank of experts, [num_experts, kh * kw * channels / groups * filters]."""
         return self.bank
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,

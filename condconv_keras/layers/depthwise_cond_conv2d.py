@@ -1,10 +1,16 @@
 """`DepthwiseCondConv2D`: a depthwise 2D convolution whose kernel is mixed per example."""
 
+from __future__ import annotations
+
+from typing import Any, Literal
+
 import keras
 
 from condconv_keras.layers.base_cond_conv import BaseCondConv2D
 from condconv_keras.layers.forms.portable import ConvSpec
+from condconv_keras.layers.forms.selection import DepthwiseForm
 from condconv_keras.layers.routing import standardize_count
+from condconv_keras.utils.annotations import DataFormat, Identifier, Padding, Pair
 
 
 @keras.saving.register_keras_serializable(package="condconv_keras")
@@ -16,19 +22,29 @@ class DepthwiseCondConv2D(BaseCondConv2D):
     Args:
         kernel_size: integer or pair, height and width of the kernels.
         num_experts: positive integer, the number n of expert kernels.
-        strides, padding, depth_multiplier, data_format, dilation_rate, activation, use_bias: as in
-            `keras.layers.DepthwiseConv2D`; asymmetric strides are supported without dilation.
-        depthwise_initializer, depthwise_regularizer, depthwise_constraint, bias_initializer, bias_regularizer,
-            bias_constraint, activity_regularizer: as in `keras.layers.DepthwiseConv2D`; those of kernel and bias see
-            one expert at a time, and the experts get different initial values.
+        strides: integer or pair, the steps along height and width; two different ones are supported without dilation.
+        padding: `"valid"` or `"same"`.
+        depth_multiplier: positive integer, the number of output channels for each input channel.
+        data_format: `"channels_last"` or `"channels_first"`; defaults to `keras.config.image_data_format()`.
+        dilation_rate: integer or pair, the dilation along height and width.
+        activation: activation of the output, none by default.
+        use_bias: whether there is a bias: one vector per expert, mixed by the same routing weights.
+        depthwise_initializer: as in `keras.layers.DepthwiseConv2D`. It sees one expert at a time, and the experts get
+            different initial values.
+        bias_initializer: the same for the bias.
+        depthwise_regularizer: of one expert at a time.
+        bias_regularizer: of the bias of one expert at a time.
+        activity_regularizer: as in `keras.layers.DepthwiseConv2D`, of the output.
+        depthwise_constraint: of one expert at a time.
+        bias_constraint: of the bias of one expert at a time.
         implementation: `"auto"`, or the name of one form, all equal in value: `"mixture"` (n convolutions with static
             kernels), `"shifted_taps"`, `"mapped_conv"` (TensorFlow only), `"grouped_conv"` (LiteRT takes it where the
             batch is known).
 
     Call arguments:
-        inputs: [batch, height, width, channels], or [batch, channels, height, width] for `channels_first`. Batch,
+        - inputs: [batch, height, width, channels], or [batch, channels, height, width] for `channels_first`. Batch,
             height and width may be unknown.
-        routing_weights: optional [batch, num_experts], kept in float32 under every mixed precision policy.
+        - routing_weights: optional [batch, num_experts], kept in float32 under every mixed precision policy.
 
     Output shape:
         That of `keras.layers.DepthwiseConv2D`, with channels * depth_multiplier output channels.
@@ -41,11 +57,10 @@ class DepthwiseCondConv2D(BaseCondConv2D):
         ValueError: an argument out of range; asymmetric strides together with dilation; routing weights of the wrong
             rank, width or batch; a call without routing weights of a layer that was built with them.
 
-    Example:
-
-    >>> x = keras.random.normal((8, 14, 14, 64))
-    >>> DepthwiseCondConv2D(3, num_experts=8, padding="same")(x).shape
-    (8, 14, 14, 64)
+    Examples:
+        >>> x = keras.random.normal((8, 14, 14, 64))
+        >>> DepthwiseCondConv2D(3, num_experts=8, padding="same")(x).shape
+        (8, 14, 14, 64)
 
     Reference:
         [CondConv](https://arxiv.org/abs/1904.04971), section 3; tensorflow/tpu,
@@ -58,25 +73,25 @@ class DepthwiseCondConv2D(BaseCondConv2D):
 
     def __init__(
         self,
-        kernel_size,
-        num_experts,
-        strides=(1, 1),
-        padding="valid",
-        depth_multiplier=1,
-        data_format=None,
-        dilation_rate=(1, 1),
-        activation=None,
-        use_bias=True,
-        depthwise_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        depthwise_regularizer=None,
-        bias_regularizer=None,
-        activity_regularizer=None,
-        depthwise_constraint=None,
-        bias_constraint=None,
-        implementation="auto",
-        **kwargs,
-    ):
+        kernel_size: Pair,
+        num_experts: int,
+        strides: Pair = (1, 1),
+        padding: Padding = "valid",
+        depth_multiplier: int = 1,
+        data_format: DataFormat | None = None,
+        dilation_rate: Pair = (1, 1),
+        activation: Identifier | None = None,
+        use_bias: bool = True,
+        depthwise_initializer: Identifier = "glorot_uniform",
+        bias_initializer: Identifier = "zeros",
+        depthwise_regularizer: Identifier | None = None,
+        bias_regularizer: Identifier | None = None,
+        activity_regularizer: Identifier | None = None,
+        depthwise_constraint: Identifier | None = None,
+        bias_constraint: Identifier | None = None,
+        implementation: Literal["auto"] | DepthwiseForm = "auto",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             kernel_size=kernel_size,
             num_experts=num_experts,
@@ -103,16 +118,16 @@ class DepthwiseCondConv2D(BaseCondConv2D):
                 f"Received: strides={self.strides}, dilation_rate={self.dilation_rate}"
             )
 
-    def _spec(self, channels):
-        filters = None if channels is None else channels * self.depth_multiplier
+    def _spec(self, channels: Any) -> ConvSpec:
+        filters: Any = None if channels is None else channels * self.depth_multiplier
         return ConvSpec(self._geometry(), channels, filters, depthwise=True)
 
     @property
-    def depthwise_condconv_kernel(self):
+    def depthwise_condconv_kernel(self) -> keras.Variable:
         """The bank of experts, [num_experts, kh * kw * channels * depth_multiplier]."""
         return self.bank
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "depth_multiplier": self.depth_multiplier,

@@ -1,7 +1,13 @@
 """The router: one sigmoid weight per example and expert from the pooled features."""
 
+from __future__ import annotations
+
+from typing import Any, cast
+
 import keras
 from keras import activations, constraints, initializers, ops, regularizers
+
+from condconv_keras.utils.annotations import DataFormat, Identifier, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="condconv_keras")
@@ -17,8 +23,12 @@ class Routing(keras.layers.Layer):
         activation: activation of the routing weights; `"sigmoid"` in the paper.
         use_bias: boolean, whether the router has a bias.
         data_format: `"channels_last"` or `"channels_first"`; defaults to `keras.config.image_data_format()`.
-        kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer, kernel_constraint,
-            bias_constraint: as in `keras.layers.Dense`.
+        kernel_initializer: as in `keras.layers.Dense`, of the matrix R.
+        bias_initializer: of the bias.
+        kernel_regularizer: of the matrix R.
+        bias_regularizer: of the bias.
+        kernel_constraint: of the matrix R.
+        bias_constraint: of the bias.
 
     Input shape:
         A feature map [batch, height, width, channels] (`channels_first`: [batch, channels, height, width]), pooled
@@ -30,12 +40,11 @@ class Routing(keras.layers.Layer):
     Raises:
         ValueError: `num_experts` below 1, or an input that is neither 4-D nor 2-D.
 
-    Example:
-
-    >>> x = keras.random.normal((8, 14, 14, 64))
-    >>> routing_weights = Routing(num_experts=4)(x)
-    >>> routing_weights.shape
-    (8, 4)
+    Examples:
+        >>> x = keras.random.normal((8, 14, 14, 64))
+        >>> routing_weights = Routing(num_experts=4)(x)
+        >>> routing_weights.shape
+        (8, 4)
 
     Reference:
         [CondConv](https://arxiv.org/abs/1904.04971), section 3.
@@ -43,18 +52,18 @@ class Routing(keras.layers.Layer):
 
     def __init__(
         self,
-        num_experts,
-        activation="sigmoid",
-        use_bias=True,
-        data_format=None,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        bias_regularizer=None,
-        kernel_constraint=None,
-        bias_constraint=None,
-        **kwargs,
-    ):
+        num_experts: int,
+        activation: Identifier = "sigmoid",
+        use_bias: bool = True,
+        data_format: DataFormat | None = None,
+        kernel_initializer: Identifier = "glorot_uniform",
+        bias_initializer: Identifier = "zeros",
+        kernel_regularizer: Identifier | None = None,
+        bias_regularizer: Identifier | None = None,
+        kernel_constraint: Identifier | None = None,
+        bias_constraint: Identifier | None = None,
+        **kwargs: Any,
+    ) -> None:
         # Keras would cast the input to the low precision of a mixed policy.
         super().__init__(autocast=False, **kwargs)
         self.num_experts = standardize_count(num_experts, "num_experts")
@@ -69,11 +78,11 @@ class Routing(keras.layers.Layer):
         self.bias_constraint = constraints.get(bias_constraint)
 
     @property
-    def routing_dtype(self):
+    def routing_dtype(self) -> str:
         """The dtype that the routing weights are computed and returned in."""
         return routing_dtype(self.compute_dtype)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self._check_rank(input_shape)
         channel_axis = self._channel_axis(input_shape)
         if input_shape[channel_axis] is None:
@@ -98,7 +107,7 @@ class Routing(keras.layers.Layer):
                 autocast=False,
             )
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         features = ops.cast(inputs, self.routing_dtype)
         if len(inputs.shape) == 4:
             features = ops.mean(features, axis=(1, 2) if self.data_format == "channels_last" else (2, 3))
@@ -107,24 +116,24 @@ class Routing(keras.layers.Layer):
             logits = ops.add(logits, ops.cast(self.bias, self.routing_dtype))
         return self.activation(logits)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         self._check_rank(input_shape)
         return (input_shape[0], self.num_experts)
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.routing_dtype)
 
-    def _channel_axis(self, input_shape):
+    def _channel_axis(self, input_shape: Shape) -> int:
         return 1 if len(input_shape) == 2 or self.data_format == "channels_first" else 3
 
-    def _check_rank(self, input_shape):
+    def _check_rank(self, input_shape: Shape) -> None:
         if len(input_shape) not in (2, 4):
             raise ValueError(
                 "Routing takes a feature map (4-D) or pooled features (2-D). "
                 f"Received: input_shape={tuple(input_shape)}"
             )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_experts": self.num_experts,
@@ -140,23 +149,23 @@ class Routing(keras.layers.Layer):
         }
 
 
-def routing_dtype(compute_dtype):
+def routing_dtype(compute_dtype: str) -> str:
     """The dtype of routing and kernel mixing: bfloat16 and float16 there are a known source of NaN."""
     return "float64" if compute_dtype == "float64" else "float32"
 
 
-def standardize_count(value, name):
+def standardize_count(value: Any, name: str) -> int:
     """Returns `value` as an integer; raises ValueError when it is not a positive whole number."""
     if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
         raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
     return int(value)
 
 
-def standardize_data_format(data_format):
+def standardize_data_format(data_format: str | None) -> DataFormat:
     """Returns the data format, Keras' configured one for None; raises ValueError for an unknown one."""
     data_format = str(data_format or keras.config.image_data_format()).lower()
     if data_format not in ("channels_last", "channels_first"):
         raise ValueError(
             f"`data_format` must be 'channels_last' or 'channels_first'. Received: data_format={data_format!r}"
         )
-    return data_format
+    return cast(DataFormat, data_format)

@@ -5,15 +5,18 @@ channels. A CondConv layer never asks for one (`condconv_keras.layers.forms.port
 of the zoo these are Keras's own layers, so that their files load without this package.
 """
 
+from __future__ import annotations
+
 import functools
 
 import keras
 from keras import ops
 
+from condconv_keras.utils.annotations import LayerLike, Tensor
 from condconv_keras.utils.keras_graph import all_layers, replace_convolution
 
 
-def slice_strided_1x1(model):
+def slice_strided_1x1(model: LayerLike) -> LayerLike:
     """Makes Keras's strided 1x1 convolutions in a model slice their input first, from now on, on TensorFlow.
 
     No variable, configuration or file changes. What Keras makes of the model (`clone_model`, `from_config`, a file that
@@ -32,7 +35,7 @@ def slice_strided_1x1(model):
     return model
 
 
-def _convolution_of_seen(layer, inputs, kernel):
+def _convolution_of_seen(layer: keras.layers.Conv2D, inputs: Tensor, kernel: Tensor) -> Tensor:
     height, width = layer.strides
     if layer.data_format == "channels_first":
         seen = inputs[:, :, ::height, ::width]

@@ -1,7 +1,13 @@
 """Builds a registered model, with initial weights."""
 
-import dataclasses
+from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any, Unpack
+
+from condconv_keras.models.arguments import ModelArguments
+from condconv_keras.models.entry import ModelEntry
 from condconv_keras.models.options import NetworkOptions
 from condconv_keras.models.placement import CondConvPlacement
 from condconv_keras.models.registry import model_entry
@@ -11,7 +17,7 @@ _OPTIONS = tuple(field.name for field in dataclasses.fields(NetworkOptions) if f
 PLACEMENT_FIELDS = tuple(field.name for field in dataclasses.fields(CondConvPlacement))
 
 
-def build_model(name, **kwargs):
+def build_model(name: str, **kwargs: Unpack[ModelArguments]) -> keras.Model:
     """Builds a registered model with initial weights.
 
     Args:
@@ -37,7 +43,7 @@ def build_model(name, **kwargs):
     return entry.builder(options, **_chosen(arguments, entry.keywords))
 
 
-def check_keywords(entry, keywords, further=()):
+def check_keywords(entry: ModelEntry, keywords: Iterable[str], further: Iterable[str] = ()) -> None:
     """Raises a TypeError for the first keyword that `build_model` does not take for an entry's model.
 
     Args:
@@ -54,5 +60,5 @@ def check_keywords(entry, keywords, further=()):
             )
 
 
-def _chosen(arguments, names):
+def _chosen(arguments: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: arguments[name] for name in names if name in arguments}

@@ -1,19 +1,87 @@
-"""The card of a model that was saved without one."""
+"""The cards of models that have not been read from a file with a card."""
 
+from __future__ import annotations
+
+import dataclasses
+import weakref
+from collections.abc import Iterable
+from typing import Literal
+
+from condconv_keras.facts.model_card import CLASSIFICATION, LOGITS, PROBABILITIES, ModelCard
 from condconv_keras.models.registry import list_models, model_entry
+from condconv_keras.utils.lazy import keras
+
+# To each model that `create_model` made the card of the weights that it started from, or None.
+_CREATED: weakref.WeakKeyDictionary[keras.Model, ModelCard | None] = weakref.WeakKeyDictionary()
+_SCALING: tuple[str, ...] = ("mean", "std", "interpolation")
 
 
-def registered_card(model):
+def registered_card(model: keras.Model) -> ModelCard | None:
     """Returns the card of a Keras classifier or detector whose name is in the registry, else None.
 
     Input size, channels and the number of classes are the model's own; its classes are named by their index.
     """
     if model.name not in list_models():
         return None
+    classes = model_entry(model.name).card.number_of_classes(model)
+    return None if classes is None else _card(model, map(str, range(classes)))
+
+
+def _card(model: keras.Model, class_names: Iterable[str]) -> ModelCard:
     entry = model_entry(model.name)
-    classes = entry.card.number_of_classes(model)
-    if classes is None:
-        return None
     height, width, channels = model.input_shape[1:]
     input_size = (height or entry.input_size, width or entry.input_size)
-    return entry.make_card(map(str, range(classes)), entry.preprocessing(input_size=input_size, channels=channels))
+    return entry.make_card(class_names, entry.preprocessing(input_size=input_size, channels=channels))
+
+
+def remember(model: keras.Model, trained_card: ModelCard | None = None) -> keras.Model:
+    """Notes that `create_model` made a model, from weights with this `ModelCard` or from initial ones; returns it."""
+    _CREATED[model] = trained_card
+    return model
+
+
+def card_of(model: keras.Model) -> ModelCard:
+    """Returns how a model of the zoo is fed and read: its classes and its preprocessing.
+
+    Args:
+        model: a model that `create_model` returned, `channels_last`. (`load_model` returns the card of a stored model.)
+
+    Returns:
+        A `ModelCard`, of a detector a `DetectorCard`. Weights bring the scaling of pixels and the crop; they bring the
+        names of classes, too, where the model has as many, else classes are named by their index. Without
+        `include_top` there are no classes.
+
+    Raises:
+        ValueError: another model.
+
+    Examples:
+        >>> model = create_model("condconv_efficientnet_b0", weights="imagenet")
+        >>> card = card_of(model)
+        >>> card.top_classes(model.predict(card.inputs([photo])), k=3)
+    """
+    if model not in _CREATED or keras.config.image_data_format() != "channels_last":
+        raise ValueError(
+            "`model` has to be one that `create_model` returned, with images in channels_last; `load_model` returns "
+            f"the card of a stored one. Received: {model!r}"
+        )
+    card, trained = registered_card(model) or _card(model, ()), _CREATED[model]
+    if card.task == CLASSIFICATION:
+        card = dataclasses.replace(card, returns=_returned(model))
+    if trained is None:
+        return card
+    brought = _SCALING
+    if trained.task == card.task:
+        brought = (*_SCALING, "crop_fraction")
+        if len(trained.class_names) == len(card.class_names):
+            card = dataclasses.replace(card, class_names=trained.class_names)
+    changes = {name: getattr(trained.preprocessing, name) for name in brought}
+    return dataclasses.replace(card, preprocessing=dataclasses.replace(card.preprocessing, **changes))
+
+
+def _returned(model: keras.Model) -> Literal["logits", "probabilities"] | None:
+    """What a classifier of the zoo returns, or None without classes or with an activation that is neither."""
+    layers = {layer.name: layer for layer in model.layers}
+    activation = layers["predictions"].activation if "predictions" in layers else None
+    if activation is keras.activations.linear:
+        return LOGITS
+    return PROBABILITIES if activation is keras.activations.softmax else None

@@ -6,18 +6,27 @@ from condconv_keras.models.registry import model_entry, published_models, starti
 
 _HEAD = """# Models
 
-Written by `python -m models --markdown`; edit the families (`condconv_keras/models/families/`), not this page.
+This page has a card for every model of the zoo: its cost, the paper's figures, its published weights and the command
+that trains it. `create_model(NAME)` builds a model; `list_models` finds names:
 
-Parameters and multiply-adds are counted on the model as it is built here, for one image of the given size:
-parameters with batch normalization's gamma and beta, without its moving statistics. The published figures are those of
-the CondConv paper or of its authors' release, at n = 8 experts unless the card says otherwise. Accuracies are as their
-publishers report them: ImageNet and COCO are not available where this project is developed, so we have measured none.
-mAP is the mean average precision on 8,000 images of COCO 2014; detectors are published at several widths (width
+```python
+from condconv_keras import list_models
+
+print("\\n".join(list_models("condconv_*")))
+```
+
+`python -m models` counts parameters and multiply-adds on the model as it is built here, for one image of the given
+size. Parameters include batch normalization's gamma and beta, but not its moving statistics. The paper's figures are
+from the CondConv paper or its authors' release, at n = 8 experts unless the card says otherwise. Accuracies are as
+their publishers report them: ImageNet and COCO are not available where this project is developed, so we have measured
+none. mAP is the mean average precision on 8,000 images of COCO 2014; the paper has detectors at several widths (width
 multipliers).
 
-An image is resized so that its center crop of the given fraction has the input's size (1 takes the whole image), and
-scaled to `(x - mean) / std` for pixels x in 0..255. Published weights may ask for another scaling, padding or input
-size; an import sets them and stores them in the file.
+Evaluation resizes an image so that its center crop of the given fraction has the input's size (1 takes the whole
+image), and scales it to `(x - mean) / std` for pixels x in 0..255. A file of published weights may ask for another
+scaling, padding or input size; an import sets them and stores them in the file that it writes.
+
+`python -m models --markdown` writes this page; edit the families (`condconv_keras/models/families/`), not the page.
 """
 
 
@@ -28,7 +37,7 @@ def page(rows):
         rows: `condconv_keras.models.table.Row`s, those of a model one after the other.
     """
     index = [
-        "| model | parameters | multiply-adds | published multiply-adds | published accuracy |",
+        "| model | parameters | multiply-adds | paper's multiply-adds | paper's accuracy |",
         "|---|---|---|---|---|",
     ]
     for row in rows:
@@ -61,7 +70,7 @@ def _counts(row):
     """The lines of the card that a row has, of a model with several of them with their width."""
     parts = {name: getattr(row, name) for name in ("convolution", "mixing", "routing", "elementwise")}
     cost = f"{row.multiply_adds:.2f} M ({', '.join(f'{name} {value:.2f}' for name, value in parts.items() if value)})"
-    figures = "no figures of the CondConv paper"
+    figures = "no figures"
     if row.difference is not None:
         figures = f"{row.paper_multiply_adds:g} M multiply-adds, {_accuracy(row)}; our count differs by "
         figures += f"{row.difference:+.2f} %"
@@ -69,7 +78,7 @@ def _counts(row):
     return (
         f"- Parameters{width}: {row.parameters:,}, of which batch normalization {row.batch_norm:,}",
         f"- Multiply-adds{width}: {cost}",
-        f"- Published{width}: {figures}",
+        f"- Paper{width}: {figures}",
     )
 
 

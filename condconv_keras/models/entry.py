@@ -1,15 +1,19 @@
 """What the zoo knows of a model besides its code: how to build it, how to feed it, how it is trained."""
 
+from __future__ import annotations
+
 import dataclasses
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from condconv_keras.facts.foreign_networks import ForeignNetwork
 from condconv_keras.facts.model_card import ModelCard
-from condconv_keras.facts.preprocessing import Preprocessing
+from condconv_keras.facts.preprocessing import Interpolation, Preprocessing
 from condconv_keras.facts.published_weights import PublishedWeights
 from condconv_keras.models.placement import PARTS, CondConvPlacement
+from condconv_keras.utils.lazy import keras
 
 _MAPPINGS = ("arguments", "card_fields", "foreign", "look_alikes")
 
@@ -48,7 +52,8 @@ class ModelEntry:
         always_conditional: what else of a twin is conditional whatever its placement says, in words for its card.
         dataset: TFDS name of the data that the paper trains it on.
         recipe: name of the training recipe for it.
-        input_mean, input_std: the network is fed `(x - input_mean) / input_std` for pixels x in [0, 255].
+        input_mean: the network is fed `(x - input_mean) / input_std` for pixels x in [0, 255].
+        input_std: see `input_mean`.
         placement: the paper's CondConv layers, or None for a plain model.
         arguments: further arguments of `create_model` that differ from its defaults.
         input_size: height and width of the input in pixels.
@@ -70,7 +75,7 @@ class ModelEntry:
     card: type[ModelCard] = ModelCard
     summary: str
     reference: str
-    builder: Callable
+    builder: Callable[..., keras.Model]
     stages: Callable[..., tuple[int, ...]]
     parts: tuple[str, ...] = ()
     always_conditional: tuple[str, ...] = ()
@@ -79,29 +84,29 @@ class ModelEntry:
     input_mean: float = 127.5
     input_std: float = 127.5
     placement: CondConvPlacement | None = None
-    arguments: Mapping = dataclasses.field(default_factory=dict)
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     input_size: int = 224
     channels: int = 3
     crop_fraction: float = 0.875
-    interpolation: str = "bicubic"
+    interpolation: Interpolation = "bicubic"
     counts_elementwise: bool = False
     backbone: str | None = None
-    card_fields: Mapping = dataclasses.field(default_factory=dict)
+    card_fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     paper: tuple[PaperFigures, ...] = ()
     published: tuple[PublishedWeights, ...] = ()
     foreign: Mapping[str, tuple[ForeignNetwork, ...]] = dataclasses.field(default_factory=dict)
     look_alikes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in _MAPPINGS:
             object.__setattr__(self, name, types.MappingProxyType(dict(getattr(self, name))))
 
     @property
-    def task(self):
+    def task(self) -> str:
         """The name of the model's task, one of `condconv_keras.facts.model_card.TASKS`."""
         return self.card.task
 
-    def make_card(self, class_names, preprocessing, **further):
+    def make_card(self, class_names: Iterable[str], preprocessing: Preprocessing, **further: Any) -> ModelCard:
         """Returns the card of the model with these classes and this `Preprocessing`.
 
         Args:
@@ -112,16 +117,16 @@ class ModelEntry:
         return self.card(self.name, tuple(class_names), preprocessing, **self.card_fields, **further)
 
     @property
-    def keywords(self):
+    def keywords(self) -> tuple[str, ...]:
         """The names of the arguments that the family alone has, as in `"width_multiplier"`."""
         return _keywords(self.builder)[1:]  # after the options
 
     @property
-    def stage_sizes(self):
+    def stage_sizes(self) -> tuple[int, ...]:
         """The numbers of blocks of the network's stages as it is registered."""
         return self.stages(**{name: self.arguments[name] for name in _keywords(self.stages) if name in self.arguments})
 
-    def has_routers(self, arguments):
+    def has_routers(self, arguments: Mapping[str, Any]) -> bool:
         """Whether the network that is built with these arguments of `create_model` has a CondConv layer.
 
         Raises:
@@ -134,7 +139,7 @@ class ModelEntry:
         has_blocks = placement.first_block(self.stage_sizes) <= sum(self.stage_sizes)
         return has_blocks or bool(self.always_conditional) or any(getattr(placement, part) for part in PARTS)
 
-    def twin(self, placement, **changes):
+    def twin(self, placement: CondConvPlacement, **changes: Any) -> ModelEntry:
         """Returns the entry of the model's CondConv twin.
 
         Args:
@@ -151,12 +156,12 @@ class ModelEntry:
         }
         return dataclasses.replace(self, **{**fields, **changes})
 
-    def default_input_shape(self, data_format):
+    def default_input_shape(self, data_format: str) -> tuple[int, int, int]:
         """Shape of one input image, without the batch axis."""
         size = (self.input_size, self.input_size)
         return (self.channels, *size) if data_format == "channels_first" else (*size, self.channels)
 
-    def preprocessing(self, **changes):
+    def preprocessing(self, **changes: Any) -> Preprocessing:
         """Returns the `Preprocessing` of the model's images; `changes` replace fields of it that are not None."""
         fields = {
             "input_size": (self.input_size, self.input_size),
@@ -169,5 +174,5 @@ class ModelEntry:
         return Preprocessing(**{**fields, **{name: value for name, value in changes.items() if value is not None}})
 
 
-def _keywords(function):
+def _keywords(function: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(inspect.signature(function).parameters)

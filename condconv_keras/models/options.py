@@ -1,12 +1,17 @@
 """The arguments that every network of the zoo takes."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable
+from typing import Any, Literal, TypeAlias, get_args
 
 from condconv_keras.models.placement import CondConvPlacement, is_integer
 
-_POOLING = (None, "avg", "max")
-_PADDING = ("same", "symmetric")
+Pooling: TypeAlias = Literal["avg", "max"]
+StridedPadding: TypeAlias = Literal["same", "symmetric"]
+_POOLING = (None, *get_args(Pooling))
+_PADDING = get_args(StridedPadding)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,7 +28,8 @@ class NetworkOptions:
         classes: number of classes, without a detector's background.
         classifier_activation: name or callable; None for logits.
         dropout_rate: fraction of the pooled features that is dropped before the classifier in training, in [0, 1).
-        bn_momentum, bn_epsilon: of every batch normalization.
+        bn_momentum: of every batch normalization, in [0, 1).
+        bn_epsilon: of every batch normalization, positive.
         padding: of convolutions with stride 2: `"same"` is TensorFlow's SAME; `"symmetric"` pads both sides alike, as
             weights trained in PyTorch need. At stride 1 the two are equal.
 
@@ -32,18 +38,18 @@ class NetworkOptions:
     """
 
     name: str
-    input_shape: tuple
+    input_shape: tuple[int | None, ...]
     placement: CondConvPlacement | None = None
     include_top: bool = True
-    pooling: str | None = None
+    pooling: Pooling | None = None
     classes: int = 1000
-    classifier_activation: str | Callable | None = None
+    classifier_activation: str | Callable[..., Any] | None = None
     dropout_rate: float = 0.0
     bn_momentum: float = 0.99
     bn_epsilon: float = 1e-3
-    padding: str = "same"
+    padding: StridedPadding = "same"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.pooling not in _POOLING:
             raise ValueError(f"`pooling` must be one of {_POOLING}. Received: pooling={self.pooling!r}")
         if self.padding not in _PADDING:
@@ -57,13 +63,13 @@ class NetworkOptions:
             check_rate(name, getattr(self, name))
 
 
-def check_rate(name, value):
+def check_rate(name: str, value: float) -> None:
     """Raises a ValueError unless the value is a number in [0, 1)."""
     if not 0 <= value < 1:
         raise ValueError(f"`{name}` must be in [0, 1). Received: {name}={value!r}")
 
 
-def check_width(width_multiplier):
+def check_width(width_multiplier: float) -> None:
     """Raises a ValueError unless the width multiplier is positive."""
     if not width_multiplier > 0:
         raise ValueError(f"`width_multiplier` must be positive. Received: width_multiplier={width_multiplier!r}")

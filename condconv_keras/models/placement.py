@@ -1,10 +1,16 @@
 """Which layers of a network are CondConv layers."""
 
+from __future__ import annotations
+
 import dataclasses
 import numbers
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias, get_args
 
-ROUTING_PER = ("block", "layer", "network")
-ROUTING_ACTIVATIONS = ("sigmoid", "softmax")
+RoutingPer: TypeAlias = Literal["block", "layer", "network"]
+RoutingActivation: TypeAlias = Literal["sigmoid", "softmax"]
+ROUTING_PER = get_args(RoutingPer)
+ROUTING_ACTIVATIONS = get_args(RoutingActivation)
 # The fields of a placement that ask for a CondConv layer which not every network has.
 PARTS = ("condconv_head", "condconv_shortcut", "condconv_classifier", "condconv_predictors")
 
@@ -42,10 +48,10 @@ class CondConvPlacement:
     condconv_shortcut: bool = False
     condconv_classifier: bool = False
     condconv_predictors: bool = False
-    routing_per: str = "block"
-    routing_activation: str = "sigmoid"
+    routing_per: RoutingPer = "block"
+    routing_activation: RoutingActivation = "sigmoid"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("num_experts", "start_block", "start_stage"):
             value = getattr(self, name)
             if value is None and name != "num_experts":
@@ -63,22 +69,23 @@ class CondConvPlacement:
             if getattr(self, name) not in choices:
                 raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={getattr(self, name)!r}")
 
-    def replace(self, **changes):
+    def replace(self, **changes: Any) -> CondConvPlacement:
         """Returns a changed copy; a new `start_block` takes the place of a `start_stage`, and the other way round."""
         for given, other in (("start_block", "start_stage"), ("start_stage", "start_block")):
             if changes.get(given) is not None:
                 changes.setdefault(other, None)
         return dataclasses.replace(self, **changes)
 
-    def first_block(self, stage_sizes):
+    def first_block(self, stage_sizes: Sequence[int]) -> int:
         """The number of the first CondConv block in a network whose stages have these numbers of blocks.
 
         Raises:
             ValueError: the network has fewer blocks or stages.
         """
-        name, start, count = "start_stage", self.start_stage, len(stage_sizes)
-        if start is None:
-            name, start, count = "start_block", self.start_block, sum(stage_sizes)
+        name, count = "start_stage", len(stage_sizes)
+        if self.start_stage is None:
+            name, count = "start_block", sum(stage_sizes)
+        start: int = getattr(self, name)
         if start > count + 1:
             raise ValueError(
                 f"`{name}` must be between 1 and {count + 1} for {count} {name[6:]}s. Received: {name}={start}"
@@ -86,6 +93,6 @@ class CondConvPlacement:
         return start if name == "start_block" else sum(stage_sizes[: start - 1]) + 1
 
 
-def is_integer(value, minimum):
+def is_integer(value: object, minimum: int) -> bool:
     """Whether a value is an integer, of Python or NumPy, of at least `minimum`."""
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= minimum
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= minimum

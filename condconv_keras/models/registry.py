@@ -1,9 +1,12 @@
 """The models by name. Importing this module imports no Keras backend."""
 
+from __future__ import annotations
+
 import fnmatch
 import types
 
 from condconv_keras.facts.model_card import TASKS
+from condconv_keras.models.entry import ModelEntry
 from condconv_keras.models.families import (
     efficientnet,
     efficientnet_lite,
@@ -20,7 +23,7 @@ _FAMILIES = (mobilenet_v1, mobilenet_v2, mnasnet_a1, resnet50, efficientnet, eff
 ZOO = types.MappingProxyType({entry.name: entry for family in _FAMILIES for entry in family.ENTRIES})
 
 
-def list_models(pattern="*", task=None):
+def list_models(pattern: str = "*", task: str | None = None) -> list[str]:
     """Returns the sorted names of models.
 
     Args:
@@ -35,19 +38,19 @@ def list_models(pattern="*", task=None):
     return sorted(name for name in fnmatch.filter(ZOO, pattern) if task in (None, ZOO[name].task))
 
 
-def model_entry(name):
+def model_entry(name: str) -> ModelEntry:
     """Returns the `ModelEntry` of a registered model; raises `UserError` for an unknown name."""
     if name not in ZOO:
         raise unknown_name("model", name, ZOO)
     return ZOO[name]
 
 
-def published_models():
+def published_models() -> tuple[str, ...]:
     """Returns the names of the models that have published weights, family by family."""
     return tuple(name for name, entry in ZOO.items() if entry.published)
 
 
-def starting_model(name):
+def starting_model(name: str) -> str:
     """Returns the name of the model whose published weights a model can be trained from.
 
     It is the model itself or the backbone of a detector and, where none are published of a twin, its plain model. Of

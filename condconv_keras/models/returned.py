@@ -10,10 +10,9 @@ import dataclasses
 
 from condconv_keras.facts.model_card import CLASSIFICATION, LOGITS, PROBABILITIES
 from condconv_keras.utils.errors import UserError, one_line
-from condconv_keras.utils.lazy import LazyModule, keras
+from condconv_keras.utils.lazy import keras
+from condconv_keras.utils.lazy import numpy as np
 from condconv_keras.utils.lazy import tensorflow as tf
-
-np = LazyModule("numpy")
 
 # A sum of 1,000 probabilities in bfloat16 is farther from 1 than any in float32.
 SUM_TOLERANCE = 0.01

@@ -1,6 +1,10 @@
 """Any Keras model with its card as one `.keras` file."""
 
-from condconv_keras.facts.model_card import archived_card, check_members
+from __future__ import annotations
+
+import os
+
+from condconv_keras.facts.model_card import ModelCard, archived_card, check_members
 from condconv_keras.models.returned import with_returns
 from condconv_keras.utils.errors import MissingPackage, UserError, one_line
 from condconv_keras.utils.files import whole_file
@@ -9,7 +13,7 @@ from condconv_keras.utils.lazy import LazyModule, installs_named, keras
 layers = LazyModule("condconv_keras.layers")
 
 
-def save_model(model, card, path):
+def save_model(model: keras.Model, card: ModelCard, path: str | os.PathLike[str]) -> None:
     """Saves a Keras model with its card as one `.keras` file, whole or not at all.
 
     Args:
@@ -26,7 +30,7 @@ def save_model(model, card, path):
         card.put_into(partial)
 
 
-def load_keras_file(path):
+def load_keras_file(path: str | os.PathLike[str]) -> tuple[keras.Model, ModelCard | None]:
     """Loads a `.keras` file.
 
     Returns:

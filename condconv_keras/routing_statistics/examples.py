@@ -1,5 +1,9 @@
 """Example images: of each expert and class the image with the highest routing weight."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
 
 from condconv_keras.utils.lazy import LazyModule
@@ -28,7 +32,7 @@ class ExampleImages:
         weights: float64 [classes, experts], the weight of the image that is shown, -inf for a class without images.
     """
 
-    def __init__(self, experts, classes, input_shape):
+    def __init__(self, experts: int, classes: int, input_shape: Sequence[int]) -> None:
         height, width, channels = input_shape
         fitting = int((_MEMORY / (experts * classes * channels)) ** 0.5)
         side = min(SIDE, max(height, width), max(fitting, _LEAST_SIDE))
@@ -36,7 +40,7 @@ class ExampleImages:
         self.thumbnails = np.zeros((classes, experts, *self._size, channels), np.uint8)
         self.weights = np.full((classes, experts), -np.inf)
 
-    def add(self, images, weights, presence):
+    def add(self, images: np.ndarray, weights: np.ndarray, presence: np.ndarray) -> None:
         """Adds a batch; of images with equal weights the first is kept.
 
         Args:
@@ -54,7 +58,7 @@ class ExampleImages:
                     made[row] = self._thumbnail(np.asarray(images[row]))
                 self.weights[index], self.thumbnails[index] = weights[row, expert], made[row]
 
-    def _thumbnail(self, image):
+    def _thumbnail(self, image: np.ndarray) -> np.ndarray:
         height, width = self._size
         image = np.clip(np.round(image), 0, 255).astype(np.uint8)
         # Pillow has no gray images with a channel axis.

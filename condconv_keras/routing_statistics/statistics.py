@@ -1,6 +1,9 @@
 """Statistics of routing weights, gathered batch by batch in memory that does not grow with the number of images."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -40,12 +43,12 @@ class LayerStatistics:
     histogram: np.ndarray
 
     @property
-    def experts(self):
+    def experts(self) -> int:
         """The number of experts."""
         return len(self.overall_mean)
 
     @property
-    def class_variance(self):
+    def class_variance(self) -> np.ndarray:
         """Between-class variance of each expert's weight, float64 [experts].
 
         That is the variance of the class means around their mean, classes weighted by their images. 0 where no class
@@ -58,7 +61,7 @@ class LayerStatistics:
         return (share * (mean - (share * mean).sum(axis=0)) ** 2).sum(axis=0)
 
     @property
-    def class_specificity(self):
+    def class_specificity(self) -> float:
         """Between-class variance over total variance of the weights, each summed over the experts, in [0, 1].
 
         Total is between plus within: the mean over classes, weighted by their images, of the variance inside a class.
@@ -73,7 +76,7 @@ class LayerStatistics:
         return float(between / (between + within)) if between + within > 0 else 0.0
 
     @property
-    def chance_specificity(self):
+    def chance_specificity(self) -> float:
         """What `class_specificity` would be on average if the images' classes were dealt out anew at random.
 
         With few images of many classes that is not near 0. For C classes with images, M images with a class and N pairs
@@ -85,26 +88,26 @@ class LayerStatistics:
         return float((len(count) * images - pairs) / (pairs * (images - 1))) if images > 1 else 0.0
 
     @property
-    def dead(self):
+    def dead(self) -> list[int]:
         """Indices of the experts that are on for no image and have a mean below `DEAD_MEAN`, a list."""
         return np.flatnonzero((self.above_half == 0) & (self.overall_mean < DEAD_MEAN)).tolist()
 
     @property
-    def always_on(self):
+    def always_on(self) -> list[int]:
         """Indices of the experts that are on for every image and have a mean above `ALWAYS_ON_MEAN`, a list."""
         return np.flatnonzero((self.above_half == 1) & (self.overall_mean > ALWAYS_ON_MEAN)).tolist()
 
     @property
-    def near_0(self):
+    def near_0(self) -> float:
         """The share of all weights that are below 0.1."""
         return float(self.histogram[:, :NEAR_BINS].sum() / self.histogram.sum())
 
     @property
-    def near_1(self):
+    def near_1(self) -> float:
         """The share of all weights that are at least 0.9."""
         return float(self.histogram[:, -NEAR_BINS:].sum() / self.histogram.sum())
 
-    def top_classes(self, count):
+    def top_classes(self, count: int) -> np.ndarray:
         """The classes with the highest mean weights of each expert, best first, int64 [experts, at most `count`].
 
         Of equal ones the first comes first; classes without images are left out.
@@ -114,7 +117,7 @@ class LayerStatistics:
         return seen[order].T
 
     @property
-    def _seen(self):
+    def _seen(self) -> tuple[np.ndarray, np.ndarray]:
         """Counts and means of the classes that have images."""
         seen = self.class_count > 0
         return self.class_count[seen], self.mean[seen]
@@ -132,7 +135,7 @@ class RoutingStatistics:
         class_names: sequence of strings.
     """
 
-    def __init__(self, layers, class_names):
+    def __init__(self, layers: Sequence[tuple[str, int]], class_names: Iterable[str]) -> None:
         self.names = tuple(name for name, _ in layers)
         self.experts = tuple(experts for _, experts in layers)
         self.class_names = tuple(class_names)
@@ -145,11 +148,11 @@ class RoutingStatistics:
         self._histogram = np.zeros((width, BINS), np.int64)
 
     @property
-    def images(self):
+    def images(self) -> int:
         """The number of images so far."""
         return int(self._overall.count[0])
 
-    def add(self, weights, presence):
+    def add(self, weights: Sequence[np.ndarray], presence: np.ndarray) -> None:
         """Adds a batch of images.
 
         Args:
@@ -171,7 +174,7 @@ class RoutingStatistics:
         bins = np.clip((values * BINS).astype(np.int64), 0, BINS - 1) + BINS * np.arange(values.shape[1])
         self._histogram += np.bincount(bins.ravel(), minlength=self._histogram.size).reshape(self._histogram.shape)
 
-    def layers(self):
+    def layers(self) -> tuple[LayerStatistics, ...]:
         """Returns a tuple with the `LayerStatistics` of every layer; raises a ValueError before the first image."""
         if not self.images:
             raise ValueError("expected at least one image to analyze")
@@ -194,7 +197,7 @@ class RoutingStatistics:
             for name, start, end in zip(self.names, ends - self.experts, ends, strict=True)
         )
 
-    def _check(self, weights, presence):
+    def _check(self, weights: Sequence[np.ndarray], presence: np.ndarray) -> None:
         batch = len(presence)
         expected = ([(batch, experts) for experts in self.experts], (batch, len(self.class_names)))
         received = ([np.shape(weight) for weight in weights], presence.shape)
@@ -208,12 +211,12 @@ class RoutingStatistics:
 class _Moments:
     """Count [groups], mean and sum of squared deviations [groups, width] of rows of values, by group."""
 
-    def __init__(self, groups, width):
+    def __init__(self, groups: int, width: int) -> None:
         self.count = np.zeros(groups)
         self.mean = np.zeros((groups, width))
         self.squares = np.zeros((groups, width))
 
-    def add(self, values, groups):
+    def add(self, values: np.ndarray, groups: np.ndarray) -> None:
         """Adds float64 values [rows, width], each row to the group of this index, integers [rows]."""
         membership = np.zeros((len(self.count), len(values)))
         membership[groups, np.arange(len(values))] = 1
@@ -228,10 +231,10 @@ class _Moments:
         self.count = total
 
     @property
-    def std(self):
+    def std(self) -> np.ndarray:
         return np.sqrt(_ratio(self.squares, self.count[:, None]))
 
 
-def _ratio(numerator, denominator):
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """The quotient, 0 where the denominator is."""
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)

@@ -22,7 +22,7 @@ class Export(StoredModel):
     """An exported model."""
 
     has_layers = False
-    cards = None  # sub-folder with the card, which is no part of what the card is of
+    cards: str | None = None  # sub-folder with the card, which is no part of what the card is of
 
     @property
     def path(self):

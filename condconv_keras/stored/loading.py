@@ -1,9 +1,18 @@
 """A stored model and its card, for programs."""
 
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.stored import StoredModel
+from condconv_keras.utils.lazy import keras
 
 
-def load_model(path, raw=False, weights=None):
+def load_model(
+    path: str | os.PathLike[str], raw: bool = False, weights: Literal["imagenet"] | None = None
+) -> tuple[keras.Model | Any, ModelCard | None]:
     """Loads a stored model.
 
     Args:
@@ -22,9 +31,8 @@ def load_model(path, raw=False, weights=None):
         UserError: nothing lies there, or something else, or it is damaged.
         MissingPackage: a package that it needs is not installed.
 
-    Example:
-
-    >>> model, card = load_model("runs/digits")
-    >>> logits = model(card.preprocessing.scale_images(images))
+    Examples:
+        >>> model, card = load_model("runs/digits")
+        >>> logits = model(card.preprocessing.scale_images(images))
     """
     return StoredModel.open(path, weights, raw).load()

@@ -5,18 +5,26 @@ a classifier returns float32 probabilities [batch, classes], that of a detector 
 `condconv_keras.tasks.detection.detect`; NumPy arrays.
 """
 
+from __future__ import annotations
+
 import abc
 import dataclasses
 import math
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from condconv_keras.facts.model_card import FILE_NAME, ModelCard
 from condconv_keras.models import list_models
 from condconv_keras.pretrained import IMAGENET
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import UserError, unknown_name
+from condconv_keras.utils.lazy import keras
+from condconv_keras.utils.lazy import numpy as np
+
+if TYPE_CHECKING:
+    from condconv_keras.training.config import TrainConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,11 +40,11 @@ class Predictor:
 
     card: ModelCard
     kind: str
-    predict: Callable
-    model: object = None
+    predict: Callable[[np.ndarray], np.ndarray | dict[str, np.ndarray]]
+    model: keras.Model | None = None
 
     @property
-    def parameters(self):
+    def parameters(self) -> int | None:
         """The number of trainable scalars, as papers and timm count parameters; None for an export.
 
         An export's constants need not be the network's.
@@ -61,17 +69,24 @@ class StoredModel(abc.ABC):
     """
 
     kind: str
-    weights = None
-    config = None
+    weights: str | None = None
+    config: TrainConfig | None = None
     is_trained = True
     applies_orientation = True
     has_layers = True
 
-    def __init__(self, name):
+    def __init__(self, name: str | os.PathLike[str]) -> None:
         self.name = os.fspath(name)
 
     @classmethod
-    def open(cls, name_or_path, weights=None, raw=False, untrained=False, **arguments):
+    def open(
+        cls,
+        name_or_path: str | os.PathLike[str],
+        weights: Literal["imagenet"] | None = None,
+        raw: bool = False,
+        untrained: bool = False,
+        **arguments: Any,
+    ) -> StoredModel:
         """Finds what a name means, without loading it. A path that exists comes before a registered model.
 
         Args:
@@ -102,39 +117,39 @@ class StoredModel(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def claims(cls, name):
+    def claims(cls, name: str) -> bool:
         """Whether a name, with the `weights` of this kind, means a model of it, judged without loading anything."""
 
     @classmethod
-    def check_arguments(cls, name, arguments):
+    def check_arguments(cls, name: str, arguments: Mapping[str, Any]) -> None:
         """Raises a `UserError` for the first of the arguments of `open` that a model of this kind does not have."""
         for argument in arguments:
             raise UserError(f"`{argument}` is for registered models, {name!r} is none")
 
-    def with_raw_weights(self):
+    def with_raw_weights(self) -> StoredModel:
         """Returns the model with the last weights; raises a `UserError` where there are none besides the average."""
         raise UserError(f"only a run folder keeps the weights before averaging, {self.name!r} is none")
 
     @property
     @abc.abstractmethod
-    def task(self):
+    def task(self) -> str:
         """The name of its task, one of `TASKS`, without loading it."""
 
     @property
-    def is_plain(self):
+    def is_plain(self) -> bool:
         """Whether the network is known to have no CondConv layer, before it is loaded."""
         return False
 
-    def require_packages(self):
+    def require_packages(self) -> None:
         """Raises a `MissingPackage` unless the packages that it needs are installed; loads nothing."""
         get_task(self.task).require()
 
     @abc.abstractmethod
-    def load(self):
+    def load(self) -> tuple[keras.Model | Any, ModelCard | None]:
         """Returns the model as it was stored and its card, as of `condconv_keras.load_model`."""
 
     @abc.abstractmethod
-    def predictor(self, num_threads=None):
+    def predictor(self, num_threads: int | None = None) -> Predictor:
         """Loads the model for answers.
 
         Args:
@@ -148,18 +163,18 @@ class StoredModel(abc.ABC):
             MissingPackage: a package that it needs is not installed.
         """
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Returns where the model comes from, as a dict that JSON can hold."""
         return {"name": self.name, "kind": self.kind}
 
 
-def is_file(name, suffix):
+def is_file(name: str | os.PathLike[str], suffix: str) -> bool:
     """Whether something that is no folder lies at a path with this ending."""
     path = pathlib.Path(name)
     return path.suffix == suffix and path.exists() and not path.is_dir()
 
 
-def _kinds(kind):
+def _kinds(kind: type[StoredModel]) -> Iterator[type[StoredModel]]:
     """The subclasses of a class that have a name, whatever their depth."""
     for subclass in kind.__subclasses__():
         if "kind" in vars(subclass):
@@ -167,7 +182,7 @@ def _kinds(kind):
         yield from _kinds(subclass)
 
 
-def _unknown(path, untrained):
+def _unknown(path: pathlib.Path, untrained: bool) -> UserError:
     """The `UserError` for what is no stored model; `untrained` as in `StoredModel.open`."""
     expected = "expected a run folder, .keras file, SavedModel or .tflite file"
     if not path.exists():

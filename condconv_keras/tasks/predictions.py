@@ -1,6 +1,8 @@
 """What a program prints and writes of images without labels."""
 
 import abc
+import types
+from collections.abc import Mapping
 
 
 class Predictions(abc.ABC):
@@ -12,7 +14,7 @@ class Predictions(abc.ABC):
     """
 
     options: tuple[str, ...] = ()
-    packages = {}  # noqa: RUF012
+    packages: Mapping[str, tuple[str, ...]] = types.MappingProxyType({})
 
     def check(self, options, paths):  # noqa: B027 (most options can always be met)
         """Raises a `UserError` for an option that cannot be met, before the model is loaded.

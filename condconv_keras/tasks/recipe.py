@@ -1,10 +1,18 @@
 """A training recipe as data: what a run does unless a flag says otherwise."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, Self, TypeAlias, get_args
 
-OPTIMIZERS = ("sgd", "rmsprop", "adamw")
-SCHEDULES = ("cosine", "exponential", "staircase")
+Optimizer: TypeAlias = Literal["sgd", "rmsprop", "adamw"]
+Schedule: TypeAlias = Literal["cosine", "exponential", "staircase"]
+OPTIMIZERS = get_args(Optimizer)
+SCHEDULES = get_args(Schedule)
+# What is expected of a value, and whether it is so.
+_Expected: TypeAlias = tuple[str, Callable[[Any], bool]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -12,14 +20,16 @@ class Recipe:
     """How a model is trained, whatever its task; each task has a subclass.
 
     Attributes:
-        epochs, batch_size: positive integers.
+        epochs: positive integer.
+        batch_size: positive integer, the batch of all devices together.
         optimizer: `"sgd"`, `"rmsprop"` (rho 0.9, epsilon 1e-3) or `"adamw"`.
         momentum: of SGD and RMSProp, in [0, 1).
         nesterov: whether the momentum of SGD is Nesterov's.
         learning_rate: at least 0, the peak learning rate at `batch_size`; another batch size scales it in proportion.
         schedule: after the warm-up, `"cosine"` to zero at the last step, `"exponential"` or `"staircase"`, times
             `decay_rate` every `decay_epochs` epochs: continuously from the warm-up on, or in steps from the start.
-        decay_rate, decay_epochs: positive, of the exponential schedules.
+        decay_rate: positive, of the exponential schedules.
+        decay_epochs: positive, the epochs after which `decay_rate` has been applied once.
         warmup_epochs: epochs of linear warm-up, at least 0; may be a fraction.
         warmup_start: where the warm-up starts, as a part of the peak, in [0, 1).
         weight_decay: factor of half the sum of squares of all variables but batch normalization's, added to the loss;
@@ -39,9 +49,9 @@ class Recipe:
 
     epochs: int
     batch_size: int
-    optimizer: str
+    optimizer: Optimizer
     learning_rate: float
-    schedule: str
+    schedule: Schedule
     warmup_epochs: float
     weight_decay: float
     augmentation: str
@@ -63,10 +73,10 @@ class Recipe:
     mixes_images = False
     freeze_epochs = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.check(_CHECKS)
 
-    def check(self, checks):
+    def check(self, checks: Iterable[tuple[Sequence[str], str, Callable[[Any], bool]]]) -> None:
         """Raises a ValueError for the first field that is not as expected.
 
         Args:
@@ -79,16 +89,16 @@ class Recipe:
                     raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
 
     @classmethod
-    def from_dict(cls, fields):
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
         """Returns the recipe of a dict of its fields; raises a TypeError or ValueError if it is not one."""
         return cls(**fields)
 
 
-def _one_of(choices):
+def _one_of(choices: Sequence[str]) -> _Expected:
     return f"one of {', '.join(choices)}", lambda value: value in choices
 
 
-def _or_none(expected, holds):
+def _or_none(expected: str, holds: Callable[[Any], bool]) -> _Expected:
     return f"{expected}, or None", lambda value: value is None or holds(value)
 
 

@@ -3,6 +3,8 @@
 `get_recipe` returns a `Recipe`, `TrainConfig` describes a run, `train` trains it into a `RunFolder`.
 """
 
+from typing import TYPE_CHECKING
+
 from condconv_keras.utils.lazy import attach
 
 _HOME = {
@@ -16,4 +18,11 @@ _HOME = {
 
 __all__ = ["Execution", "Recipe", "RunFolder", "TrainConfig", "get_recipe", "train"]
 
-__getattr__, __dir__ = attach(__name__, _HOME)
+if TYPE_CHECKING:
+    from condconv_keras.tasks.recipe import Recipe
+    from condconv_keras.training.config import Execution, TrainConfig
+    from condconv_keras.training.fit import train
+    from condconv_keras.training.recipes import get_recipe
+    from condconv_keras.training.run_folder import RunFolder
+else:
+    __getattr__, __dir__ = attach(__name__, _HOME)

@@ -1,9 +1,13 @@
 """One training run as data: what `train.py` was asked for, resolved, and written to `config.json`."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias, get_args
 
-from condconv_keras.data import steps_per_epoch
+from condconv_keras.data import Dataset, steps_per_epoch
 from condconv_keras.data.record import DataRecord
 from condconv_keras.facts import old_names
 from condconv_keras.facts.model_card import ModelCard
@@ -13,8 +17,10 @@ from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.json_text import json_text
 from condconv_keras.utils.typed_fields import OTHER_FORM, check_types
 
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-STRATEGIES = ("none", "mirrored", "multi_worker_mirrored", "tpu")
+Precision: TypeAlias = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+StrategyName: TypeAlias = Literal["none", "mirrored", "multi_worker_mirrored", "tpu"]
+PRECISIONS = get_args(Precision)
+STRATEGIES = get_args(StrategyName)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Execution:
         log_routing: whether the routing weights of held-out images are logged to TensorBoard after every epoch.
     """
 
-    strategy: str = "none"
+    strategy: StrategyName = "none"
     tpu: str | None = None
     logical_cpus: int | None = None
     data_service: str | None = None
@@ -51,7 +57,10 @@ class TrainConfig:
     Attributes:
         model: registry name.
         model_arguments: keywords of `create_model` that the user gave, such as `num_experts`.
-        dataset, data_dir, validation_fraction, skip_bad_images: as in `condconv_keras.data.open_dataset`.
+        dataset: `name` of `condconv_keras.data.open_dataset`.
+        data_dir: as in `open_dataset`.
+        validation_fraction: as in `open_dataset`.
+        skip_bad_images: as in `open_dataset`.
         recipe_name: name of the recipe that `recipe` started from.
         recipe: `Recipe`, flags applied.
         precision: one of `PRECISIONS`.
@@ -72,17 +81,17 @@ class TrainConfig:
     """
 
     model: str
-    model_arguments: dict
+    model_arguments: dict[str, Any]
     dataset: str
     data_dir: str | None
     validation_fraction: float
     skip_bad_images: bool
     recipe_name: str
     recipe: Recipe
-    precision: str
+    precision: Precision
     seed: int
     weights: str | None
-    inherited: dict | None = None
+    inherited: dict[str, Any] | None = None
     execution: Execution = Execution()
     task: str = ModelCard.task
     extensions: list[list[int]] = dataclasses.field(default_factory=list)
@@ -90,12 +99,12 @@ class TrainConfig:
     apply_orientation: bool = True
     check_images: bool = True
 
-    def to_json(self):
+    def to_json(self) -> str:
         """Returns the configuration as JSON text."""
         return json_text(dataclasses.asdict(self), sort_keys=True) + "\n"
 
     @classmethod
-    def from_json(cls, text):
+    def from_json(cls, text: str | bytes) -> TrainConfig:
         """Returns the configuration of a `to_json` text, of an earlier version too; else raises a `UserError`."""
         try:
             fields = old_names.renamed(json.loads(text), old_names.RUN)
@@ -114,7 +123,7 @@ class TrainConfig:
         except OTHER_FORM as error:
             raise UserError(f"expected the config.json of a training run: {one_line(error, 200)}") from error
 
-    def steps_per_epoch(self, dataset):
+    def steps_per_epoch(self, dataset: Dataset) -> int:
         """Returns the steps of an epoch; raises a `UserError` if the batch or the execution does not fit them."""
         steps = steps_per_epoch(dataset, dataset.train_split, self.recipe.batch_size)
         dataset.check_split(dataset.evaluation_split)
@@ -127,24 +136,24 @@ class TrainConfig:
             )
         return steps
 
-    def extends(self, other):
+    def extends(self, other: TrainConfig) -> bool:
         """Whether this is the configuration of another run with more epochs and nothing else different."""
         return self.recipe.epochs > other.recipe.epochs and self.differences(other) == ["recipe.epochs"]
 
-    def differences(self, other):
+    def differences(self, other: TrainConfig) -> list[str]:
         """Returns the names of the fields that differ, those of the recipe as `recipe.<name>`."""
         mine, theirs = (_flat(dataclasses.asdict(config)) for config in (self, other))
         return sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
 
 
-def _inherited(fields):
+def _inherited(fields: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """What a run inherits, as it is stored, under the names of today."""
     if fields is None:
         return None
     return {**fields, "preprocessing": old_names.renamed(fields["preprocessing"], old_names.PREPROCESSING)}
 
 
-def _flat(fields):
+def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
     nested = {f"{name}.{k}": v for name in ("recipe", "model_arguments") for k, v in fields[name].items()}
     left_out = ("recipe", "model_arguments", "inherited", "execution", "data", "extensions")
     return {**{k: v for k, v in fields.items() if k not in left_out}, **nested}

@@ -2,8 +2,9 @@
 
 import dataclasses
 import math
+from typing import Any
 
-from condconv_keras.data import InputShard
+from condconv_keras.data import Dataset, InputShard
 from condconv_keras.training.config import TrainConfig
 from condconv_keras.training.plan import TrainingPlan
 from condconv_keras.training.speed import measure_speed
@@ -52,7 +53,7 @@ class TrainingMemory:
         return sum(dataclasses.astuple(self))
 
 
-def describe_run(config: TrainConfig, dataset):
+def describe_run(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
     """Describes a run; builds its model and writes nothing.
 
     Args:

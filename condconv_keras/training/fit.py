@@ -1,21 +1,29 @@
 """Trains one run: from a configuration to a complete run folder."""
 
+from __future__ import annotations
+
 import dataclasses
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from condconv_keras.data import InputShard
+from condconv_keras.data import Dataset, InputShard
 from condconv_keras.data.bad_images import bad_images_named
 from condconv_keras.data.record import DataRecord
 from condconv_keras.models.saving import save_model
 from condconv_keras.training.callbacks import Diverged
+from condconv_keras.training.config import TrainConfig
 from condconv_keras.training.distribution import is_chief, is_multi_worker, synchronize_batch_norm, wait_for_all
+from condconv_keras.training.initial_weights import InitialModel
 from condconv_keras.training.loop import TrainingLoop
+from condconv_keras.training.model import TrainingModel
 from condconv_keras.training.plan import TrainingPlan
 from condconv_keras.training.rules import check_config
 from condconv_keras.training.run_data import continued_dataset
+from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.training.start import with_initial_model
 from condconv_keras.training.termination import Termination
 from condconv_keras.training.validation import Validator
@@ -27,7 +35,14 @@ from condconv_keras.utils.keras_graph import compute_in_float32
 _EVALUATION_BATCH = 256
 
 
-def train(config, run, dataset, strategy, command, versions):
+def train(
+    config: TrainConfig,
+    run: RunFolder,
+    dataset: Dataset,
+    strategy: tf.distribute.Strategy,
+    command: str,
+    versions: Mapping[str, str],
+) -> dict[str, Any] | None:
     """Trains a model, or goes on with a run that was interrupted, and evaluates it on every held-out example.
 
     Args:
@@ -71,7 +86,7 @@ class _Training:
     Arguments and errors are those of `train`.
     """
 
-    def __init__(self, config, run, dataset, strategy):
+    def __init__(self, config: TrainConfig, run: RunFolder, dataset: Dataset, strategy: tf.distribute.Strategy) -> None:
         self._run, self._strategy = run, strategy
         self._plan, initial, weights = _opened(config, run, dataset)
         keras.utils.set_random_seed(config.seed)
@@ -82,7 +97,7 @@ class _Training:
         self._model = self._make_model(initial, weights)
         self.termination = Termination()
 
-    def _make_model(self, initial, weights):
+    def _make_model(self, initial: InitialModel | None, weights: str | None) -> TrainingModel:
         """The `TrainingModel`, with the weights that the run starts from."""
         with self._strategy.scope():
             network = self._plan.build_network(weights)
@@ -93,13 +108,13 @@ class _Training:
             return self._plan.make_training_model(network)
 
     @property
-    def _evaluation(self):
+    def _evaluation(self) -> tuple[Dataset, str, int]:
         """The data set, its split and the batch of one replica that the network is evaluated on."""
         dataset = self._plan.dataset
         batch = min(_EVALUATION_BATCH, max(self._plan.recipe.batch_size // self._replicas, 1))
         return dataset, dataset.evaluation_split, batch
 
-    def run_loop(self):
+    def run_loop(self) -> int:
         """Trains from the newest checkpoint or the start to the end; returns the step that it began with.
 
         What stops it becomes one clear line, and a diverged run keeps its last good weights.
@@ -124,7 +139,7 @@ class _Training:
             raise UserError(f"training stopped: {op_reason(error)[:300]}{hint}") from error
         return first_step
 
-    def _kept(self, good_step):
+    def _kept(self, good_step: int | None) -> str:
         """Saves the weights of the last good step of a diverged run, if there is one; returns what is kept, as text."""
         if not good_step:
             return "no step was good enough to be kept"
@@ -132,7 +147,7 @@ class _Training:
             self._save()
         return f"the weights of step {good_step} are kept in {str(self._run.model)!r}"
 
-    def write_results(self, facts):
+    def write_results(self, facts: Mapping[str, Any]) -> None:
         """Writes the weights and, last of all, the results: those of the weights that are to be used, and the facts."""
         self._save()
         task, network, card = self._plan.task, self._model.network, self._plan.card
@@ -151,7 +166,7 @@ class _Training:
         }
         write_text(self._run.results, json_text(results) + "\n")
 
-    def _save(self):
+    def _save(self) -> None:
         """Writes the weights that are to be used, averaged ones if there are, and the last ones beside those."""
         model, card = self._model, self._plan.card
         model.freeze(False)
@@ -163,7 +178,7 @@ class _Training:
         save_model(model.network, card, self._run.model)
 
 
-def _notes(extensions, epochs):
+def _notes(extensions: Sequence[Sequence[int]], epochs: int) -> dict[str, str]:
     """What the results say of a run that was made longer: the learning rates before were those of fewer epochs."""
     lengths = [*(earlier for _, earlier in extensions), epochs]
     raised = zip(extensions, lengths[1:], strict=True)
@@ -171,7 +186,9 @@ def _notes(extensions, epochs):
     return {"note": f"{'; '.join(notes)}; from there on the schedule is that of the new length"} if notes else {}
 
 
-def _opened(config, run, dataset):
+def _opened(
+    config: TrainConfig, run: RunFolder, dataset: Dataset
+) -> tuple[TrainingPlan, InitialModel | None, str | None]:
     """The `TrainingPlan`, the `InitialModel` or None, and the weights that the network is built with."""
     if run.has_checkpoint():
         stored = run.read_config()

@@ -1,15 +1,18 @@
 """The training recipes of all tasks by name."""
 
+from __future__ import annotations
+
 import re
 
 from condconv_keras.facts.model_card import ModelCard
+from condconv_keras.tasks.recipe import Recipe
 from condconv_keras.tasks.table import all_tasks, get_task
 from condconv_keras.utils.errors import UserError, unknown_name
 
-RECIPES = {name: recipe for task in all_tasks() for name, recipe in task.recipes.items()}
+RECIPES: dict[str, Recipe] = {name: recipe for task in all_tasks() for name, recipe in task.recipes.items()}
 
 
-def get_recipe(name, task=None):
+def get_recipe(name: str, task: str | None = None) -> Recipe:
     """Returns the recipe of this name.
 
     Args:
@@ -27,10 +30,10 @@ def get_recipe(name, task=None):
     return RECIPES[name]
 
 
-def default_recipe_name(dataset, model_recipe, task=ModelCard.task):
+def default_recipe_name(dataset: str, model_recipe: str, task: str = ModelCard.task) -> str:
     """The recipe of a run that names none: that of the data set's name; the model's for the paper's data, ImageNet and
     COCO; else the task's for any data."""
-    task, name = get_task(task), re.split("[/:]", dataset)[0]
-    if name in task.recipes:
+    kind, name = get_task(task), re.split("[/:]", dataset)[0]
+    if name in kind.recipes:
         return name
-    return model_recipe if name.startswith(task.published_data) else task.small_recipe
+    return model_recipe if name.startswith(kind.published_data) else kind.small_recipe

@@ -1,8 +1,13 @@
 """The folder of one training run, and what may happen to one that exists."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
+import os
 import pathlib
+from collections.abc import Collection
+from typing import Any
 
 from condconv_keras.training.checkpoints import Checkpoints
 from condconv_keras.training.config import TrainConfig
@@ -24,15 +29,18 @@ class RunFolder:
 
     Attributes:
         path: the folder.
-        config, model, history, results: its files: `config.json`, `model.keras` (the evaluated weights),
-            `history.csv`, `results.json` (written last: a run that has it is complete).
+        config: `config.json`.
+        model: `model.keras`, the evaluated weights.
+        history: `history.csv`.
+        results: `results.json`, written last: a run that has it is complete.
         raw_model: `model_raw.keras`, the last weights as they are; only there where the recipe averages them, and
             `model` holds the average.
         curves: `curves.png`, the history as a picture.
-        checkpoints, tensorboard: its folders.
+        checkpoints: the folder of the states to go on from.
+        tensorboard: the folder for TensorBoard.
     """
 
-    def __init__(self, model_dir):
+    def __init__(self, model_dir: str | os.PathLike[str]) -> None:
         self.path = pathlib.Path(model_dir)
         self.config = self.path / "config.json"
         self.model = self.path / "model.keras"
@@ -44,11 +52,11 @@ class RunFolder:
         self.tensorboard = self.path / "tensorboard"
 
     @staticmethod
-    def is_run(path):
+    def is_run(path: str | os.PathLike[str]) -> bool:
         """Whether a path is the folder of a run."""
         return RunFolder(path).config.is_file()
 
-    def read_config(self):
+    def read_config(self) -> TrainConfig:
         """Returns the `TrainConfig`; raises a `UserError` when the folder holds none."""
         if not self.config.is_file():
             raise UserError(f"expected the folder of a training run, {str(self.path)!r} has no config.json")
@@ -57,7 +65,7 @@ class RunFolder:
         except UserError as error:
             raise UserError(f"{str(self.config)!r} is damaged: {error}") from error
 
-    def continued(self, config, given):
+    def continued(self, config: TrainConfig, given: Collection[str]) -> TrainConfig:
         """Returns a configuration in which what a command does not say is as the run has it, if there is one.
 
         Args:
@@ -69,7 +77,7 @@ class RunFolder:
         run = self.read_config()
         return dataclasses.replace(config, **{name: getattr(run, name) for name in _KEPT if name not in given})
 
-    def check(self, config):
+    def check(self, config: TrainConfig) -> None:
         """Raises a `UserError` unless the folder is new, empty, or of a run of the configuration or of fewer epochs."""
         if not is_unicode(str(self.path)):
             # TensorBoard's writer takes no other, and fails when all else is there.
@@ -92,11 +100,11 @@ class RunFolder:
         elif self.path.is_dir() and any(not is_partial(entry) for entry in self.path.iterdir()):
             raise UserError(f"`model_dir` {str(self.path)!r} exists and is not the folder of a run; give another one")
 
-    def has_checkpoint(self):
+    def has_checkpoint(self) -> bool:
         """Whether the run has begun: there is a checkpoint, whole or not."""
         return Checkpoints(self.checkpoints).exist()
 
-    def start(self, config, step=0):
+    def start(self, config: TrainConfig, step: int = 0) -> TrainConfig:
         """Makes the folder and writes `config.json`, of a configuration that was checked.
 
         What an earlier process of the run left unfinished when it was killed is removed.
@@ -117,13 +125,13 @@ class RunFolder:
         write_text(self.config, config.to_json())
         return config
 
-    def results_of(self, config):
+    def results_of(self, config: TrainConfig) -> dict[str, Any] | None:
         """Returns the results of the run if it is complete: has them, and of no fewer epochs; else None."""
         results = self.read_results()
         epochs = config.recipe.epochs
         return None if results is None or results.get("epochs", epochs) < epochs else results
 
-    def read_results(self):
+    def read_results(self) -> dict[str, Any] | None:
         """Returns the results of a run that was complete once, of more epochs it may not be yet; else None."""
         if not self.results.is_file():
             return None

@@ -1,8 +1,15 @@
 """The errors that a script shows its user as one line."""
 
+from __future__ import annotations
+
 import difflib
 import re
 import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 # Lines of the message of a graph that failed, which say where.
 _OF_THE_STACK = re.compile(r"\s|Graph execution error|Detected at node|<stack traces unavailable>")
@@ -18,7 +25,7 @@ class UserError(ValueError):
 
     EXIT_CODE = 2
 
-    def __init__(self, message=""):
+    def __init__(self, message: object = "") -> None:
         # What a message names, a folder or a cell of a table, may have line ends in it.
         super().__init__(" ".join(str(message).splitlines()))
 
@@ -30,7 +37,7 @@ class MissingPackage(ModuleNotFoundError):
     """
 
 
-def unknown_name(kind, name, known):
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     """Returns a `UserError` for a name that is not registered, with the closest known names.
 
     Args:
@@ -49,23 +56,23 @@ def unknown_name(kind, name, known):
     return UserError(f"unknown {kind} {name!r}. {hint}")
 
 
-def warn(text):
+def warn(text: object) -> None:
     """Says on standard error, on one line, what a user has to know of work that goes on all the same."""
     print(f"warning: {one_line(text)}", file=sys.stderr)
 
 
-def one_line(error, length=None):
+def one_line(error: object, length: int | None = None) -> str:
     """Returns the message of an error on one line, cut to `length` characters if that is given."""
     return " ".join(str(error).split())[:length]
 
 
-def some_of(names, limit=5):
+def some_of(names: Sequence[str], limit: int = 5) -> str:
     """Joins names for a message, the first few of a long list."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
 
 
-def op_reason(error):
+def op_reason(error: tf.errors.OpError) -> str:
     """Returns why TensorFlow failed, on one line: the message of a `tf.errors.OpError` without names and stack.
 
     As in "{{function_node ...}} Input is empty. [Op:DecodeImage]", or, after "Graph execution error" and the lines of

@@ -1,10 +1,15 @@
 """Modules that are imported when they are first used: flags are answered before TensorFlow is there."""
 
+from __future__ import annotations
+
 import contextlib
 import importlib
 import importlib.util
 import os
 import sys
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from condconv_keras.utils.errors import MissingPackage
 
@@ -49,21 +54,21 @@ class LazyModule:
         MissingPackage: on first use, if a package is not installed; the message names the `pip install` that brings it.
     """
 
-    def __init__(self, name, extra=None):
+    def __init__(self, name: str, extra: str | None = None) -> None:
         self._name = name
         self._extra = extra
 
-    def __getattr__(self, attribute):
+    def __getattr__(self, attribute: str) -> Any:
         module = self.__dict__.get("_module")
         if module is None:
             module = self._module = import_module(self._name, self._extra)
         return getattr(module, attribute)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<lazy module {self._name!r}>"
 
 
-def load(*modules):
+def load(*modules: LazyModule) -> None:
     """Imports lazy modules now.
 
     To be called before they are used in a `tf.function` or `Dataset.map`, which raise another error in the place of
@@ -73,13 +78,15 @@ def load(*modules):
         _ = module.__name__
 
 
-def import_module(name, extra=None):
+def import_module(name: str, extra: str | None = None) -> types.ModuleType:
     """Imports a module by its dotted name; arguments and errors as in `installs_named`."""
     with installs_named(extra):
         return importlib.import_module(name)
 
 
-def attach(package, homes, modules=()):
+def attach(
+    package: str, homes: Mapping[str, str], modules: Iterable[str] = ()
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Returns the `__getattr__` and the `__dir__` of a package that imports what it offers on first use.
 
     Args:
@@ -88,7 +95,7 @@ def attach(package, homes, modules=()):
         modules: names of those of its own modules that `dir` lists before they are imported.
     """
 
-    def get(name):
+    def get(name: str) -> Any:
         if name in homes:
             return getattr(import_module(homes[name]), name)
         if not name.startswith("_") and importlib.util.find_spec(f"{package}.{name}") is not None:
@@ -98,7 +105,7 @@ def attach(package, homes, modules=()):
     return get, lambda: sorted({*vars(sys.modules[package]), *homes, *modules})
 
 
-def require(*packages, extra=None):
+def require(*packages: str, extra: str | None = None) -> None:
     """Raises a `MissingPackage` for the first of these packages that is not installed; imports none of them.
 
     Args:
@@ -110,7 +117,7 @@ def require(*packages, extra=None):
             raise _missing(package, extra)
 
 
-def _is_installed(package):
+def _is_installed(package: str) -> bool:
     if package in sys.modules:
         return sys.modules[package] is not None
     try:
@@ -120,7 +127,7 @@ def _is_installed(package):
 
 
 @contextlib.contextmanager
-def installs_named(extra=None):
+def installs_named(extra: str | None = None) -> Iterator[None]:
     """While open, a package that is missing is a `MissingPackage` with the `pip install` that brings it.
 
     Without `extra`, what neither the distribution brings nor Keras computes with stays Python's `ModuleNotFoundError`.
@@ -140,7 +147,7 @@ def installs_named(extra=None):
         raise _missing(package, extra) from error
 
 
-def _missing(package, extra=None):
+def _missing(package: str, extra: str | None = None) -> MissingPackage:
     """The `MissingPackage` of a package."""
     if package in _BACKENDS:
         asked = f", which KERAS_BACKEND={package} asks for" if os.environ.get("KERAS_BACKEND") == package else ""
@@ -151,5 +158,12 @@ def _missing(package, extra=None):
     return MissingPackage(f"the package {package!r} is not installed{text}", name=package)
 
 
-keras = LazyModule("keras")
-tensorflow = LazyModule("tensorflow")
+# Type checkers see the modules themselves, whose classes annotations name.
+if TYPE_CHECKING:
+    import keras as keras
+    import numpy as numpy
+    import tensorflow as tensorflow
+else:
+    keras = LazyModule("keras")
+    numpy = LazyModule("numpy")  # a list of the models' names does without
+    tensorflow = LazyModule("tensorflow")

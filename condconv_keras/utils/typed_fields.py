@@ -16,12 +16,14 @@ def check_types(instance):
     An integer is a float, too; a truth value is no number.
 
     Args:
-        instance: of a dataclass whose fields are of simple types, dataclasses, and dicts, lists and tuples.
+        instance: of a dataclass whose fields are of simple types, literals, dataclasses, and dicts, lists and tuples.
     """
+    # Annotations are text in the modules that postpone them.
+    kinds = typing.get_type_hints(type(instance))
     for field in dataclasses.fields(instance):
-        value = getattr(instance, field.name)
-        if not _is(value, field.type):
-            expected = getattr(field.type, "__name__", field.type)
+        value, kind = getattr(instance, field.name), kinds[field.name]
+        if not _is(value, kind):
+            expected = getattr(kind, "__name__", kind)
             raise TypeError(f"`{field.name}` is of the type {expected}. Received: {value!r}")
 
 
@@ -29,6 +31,8 @@ def _is(value, kind):
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
         return any(_is(value, one) for one in inner)
+    if origin is typing.Literal:
+        return value in inner
     if origin is tuple and inner[-1] is not Ellipsis:
         return isinstance(value, tuple) and len(value) == len(inner) and all(map(_is, value, inner))
     if origin in (tuple, list):

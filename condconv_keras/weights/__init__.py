@@ -5,6 +5,8 @@
 backend.
 """
 
+from typing import TYPE_CHECKING
+
 from condconv_keras.utils.lazy import attach
 
 _HOME = {
@@ -16,4 +18,10 @@ _HOME = {
 
 __all__ = ["WeightSource", "assign_weights", "import_weights", "open_source"]
 
-__getattr__, __dir__ = attach(__name__, _HOME)
+if TYPE_CHECKING:
+    from condconv_keras.weights.assign import assign_weights
+    from condconv_keras.weights.convert import import_weights
+    from condconv_keras.weights.opening import open_source
+    from condconv_keras.weights.source import WeightSource
+else:
+    __getattr__, __dir__ = attach(__name__, _HOME)

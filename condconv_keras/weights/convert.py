@@ -1,9 +1,13 @@
 """From published weights to a `.keras` file that `predict.py`, `eval.py`, `train.py` and `python -m export` take."""
 
+from __future__ import annotations
+
 import dataclasses
+import os
 import pathlib
 import types
 from collections.abc import Mapping
+from typing import Any
 
 from condconv_keras.facts.imagenet import class_names
 from condconv_keras.facts.model_card import LOGITS, ModelCard
@@ -37,11 +41,18 @@ class ImportedWeights:
     description: str
     tensors: int
     values: int
-    model_arguments: Mapping
+    model_arguments: Mapping[str, Any]
     preprocessing: Preprocessing
 
 
-def import_weights(source, name, output, *, arguments=types.MappingProxyType({}), sha256=None):
+def import_weights(
+    source: str | os.PathLike[str] | WeightSource,
+    name: str,
+    output: str | os.PathLike[str],
+    *,
+    arguments: Mapping[str, Any] = types.MappingProxyType({}),
+    sha256: str | None = None,
+) -> ImportedWeights:
     """Writes published weights as a `.keras` file with its model card.
 
     Args:
@@ -60,10 +71,12 @@ def import_weights(source, name, output, *, arguments=types.MappingProxyType({})
             with the arguments. Nothing is written.
     """
     output = check_output(output)
-    if sha256 is not None:
-        check_sha256(source, sha256)
     if not isinstance(source, WeightSource):
+        if sha256 is not None:
+            check_sha256(source, sha256)
         source = open_source(source, name, arguments)
+    elif sha256 is not None:
+        raise UserError(f"`sha256` is of one file, {source.description} is none")
     # What the source knows takes the place of what is registered.
     preprocessing = dataclasses.replace(model_entry(name).preprocessing(), **source.preprocessing)
     arguments = {**source.model_arguments, **arguments}
@@ -75,8 +88,10 @@ def import_weights(source, name, output, *, arguments=types.MappingProxyType({})
     assign.check_experts(model, source)
     assign.assign_weights(model, source)
     classes = model.output_shape[-1]
-    returns = LOGITS if arguments.get("classifier_activation") is None else None
-    save_model(model, ModelCard(name, _class_names(classes), preprocessing, returns=returns), output)
+    card = ModelCard(name, _class_names(classes), preprocessing)
+    if arguments.get("classifier_activation") is None:
+        card = dataclasses.replace(card, returns=LOGITS)
+    save_model(model, card, output)
     return ImportedWeights(
         description=source.description,
         tensors=len(source.tensors),
@@ -86,7 +101,7 @@ def import_weights(source, name, output, *, arguments=types.MappingProxyType({})
     )
 
 
-def check_output(path):
+def check_output(path: str | os.PathLike[str]) -> pathlib.Path:
     """Returns the path of a `.keras` file to write; raises a `UserError` if it cannot be one."""
     path = pathlib.Path(path)
     if path.suffix != ".keras" or path.is_dir():
@@ -95,7 +110,7 @@ def check_output(path):
     return path
 
 
-def check_sha256(path, expected):
+def check_sha256(path: str | os.PathLike[str], expected: str) -> None:
     """Raises a `UserError` unless a file has the SHA-256 `expected`, in hexadecimal."""
     path = pathlib.Path(path)
     if not path.is_file():
@@ -105,5 +120,5 @@ def check_sha256(path, expected):
         raise UserError(f"{str(path)!r} has the SHA-256 {received}, expected {expected.lower()}")
 
 
-def _class_names(classes):
+def _class_names(classes: int) -> tuple[str, ...]:
     return class_names() if classes == _IMAGENET_CLASSES else tuple(map(str, range(classes)))

@@ -1,11 +1,17 @@
 """Opens files of published weights: each reader says itself what it recognizes."""
 
+from __future__ import annotations
+
+import os
 import pathlib
 import types
 import zipfile
+from collections.abc import Mapping
+from typing import Any
 
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.weights.source import WeightSource
 
 # Modules with `recognizes(path, start)`, whether they read what lies at a path, and `open_weights(path, name,
 # arguments)`, as in `open_source`. The first that recognizes a file reads it.
@@ -19,7 +25,9 @@ _KINDS = (
 _START = 16  # bytes
 
 
-def open_source(path, name, arguments=types.MappingProxyType({})):
+def open_source(
+    path: str | os.PathLike[str], name: str, arguments: Mapping[str, Any] = types.MappingProxyType({})
+) -> WeightSource:
     """Reads a file of published weights, whose kind is recognized from its content.
 
     Args:
@@ -45,7 +53,7 @@ def open_source(path, name, arguments=types.MappingProxyType({})):
     raise UserError(f"expected {_KINDS}, {problem}")
 
 
-def _start(path):
+def _start(path: pathlib.Path) -> bytes:
     """The first bytes of a file, none of what is no file."""
     if not path.is_file():
         return b""

@@ -3,8 +3,14 @@
 A reader turns a file into a `WeightSource`; `condconv_keras.weights.assign.assign_weights` puts it into a model.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
+
+from condconv_keras.utils.lazy import keras
+from condconv_keras.utils.lazy import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +31,7 @@ class WeightSource:
     """
 
     description: str
-    tensors: Mapping
-    find: Callable
-    model_arguments: Mapping = dataclasses.field(default_factory=dict)
-    preprocessing: Mapping = dataclasses.field(default_factory=dict)
+    tensors: Mapping[str, np.ndarray]
+    find: Callable[[keras.Layer, str], tuple[str, Callable[[np.ndarray], np.ndarray]]]
+    model_arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    preprocessing: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -16,14 +16,19 @@ a_i g, about g / 2, and counts a_i, about 1 / 2. The learning rate may stay: wit
 than half of it (`docs/results/warm_start.json`).
 """
 
+from __future__ import annotations
+
 import collections
 import functools
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from condconv_keras.layers import Routing
 from condconv_keras.layers.base_cond_conv import BaseCondConv2D
+from condconv_keras.utils.annotations import Tensor
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.keras_graph import calls_of, producer_of
 from condconv_keras.weights.assign import assign_weights
@@ -44,7 +49,9 @@ _SETTINGS = (
 _SHOWN = 10
 
 
-def warm_start(model, source, images=None, skip_layers=()):
+def warm_start(
+    model: keras.Model, source: keras.Model, images: Tensor | None = None, skip_layers: Collection[str] = ()
+) -> None:
     """Gives a model the weights of a trained one, so that both compute the same function.
 
     Layers and variables are paired by name, and what both models have is copied. A CondConv layer whose counterpart is
@@ -68,11 +75,10 @@ def warm_start(model, source, images=None, skip_layers=()):
             epsilon of batch normalization; or a CondConv layer has no plain counterpart of one function, as its routing
             weights are no sigmoid or softmax of a router. The message names the first ten, and `model` is as it was.
 
-    Example:
-
-    >>> plain, _ = load_model("plain.keras")
-    >>> twin = create_model("condconv_mobilenet_v1", num_experts=4, classes=10)
-    >>> warm_start(twin, plain, images)  # twin(x) is now plain(x), up to rounding, for every x
+    Examples:
+        >>> plain, _ = load_model("plain.keras")
+        >>> twin = create_model("condconv_mobilenet_v1", num_experts=4, classes=10)
+        >>> warm_start(twin, plain, images)  # twin(x) is now plain(x), up to rounding, for every x
     """
     skipped = [layer for layer in model.layers if layer.name in skip_layers]
     targets = [layer for layer in model.layers if layer.name not in skip_layers]
@@ -83,7 +89,7 @@ def warm_start(model, source, images=None, skip_layers=()):
     tensors = _values(sources) | _values(skipped) | _first_routers(new_routers)
     is_plain = not any(isinstance(layer, BaseCondConv2D) for layer in sources)
 
-    def find(layer, variable_name):
+    def find(layer: keras.Layer, variable_name: str) -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
         key = _key(layer, variable_name)
         if is_plain and isinstance(layer, BaseCondConv2D) and key not in tensors:
             is_bias = variable_name == "condconv_bias"
@@ -96,7 +102,9 @@ def warm_start(model, source, images=None, skip_layers=()):
         _normalize_routers(model, new_routers, images)
 
 
-def _check_settings(model, source, targets, sources):
+def _check_settings(
+    model: keras.Model, source: keras.Model, targets: Sequence[keras.Layer], sources: Sequence[keras.Layer]
+) -> None:
     """Raises a `UserError` if layers of one name compute different functions of their variables."""
     configs = {layer.name: layer.get_config() for layer in sources}
     layers_of = collections.defaultdict(list)
@@ -113,34 +121,34 @@ def _check_settings(model, source, targets, sources):
         )
 
 
-def _named(layers):
+def _named(layers: Sequence[str]) -> str:
     return f"{layers[0]} and {len(layers) - 1} more layers" if layers[1:] else layers[0]
 
 
-def _router(layer):
+def _router(layer: keras.Layer) -> Any:
     """The router that a layer is or, as a CondConv layer, has of its own; None for other layers."""
     if isinstance(layer, BaseCondConv2D):
         return layer.router
     return layer if isinstance(layer, Routing) else None
 
 
-def _key(layer, variable_name):
+def _key(layer: keras.Layer, variable_name: str) -> str:
     # The variables of a CondConv layer's own router are called as those of a plain convolution.
     own_router = isinstance(layer, BaseCondConv2D) and variable_name in ("kernel", "bias")
     return f"{layer.name}/{'router/' if own_router else ''}{variable_name}"
 
 
-def _values(layers):
+def _values(layers: Iterable[keras.Layer]) -> dict[str, np.ndarray]:
     return {_key(layer, variable.name): np.array(variable) for layer in layers for variable in layer.weights}
 
 
-def _part_of_an_expert(layer):
+def _part_of_an_expert(layer: BaseCondConv2D) -> float:
     """What each of equal experts is of the plain kernel: one divided by the sum of an example's routing weights."""
     router = layer.router or producer_of(calls_of(layer)[0].inputs[1])[0]
     return 1 if _routing_activation(layer, router) is keras.activations.softmax else 2 / layer.num_experts
 
 
-def _experts(layer, is_bias, part, plain):
+def _experts(layer: BaseCondConv2D, is_bias: bool, part: float, plain: np.ndarray) -> np.ndarray:
     """The bank of equal experts, each of which is a part of a plain kernel or bias."""
     expert_shape = (layer.spec.filters,) if is_bias else layer.spec.expert_shape
     if plain.shape != expert_shape:
@@ -148,7 +156,7 @@ def _experts(layer, is_bias, part, plain):
     return np.tile(plain.reshape(1, -1) * part, (layer.num_experts, 1))
 
 
-def _first_routers(layers):
+def _first_routers(layers: Iterable[keras.Layer]) -> dict[str, np.ndarray]:
     """The variables of the layers' new routers: for the sigmoid columns in pairs of opposite sign."""
     values = {}
     for layer in layers:
@@ -160,7 +168,7 @@ def _first_routers(layers):
     return values
 
 
-def _routing_activation(layer, router):
+def _routing_activation(layer: keras.Layer, router: keras.Layer) -> Callable[..., Any]:
     """The activation of a layer's routing weights, whose sum it decides; raises a `UserError` for an unknown sum."""
     activation = router.activation if isinstance(router, Routing) else None
     if activation not in (keras.activations.sigmoid, keras.activations.softmax):
@@ -172,13 +180,13 @@ def _routing_activation(layer, router):
     return activation
 
 
-def _mirrored(columns):
+def _mirrored(columns: np.ndarray) -> np.ndarray:
     half = columns.shape[-1] // 2
     first = columns[..., :half]
     return np.concatenate([first, -first, np.zeros_like(columns[..., 2 * half :])], axis=-1)
 
 
-def _normalize_routers(model, layers, images):
+def _normalize_routers(model: keras.Model, layers: Sequence[keras.Layer], images: Tensor) -> None:
     """Shifts and scales the routers' columns: mean 0 and standard deviation 1 over the images, before the activation.
 
     Mirrored columns stay mirrored, so the model still computes the same, and one pass serves all routers.
@@ -196,7 +204,7 @@ def _normalize_routers(model, layers, images):
             router.bias.assign(-shift * scale)
 
 
-def _router_features(model, layers, images):
+def _router_features(model: keras.Model, layers: Sequence[keras.Layer], images: Tensor) -> dict[str, np.ndarray]:
     """The pooled inputs [images, channels] of the layers' routers, by the layers' names."""
     features = {layer.name: layer.input for layer in layers}
     for layer in layers:

@@ -94,10 +94,10 @@ def _git(*arguments):
 
 if __name__ == "__main__":
     flags.DEFINE_string("repo", ".", "Checkout whose library and tests are tried.")
-    flags.DEFINE_integer("seed", 0, "Of the draw.")
+    flags.DEFINE_integer("seed", 0, "Seed of the draw.")
     flags.DEFINE_integer("count", 24, "Number of faults.")
     flags.DEFINE_string("output", "mutants.jsonl", "File of the results, a JSON object a line.")
     flags.DEFINE_string("work", None, "Folder for the copy; default: the system's for temporary files.")
     flags.DEFINE_float("time_limit", 3600, "Seconds for the tests of one fault.")
-    flags.DEFINE_boolean("list", False, "Prints what is drawn and runs no test.")
+    flags.DEFINE_boolean("list", False, "Print the faults that are drawn, and run no test.")
     cli.run(main)

@@ -26,8 +26,9 @@ from condconv_keras.pretrained import create_model
 from condconv_keras.stored import StoredModel
 from condconv_keras.stored.registered import Published, Untrained
 from condconv_keras.tasks.classification import answers
-from condconv_keras.tasks.classification.predictor import keras_predict, softmax
+from condconv_keras.tasks.classification.predictor import keras_predict
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.softmax import softmax
 from tests import processes
 from tests.heads import CARD, HEADS, IMAGES, LOGITS_OF_IMAGES, model_with
 from tests.images import write_digit_folder

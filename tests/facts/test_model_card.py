@@ -92,3 +92,15 @@ def test_names_that_are_numbers_are_text():
 def test_brackets_without_end_are_a_value_error():
     with pytest.raises(ValueError):
         ModelCard.from_json("[" * 100_000)
+
+
+def test_the_top_classes():
+    card = dataclasses.replace(CARD, returns="probabilities")
+    assert card.top_classes([[0.25, 0.75], [0.5, 0.5]], k=1) == [[("dog", 0.75)], [("cat", 0.5)]]
+    assert card.top_classes(np.array([[0.25, 0.75]])) == [[("dog", 0.75), ("cat", 0.25)]]
+    ((best, _),) = dataclasses.replace(CARD, returns="logits").top_classes(np.log([[1.0, 3.0]]))
+    assert best == ("dog", pytest.approx(0.75))
+    with pytest.raises(ValueError, match="whether outputs are logits"):
+        CARD.top_classes([[0.25, 0.75]])
+    with pytest.raises(ValueError, match=r"\[images, 2\]"):
+        card.top_classes([0.25, 0.75])

@@ -58,7 +58,7 @@ def test_every_model_has_a_card_that_says_what_is_known():
 
 def test_page_in_the_documentation_is_up_to_date():
     """But for the counts, which take a minute to make."""
-    counted = re.compile(r"^(- Parameters|- Multiply-adds|- Published|- Input|\|).*$", re.MULTILINE)
+    counted = re.compile(r"^(- Parameters|- Multiply-adds|- Paper|- Input|\|).*$", re.MULTILINE)
     written = (processes.ROOT / "docs/models.md").read_text()
     assert counted.sub("", page_of(list_models())) == counted.sub("", written)
 
@@ -83,9 +83,7 @@ def test_placement_is_told():
 def test_a_detector_is_told_by_width():
     text = page_of(["ssd300_mobilenet_v1"])
     for width, millions, accuracy in (("1", 1230, 20.3), ("0.75", 730, 18.2), ("0.5", 352, 14.4)):
-        line = (
-            f"- Published at width {width}: {millions} M multiply-adds, {accuracy} % mAP; our count differs by -1.50 %"
-        )
+        line = f"- Paper at width {width}: {millions} M multiply-adds, {accuracy} % mAP; our count differs by -1.50 %"
         assert line in text
         index = f"| [`ssd300_mobilenet_v1`](#ssd300_mobilenet_v1), width {width} | 1,234,567 | 123.4 M | {millions} M |"
         assert f"{index} {accuracy} % mAP |" in text

@@ -12,8 +12,9 @@ from condconv_keras.models import returned
 from condconv_keras.models.returned import are_probabilities, with_returns
 from condconv_keras.models.saving import save_model
 from condconv_keras.stored import StoredModel
-from condconv_keras.tasks.classification.predictor import keras_predict, softmax
+from condconv_keras.tasks.classification.predictor import keras_predict
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.softmax import softmax
 from tests.heads import BIAS, CARD, HEADS, IMAGES, KERNEL, LOGITS_OF_IMAGES, average, model_with
 
 

@@ -42,16 +42,17 @@ def test_every_file_of_the_library_is_in_the_wheel_and_no_other(names):
     files = (path for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc")
     expected = {path.relative_to(processes.ROOT).as_posix() for path in files}
     assert {name for name in names if name.startswith("condconv_keras/")} == expected
-    assert "condconv_keras/facts/imagenet_classes.txt" in expected
+    assert {"condconv_keras/facts/imagenet_classes.txt", "condconv_keras/py.typed"} <= expected
 
 
 def test_the_source_distribution_builds_the_wheel_and_has_the_tests(distributions):
     (path,) = distributions.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}
-    expected = {"pyproject.toml", "README.md", "LICENSE", "condconv_keras/__init__.py", "tests/conftest.py", "train.py"}
-    assert expected <= held
-    assert not any(name.startswith((".venv", "runs/", ".git/")) for name in held)
+    expected = {"pyproject.toml", "README.md", "LICENSE", "tests/conftest.py", "train.py"}
+    expected |= {"CHANGELOG.md", "CITATION.cff", "docs/upgrading.md", "examples/quickstart.ipynb"}
+    assert expected | {"condconv_keras/__init__.py", "condconv_keras/py.typed"} <= held
+    assert not any(name.startswith((".venv", "runs/", "site/", ".git/")) for name in held)
 
 
 def test_twine_has_nothing_to_say(distributions):

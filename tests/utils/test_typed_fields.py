@@ -1,4 +1,5 @@
 import dataclasses
+import typing
 
 import pytest
 
@@ -21,12 +22,16 @@ class Outer:
     pairs: list[list[int]] = dataclasses.field(default_factory=list)
     options: dict | None = None
     inner: Inner | None = None
+    mode: typing.Literal["fast", "exact"] | None = "fast"
+    postponed: "int | None" = None  # as in modules that import annotations from the future
 
 
 @pytest.mark.parametrize(
     "fields",
     [
         {},
+        {"mode": "exact", "postponed": 3},
+        {"mode": None, "postponed": None},
         {"number": 2, "scale": (1, 0.5), "names": ("a", "b")},
         {"options": {"a": 1}, "inner": Inner(), "pairs": [[1, 2], []]},
     ],
@@ -53,6 +58,10 @@ def test_what_is_of_the_types(fields):
         ("pairs", [1]),
         ("options", []),
         ("inner", {}),
+        ("mode", "slow"),
+        ("mode", 1),
+        ("mode", ["fast"]),
+        ("postponed", "3"),
     ],
 )
 def test_what_is_not(field, value):

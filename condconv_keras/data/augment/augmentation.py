@@ -5,17 +5,26 @@ size, an integer seed of shape [2], and the model's `Preprocessing`. It returns 
 0..255, the model's input short of scaling.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
+from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 from condconv_keras.data.augment.erasing import erase_rectangle
-from condconv_keras.data.augment.policies import MAX_MAGNITUDE, POLICIES, make_policy
+from condconv_keras.data.augment.policies import MAX_MAGNITUDE, POLICIES, PolicyName, make_policy
+from condconv_keras.data.input.decoding import DecodedImage, EncodedImage
+from condconv_keras.facts.preprocessing import Preprocessing
 from condconv_keras.utils.errors import UserError, unknown_name
 from condconv_keras.utils.lazy import tensorflow as tf
 
 PAD_FRACTION = 8  # pads by 1/8 of the size, as the usual 4 pixels at 32x32
+Spatial: TypeAlias = Literal["none", "pad_crop", "inception"]
 AREA_RANGE = (0.08, 1.0)
 ASPECT_RATIO_RANGE = (3 / 4, 4 / 3)
+
+_Image: TypeAlias = DecodedImage | EncodedImage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,23 +38,24 @@ class AugmentationOptions:
         policy_layers: RandAugment's operations per image, at least 1.
         policy_magnitude: RandAugment's magnitude, in [0, 10].
         random_erasing: probability that a rectangle of an image is replaced by noise, in [0, 1].
-        mixup_alpha, cutmix_alpha: parameter of the Beta distribution of the weight of the first of two images that
-            are blended or of which one is pasted into the other; 0 for neither. With both, each batch has an even
-            chance of one or the other. See `condconv_keras.data.augment.mixing`.
+        mixup_alpha: parameter of the Beta distribution of the weight of the first of two images that are blended; 0 for
+            none. See `condconv_keras.data.augment.mixing`.
+        cutmix_alpha: the same of two images of which a part of one is pasted into the other. With both, each batch has
+            an even chance of one or the other.
 
     Raises:
         UserError: if a name is unknown or a number is out of range.
     """
 
-    augmentation: str = "none"
-    policy: str | None = None
+    augmentation: Spatial = "none"
+    policy: PolicyName | None = None
     policy_layers: int = 2
     policy_magnitude: float = 10.0
     random_erasing: float = 0.0
     mixup_alpha: float = 0.0
     cutmix_alpha: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.augmentation not in SPATIAL:
             raise unknown_name("augmentation", self.augmentation, SPATIAL)
         if self.policy is not None and self.policy not in POLICIES:
@@ -56,17 +66,19 @@ class AugmentationOptions:
         self._check("mixup_alpha", 0 <= self.mixup_alpha < math.inf, "at least 0")
         self._check("cutmix_alpha", 0 <= self.cutmix_alpha < math.inf, "at least 0")
 
-    def _check(self, name, valid, expected):
+    def _check(self, name: str, valid: bool, expected: str) -> None:
         if not valid:
             raise UserError(f"`{name}` must be {expected}. Received: {name}={getattr(self, name)!r}")
 
     @property
-    def mixes(self):
+    def mixes(self) -> bool:
         """Whether examples are mixed with each other: labels are then probabilities."""
         return self.mixup_alpha > 0 or self.cutmix_alpha > 0
 
 
-def make_augmentation(options, preprocessing):
+def make_augmentation(
+    options: AugmentationOptions, preprocessing: Preprocessing
+) -> Callable[[_Image, tf.Tensor], tf.Tensor]:
     """Returns the function that turns a training image into the model's input.
 
     Args:
@@ -80,7 +92,7 @@ def make_augmentation(options, preprocessing):
     spatial = get_spatial(options.augmentation)
     policy = make_policy(options)
 
-    def augment(image, seed):
+    def augment(image: _Image, seed: tf.Tensor) -> tf.Tensor:
         image = spatial(image, seed, preprocessing)
         if policy is not None:
             image = policy(image, tf.random.fold_in(seed, 0))
@@ -92,17 +104,17 @@ def make_augmentation(options, preprocessing):
     return augment
 
 
-def get_spatial(name):
+def get_spatial(name: str) -> Callable[[_Image, tf.Tensor, Preprocessing], tf.Tensor]:
     """Returns the spatial transform of this name, one of `SPATIAL`."""
     return SPATIAL[name]
 
 
-def _none(image, seed, preprocessing):
+def _none(image: _Image, seed: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
     del seed
     return preprocessing.evaluation_image(image.whole())
 
 
-def _pad_crop(image, seed, preprocessing):
+def _pad_crop(image: _Image, seed: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
     """Resizes, pads by reflection and crops back at a random place: for small images that must not be flipped."""
     height, width = preprocessing.input_size
     vertical, horizontal = height // PAD_FRACTION, width // PAD_FRACTION
@@ -111,7 +123,7 @@ def _pad_crop(image, seed, preprocessing):
     return tf.image.stateless_random_crop(padded, (height, width, preprocessing.channels), seed)
 
 
-def _inception(image, seed, preprocessing):
+def _inception(image: _Image, seed: tf.Tensor, preprocessing: Preprocessing) -> tf.Tensor:
     """Crops a random area at a random aspect ratio, resizes it and flips it half of the time.
 
     An image for which ten tries find no such crop is used whole. Source: Szegedy et al. 2015, section 6, with the
@@ -119,7 +131,7 @@ def _inception(image, seed, preprocessing):
     """
     crop_seed, flip_seed = tf.unstack(tf.random.split(seed, 2))
 
-    def sample(shape):
+    def sample(shape: tf.Tensor) -> tf.Tensor:
         begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
             shape,
             bounding_boxes=tf.constant([[[0.0, 0.0, 1.0, 1.0]]]),

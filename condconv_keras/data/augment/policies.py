@@ -11,6 +11,7 @@ The operations that move an image do so by numbers of pixels meant for inputs of
 """
 
 import functools
+from typing import Literal, TypeAlias
 
 from condconv_keras.utils.lazy import OFFICIAL_VISION, LazyModule, load, require
 from condconv_keras.utils.lazy import tensorflow as tf
@@ -165,5 +166,6 @@ def _rand_augment(options):
     return functools.partial(rand_augment, layers=options.policy_layers, magnitude=options.policy_magnitude)
 
 
+PolicyName: TypeAlias = Literal["autoaugment", "randaugment"]
 # Names of policies to what makes, of an `AugmentationOptions`, the function of a uint8 RGB image and a seed.
 POLICIES = {"autoaugment": _auto_augment, "randaugment": _rand_augment}

@@ -1,8 +1,14 @@
 """From a data set of images with class labels to batches: training (augmented) and evaluation (every image once)."""
 
+from __future__ import annotations
+
 from condconv_keras.data.augment.augmentation import AugmentationOptions, make_augmentation
 from condconv_keras.data.augment.mixing import mix
+from condconv_keras.data.dataset import ImageDataset
+from condconv_keras.data.input.decoding import DecodedImage, EncodedImage
+from condconv_keras.data.input.shard import InputShard
 from condconv_keras.data.input.streams import ONE_PIPELINE, InputPosition, evaluation_stream, training_stream
+from condconv_keras.facts.preprocessing import Preprocessing
 from condconv_keras.utils.lazy import tensorflow as tf
 
 FILLER_LABEL = -1  # of images that only fill up a batch and are not counted
@@ -10,17 +16,17 @@ NO_AUGMENTATION = AugmentationOptions()
 
 
 def training_batches(
-    dataset,
-    split,
-    preprocessing,
-    batch_size,
-    options=NO_AUGMENTATION,
-    seed=0,
-    first_epoch=0,
-    first_step=0,
-    shard=ONE_PIPELINE,
-    data_service=None,
-):
+    dataset: ImageDataset,
+    split: str,
+    preprocessing: Preprocessing,
+    batch_size: int,
+    options: AugmentationOptions = NO_AUGMENTATION,
+    seed: int = 0,
+    first_epoch: int = 0,
+    first_step: int = 0,
+    shard: InputShard = ONE_PIPELINE,
+    data_service: str | None = None,
+) -> tf.data.Dataset:
     """Returns endless batches, epoch after epoch, each epoch in a new order.
 
     An epoch is `steps_per_epoch(dataset, split, batch_size)` batches; what is left of the split is dropped, other
@@ -48,7 +54,8 @@ def training_batches(
         batch_size: int, of the whole run, at most the number of examples.
         options: `AugmentationOptions`.
         seed: int.
-        first_epoch, first_step: ints, the epoch, and within it the batch of the whole run, to start with (from 0).
+        first_epoch: int, the epoch to start with (from 0).
+        first_step: int, the batch of the whole run within that epoch to start with (from 0).
         shard: `InputShard`, this pipeline's part of every batch.
         data_service: address of a tf.data service dispatcher, `"grpc://host:port"`, or None.
 
@@ -63,10 +70,12 @@ def training_batches(
     """
     augment = make_augmentation(options, preprocessing)
 
-    def prepare(image, label, example_seed):
+    def prepare(
+        image: DecodedImage | EncodedImage, label: tf.Tensor, example_seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         return augment(image, example_seed), label
 
-    def finish(images, labels, example_seeds):
+    def finish(images: tf.Tensor, labels: tf.Tensor, example_seeds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if not options.mixes:
             return images, labels
         # The first example's seed stands for the batch: no other batch has it.
@@ -77,7 +86,15 @@ def training_batches(
     return training_stream(dataset, split, batch_size, prepare, finish, made_by, position, shard, data_service)
 
 
-def evaluation_batches(dataset, split, preprocessing, batch_size, scaled=True, repeated=False, shard=None):
+def evaluation_batches(
+    dataset: ImageDataset,
+    split: str,
+    preprocessing: Preprocessing,
+    batch_size: int,
+    scaled: bool = True,
+    repeated: bool = False,
+    shard: InputShard | None = None,
+) -> tf.data.Dataset:
     """Returns every image of a split exactly once, in a fixed order; the last batch may be smaller.
 
     With a `shard` every image is in the batches of exactly one of its `count` pipelines. All batches are then of the
@@ -100,11 +117,11 @@ def evaluation_batches(dataset, split, preprocessing, batch_size, scaled=True, r
         UserError: for an unknown split or a batch size below 1.
     """
 
-    def prepare(image, label):
+    def prepare(image: DecodedImage | EncodedImage, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image = preprocessing.evaluation_image(image.whole())
         return preprocessing.scale_images(image) if scaled else image, label
 
-    def make_filler():
+    def make_filler() -> tuple[tf.Tensor, tf.Tensor]:
         return tf.zeros(preprocessing.input_shape), tf.constant(FILLER_LABEL)
 
     height, width = preprocessing.input_size

@@ -1,5 +1,7 @@
 """Which part of every global batch one input pipeline of a distributed run prepares."""
 
+from __future__ import annotations
+
 import dataclasses
 
 from condconv_keras.utils.errors import UserError
@@ -22,11 +24,11 @@ class InputShard:
     count: int = 1
     replicas: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not (0 <= self.index < self.count and self.replicas >= 1):
             raise ValueError(f"expected 0 <= index < count and replicas >= 1. Received: {self}")
 
-    def batch_size(self, global_batch_size):
+    def batch_size(self, global_batch_size: int) -> int:
         """Returns the examples of one device's batch; raises a `UserError` if the global batch cannot be divided."""
         devices = self.count * self.replicas
         if global_batch_size % devices:

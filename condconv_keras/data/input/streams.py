@@ -1,7 +1,12 @@
 """From the records of a data set to batches of what is made of them: endless for training, once for evaluation."""
 
-import dataclasses
+from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from condconv_keras.data.dataset import Dataset
 from condconv_keras.data.input.decoding import DecodedImage
 from condconv_keras.data.input.service import check_service, through_service
 from condconv_keras.data.input.shard import InputShard
@@ -13,7 +18,7 @@ SHUFFLE_BUFFER = 16384  # records, where the split is larger, is not in memory, 
 ONE_PIPELINE = InputShard()
 
 
-def steps_per_epoch(dataset, split, batch_size):
+def steps_per_epoch(dataset: Dataset, split: str, batch_size: int) -> int:
     """Returns the number of full batches in an epoch; raises a `UserError` if there is none."""
     dataset.check_split(split)
     examples = dataset.splits[split]
@@ -43,8 +48,16 @@ START = InputPosition()
 
 
 def training_stream(
-    dataset, split, batch_size, prepare, finish, made_by, position=START, shard=ONE_PIPELINE, data_service=None
-):
+    dataset: Dataset,
+    split: str,
+    batch_size: int,
+    prepare: Callable[..., tuple[Any, Any]],
+    finish: Callable[..., tuple[Any, Any]],
+    made_by: object,
+    position: InputPosition = START,
+    shard: InputShard = ONE_PIPELINE,
+    data_service: str | None = None,
+) -> tf.data.Dataset:
     """Returns endless batches of what two functions make of a data set's images and labels.
 
     What `training_batches` says of order, seeds, shards and the tf.data service holds for every such stream.
@@ -77,12 +90,12 @@ def training_stream(
     first_epoch, first_step = position.first_epoch, position.first_step
 
     @tf.autograph.experimental.do_not_convert
-    def epoch(index):
+    def epoch(index: tf.Tensor) -> tf.data.Dataset:
         # tf.data mixes the graph's seed, by default the global one, into every shuffle: fix that of this function.
         tf.compat.v1.set_random_seed(1)
         epoch_seed = tf.stack([tf.constant(position.seed, tf.int64), index])
         file_seed, order_seed = tf.unstack(tf.random.stateless_uniform([2], epoch_seed, maxval=2**31, dtype=tf.int64))
-        examples = cache if in_memory else dataset.records(split, file_seed)
+        examples = dataset.records(split, file_seed) if cache is None else cache
         if in_memory or not dataset.seed_permutes_all:
             examples = examples.shuffle(buffer_size, seed=order_seed, reshuffle_each_iteration=False)
         example_seeds = tf.data.Dataset.from_tensor_slices(tf.random.split(epoch_seed, steps * batch_size))
@@ -92,7 +105,7 @@ def training_stream(
         return seeded if data_service is not None else seeded.shard(shard.count, shard.index)
 
     @tf.autograph.experimental.do_not_convert
-    def prepare_example(example, example_seed):
+    def prepare_example(example: tuple[Any, Any], example_seed: tf.Tensor) -> tuple[Any, Any, tf.Tensor]:
         record, label = example
         image = DecodedImage(record) if in_memory else dataset.image(record)
         return *prepare(image, label, example_seed), example_seed
@@ -109,7 +122,15 @@ def training_stream(
     return _finish(batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)))
 
 
-def evaluation_stream(dataset, split, batch_size, prepare, make_filler, example_bytes=None, shard=None):
+def evaluation_stream(
+    dataset: Dataset,
+    split: str,
+    batch_size: int,
+    prepare: Callable[..., tuple[Any, Any]],
+    make_filler: Callable[[], tuple[Any, Any]],
+    example_bytes: int | None = None,
+    shard: InputShard | None = None,
+) -> tf.data.Dataset:
     """Returns what a function makes of every example of a split, each exactly once, in a fixed order.
 
     What `evaluation_batches` says of shards holds for every such stream.
@@ -129,7 +150,7 @@ def evaluation_stream(dataset, split, batch_size, prepare, make_filler, example_
         raise UserError(f"expected a batch size of at least 1, received: {batch_size}")
 
     @tf.autograph.experimental.do_not_convert
-    def prepare_example(record, label):
+    def prepare_example(record: Any, label: Any) -> tuple[Any, Any]:
         return prepare(dataset.image(record), label)
 
     records = dataset.records(split)
@@ -146,12 +167,12 @@ def evaluation_stream(dataset, split, batch_size, prepare, make_filler, example_
     return _finish(batches)
 
 
-def _fits_in_memory(dataset, split):
+def _fits_in_memory(dataset: Dataset, split: str) -> bool:
     size = dataset.decoded_bytes(split)
     return size is not None and size <= CACHE_BYTES
 
 
-def _finish(batches):
+def _finish(batches: tf.data.Dataset) -> tf.data.Dataset:
     """Prefetches; a distribution strategy takes the batches as they are, since `InputShard` has shared them out."""
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF

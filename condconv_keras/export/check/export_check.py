@@ -3,12 +3,21 @@
 The figures are those of the model's task: its `answers` module defines them.
 """
 
+from __future__ import annotations
+
 import contextlib
+import pathlib
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
+from condconv_keras.data.dataset import Dataset
+from condconv_keras.export.format import ExportFormat
+from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.lazy import keras
 
 # What rounding weights in other places than Keras does, such as after batch normalization is folded in, may cost.
 ROUNDING_MARGIN_DB = 10.0
@@ -22,7 +31,7 @@ class Differs(UserError):
         figures: by how much, a dict that JSON can hold.
     """
 
-    def __init__(self, message, figures):
+    def __init__(self, message: str, figures: dict[str, Any]) -> None:
         super().__init__(message)
         self.figures = figures
 
@@ -43,14 +52,22 @@ class ExportCheck:
         UserError: the model does not return what its card says.
     """
 
-    def __init__(self, model, card, images, dataset=None, examples=None, trained=False):
+    def __init__(
+        self,
+        model: keras.Model,
+        card: ModelCard,
+        images: np.ndarray,
+        dataset: Dataset | None = None,
+        examples: int | None = None,
+        trained: bool = False,
+    ) -> None:
         self._model = model
         self._trained = trained
         self._dataset = dataset if trained else None
         self._examples = examples
         self._answers = get_task(card.task).answers(model, card, images)
 
-    def __call__(self, path, file_format):
+    def __call__(self, path: pathlib.Path, file_format: ExportFormat) -> tuple[Any, Any]:
         """Runs a file as its user would, all images through one loaded file, with one thread and with several.
 
         Args:
@@ -73,7 +90,7 @@ class ExportCheck:
             comparisons.append(comparison)
         return min(comparisons, key=lambda comparison: comparison.snr_db), self._accuracy(file_format, path)
 
-    def _min_snr_db(self, file_format):
+    def _min_snr_db(self, file_format: ExportFormat) -> float | None:
         """The least signal-to-noise ratio of a format for this model, or None."""
         least = file_format.min_snr_db
         if self._trained and file_format.min_trained_snr_db is not None:
@@ -85,7 +102,7 @@ class ExportCheck:
         # Weights that overflow leave no ratio at all; the file would pass with any answers.
         return min(least, max(rounded.snr_db - ROUNDING_MARGIN_DB, LEAST_ROUNDED_SNR_DB))
 
-    def _accuracy(self, file_format, path):
+    def _accuracy(self, file_format: ExportFormat, path: pathlib.Path) -> Any:
         if self._dataset is None:
             return None
         accuracy, found = self._answers.accuracy(file_format, path, self._dataset, self._examples)
@@ -94,7 +111,7 @@ class ExportCheck:
 
 
 @contextlib.contextmanager
-def _rounded_weights(model, dtype):
+def _rounded_weights(model: keras.Model, dtype: str) -> Iterator[None]:
     weights = model.get_weights()
     with np.errstate(over="ignore"):
         # Vectors, as biases and statistics, keep their type in a file.
@@ -105,7 +122,7 @@ def _rounded_weights(model, dtype):
         model.set_weights(weights)
 
 
-def _refuse(path, found, figures, circumstances=""):
+def _refuse(path: pathlib.Path, found: list[str], figures: Any, circumstances: str = "") -> None:
     if found:
         message = f"{path.name} differs from the Keras model{circumstances}: {', '.join(found)}"
         raise Differs(message, figures.to_dict())

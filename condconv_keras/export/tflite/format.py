@@ -1,5 +1,7 @@
 """The `.tflite` files as export formats: one for each quantization."""
 
+from typing import ClassVar
+
 from condconv_keras.export.format import ExportFormat
 from condconv_keras.export.tflite.metadata import with_metadata
 from condconv_keras.serving.litert import LiteRTFile
@@ -15,7 +17,7 @@ class TFLite(ExportFormat):
 
     packages = ("ai_edge_litert", "flatbuffers")
     is_default = True
-    flags = ("quantization", "static_kernels", "raw_outputs", "batch_size", "metadata")
+    flags: ClassVar[tuple[str, ...]] = ("quantization", "static_kernels", "raw_outputs", "batch_size", "metadata")
     # LiteRT shares the work out differently, and XNNPACK has other kernels, for one thread and for several.
     threads = (1, 4)
 

@@ -1,5 +1,7 @@
 """Which form of per-example convolution a layer uses: the names, what each supports, and the measured choice."""
 
+from typing import Literal, TypeAlias, get_args
+
 import keras
 
 from condconv_keras.layers.forms import portable
@@ -9,9 +11,11 @@ from condconv_keras.utils.lazy import LazyModule
 tensorflow_forms = LazyModule("condconv_keras.layers.forms.tensorflow_forms")
 torch = LazyModule("torch")
 
-_ANY = ("mixture", "mapped_conv", "grouped_conv", "single_conv")
-CONV_FORMS = (*_ANY, "batched_matmul", "mixture_matmul")
-DEPTHWISE_FORMS = (*_ANY, "shifted_taps")
+_AnyForm: TypeAlias = Literal["mixture", "mapped_conv", "grouped_conv", "single_conv"]
+ConvForm: TypeAlias = Literal[_AnyForm, "batched_matmul", "mixture_matmul"]
+DepthwiseForm: TypeAlias = Literal[_AnyForm, "shifted_taps"]
+CONV_FORMS = get_args(ConvForm)
+DEPTHWISE_FORMS = get_args(DepthwiseForm)
 # Those of them that only TensorFlow has.
 _TENSORFLOW_ONLY = ("mapped_conv",)
 

@@ -12,10 +12,10 @@ from condconv_keras.models.returned import (
 from condconv_keras.serving.litert import OUTPUT, LiteRTModel, check_shapes
 from condconv_keras.serving.saved_model import as_input, check_signature
 from condconv_keras.utils.errors import UserError
-from condconv_keras.utils.lazy import LazyModule, keras
+from condconv_keras.utils.lazy import keras
+from condconv_keras.utils.lazy import numpy as np
 from condconv_keras.utils.lazy import tensorflow as tf
-
-np = LazyModule("numpy")
+from condconv_keras.utils.softmax import softmax
 
 
 def probabilities(model, card, images):
@@ -86,13 +86,6 @@ def tflite_predict(path, card, num_threads=None):
     # Of numbers that are multiples of the scale, each may be half of it off.
     rounding = model.output.scale / 2 * len(card.class_names)
     return lambda images: _answers(model.predict(images), path, card, rounding)
-
-
-def softmax(logits):
-    """Returns the softmax of an array [..., classes], float32, computed in float64."""
-    logits = np.asarray(logits, np.float64)
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)
 
 
 def _answers(outputs, path, card, rounding=0.0):

@@ -3,6 +3,7 @@
 import dataclasses
 
 from condconv_keras.data.augment.augmentation import AugmentationOptions
+from condconv_keras.data.augment.policies import PolicyName
 from condconv_keras.tasks.recipe import RATE, Recipe
 
 
@@ -30,7 +31,7 @@ class ClassificationRecipe(Recipe):
     class_weights: str = "none"
     dropout_rate: float = 0.0
     stochastic_depth_rate: float = 0.0
-    policy: str | None = AugmentationOptions.policy
+    policy: PolicyName | None = AugmentationOptions.policy  # type: ignore[assignment]
     policy_layers: int = AugmentationOptions.policy_layers
     policy_magnitude: float = AugmentationOptions.policy_magnitude
     random_erasing: float = AugmentationOptions.random_erasing

@@ -147,16 +147,16 @@ def _append_results(path, evaluation):
 
 
 REPORTS = {
-    "per_class_csv": Report(".csv", "File to write: what is measured of every class.", _write_per_class),
+    "per_class_csv": Report(".csv", "CSV file for the figures of every class.", _write_per_class),
     "confusion_csv": Report(
-        ".csv", "File to write: examples by class (row) and predicted class (column).", _write_confusion
+        ".csv", "CSV file for the confusion matrix: classes in rows, predicted classes in columns.", _write_confusion
     ),
     "confusion_png": Report(
-        ".png", "File to write: the confusion matrix as a picture.", _draw_confusion, packages=("matplotlib",)
+        ".png", "PNG file for the confusion matrix as a picture.", _draw_confusion, packages=("matplotlib",)
     ),
     "results_csv": Report(
         ".csv",
-        "File to add a row to, in the columns and units of timm's results.",
+        "CSV file that gets one more row, in the columns and units of timm's results.",
         _append_results,
         check=check_results,
     ),

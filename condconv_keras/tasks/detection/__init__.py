@@ -10,6 +10,8 @@ logits and class targets 0 is the background and class `c` is `1 + c`.
 Nothing here imports TensorFlow before it computes with it, except the losses, which are Keras classes.
 """
 
+from typing import TYPE_CHECKING
+
 from condconv_keras.utils.lazy import attach
 
 _HOME = {
@@ -40,4 +42,12 @@ __all__ = [
     "match_anchors",
 ]
 
-__getattr__, __dir__ = attach(__name__, _HOME)
+if TYPE_CHECKING:
+    from condconv_keras.tasks.detection.boxes import decode_boxes, encode_boxes, iou
+    from condconv_keras.tasks.detection.coco import CocoEvaluator, DetectionMetrics, coco_results
+    from condconv_keras.tasks.detection.drawing import draw_boxes
+    from condconv_keras.tasks.detection.losses import SigmoidFocalLoss, SmoothL1Loss
+    from condconv_keras.tasks.detection.matching import match_anchors
+    from condconv_keras.tasks.detection.postprocessing import detect
+else:
+    __getattr__, __dir__ = attach(__name__, _HOME)

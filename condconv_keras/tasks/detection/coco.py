@@ -1,9 +1,13 @@
 """COCO detection metrics, computed by pycocotools, and detections in COCO's results format."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import io
 import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,17 +23,23 @@ class DetectionMetrics:
 
     Attributes:
         AP: average precision, mean over the classes and over the IoU thresholds 0.50, 0.55, ..., 0.95.
-        AP50, AP75: the same at one IoU threshold.
-        AP_small, AP_medium, AP_large: AP of objects below 32², between, and above 96² square pixels.
-        AR_1, AR_10, AR_100: largest recall with that many detections an image and class, mean over the classes and
-            thresholds.
-        AR_small, AR_medium, AR_large: AR_100 of objects of that area.
+        AP50: the same at the IoU threshold 0.50.
+        AP75: the same at the IoU threshold 0.75.
+        AP_small: AP of objects below 32² square pixels.
+        AP_medium: AP of objects between 32² and 96² square pixels.
+        AP_large: AP of objects above 96² square pixels.
+        AR_1: largest recall with one detection an image and class, mean over the classes and thresholds.
+        AR_10: the same with 10 detections.
+        AR_100: the same with 100 detections.
+        AR_small: AR_100 of objects below 32² square pixels.
+        AR_medium: AR_100 of objects between 32² and 96² square pixels.
+        AR_large: AR_100 of objects above 96² square pixels.
         examples: number of images.
         per_class: dict of class name to its AP.
         NAMES: the names of the fractions, in the order of `COCOeval.stats`.
     """
 
-    NAMES: typing.ClassVar = (
+    NAMES: typing.ClassVar[tuple[str, ...]] = (
         "AP",
         "AP50",
         "AP75",
@@ -59,7 +69,7 @@ class DetectionMetrics:
     examples: int
     per_class: dict[str, float | None] = dataclasses.field(repr=False)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, float | None]:
         """Returns the numbers, without those per class, as a dict that JSON can hold."""
         return {name: getattr(self, name) for name in (*self.NAMES, "examples")}
 
@@ -73,11 +83,11 @@ class CocoEvaluator:
         class_names: strings that differ; class `c` is `class_names[c]`.
     """
 
-    def __init__(self, class_names):
+    def __init__(self, class_names: Iterable[str]) -> None:
         self.class_names = tuple(class_names)
-        self._images = {}  # image id -> (ground truth, detections)
+        self._images: dict[int, tuple[_Truth, _Detections]] = {}
 
-    def add(self, detections, ground_truth):
+    def add(self, detections: Mapping[str, np.ndarray], ground_truth: Sequence[Mapping[str, Any]]) -> None:
         """Adds a batch of images, those without boxes too.
 
         Args:
@@ -101,11 +111,11 @@ class CocoEvaluator:
             size = (int(truth["height"]), int(truth["width"]))
             self._images[image_id] = (_Truth.of(truth, size), _Detections.of(detections, i, size))
 
-    def results(self, category_ids):
+    def results(self, category_ids: Sequence[int]) -> list[dict[str, Any]]:
         """Returns all detections as a list in COCO's results format; see `coco_results`."""
         return [entry for i, (_, found) in self._images.items() for entry in found.results(i, category_ids)]
 
-    def metrics(self):
+    def metrics(self) -> DetectionMetrics:
         """Returns the `DetectionMetrics` of what was added.
 
         Raises:
@@ -130,7 +140,7 @@ class CocoEvaluator:
             per_class={self.class_names[c]: _fraction(precision[:, :, c].mean()) for c in categories},
         )
 
-    def _indexed(self, annotations):
+    def _indexed(self, annotations: Iterable[dict[str, Any]]) -> Any:
         """Annotations of pycocotools, over all images and classes."""
 
         coco = coco_api.COCO()
@@ -144,7 +154,9 @@ class CocoEvaluator:
         return coco
 
 
-def coco_results(image_id, size, detections, category_ids):
+def coco_results(
+    image_id: int | str, size: Sequence[int], detections: Mapping[str, np.ndarray], category_ids: Sequence[int]
+) -> list[dict[str, Any]]:
     """Returns the detections of one image in COCO's results format, ready for JSON.
 
     Args:
@@ -171,18 +183,18 @@ class _Detections:
     scores: np.ndarray
 
     @classmethod
-    def of(cls, batch, index, size):
+    def of(cls, batch: Mapping[str, np.ndarray], index: int, size: Sequence[int]) -> _Detections:
         """Copies what is detected in one image of a batch, so that the batch's arrays can go."""
         count = int(batch["count"][index])
         boxes, classes, scores = (np.asarray(batch[name][index])[:count] for name in ("boxes", "classes", "scores"))
         return cls(_xywh(boxes, size), classes.astype(np.int32), scores.astype(np.float32))
 
-    def annotations(self, image_id):
+    def annotations(self, image_id: int) -> Iterator[dict[str, Any]]:
         for box, category, score in zip(self.boxes.tolist(), self.classes.tolist(), self.scores.tolist(), strict=True):
             area = box[2] * box[3]
             yield {"image_id": image_id, "category_id": category, "bbox": box, "area": area, "score": score}
 
-    def results(self, image_id, category_ids):
+    def results(self, image_id: int | str, category_ids: Sequence[int]) -> list[dict[str, Any]]:
         return [
             {"image_id": image_id, "category_id": int(category_ids[category]), "bbox": box, "score": score}
             for box, category, score in zip(
@@ -201,7 +213,7 @@ class _Truth:
     area: np.ndarray
 
     @classmethod
-    def of(cls, truth, size):
+    def of(cls, truth: Mapping[str, Any], size: Sequence[int]) -> _Truth:
         return cls(
             _xywh(truth["boxes"], size),
             np.array(truth["classes"], np.int32),
@@ -209,7 +221,7 @@ class _Truth:
             np.array(truth["area"], np.float64),
         )
 
-    def annotations(self, image_id):
+    def annotations(self, image_id: int) -> Iterator[dict[str, Any]]:
         columns = (array.tolist() for array in (self.boxes, self.classes, self.is_crowd, self.area))
         for box, category, is_crowd, area in zip(*columns, strict=True):
             yield {
@@ -221,7 +233,7 @@ class _Truth:
             }
 
 
-def _xywh(boxes, size):
+def _xywh(boxes: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """Boxes [n, 4] (ymin, xmin, ymax, xmax) as fractions to float32 [n, 4] (x, y, width, height) in pixels."""
     ymin, xmin, ymax, xmax = np.asarray(boxes, np.float64).reshape(-1, 4).T
     height, width = size
@@ -229,6 +241,6 @@ def _xywh(boxes, size):
     return np.stack(columns, axis=-1).astype(np.float32)
 
 
-def _fraction(value):
+def _fraction(value: float) -> float | None:
     """A statistic of COCOeval, which is -1 where there is no ground truth."""
     return None if value < 0 else float(value)

@@ -1,6 +1,10 @@
 """Detections drawn on an image, with Pillow."""
 
+from __future__ import annotations
+
 import colorsys
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +15,9 @@ ImageDraw = LazyModule("PIL.ImageDraw")
 ImageFont = LazyModule("PIL.ImageFont")
 
 
-def draw_boxes(image, boxes, classes, scores, class_names):
+def draw_boxes(
+    image: np.ndarray, boxes: np.ndarray, classes: np.ndarray, scores: np.ndarray, class_names: Sequence[str]
+) -> np.ndarray:
     """Draws boxes with their class and score, the better ones over the others.
 
     Args:
@@ -40,7 +46,9 @@ def draw_boxes(image, boxes, classes, scores, class_names):
     return np.array(canvas)
 
 
-def _draw_label(draw, corner, image_width, text, color, font):
+def _draw_label(
+    draw: Any, corner: tuple[int, int], image_width: int, text: str, color: tuple[int, ...], font: Any
+) -> None:
     """Writes on a filled ground above the corner of a box, below and further left where there is no room."""
     x0, y0, x1, y1 = draw.textbbox((0, 0), text, font=font)
     text_width, text_height = x1 - x0 + 2, y1 - y0 + 2
@@ -50,6 +58,6 @@ def _draw_label(draw, corner, image_width, text, color, font):
     draw.text((left + 1 - x0, top + 1 - y0), text, fill="black", font=font)
 
 
-def _color(index):
+def _color(index: int) -> tuple[int, ...]:
     """A bright color; neighbors of the count have hues far apart, a golden section of the circle."""
     return tuple(round(255 * part) for part in colorsys.hsv_to_rgb((0.15 + index * 0.618034) % 1.0, 0.75, 1.0))

@@ -1,7 +1,13 @@
 """SSD's two losses. Each is summed over an image's anchors and divided by the matched anchors of the batch."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
+
+from condconv_keras.utils.annotations import Tensor
 
 
 @keras.saving.register_keras_serializable(package="condconv_keras")
@@ -20,17 +26,18 @@ class SigmoidFocalLoss(keras.losses.Loss):
         gamma: at least 0; how far well-classified ones count less.
 
     Call:
-        y_true: integers [batch, anchors]: 0 for the background, 1 + class, -1 for an anchor that does not count.
-        y_pred: float logits [batch, anchors, 1 + classes].
+        - y_true: integers [batch, anchors]: 0 for the background, 1 + class, -1 for an anchor that does not count.
+        - y_pred: float logits [batch, anchors, 1 + classes].
+
         Returns the mean over the batch of `call`: the sum of the losses divided by the matched anchors (at least 1).
     """
 
-    def __init__(self, alpha=0.75, gamma=2.0, **kwargs):
+    def __init__(self, alpha: float = 0.75, gamma: float = 2.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.alpha = alpha
         self.gamma = gamma
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Returns float32 [batch]: each image's sum times batch / matched anchors of the batch."""
         labels = ops.cast(y_true, "int32")
         counts = labels >= 0
@@ -45,7 +52,7 @@ class SigmoidFocalLoss(keras.losses.Loss):
         per_anchor = ops.sum(losses, axis=-1) * ops.cast(counts, "float32")
         return _per_match(per_anchor, ops.cast(labels > 0, "float32"))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "alpha": self.alpha, "gamma": self.gamma}
 
 
@@ -56,13 +63,14 @@ class SmoothL1Loss(keras.losses.Loss):
     Source: Girshick, "Fast R-CNN", arXiv 1504.08083, equation 3.
 
     Call:
-        y_true: float [batch, anchors, 5]: the codes, then 1 for a matched anchor and 0 for another, which does not
+        - y_true: float [batch, anchors, 5]: the codes, then 1 for a matched anchor and 0 for another, which does not
             count.
-        y_pred: float codes [batch, anchors, 4].
+        - y_pred: float codes [batch, anchors, 4].
+
         Returns the mean over the batch of `call`: the sum of the losses divided by the matched anchors (at least 1).
     """
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Returns float32 [batch]: each image's sum times batch / matched anchors of the batch."""
         y_true = ops.cast(y_true, "float32")
         codes, matched = y_true[..., :4], y_true[..., 4]
@@ -70,7 +78,7 @@ class SmoothL1Loss(keras.losses.Loss):
         return _per_match(4.0 * mean_of_coordinates * matched, matched)
 
 
-def _per_match(losses, matched):
+def _per_match(losses: Tensor, matched: Tensor) -> Tensor:
     """Sums losses [batch, anchors] over the anchors, so that the mean over the batch is the sum per match."""
     batch = ops.cast(ops.shape(losses)[0], "float32")
     return ops.sum(losses, axis=-1) * batch / ops.maximum(ops.sum(matched), 1.0)

@@ -1,5 +1,9 @@
 """Which anchor has to predict which box."""
 
+from __future__ import annotations
+
+import numpy as np
+
 from condconv_keras.tasks.detection.boxes import encode_boxes, iou, load_operations
 from condconv_keras.utils.lazy import LazyModule, load
 from condconv_keras.utils.lazy import tensorflow as tf
@@ -12,13 +16,18 @@ _MATCHED_IOU = 0.5
 _IGNORED_SHARE = 0.5
 
 
-def load_matching():
+def load_matching() -> None:
     """Imports what `match_anchors` takes of tf-models-official; see `condconv_keras.utils.lazy.load`."""
     load_operations()
     load(box_matcher)
 
 
-def match_anchors(anchors, boxes, classes, is_crowd):
+def match_anchors(
+    anchors: tf.Tensor | np.ndarray,
+    boxes: tf.Tensor | np.ndarray,
+    classes: tf.Tensor | np.ndarray,
+    is_crowd: tf.Tensor | np.ndarray,
+) -> dict[str, tf.Tensor]:
     """Returns the targets of one image.
 
     An anchor is matched to the box it overlaps most if their IoU is at least 0.5; besides, every box gets the anchor
@@ -57,7 +66,7 @@ def match_anchors(anchors, boxes, classes, is_crowd):
     }
 
 
-def _choose(overlaps):
+def _choose(overlaps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Each anchor's box, int32 [anchors], and whether it is matched, from the IoU [anchors, n]."""
 
     matcher = box_matcher.BoxMatcher(thresholds=[_MATCHED_IOU], indicators=[-1, 1], force_match_for_each_col=True)
@@ -65,7 +74,7 @@ def _choose(overlaps):
     return chosen, indicators == 1
 
 
-def _in_crowd(anchors, crowds):
+def _in_crowd(anchors: tf.Tensor, crowds: tf.Tensor) -> tf.Tensor:
     """Whether more than half of an anchor's area lies in one of the crowd boxes, bool [anchors]."""
 
     shares = iou_similarity.intersection(anchors, crowds) / iou_similarity.area(anchors)[:, tf.newaxis]

@@ -1,5 +1,11 @@
 """From a network's outputs to detections."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
 from condconv_keras.tasks.detection.boxes import decode_boxes
 from condconv_keras.utils.lazy import tensorflow as tf
 
@@ -11,12 +17,12 @@ _PER_CLASS = 100  # detections of one class in an image
 
 
 def detect(
-    outputs,
-    anchors,
-    max_detections=MAX_DETECTIONS,
-    score_threshold=SCORE_THRESHOLD,
-    iou_threshold=IOU_THRESHOLD,
-):
+    outputs: Mapping[str, tf.Tensor | np.ndarray],
+    anchors: tf.Tensor | np.ndarray,
+    max_detections: int = MAX_DETECTIONS,
+    score_threshold: float = SCORE_THRESHOLD,
+    iou_threshold: float = IOU_THRESHOLD,
+) -> dict[str, tf.Tensor]:
     """Decodes the boxes and keeps the best ones by class-wise non-maximum suppression.
 
     A score is the sigmoid of its class's logit; the background's is not used. Within a class a box falls to a better

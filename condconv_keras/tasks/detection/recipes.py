@@ -7,9 +7,11 @@ from condconv_keras.tasks.recipe import Recipe
 from condconv_keras.utils.errors import unknown_name
 
 # Version 0.1 stored with every recipe what only classifiers have: of a detector, these values, which change nothing.
-_STORED_BY_0_1 = dict.fromkeys(("label_smoothing", "dropout_rate", "stochastic_depth_rate", "random_erasing"), 0)
-_STORED_BY_0_1 |= dict.fromkeys(("mixup_alpha", "cutmix_alpha", "freeze_epochs"), 0)
-_STORED_BY_0_1 |= {"policy": None, "policy_layers": 2, "policy_magnitude": 10}
+_STORED_BY_0_1 = {
+    **dict.fromkeys(("label_smoothing", "dropout_rate", "stochastic_depth_rate", "random_erasing"), 0),
+    **dict.fromkeys(("mixup_alpha", "cutmix_alpha", "freeze_epochs"), 0),
+    **{"policy": None, "policy_layers": 2, "policy_magnitude": 10},
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

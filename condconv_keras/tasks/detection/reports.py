@@ -20,4 +20,4 @@ def _write_per_class_ap(path, evaluation):
     write_per_class_ap(path, evaluation.metrics.per_class)
 
 
-REPORTS = {"per_class_csv": Report(".csv", "File to write: what is measured of every class.", _write_per_class_ap)}
+REPORTS = {"per_class_csv": Report(".csv", "CSV file for the figures of every class.", _write_per_class_ap)}

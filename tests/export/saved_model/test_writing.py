@@ -19,8 +19,9 @@ from condconv_keras.export.saved_model.writing import write_saved_model
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.pretrained import create_model
 from condconv_keras.routing_statistics.routing_model import RoutingModel
-from condconv_keras.tasks.classification.predictor import keras_predict, softmax
+from condconv_keras.tasks.classification.predictor import keras_predict
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.softmax import softmax
 from tests import processes
 from tests.heads import CARD as OF_HEADS
 from tests.heads import HEADS, IMAGES, LOGITS_OF_IMAGES, model_with

@@ -19,8 +19,9 @@ from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.layers import CondConv2D, DepthwiseCondConv2D
 from condconv_keras.stored.untrained import untrained_model
 from condconv_keras.tasks.classification.answers import centered_log_probabilities, compare
-from condconv_keras.tasks.classification.predictor import keras_predict, softmax
+from condconv_keras.tasks.classification.predictor import keras_predict
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.softmax import softmax
 from tests.heads import BIAS, CARD, HEADS, IMAGES, KERNEL, model_with
 from tests.models.randomize import randomize
 

@@ -9,8 +9,8 @@ import tensorflow as tf
 from condconv_keras.data import Preprocessing
 from condconv_keras.facts.model_card import FILE_NAME, LOGITS, ModelCard
 from condconv_keras.stored import StoredModel
-from condconv_keras.tasks.classification.predictor import softmax
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.softmax import softmax
 
 CARD = ModelCard("mine", ("a", "b", "c"), Preprocessing((4, 4), 3, 0.0, 255.0))
 KERNEL = np.array([[2.0, -1.0, 0.5], [-3.0, 1.0, 0.0], [1.0, 2.0, -2.0]], np.float32) / 100

@@ -1,0 +1,110 @@
+"""The figures and badges of README.md are those of the files that it names."""
+
+import csv
+import json
+import re
+import statistics
+import tomllib
+
+import pytest
+
+from condconv_keras.models import model_entry
+from tests.processes import ROOT
+
+README = (ROOT / "README.md").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def rows(section):
+    """The tables' rows below a heading as lists of cells, headings aside."""
+    text = re.search(rf"^## {section}\n(.*?)(?=^## )", README, re.MULTILINE | re.DOTALL).group(1)
+    lines = [line.strip("|").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in cells] for cells in lines[2:]]
+
+
+def table(path):
+    with open(ROOT / "docs/results" / path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def result(path):
+    return json.loads((ROOT / "docs/results" / path).read_text())
+
+
+def test_badges_are_what_the_package_says_of_itself():
+    badges = dict(re.findall(r"^!\[(\S+?):? .*?\]\(https://img.shields.io/badge/\w+-(.*)-\w+\)$", README, re.MULTILINE))
+    classified = [text.rpartition(" ")[2] for text in PROJECT["classifiers"] if "Python :: 3." in text]
+    assert badges["Python"].split("%20%7C%20") == classified
+    assert badges["License"].replace("--", "-") == PROJECT["license"]
+    assert f"keras>={badges['Keras']}" in PROJECT["dependencies"][0]
+    assert f"tensorflow~={badges['TensorFlow']}" in PROJECT["optional-dependencies"]["tensorflow"][0]
+
+
+def cards():
+    """A model's millions of parameters and of multiply-adds, by its name, as docs/models.md has them."""
+    text = (ROOT / "docs/models.md").read_text()
+    found = re.findall(r"^\| \[`(\w+)`\]\(\S+\) \| ([\d,]+) \| ([\d.]+) M \|", text, re.MULTILINE)
+    return {name: (int(parameters.replace(",", "")) / 1e6, float(adds)) for name, parameters, adds in found}
+
+
+@pytest.mark.parametrize("row", rows("Models"), ids=lambda row: row[0].split("`")[1])
+def test_a_row_of_the_table_of_models(row):
+    names, adds, parameters, accuracies, times, published = row
+    plain, twin = re.findall(r"`(\w+)`", names)
+    assert twin == f"condconv_{plain}"
+    assert adds == f"{cards()[plain][1]}, {cards()[twin][1]}"
+    assert parameters == f"{cards()[plain][0]:.2f}, {cards()[twin][0]:.2f}"
+    figures = [model_entry(name).paper for name in (plain, twin)]
+    expected = ", ".join(f"{paper[0].accuracy} %" for paper in figures if paper)
+    assert accuracies == (expected or "not in the paper")
+    measured = {int(line["batch"]): line["ratio"] for line in table("speed/models.csv") if is_inference(line, twin)}
+    assert times == f"{float(measured[1]):.2f}, {float(measured[32]):.2f}"
+    assert published == ("both" if model_entry(twin).published else "plain") and model_entry(plain).published
+
+
+def is_inference(line, name):
+    return (line["model"], line["work"]) == (name, "inference")
+
+
+def test_the_cost_in_the_tagline():
+    """Every twin is within what it says, and one at either end."""
+    tagline = " ".join(README.split("\n\n")[1].split())
+    twins = [re.findall(r"`(\w+)`", row[0])[1] for row in rows("Models")]
+    published = [name for name in twins if model_entry(name).paper]
+    ratios = {
+        "more": [100 * (cards()[name][1] / cards()[name.removeprefix("condconv_")][1] - 1) for name in published],
+        "times": [float(line["ratio"]) for name in twins for line in table("speed/models.csv") if first(line, name)],
+        "parameters": [cards()[name][0] / cards()[name.removeprefix("condconv_")][0] for name in twins],
+    }
+    for pattern, values, digits in (
+        (r"\((\d) to (\d) % more", ratios["more"], 0),
+        (r"takes ([\d.]+) to ([\d.]+) times the time", ratios["times"], 2),
+        (r"has (\d) to (\d) times its parameters", ratios["parameters"], 0),
+    ):
+        low, high = map(float, re.search(pattern, tagline).groups())
+        assert (round(min(values), digits), round(max(values), digits)) == (low, high)
+
+
+def first(line, name):
+    return is_inference(line, name) and line["batch"] == "1"
+
+
+def test_what_we_measured():
+    answers = {page.partition("](")[2].strip(")"): answer for _, answer, page in rows("What we measured")}
+    studies = {(line["width_multiplier"], line["num_experts"]): line for line in table("experts/summary.csv")[:5]}
+    plain, experts = studies["0.25", ""], studies["0.25", "8"]
+    expected = [f"{float(line['mean']):.3f} ± {float(line['deviation']):.3f}" for line in (plain, experts)]
+    assert re.findall(r"[\d.]+ ± [\d.]+", answers["docs/results/experts/README.md"]) == expected
+    runs = [run for run in result("warm_start.json") if "initial_weights" in run["command"]]
+    plain, twin = ([run["top_1"] for run in runs if run.get("num_experts") == count] for count in (None, 4))
+    assert len(plain) == len(twin) == 3
+    warm = re.findall(r"0\.\d+", answers["docs/results/README.md#warm-start"])
+    assert warm == [f"{statistics.mean(values):.3f}" for values in (twin, plain)] + [f"{1 / 360:.3f}"]
+    assert f"{result('digits.json')['top_1']:.3f}" in answers["docs/results/README.md#digits"]
+    right = re.search(r"(\d+ of \d+) photographs right", (ROOT / "docs/results/pretrained.txt").read_text())
+    assert right.group(1) in answers["docs/results/pretrained.txt"]
+    found = re.findall(r"0\.\d+", answers["docs/results/detection.md"])
+    assert found == [f"{result(f'detection/{name}.json')['AP']:.3f}" for name in ("condconv", "plain")]
+    peers = {(line["name"], line["work"], line["batch"]): line["ratio"] for line in table("speed/peers_models.csv")}
+    ours = [float(peers["condconv_efficientnet_b0", work, "16"]) for work in ("inference", "training")]
+    assert re.findall(r"0\.\d+", answers["docs/results/speed.md#beside-timm"]) == [f"{ratio:.2f}" for ratio in ours]
