@@ -9,6 +9,7 @@ import pytest
 
 from condconv_keras.utils.lazy import LazyModule
 from tests import processes
+from tests.seeds import set_seed
 
 # The tests of the other backends do without TensorFlow.
 detectors = LazyModule("tests.detectors")
@@ -38,7 +39,7 @@ def pytest_terminal_summary(terminalreporter):
 @pytest.fixture(autouse=True)
 def _seed():
     """Fixes the initial weights of every model: some random networks are so ill-conditioned that rounding shows."""
-    keras.utils.set_random_seed(0)
+    set_seed(0)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,6 +48,7 @@ def _keras_home(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras_home")))
         patch.setitem(processes.READ_AT_START, "KERAS_HOME", os.environ["KERAS_HOME"])
+        patch.setattr(processes, "bytecode", str(tmp_path_factory.mktemp("bytecode")))
         yield
 
 
@@ -106,7 +108,7 @@ def raw_detectors(detector, made_once):
 
     def convert(folder):
         folder.mkdir()
-        keras.utils.set_random_seed(0)
+        set_seed(0)
         for mode, content in detectors.raw_files(*detector).items():
             (folder / mode).write_bytes(content)
 

@@ -1,4 +1,6 @@
-"""A process that has imported what takes seconds to import, and forks into a process for every command it is sent.
+"""A process that has imported what takes long to import, and forks into a process for every command it is sent.
+
+    python -m tests.fork_server ("all packages" | "few packages")
 
 A request is a line of JSON on standard input. It is answered on standard output by a line with the number of the
 process and, when that has ended, one with its exit code. What has been forked is what `python ARGUMENTS` is, less those
@@ -15,18 +17,22 @@ import sys
 
 # Not the library, which each command imports as it does alone. A process in which these are imported can be forked:
 # none computes anything, or starts a thread of its own, before it is asked to.
-_IMPORTED = (
-    "tensorflow",
-    "keras",
-    "official.vision.ops.augment",
-    "matplotlib.pyplot",
-    "sklearn.metrics",
-    "safetensors",
-)
+_IMPORTED = {
+    "all packages": (
+        "tensorflow",
+        "keras",
+        "official.vision.ops.augment",
+        "matplotlib.pyplot",
+        "sklearn.metrics",
+        "safetensors",
+    ),
+    # What answers at once may import these.
+    "few packages": ("numpy", "absl.app", "urllib.request", "concurrent.futures"),
+}
 
 
 def main():
-    for name in _IMPORTED:
+    for name in _IMPORTED[sys.argv[1]]:
         importlib.import_module(name)
     # Else each child would look through a million objects at its collections, and copy their pages.
     gc.freeze()
@@ -40,12 +46,13 @@ def main():
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 
-def _become(arguments, folder, environment, stdin, stdout, stderr):
+def _become(arguments, folder, bytecode, environment, stdin, stdout, stderr):
     """Runs `python ARGUMENTS`; the process ends as that one does.
 
     Args:
         arguments: list of a script, or of `-m` and a module, and of what it is given.
         folder: the current folder.
+        bytecode: folder for what is compiled of the modules that are imported, or None.
         environment: dict of all variables.
         stdin: path of a file to read.
         stdout: path of a file to write.
@@ -57,7 +64,11 @@ def _become(arguments, folder, environment, stdin, stdout, stderr):
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    sys.path[0] = folder
+    if bytecode:
+        sys.pycache_prefix, sys.dont_write_bytecode = bytecode, False
+    # As Python starts: what the folder and then PYTHONPATH hold comes before the packages.
+    first = environment.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:1] = [folder, *(path for path in first if path and path not in sys.path)]
     if arguments[0] == "-m":
         sys.argv = arguments[1:]
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)

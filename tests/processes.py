@@ -26,9 +26,12 @@ TRAINED_RUN = (
 )
 
 _TIMEOUT_SECONDS = 600
-# Of what the fork server has read when it started, variables that tests change.
+# Of what the fork servers have read when they started, variables that tests change.
 READ_AT_START = {name: os.environ.get(name) for name in ("KERAS_HOME", "PYTHONPATH")}
-_server = None
+# A folder for what the forked processes have compiled of the library, which each of them imports anew; also where the
+# user wants no such files beside the sources.
+bytecode = None
+_servers = {}  # by what they have imported
 
 
 def run(*arguments, check=True, fresh=False, folder=ROOT, stdin=os.devnull, **environment):
@@ -38,7 +41,8 @@ def run(*arguments, check=True, fresh=False, folder=ROOT, stdin=os.devnull, **en
         arguments: what follows `python`.
         check: whether an exit code other than 0 is a failure of the test.
         fresh: whether Python itself is started. Else a script or a module is run by a process that is forked from one
-            with the big packages imported, which takes five seconds less. A program (`-c`) and a command with variables
+            with the big packages imported, which takes five seconds less; where there are none, as
+            `without_frameworks` says, by one with NumPy and absl. A program (`-c`) and a command with other variables
             of its own are always run by a new Python: they are about how it starts.
         folder: the current folder; it is also where modules are found first.
         stdin: path of the file that is standard input.
@@ -46,10 +50,11 @@ def run(*arguments, check=True, fresh=False, folder=ROOT, stdin=os.devnull, **en
     """
     arguments = list(map(str, arguments))
     changed = any(os.environ.get(name) != value for name, value in READ_AT_START.items())
-    if fresh or environment or changed or (arguments[0].startswith("-") and arguments[0] != "-m"):
+    names_program = not arguments[0].startswith("-") or arguments[0] == "-m"
+    if fresh or changed or not names_program or (environment and not _lacks_frameworks(environment)):
         finished = _started(arguments, folder, stdin, environment)
     else:
-        finished = _forked(arguments, folder, stdin)
+        finished = _forked(arguments, folder, stdin, environment)
     if check:
         assert finished.returncode == 0, finished.stderr
     return finished
@@ -64,11 +69,12 @@ def _started(arguments, folder, stdin, environment):
         )
 
 
-def _forked(arguments, folder, stdin):
-    server = _fork_server()
+def _forked(arguments, folder, stdin, environment):
+    server = _fork_server("few packages" if environment else "all packages")
     with contextlib.ExitStack() as files:
         out, err = (files.enter_context(tempfile.NamedTemporaryFile("r")) for _ in range(2))
-        request = {"arguments": arguments, "folder": str(folder), "environment": dict(os.environ)}
+        request = {"arguments": arguments, "folder": str(folder), "bytecode": bytecode}
+        request |= {"environment": {**os.environ, **environment}}
         request |= {"stdin": str(stdin), "stdout": out.name, "stderr": err.name}
         server.stdin.write(json.dumps(request).encode() + b"\n")
         child = int(server.stdout.readline())
@@ -81,19 +87,19 @@ def _forked(arguments, folder, stdin):
         return subprocess.CompletedProcess(arguments, code, out.read(), err.read())
 
 
-def _fork_server():
-    """The fork server of this process of the tests. It ends with it, when its standard input does."""
-    global _server
-    if _server is None or _server.poll() is not None:
-        _server = subprocess.Popen(
-            [sys.executable, "-m", "tests.fork_server"],
+def _fork_server(imported):
+    """A fork server of this process of the tests. It ends with it, when its standard input does."""
+    server = _servers.get(imported)
+    if server is None or server.poll() is not None:
+        server = _servers[imported] = subprocess.Popen(
+            [sys.executable, "-m", "tests.fork_server", imported],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,  # what has been answered and not been read stays in the pipe, where `select` sees it
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         )
-    return _server
+    return server
 
 
 def without_frameworks(folder):
@@ -101,6 +107,11 @@ def without_frameworks(folder):
     for name in ("tensorflow", "keras"):
         (folder / f"{name}.py").write_text(f"raise AssertionError('{name} is imported')")
     return {"PYTHONPATH": str(folder)}
+
+
+def _lacks_frameworks(environment):
+    """Whether these variables are those of `without_frameworks`."""
+    return environment.keys() == {"PYTHONPATH"} and pathlib.Path(environment["PYTHONPATH"], "keras.py").is_file()
 
 
 def assert_refused(*arguments, contains, fresh=False, **environment):

@@ -17,8 +17,15 @@ def images(batch=2):
     return np.random.default_rng(1).uniform(-1, 1, (batch, 64, 64, 3)).astype("float32")
 
 
-@pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
-@pytest.mark.parametrize(("saved_rate", "loaded_rate"), [(0.0, 0.2), (0.2, 0.0)])
+@pytest.mark.parametrize(
+    ("suffix", "saved_rate", "loaded_rate"),
+    [
+        (".weights.h5", 0.0, 0.2),
+        pytest.param(".weights.h5", 0.2, 0.0, marks=pytest.mark.slow),
+        pytest.param(".keras", 0.0, 0.2, marks=pytest.mark.slow),
+        (".keras", 0.2, 0.0),
+    ],
+)
 def test_weights_file_round_trip(tmp_path, suffix, saved_rate, loaded_rate):
     path = tmp_path / f"file{suffix}"
     model = tiny(dropout_rate=saved_rate)

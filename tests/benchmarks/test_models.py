@@ -5,7 +5,8 @@ import pytest
 from tests import processes
 
 
-@pytest.mark.parametrize("works", [["inference"], pytest.param(["inference", "saved_model"], marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("works", [["inference"], ["inference", "saved_model"]])
 def test_a_table_of_ratios(works, tmp_path):
     path = tmp_path / "models.csv"
     finished = processes.run(

@@ -39,10 +39,11 @@ def plain(tmp_path_factory):
     return _save("mobilenet_v1", tmp_path_factory.mktemp("plain") / "plain.keras")
 
 
-def test_a_run_folder(run, tmp_path):
+@pytest.mark.parametrize("fresh", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_run_folder(run, tmp_path, fresh):
     output = tmp_path / "out"
     flags = ("--layers=block_13_routing", "--classes=7,1", "--batch_size=100", "--json")
-    finished = processes.run("analyze.py", f"--model={run}", f"--output_dir={output}", *flags, fresh=True)
+    finished = processes.run("analyze.py", f"--model={run}", f"--output_dir={output}", *flags, fresh=fresh)
     summary = json.loads(finished.stdout)
     assert summary == json.loads((output / "analysis.json").read_text())
     assert (summary["dataset"], summary["split"], summary["examples"]) == ("digits", "test", 360)

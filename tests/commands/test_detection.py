@@ -66,6 +66,7 @@ def test_the_run_folder(run, results):
     assert (run / "curves.png").is_file()
 
 
+@pytest.mark.slow
 def test_the_keras_file_alone_knows_its_task(run, squares, results):
     path = run / "model.keras"
     found = json.loads(processes.run("eval.py", f"--model={path}", f"--dataset={squares}", "--json").stdout)

@@ -130,28 +130,25 @@ def test_eval_of_the_training_split_with_raw_weights(averaged):
     assert (results["examples"], results["model"]) == (1437, str(averaged / "model_raw.keras"))
 
 
-def test_predict_gives_the_same_classes_for_every_stored_form(stored, images):
-    answers = {}
-    for kind in ("run", "keras", "savedmodel", "tflite"):
-        path = stored[kind]
-        finished = processes.run("predict.py", f"--model={path}", "--top_k=3", "--json", images)
-        answers[kind] = json.loads(finished.stdout)["predictions"]
+@pytest.mark.parametrize(
+    "kind", ["run", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("keras", "savedmodel")), "tflite"]
+)
+def test_predict_gives_the_same_classes_for_every_stored_form(stored, images, kind):
+    finished = processes.run("predict.py", f"--model={stored[kind]}", "--top_k=3", "--json", images)
+    predictions = json.loads(finished.stdout)["predictions"]
     dataset = open_dataset("digits")
     predictor = StoredModel.open(stored["run"]).predictor()
     expected = predictor.predict(
         np.stack([predictor.card.preprocessing.evaluation_image(x) for x, _ in dataset.examples("test").take(5)])
     )
-    for predictions in answers.values():
-        assert len(predictions) == 5
-        for prediction, probabilities in zip(predictions, expected, strict=True):
-            order = np.argsort(-probabilities, kind="stable")[:3]
-            assert [c["name"] for c in prediction["classes"]] == [str(i) for i in order]
-            np.testing.assert_allclose(
-                [c["probability"] for c in prediction["classes"]], probabilities[order], atol=1e-5
-            )
+    assert len(predictions) == 5
+    for prediction, probabilities in zip(predictions, expected, strict=True):
+        order = np.argsort(-probabilities, kind="stable")[:3]
+        assert [c["name"] for c in prediction["classes"]] == [str(i) for i in order]
+        np.testing.assert_allclose([c["probability"] for c in prediction["classes"]], probabilities[order], atol=1e-5)
 
 
-@pytest.mark.parametrize("model", ["renamed", "keras"])
+@pytest.mark.parametrize("model", ["renamed", pytest.param("keras", marks=pytest.mark.slow)])
 def test_eval_refuses_classes_of_another_meaning(stored, tmp_path, model):
     write_digit_folder(tmp_path / "images", per_class=2, classes=range(10))
     theirs = "'zero', 'one'" if model == "renamed" else "'0', '1'"

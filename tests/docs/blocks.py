@@ -23,7 +23,9 @@ BLOCKS_PER_NOT_RUN = 5
 _MARK = re.compile(r"<!--\s*(slow|not run)\b\s*(.*?)\s*-->\s*", re.DOTALL)
 # Commands that change the environment whose Python comes first, or `.venv`; not one that the block makes elsewhere.
 _INSTALLS = re.compile(
-    r"(^|[;&|(])\s*(pip3?|make|uv|python3?(\.\d+)? -m (pip|venv (\S+ )*\.venv))(?=[\s;&|)]|$)", re.MULTILINE
+    r"""(^|[;&|(])\s*(\w+=\S*[ ]+)*(\.venv/bin/)?
+    (pip3?|make|uv|python3?(\.\d+)?[ ]-m[ ](pip|venv[ ](\S+[ ])*\.venv))(?=[\s;&|)]|$)""",
+    re.MULTILINE | re.VERBOSE,
 )
 _COMMENT = re.compile(r"(^|\s)#.*")
 _TESTED = re.compile(r"test_blocks\.py::test_a_block\w*\[(\S+)( installed)?\]")
@@ -150,7 +152,7 @@ class _Reader:
         self._mark = None
 
     def _take_fence(self, token, line):
-        language = token.info.strip()
+        language = "".join(token.info.split()[:1])
         marked, self._mark = self._mark, None
         above, self._above = self._above, None
         if marked and not re.fullmatch(r":\s*\S.*", marked[2], re.DOTALL):

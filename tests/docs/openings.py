@@ -39,6 +39,10 @@ _FINITE = re.compile(
     r"read|reads|write|writes|work|works|use|uses|[a-z]+(?<![aious])s(?= (a|an|all|any|at|by|each|every|for|from|in|it|"
     r"its|no|nothing|on|one|only|the|their|them|to|up|with)\b))\b"
 )
+_SUBORDINATE = re.compile(
+    r"(although|and|as|because|but|even|for|if|nor|not|or|since|so|that|though|unless|until|when|where|whether|which|"
+    r"while|who|whose|with|without)\b"
+)
 _WORD = re.compile(r"[A-Za-z]+(?:['-][A-Za-z]+)*")
 _SENTENCE_END = re.compile(r"(?:(?<=[.!?:])|(?<=[.!?:][)\]\"']))\s+(?=[(\[\"']*[A-Z])")
 
@@ -74,9 +78,9 @@ def opens_badly(sentence):
 def _is_adverbial(rest):
     """Whether what follows an -ing word at the beginning of a sentence leads to a comma and the real subject."""
     phrase, comma, clause = rest.partition(", ")
-    if not comma or not phrase.strip() or _FINITE.search(phrase):
+    if not comma or not phrase.strip() or re.search(r"[:;]", phrase) or _FINITE.search(phrase):
         return False
-    return not re.match(r"(and|or|but|which|who|so|as|not|nor)\b", clause) and bool(_FINITE.search(clause))
+    return not _SUBORDINATE.match(clause) and bool(_FINITE.search(clause))
 
 
 def _parts(text):

@@ -9,8 +9,6 @@ from markdown_it import MarkdownIt
 from tests.processes import ROOT
 
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
-
-
 # What a checkout has beside the files of a clone: environments, caches, and what `make` and the examples write.
 _MADE = re.compile(r"(\.(?!github|pre-commit|gitignore|ci)|build/|dist/|exported/|runs/|site/)|(.*/)?__pycache__/")
 
@@ -20,7 +18,7 @@ def tracked():
     """The files that a clone has, as a set of paths in the checkout with slashes."""
     command = ["git", "ls-files", "-z"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if listed.returncode == 0:
+    if listed.stdout:
         return {name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()}
     # A source distribution.
     names = (path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*") if path.is_file())

@@ -64,6 +64,13 @@ def test_a_block_of_the_documentation_runs(block, own_environment, place):
         pytest.fail(f"{block.place}: took {seconds:.0f} s; mark it, <!-- slow: why -->", pytrace=False)
 
 
+def test_readme_is_followed_by_one_who_has_nothing_installed():
+    blocks = [block for block, own_environment in (case.values for case in cases()) if own_environment]
+    code = [block.code for block in blocks if block.page == "README.md"]
+    assert code[0].startswith("pip install ") and any(each.startswith("make demo") for each in code)
+    assert len(code) == sum(block.is_run for block in read("README.md")[0])
+
+
 @pytest.mark.parametrize("page", guides())
 def test_every_block_says_what_it_is_and_why_it_is_not_run(page):
     assert read(page)[1] == []

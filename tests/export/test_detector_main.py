@@ -108,10 +108,13 @@ def test_an_exported_file_predicts_as_keras_does(detector, exported, name):
             np.testing.assert_allclose(received[key], value, atol=1e-5)
 
 
-def test_eval_and_predict(detector, exported, tmp_path):
-    for name in ("saved_model", "model.tflite"):
-        arguments = (f"--model={exported / name}", f"--dataset={detector.data}", "--json")
-        assert json.loads(processes.run("eval.py", *arguments).stdout)["AP"] == pytest.approx(detector.AP, abs=1e-4)
+@pytest.mark.parametrize("name", [pytest.param("saved_model", marks=pytest.mark.slow), "model.tflite"])
+def test_eval(detector, exported, name):
+    arguments = (f"--model={exported / name}", f"--dataset={detector.data}", "--json")
+    assert json.loads(processes.run("eval.py", *arguments).stdout)["AP"] == pytest.approx(detector.AP, abs=1e-4)
+
+
+def test_predict(detector, exported):
     found = {}
     for path in (detector.path, exported / "model.tflite"):
         arguments = (f"--model={path}", "--min_score=0.02", "--json", detector.data / "val")

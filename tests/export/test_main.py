@@ -7,7 +7,6 @@ import sys
 import types
 import zipfile
 
-import keras
 import numpy as np
 import pytest
 from absl import flags
@@ -33,6 +32,7 @@ from condconv_keras.utils.softmax import softmax
 from tests import processes
 from tests.heads import CARD, HEADS, IMAGES, LOGITS_OF_IMAGES, model_with
 from tests.images import write_digit_folder
+from tests.seeds import set_seed
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def parsed():
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """A small CondConv model without a data set of its own."""
-    keras.utils.set_random_seed(0)
+    set_seed(0)
     model = create_model(
         "condconv_mobilenet_v1", width_multiplier=0.1, num_experts=2, input_shape=(32, 32, 1), classes=10
     )

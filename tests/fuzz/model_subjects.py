@@ -20,6 +20,7 @@ from condconv_keras.weights.readers.archives import unpack
 from tests.fuzz.archive_mutators import CARD
 from tests.fuzz.subjects import CLASSES, Subject, save_pixels
 from tests.processes import ROOT
+from tests.seeds import set_seed
 
 _SIZE = (8, 8)
 _EXPORTED = ROOT / "tests/fixtures/v0_1/exported"
@@ -37,7 +38,7 @@ def make_aside(folder):
 @functools.cache
 def _valid_archive():
     """The bytes of a small `.keras` file with a card, and the weights and the bias of its classifier."""
-    keras.utils.set_random_seed(0)
+    set_seed(0)
     inputs = keras.Input((*_SIZE, 3))
     dense = keras.layers.Dense(len(CLASSES), name="classifier", bias_initializer="random_normal")
     model = keras.Model(inputs, dense(keras.layers.GlobalAveragePooling2D()(inputs)))

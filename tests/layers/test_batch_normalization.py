@@ -7,6 +7,7 @@ import pytest
 from condconv_keras.layers import BatchNormalization, use_fused_batch_norm
 from condconv_keras.utils.lazy import tensorflow as tf
 from tests.layers.backends import outputs_and_gradients, requires_tensorflow
+from tests.seeds import set_seed
 
 KERAS_OWN = keras.layers.BatchNormalization
 SHAPE = (4, 3, 5, 6)  # few pixels: the variance of n pixels and of n - 1 differ
@@ -22,7 +23,7 @@ of_both_kinds = pytest.mark.parametrize("kind", [BatchNormalization, _told])
 
 
 def _network(kind, policy="float32", shape=SHAPE, **options):
-    keras.utils.set_random_seed(1)
+    set_seed(1)
     initializers = {
         f"{name}_initializer": keras.initializers.RandomUniform(0.5, 2.0)
         for name in ("beta", "gamma", "moving_mean", "moving_variance")

@@ -76,8 +76,9 @@ def answers(content, images):
     "convert",
     [
         by_keras,
-        from_keras_model,
-        *(pytest.param(convert, marks=pytest.mark.slow) for convert in (from_saved_model, from_concrete_functions)),
+        pytest.param(from_keras_model, marks=pytest.mark.slow),
+        pytest.param(from_saved_model, marks=pytest.mark.slow),
+        pytest.param(from_concrete_functions, marks=pytest.mark.slow),
     ],
 )
 def test_a_network_runs_and_answers_as_in_keras(convert, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing, use_fused_batch_norm
 from tests.layers import saved_models
 from tests.layers.backends import JIT, requires_tensorflow
+from tests.seeds import set_seed
 
 
 def data(batch=8, channels_first=False):
@@ -41,7 +42,7 @@ def losses_of_three_steps(model, x, y, jit_compile=JIT):
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_three_steps_lower_the_loss(policy):
-    keras.utils.set_random_seed(1)
+    set_seed(1)
     model = network(policy)
     before = [np.array(w) for w in model.get_weights()]
     # One has XLA on every backend, as a model that is compiled without a word.
@@ -57,7 +58,7 @@ def test_three_steps_lower_the_loss(policy):
 
 @pytest.mark.parametrize("make", saved_models.MODELS.values(), ids=saved_models.MODELS)
 def test_every_kind_of_model_fits(make):
-    keras.utils.set_random_seed(1)
+    set_seed(1)
     model, (x, _) = make(), data()
     model.compile(keras.optimizers.SGD(0.01), "mse", jit_compile=JIT)
     target = np.zeros(model(x).shape, "float32")
@@ -66,7 +67,7 @@ def test_every_kind_of_model_fits(make):
 
 
 def test_channels_first_equals_channels_last_and_fits():
-    keras.utils.set_random_seed(1)
+    set_seed(1)
     last, first = network(), network(data_format="channels_first")
     first.set_weights(last.get_weights())
     x, y = data()
@@ -84,7 +85,7 @@ def test_predict_of_a_last_partial_batch():
 
 
 def test_shared_routing_gets_the_gradient_of_every_layer():
-    keras.utils.set_random_seed(1)
+    set_seed(1)
     model = network()
     model.layers[2].trainable = False
     losses_before = model.get_layer("routing").get_weights()
@@ -116,7 +117,7 @@ def test_static_output_size_inside_a_fitted_model():
 
 
 def test_unknown_height_and_width():
-    keras.utils.set_random_seed(1)
+    set_seed(1)
     x = keras.Input((None, None, 3))
     h = CondConv2D(4, 3, 2, padding="same", strides=2)(x)
     h = DepthwiseCondConv2D(3, 2, padding="same")(h)

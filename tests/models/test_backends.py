@@ -6,6 +6,7 @@ import pytest
 
 from condconv_keras.models import build_model
 from tests.layers.backends import JIT
+from tests.seeds import set_seed
 
 pytestmark = pytest.mark.backends
 
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.backends
 @pytest.fixture(scope="module")
 def trained():
     """The model after three steps on fixed random images, the images, and the loss before each step and after."""
-    keras.utils.set_random_seed(0)
+    set_seed(0)
     model = build_model(
         "condconv_mobilenet_v1", input_shape=(32, 32, 3), width_multiplier=0.25, num_experts=4, classes=3
     )

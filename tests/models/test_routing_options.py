@@ -6,12 +6,13 @@ import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
 from condconv_keras.models import build_model
+from tests.seeds import set_seed
 
 SMALL = {"width_multiplier": 0.25, "num_experts": 3, "start_block": 11, "classes": 4, "input_shape": (32, 32, 3)}
 
 
 def build(**options):
-    keras.utils.set_random_seed(0)
+    set_seed(0)
     return build_model("condconv_mobilenet_v1", **SMALL, **options)
 
 

@@ -13,6 +13,7 @@ from condconv_keras.models.saving import load_keras_file, save_model
 from condconv_keras.stored.keras_files import KerasFile
 from condconv_keras.tasks.classification.predictor import keras_predict
 from condconv_keras.utils.errors import UserError
+from tests.seeds import set_seed
 
 CARD = ModelCard("condconv_mobilenet_v1", ("cat", "dog"), Preprocessing((32, 48), 1, 127.5, 127.5, "bilinear", 0.9))
 
@@ -20,6 +21,15 @@ CARD = ModelCard("condconv_mobilenet_v1", ("cat", "dog"), Preprocessing((32, 48)
 def _model(**kwargs):
     arguments = {"width_multiplier": 0.25, "num_experts": 2, "input_shape": (32, 48, 1), "classes": 2, **kwargs}
     return build_model("condconv_mobilenet_v1", **arguments)
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    """The bytes of a file with a card."""
+    set_seed(0)
+    path = tmp_path_factory.mktemp("saved") / "m.keras"
+    save_model(_model(), CARD, path)
+    return path.read_bytes()
 
 
 def test_a_saved_model_keeps_its_card_and_its_values(tmp_path):
@@ -49,14 +59,10 @@ def test_a_file_without_a_card_gets_that_of_its_registered_name(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "truncated", "missing"])
-def test_a_damaged_file_is_one_clear_line(tmp_path, damage):
+def test_a_damaged_file_is_one_clear_line(content, tmp_path, damage):
     path = tmp_path / "m.keras"
-    save_model(_model(), CARD, path)
-    if damage == "missing":
-        path.unlink()
-    else:
-        data = path.read_bytes()
-        path.write_bytes({"empty": b"", "text": b"hello", "truncated": data[: len(data) // 2]}[damage])
+    if damage != "missing":
+        path.write_bytes({"empty": b"", "text": b"hello", "truncated": content[: len(content) // 2]}[damage])
     with pytest.raises(UserError, match=r"expected a model saved as \.keras") as error:
         load_keras_file(path)
     assert "\n" not in str(error.value)
@@ -83,11 +89,10 @@ def test_a_model_of_mixed_precision_is_evaluated_in_float32(tmp_path):
     assert np.abs(np.asarray(model(scaled)) - np.asarray(twin(scaled))).max() > 1e-4
 
 
-def test_a_flipped_bit_in_the_weights_is_seen(tmp_path):
+def test_a_flipped_bit_in_the_weights_is_seen(content, tmp_path):
     """Keras reads them without the sum that the archive keeps of them."""
-    path = tmp_path / "m.keras"
-    save_model(_model(), CARD, path)
-    content = bytearray(path.read_bytes())
+    path, content = tmp_path / "m.keras", bytearray(content)
+    path.write_bytes(content)
     kernel = np.asarray(keras.saving.load_model(path).get_layer("classifier").weights[0]).tobytes()
     content[content.index(kernel) + 2] ^= 1
     path.write_bytes(content)
@@ -95,10 +100,8 @@ def test_a_flipped_bit_in_the_weights_is_seen(tmp_path):
         load_keras_file(path)
 
 
-def test_an_archive_whose_compression_is_unknown_is_refused(tmp_path):
+def test_an_archive_whose_compression_is_unknown_is_refused(content, tmp_path):
     path = tmp_path / "m.keras"
-    save_model(_model(), CARD, path)
-    content = path.read_bytes()
     begin = content.rindex(b"PK\1\2")  # the directory's entry of the card
     path.write_bytes(content[: begin + 10] + b"\x63\0" + content[begin + 12 :])
     with pytest.raises(UserError, match=r"expected a model saved as \.keras"):

@@ -26,14 +26,16 @@ def small(name, **kwargs):
 VARIANTS = ("_lite0", "_lite1", "_lite2", "_depth", "_4e")
 
 
-def _is_quick(name):
-    """One of each family; of plain networks, whose layers are all in their twin too, one of all."""
-    return name == "mobilenet_v1" or (name in TWINS and not name.endswith(VARIANTS))
+def quick(names, chosen):
+    """The names as parameters: those that are not chosen are slow."""
+    return [name if name in chosen else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
-@pytest.mark.parametrize(
-    "name", [name if _is_quick(name) else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
-)
+# One of each family. The layers of plain networks are all in their twin, too.
+FAMILIES = [name for name in TWINS if not name.endswith(VARIANTS)]
+
+
+@pytest.mark.parametrize("name", quick(MODELS, FAMILIES))
 def test_trains_saves_and_loads(name, tmp_path):
     rate = {"stochastic_depth_rate": 0.1} if "stochastic_depth_rate" in model_entry(name).keywords else {}
     # Half the blocks, which are all alike but for their numbers, where a network's depth is an argument.
@@ -84,10 +86,8 @@ MULTIPLY_ADDS = {
 }
 
 
-# The Lite variants of EfficientNet are scaled as the others are.
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow) if n.endswith(("_lite1", "_lite2")) else n for n in MODELS]
-)
+# Deeper EfficientNets are scaled alike.
+@pytest.mark.parametrize("name", quick(MODELS, [n for n in MODELS if not n.endswith(("_lite1", "_lite2", "_depth"))]))
 def test_size_and_cost(name, zeros):
     entry, model = model_entry(name), build_model(name)
     counts = profile(model)
@@ -135,7 +135,7 @@ CONDITIONAL_BLOCKS = {
 }
 
 
-@pytest.mark.parametrize("name", TWINS)
+@pytest.mark.parametrize("name", quick(TWINS, [n for n in TWINS if not n.endswith(("_lite1", "_lite2", "_4e"))]))
 def test_twin_has_the_layers_of_its_plain_model_and_routers(name, zeros):
     plain_name = name.removeprefix("condconv_").removesuffix("_4e")
     plain, twin = ({layer.name: layer for layer in small(n).layers} for n in (plain_name, name))
@@ -164,7 +164,7 @@ def test_shortcut_of_resnet_is_conditional_only_when_asked(zeros):
         assert type(model.get_layer("block_14_shortcut")) is kind
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("name", quick(PLAIN, [n for n in PLAIN if not n.endswith(VARIANTS)]))
 def test_endpoints_have_their_strides(name, zeros):
     height, width = 64, 72
     model = small(name, input_shape=(height, width, 3), include_top=False)
@@ -173,7 +173,10 @@ def test_endpoints_have_their_strides(name, zeros):
     assert model.output.shape[1:3] == (2, 3)
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2", "mnasnet_a1", "resnet50", "efficientnet_b0"])
+@pytest.mark.parametrize(
+    "name",
+    quick(["mobilenet_v1", "mobilenet_v2", "mnasnet_a1", "resnet50", "efficientnet_b0"], ["mobilenet_v1", "resnet50"]),
+)
 def test_symmetric_padding_shifts_what_same_padding_sees(name):
     """At stride 2 on an even size, SAME pads only the end: the grid starts half a stride later than symmetric's."""
     models = {padding: small(name, padding=padding, bn_epsilon=1e-5) for padding in ("same", "symmetric")}
@@ -244,11 +247,7 @@ def test_start_block_takes_the_place_of_the_registered_stage(zeros):
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "condconv_mnasnet_a1",
-        *(pytest.param(f"condconv_{n}", marks=pytest.mark.slow) for n in ("mobilenet_v2", "resnet50")),
-    ],
+    "name", quick([f"condconv_{n}" for n in ("mnasnet_a1", "mobilenet_v2", "resnet50")], ["condconv_mnasnet_a1"])
 )
 def test_channels_first_computes_what_channels_last_does(name):
     last = small(name, padding="symmetric")

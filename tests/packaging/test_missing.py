@@ -47,7 +47,7 @@ def stored(tmp_path_factory):
     "command",
     [
         ("train", "--model=mobilenet_v1", "--model_dir={folder}/run"),
-        ("train", "--model=mobilenet_v1", "--dry_run"),
+        pytest.param(("train", "--model=mobilenet_v1", "--dry_run"), marks=pytest.mark.slow),
         ("eval", "--model={stored}", "--dataset=digits"),
         ("predict", "--model={stored}", "{folder}"),
         ("analyze", "--model={stored}", "--dataset=digits", "--output_dir={folder}/routing"),

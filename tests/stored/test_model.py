@@ -18,12 +18,13 @@ from condconv_keras.stored import StoredModel
 from condconv_keras.stored.loading import load_model
 from condconv_keras.stored.registered import Untrained
 from condconv_keras.utils.errors import UserError
+from tests.seeds import set_seed
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """A `.keras` file with a card."""
-    keras.utils.set_random_seed(0)
+    set_seed(0)
     model = create_model("mobilenet_v1", width_multiplier=0.1, input_shape=(32, 32, 1), classes=10)
     path = tmp_path_factory.mktemp("saved") / "m.keras"
     save_model(model, ModelCard("mobilenet_v1", tuple("0123456789"), Preprocessing((32, 32), 1, 127.5, 127.5)), path)

@@ -11,6 +11,7 @@ from condconv_keras.tasks.classification.task import TASK
 from condconv_keras.training.model import TrainingModel
 from condconv_keras.training.optimization import apply_weight_decay, make_optimizer
 from condconv_keras.training.recipes import get_recipe
+from tests.seeds import set_seed
 
 CLASSES = 3
 SHAPE = (4, 4, 2)
@@ -25,7 +26,7 @@ def recipe(**changes):
 
 def network(dropout_rate=0.0, shape=SHAPE, classes=CLASSES):
     """A convolution, batch normalization, a dropped block, dropout and a classifier, of fixed initial weights."""
-    keras.utils.set_random_seed(0)
+    set_seed(0)
     inputs = keras.Input(shape)
     x = keras.layers.Conv2D(4, 3, name="stem")(inputs)
     x = use_fused_batch_norm(keras.layers.BatchNormalization(momentum=0.9, name="stem_bn"))(x)

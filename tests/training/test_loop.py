@@ -12,6 +12,7 @@ from condconv_keras.training.loop import Segment, TrainingLoop, segments
 from condconv_keras.training.plan import TrainingPlan
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.training.termination import Termination
+from tests.seeds import set_seed
 from tests.training import networks
 
 
@@ -91,7 +92,7 @@ def digits_loop(folder, steps_per_execution=1):
 def undisturbed(tmp_path_factory):
     """The folder of a run that was not killed, and its model."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    keras.utils.set_random_seed(0)
+    set_seed(0)
     loop, model = digits_loop(folder)
     loop.run_from(loop.restore())
     assert int(model.optimizer.iterations) == 8

@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,6 +8,7 @@ from condconv_keras.facts.preprocessing import Preprocessing
 from condconv_keras.pretrained import create_model
 from condconv_keras.routing_statistics.routing_model import RoutingModel
 from condconv_keras.training.routing_log import RoutingLog
+from tests.seeds import set_seed
 
 
 def _logged(folder):
@@ -22,7 +22,7 @@ def _logged(folder):
 
 
 def test_what_is_logged_are_the_present_weights(tmp_path):
-    keras.utils.set_random_seed(0)
+    set_seed(0)
     options = {"width_multiplier": 0.25, "num_experts": 2, "start_block": 13, "classes": 10}
     network = create_model("condconv_mobilenet_v1", input_shape=(32, 32, 1), **options)
     dataset = open_dataset("digits")

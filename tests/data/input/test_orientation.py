@@ -119,7 +119,7 @@ def test_boxes_are_around_the_same_pixels(orientation):
     assert image[ymin:ymax, xmin:xmax].sum() == (ymax - ymin) * (xmax - xmin) == 5 * 19
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_served_model_sees_what_an_evaluation_sees(tmp_path, channels):
     for apply_orientation in (True, False):
         preprocessing = Preprocessing((48, 32), channels, 0.0, 1.0, apply_orientation=apply_orientation)

@@ -115,9 +115,18 @@ def test_the_remainder_is_dropped_and_no_image_repeats_within_an_epoch(folder):
     assert len({frozenset(of_epoch) for of_epoch in numbers}) > 1
 
 
-@pytest.mark.parametrize("augmentation", ["none", "pad_crop", "inception"])
-@pytest.mark.parametrize("in_memory", [True, False])
-def test_seed_and_epoch_decide_alone(digits, augmentation, in_memory, monkeypatch):
+@pytest.mark.parametrize(
+    ("in_memory", "augmentation"),
+    [
+        (True, "none"),
+        (False, "pad_crop"),
+        (True, "inception"),
+        pytest.param(False, "none", marks=pytest.mark.slow),
+        pytest.param(True, "pad_crop", marks=pytest.mark.slow),
+        pytest.param(False, "inception", marks=pytest.mark.slow),
+    ],
+)
+def test_seed_and_epoch_decide_alone(digits, in_memory, augmentation, monkeypatch):
     if not in_memory:
         monkeypatch.setattr("condconv_keras.data.input.streams.CACHE_BYTES", 0)
     preprocessing = Preprocessing((16, 16), 1, 0.0, 1.0)

@@ -55,7 +55,7 @@ def _expected(examples):
     return sorted((example["image"].tobytes(), example["label"]) for _, example in examples)
 
 
-@pytest.mark.parametrize("name", ["toy_shapes", "toy_shapes:1.2.3"])
+@pytest.mark.parametrize("name", [pytest.param("toy_shapes", marks=pytest.mark.slow), "toy_shapes:1.2.3"])
 def test_a_prepared_set_that_tfds_does_not_know(name, tmp_path):
     _store(tmp_path)
     dataset = open_dataset(name, data_dir=str(tmp_path))
@@ -176,7 +176,7 @@ def test_an_unknown_version(tmp_path):
         open_dataset("fashion_mnist:9.9.9", data_dir=tmp_path)
 
 
-@pytest.mark.parametrize("with_data_dir", [True, False])
+@pytest.mark.parametrize("with_data_dir", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_imagenet_under_the_mocking_of_tfds(with_data_dir, tmp_path):
     """TFDS draws the images at random and encodes them as its feature does: everything after that is real."""
     with tfds.testing.mock_data(num_examples=10):

@@ -20,6 +20,7 @@ from condconv_keras.tasks.error_figures import EQUAL_DB
 from condconv_keras.utils.errors import UserError
 from tests.heads import CARD as OF_HEADS
 from tests.heads import HEADS, IMAGES, model_with
+from tests.seeds import set_seed
 
 PREPROCESSING = Preprocessing((8, 8), 1, 127.5, 127.5)
 CARD = ModelCard("small", tuple("0123456789"), PREPROCESSING)
@@ -29,7 +30,7 @@ FLOAT32, DYNAMIC, INT8 = (TFLITE[name] for name in ("none", "dynamic", "int8"))
 @pytest.fixture(scope="module")
 def model():
     """A small CondConv network with very different kernels, trained to be sure of its answers on some digits."""
-    keras.utils.set_random_seed(0)
+    set_seed(0)
     inputs = keras.Input((8, 8, 1))
     features = keras.layers.Conv2D(8, 3, activation="relu")(inputs)
     routing = Routing(4, kernel_initializer=keras.initializers.RandomNormal(stddev=3.0), name="routing")(features)

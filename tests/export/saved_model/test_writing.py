@@ -25,6 +25,7 @@ from condconv_keras.utils.softmax import softmax
 from tests import processes
 from tests.heads import CARD as OF_HEADS
 from tests.heads import HEADS, IMAGES, LOGITS_OF_IMAGES, model_with
+from tests.seeds import set_seed
 
 CLASSES = tuple(f"class {i} é" for i in range(10))
 RGB = Preprocessing((32, 40), 3, (120.0, 110.0, 100.0), 60.0, crop_fraction=0.875)
@@ -138,19 +139,19 @@ class _Served:
 
 @pytest.fixture(scope="module")
 def conditional(tmp_path_factory):
-    keras.utils.set_random_seed(0)
+    set_seed(0)
     return _Served(_zoo_model(), RGB, tmp_path_factory.mktemp("conditional"))
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
-    keras.utils.set_random_seed(0)
+    set_seed(0)
     return _Served(_plain_model(), GRAY, tmp_path_factory.mktemp("plain"))
 
 
 @pytest.fixture(scope="module")
 def own_routers(tmp_path_factory):
-    keras.utils.set_random_seed(0)
+    set_seed(0)
     return _Served(_model_with_own_routers(), GRAY, tmp_path_factory.mktemp("own_routers"))
 
 

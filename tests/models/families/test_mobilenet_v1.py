@@ -28,7 +28,7 @@ def tiny(name="condconv_mobilenet_v1", **kwargs):
     return build_model(name, **{"input_shape": (32, 32, 3), "width_multiplier": 0.25, "classes": 5, **twin, **kwargs})
 
 
-@pytest.mark.parametrize(("size", "width"), [(224, 1.0), (160, 0.5)])
+@pytest.mark.parametrize(("size", "width"), [pytest.param(224, 1.0, marks=pytest.mark.slow), (160, 0.5)])
 def test_plain_model_equals_keras_applications(size, width):
     reference = keras.applications.MobileNet(
         (size, size, 3), alpha=width, weights=None, classifier_activation=None, classes=1000
@@ -53,7 +53,7 @@ EXPECTED_MILLIONS = {
 
 
 @pytest.mark.parametrize(
-    "num_experts", [pytest.param(n, marks=pytest.mark.slow) if n in (16, 32) else n for n in EXPECTED_MILLIONS]
+    "num_experts", [pytest.param(n, marks=pytest.mark.slow) if n in (4, 16, 32) else n for n in EXPECTED_MILLIONS]
 )
 def test_multiply_adds_by_experts_and_width(num_experts, zeros):
     for width, expected in zip((0.25, 0.5, 0.75, 1.0), EXPECTED_MILLIONS[num_experts], strict=True):
@@ -144,7 +144,8 @@ def test_a_training_step_changes_every_trainable_variable():
     assert unchanged == []
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v1", "condconv_mobilenet_v1"])
+# The layers of the plain network are in its twin.
+@pytest.mark.parametrize("name", [pytest.param("mobilenet_v1", marks=pytest.mark.slow), "condconv_mobilenet_v1"])
 @pytest.mark.parametrize(
     ("shape", "feature_shape"),
     [((32, 32, 1), (1, 1)), ((65, 96, 5), (3, 3)), ((None, None, 3), (None, None))],

@@ -8,6 +8,7 @@ from condconv_keras.layers import BatchNormalization
 from condconv_keras.pretrained import create_model
 from condconv_keras.profiling import profile
 from tests.models.randomize import images, randomize
+from tests.seeds import set_seed
 
 PLAIN, TWIN = "ssd300_mobilenet_v1", "condconv_ssd300_mobilenet_v1"
 EXTRAS = [f"extra_{stage}{layer}" for stage in range(1, 5) for layer in ("_project", "")]
@@ -34,12 +35,12 @@ def assert_same_outputs(actual, expected, tolerance=1e-4):
 @pytest.mark.parametrize(
     ("name", "width", "paper", "millions"),
     [
-        (PLAIN, 0.5, 352, 352.15),
+        pytest.param(PLAIN, 0.5, 352, 352.15, marks=pytest.mark.slow),
         (PLAIN, 0.75, 730, 728.04),
-        (PLAIN, 1.0, 1230, 1237.13),
+        pytest.param(PLAIN, 1.0, 1230, 1237.13, marks=pytest.mark.slow),
         (TWIN, 0.5, 363, 362.8),
-        (TWIN, 0.75, 755, 751.9),
-        (TWIN, 1.0, 1280, 1279.4),
+        pytest.param(TWIN, 0.75, 755, 751.9, marks=pytest.mark.slow),
+        pytest.param(TWIN, 1.0, 1280, 1279.4, marks=pytest.mark.slow),
     ],
 )
 def test_multiply_adds_are_those_of_the_paper(name, width, paper, millions, zeros):
@@ -138,7 +139,7 @@ def test_routers_see_what_their_layers_do():
         assert model.get_layer(layer).input[1] is model.get_layer(router).output
 
 
-@pytest.mark.parametrize("condconv_predictors", [False, True])
+@pytest.mark.parametrize("condconv_predictors", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_twin_of_equal_experts_equals_the_plain_network(condconv_predictors):
     plain, twin = tiny(PLAIN), tiny(num_experts=4, condconv_predictors=condconv_predictors)
     randomize(plain)
@@ -177,7 +178,12 @@ def test_keras_file_round_trip(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("source", "name"), [("mobilenet_v1", PLAIN), ("mobilenet_v1", TWIN), ("condconv_mobilenet_v1", TWIN)]
+    ("source", "name"),
+    [
+        pytest.param("mobilenet_v1", PLAIN, marks=pytest.mark.slow),
+        ("mobilenet_v1", TWIN),
+        ("condconv_mobilenet_v1", TWIN),
+    ],
 )
 def test_starts_from_the_file_of_its_backbone(source, name, tmp_path):
     experts = {"num_experts": 2} if source.startswith("condconv") else {}
@@ -230,7 +236,7 @@ def test_width_scales_every_channel_count(width):
 
 
 def test_initial_values():
-    keras.utils.set_random_seed(0)
+    set_seed(0)
     model = create_model(TWIN, width_multiplier=0.5, num_experts=3, classes=20, condconv_predictors=True)
     extra = np.asarray(model.get_layer("extra_1").condconv_kernel)
     # A normal distribution that is cut at two deviations has 0.88 of its deviation left.

@@ -17,6 +17,7 @@ from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.tasks.detection.predictor import keras_predict
 from tests import processes
 from tests.detectors import CLASSES, found_in_keras, small_detector
+from tests.seeds import set_seed
 
 # Height and width differ everywhere: pixels of the wrong side would show.
 INPUT = (96, 120)
@@ -41,7 +42,7 @@ class _Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    keras.utils.set_random_seed(0)
+    set_seed(0)
     return _Served(tmp_path_factory.mktemp("detector"))
 
 

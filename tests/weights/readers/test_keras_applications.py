@@ -41,20 +41,20 @@ def _pixels(size):
     return np.random.default_rng(1).uniform(0, [[[[255]]], [[[100]]]], (2, size, size, 3)).astype("float32")
 
 
+@pytest.mark.parametrize("size", [160, pytest.param(224, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", APPLICATIONS)
-def test_computes_what_the_application_does(name, tmp_path):
+def test_computes_what_the_application_does(name, size, tmp_path):
     application = _application(name)
     import_into(name, open_keras_model(application, name), tmp_path / "x.keras")
     model, card = load_keras_file(tmp_path / "x.keras")
-    for size in (224, 160):
-        at_size = APPLICATIONS[name](weights=None, classifier_activation=None, input_shape=(size, size, 3))
-        at_size.set_weights(application.get_weights())
-        # EfficientNet takes pixels, the MobileNets pixels in [-1, 1].
-        inputs = _pixels(size) if name == "efficientnet_b0" else _pixels(size) / 127.5 - 1
-        expected = np.asarray(at_size(inputs))
-        logits = np.asarray(model(card.preprocessing.scale_images(_pixels(size))))
-        np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
-        assert np.abs(logits[0] - logits[1]).max() > 0.1 * np.abs(expected).max()
+    at_size = APPLICATIONS[name](weights=None, classifier_activation=None, input_shape=(size, size, 3))
+    at_size.set_weights(application.get_weights())
+    # EfficientNet takes pixels, the MobileNets pixels in [-1, 1].
+    inputs = _pixels(size) if name == "efficientnet_b0" else _pixels(size) / 127.5 - 1
+    expected = np.asarray(at_size(inputs))
+    logits = np.asarray(model(card.preprocessing.scale_images(_pixels(size))))
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    assert np.abs(logits[0] - logits[1]).max() > 0.1 * np.abs(expected).max()
 
 
 @pytest.fixture(scope="module")
