@@ -39,20 +39,20 @@ def create_model(
         name: registry name; `list_models()` lists them.
         weights: None for initial weights, or one of
 
-            - the path of a `.keras` file, as training and imports write it: of this network, of its plain twin, or of
-              a detector's backbone;
-            - `"imagenet"` for published weights, which are downloaded once; of a detector those of its backbone;
+            - the path of a `.keras` file, as training and imports write it, with this network, its plain twin or a
+              detector's backbone;
+            - `"imagenet"` for published weights, which are downloaded once; a detector gets those of its backbone;
             - the path of a `.weights.h5` file of a model of the same arguments.
 
-            The first two bring the `padding` and `bn_epsilon` that they need. What they cannot give keeps its initial
-            weights: a prediction of other classes, and all of a detector that is not in its backbone.
+            The first two bring the `padding` and `bn_epsilon` that they need. Whatever they cannot give keeps its
+            initial weights: a prediction of other classes, and all of a detector that is not in its backbone.
         **kwargs: the fields of `condconv_keras.models.options.NetworkOptions` such as `input_shape`, `classes`,
             `include_top`, `pooling`, `padding`; arguments of the family (`models/families/`) such as
-            `width_multiplier` or `stochastic_depth_rate`; of a `condconv_` model also the fields of
+            `width_multiplier` or `stochastic_depth_rate`; for a `condconv_` model also the fields of
             `CondConvPlacement`: `num_experts`, `start_block` or `start_stage`, `condconv_head`, `condconv_shortcut`,
             `condconv_classifier`, `condconv_predictors`, `routing_per`, `routing_activation`.
-            What is not given is the registered setting. The names of version 0.1 (`condconv_keras.facts.old_names`) are
-            taken, too.
+            A keyword that is missing keeps the registered setting. The names of version 0.1
+            (`condconv_keras.facts.old_names`) are taken, too.
 
     Returns:
         A functional Keras model named `name`: logits [batch, classes] by default, of a detector the dict that

@@ -10,8 +10,8 @@ Counting rules, per image:
 - `elementwise` counts one per element of residual sums and products (Add, Multiply) and of global average pooling
   (GlobalAveragePooling2D). It is not part of `multiply_adds`: published figures differ in whether they include it.
 
-Layers are counted per call, so a shared layer counts as often as it runs. Counted are the layers of `_COUNTING_RULES`
-and their subclasses, wherever they are nested; other layers (attention, recurrent cells) and bare `keras.ops` are not.
+Layers are counted per call, so a shared layer counts as often as it runs. The layers of `_COUNTING_RULES` and their
+subclasses count, wherever they are nested; other layers (attention, recurrent cells) and bare `keras.ops` do not.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def profile(model: keras.Model, input_shape: Sequence[int] | None = None) -> Pro
 
     Args:
         model: any Keras model: functional, sequential, subclassed, nested.
-        input_shape: shape of one input without the batch axis. Needed when the model does not know its input or leaves
-            a size open.
+        input_shape: shape of one input without the batch axis. It is needed when the model does not know its input or
+            leaves a size open.
 
     Returns:
         A `Profile`.

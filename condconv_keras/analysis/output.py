@@ -22,7 +22,7 @@ _DPI = 100
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Analysis:
-    """What is known of the routing of a model on a split.
+    """The routing of a model on a split: its statistics, and the choice that the figures show.
 
     Attributes:
         model: name of the model.

@@ -2,7 +2,7 @@
 
 `python -m models [pattern]` prints a table, `--csv [PATH]` writes it as CSV and `--markdown [PATH]` as one card per
 model (docs/models.md). Parameters and multiply-adds are counted on the model as it is built here
-(`condconv_keras.profiling` has the rules); the paper's columns are what its authors report, a model has a line for each
+(`condconv_keras.profiling` has the rules); the paper's columns are what its authors report. A model has a line for each
 width that they report. Multiply-adds are in millions, top-1 (ImageNet) and mAP (COCO) in percent.
 """
 

@@ -36,7 +36,7 @@ RECIPE_FLAGS = {
     "epochs": ("integer", "Epochs to train."),
     "batch_size": ("integer", "Images of one step on all devices together; the recipe's learning rate scales with it."),
     "input_size": ("integer", "Height and width of the input in pixels."),
-    "optimizer": (OPTIMIZERS, "Optimizer."),
+    "optimizer": (OPTIMIZERS, "Optimizer of the weights."),
     "learning_rate": ("float", "Peak learning rate; it does not scale with the batch size."),
     "momentum": ("float", "Momentum of SGD and RMSProp."),
     "nesterov": ("bool", "Whether the momentum of SGD is Nesterov's."),

@@ -60,9 +60,9 @@ class Dataset(abc.ABC):
     """A data set of images in splits.
 
     A source of data sets is a subclass of `ImageDataset` or `DetectionDataset` that stands in the table of
-    `condconv_keras.data.opening`. Called with a `Request` it opens the data set: its `__init__` passes the arguments
-    below on to this one. Its class attributes say what flags have a use for, before anything is opened or TensorFlow
-    imported.
+    `condconv_keras.data.opening`. A call with a `Request` opens the data set: `__init__` of the subclass passes the
+    arguments below on to this one. Its class attributes say what flags have a use for, before anything is opened or
+    TensorFlow imported.
 
     Args:
         name: as it was asked for: `"digits"`, a TFDS name or a folder.
@@ -70,7 +70,7 @@ class Dataset(abc.ABC):
         image_shape: `(height, width, channels)`; height and width are None where the images differ.
         splits: dict of split name to the number of its examples.
         held_out: whether the evaluation split is a part of the source's training examples, not a split of its own.
-        split_rule: of a part that is held out the name of the rule, as in `condconv_keras.data.split_rule`; else None.
+        split_rule: name of the rule by which a part is held out, as in `condconv_keras.data.split_rule`; else None.
         moved: names of the images that are on the other side than the rule says, so that every class has some on both.
         repeated: dict of split name to the number of its images whose bytes are those of a training image, None where
             nobody has looked; none by default, as where there are no files to compare.
@@ -81,7 +81,7 @@ class Dataset(abc.ABC):
     Attributes:
         present_classes: None, or of a data set as of `with_classes` that lacks some of the classes the sorted indices
             of those that it has.
-        content: what its images have, in a word.
+        content: a word for what its images have.
         purpose: the same as a clause that says which models it is for.
         embedded_name: the one name of a source that needs no files, None for other sources. It comes before all else
             that has the name.
@@ -223,7 +223,7 @@ class Dataset(abc.ABC):
         """Returns the data set with the labels of a model.
 
         Args:
-            class_names: those of the model.
+            class_names: names of the model's classes, in its order.
             indices: for each class of the data set the index of the model's, each once.
         """
         labeled = copy.copy(self)

@@ -112,15 +112,15 @@ def open_dataset(
 
     Args:
         name: `"digits"` (embedded), a TFDS name (`"fashion_mnist"`, `"name:1.0.0"`, `"name/config"`), or a folder of
-            images by class; of another kind as in `open_detection_dataset`. What is prepared in `data_dir`
-            comes before a folder, a folder before TFDS's registry.
+            images by class; other kinds are as in `open_detection_dataset`. A data set that is prepared in
+            `data_dir` comes before a folder, a folder before TFDS's registry.
         data_dir: the folder of prepared TFDS data sets, TFDS's own default if None.
-        validation_fraction: the part of the examples that is held out where the source has a training part only: of a
-            folder the images whose path has a hash below it, of TFDS the last examples of the training part.
+        validation_fraction: the part of the examples that is held out where the source has a training part only: in a
+            folder the images whose path has a hash below it, in TFDS the last examples of the training part.
         skip_bad_images: whether a folder's missing and undecodable images are logged, counted and left out instead of
             refused.
         download: whether TFDS may download and prepare a data set that is not in `data_dir`.
-        kind: what is opened: `ImageDataset` or `DetectionDataset`.
+        kind: class of the data set, `ImageDataset` or `DetectionDataset`.
         split_rule: `condconv_keras.data.split_rule.SplitRule` of what is held out of a folder: the one of today, or
             that of a run, by which nothing that it was trained on is held out.
         apply_orientation: whether image files are turned as their EXIF orientation says; a model's card says which way

@@ -38,12 +38,13 @@ def require_packages(formats: Iterable[ExportFormat], task: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Written:
-    """What became of an export.
+    """The outcome of an export.
 
     Attributes:
-        files: of each file that passed its check a pair of what is to be known of it: a dict that JSON can hold, and
-            text for a person.
-        refused: of each other one a dict with `file`, `quantization`, `reason` and, where it was compared, the figures.
+        files: a pair for each file that passed its check, with what is to be known of it: a dict that JSON can hold,
+            and text for a person.
+        refused: a dict for each other one, with `file`, `quantization`, `reason` and, where it was compared, the
+            figures.
     """
 
     files: list[tuple[dict[str, Any], str]]

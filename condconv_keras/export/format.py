@@ -21,7 +21,7 @@ from condconv_keras.utils.lazy import keras
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class WriteOptions:
-    """What a user may ask of the files; each format takes what it has a use for.
+    """The wishes of a user for the files; each format takes those that it has a use for.
 
     Attributes:
         representative: float32 [count, height, width, channels] in 0..255, images as the model will see them, for a
@@ -45,16 +45,16 @@ class WriteOptions:
 class ExportFormat(abc.ABC):
     """One kind of exported file and the thresholds of its check (`condconv_keras.export.check` defines the figures).
 
-    Of the thresholds `max_relative_error` and `min_snr_db` a format has one.
+    A format has one of the thresholds `max_relative_error` and `min_snr_db`.
 
     Attributes:
         name: value of --formats that chooses it.
-        file_name: of the file or folder.
+        file_name: name of the file or folder.
         quantization: value of --quantization that chooses it among the formats of its name, or None if it is alone.
-        summary: what the help of --quantization says of it.
+        summary: its words in the help of --quantization.
         max_relative_error: largest relative error.
         min_snr_db: least signal-to-noise ratio in dB.
-        min_trained_snr_db: what takes the place of `min_snr_db` for a trained model, whose top-1 accuracy counts.
+        min_trained_snr_db: the limit in place of `min_snr_db` for a trained model, whose top-1 accuracy counts.
             Training pushes the probabilities of the wrong classes towards 0; their logarithms are large and of no
             interest, and rounding keeps them less well than those of a random network.
         weights_dtype: type that the file's weights are rounded to, where a network may be so sensitive to that alone
@@ -68,7 +68,7 @@ class ExportFormat(abc.ABC):
         - flags: names of the flags that only some formats use and this one does.
         - threads: numbers of threads that the check runs a file with; None is the reader's choice.
         - cards: sub-folder of an exported folder where the cards lie, too; no part of its size and hash.
-        - box_unit: what a detector's boxes are numbers of, `"fraction"` of the image or `"pixel"`.
+        - box_unit: unit of a detector's boxes, `"fraction"` of the image or `"pixel"`.
     """
 
     name: str
@@ -94,7 +94,7 @@ class ExportFormat(abc.ABC):
 
     @property
     def label(self) -> str:
-        """What messages call it."""
+        """The name of the format in messages."""
         return self.quantization or self.name
 
     @property
@@ -123,7 +123,7 @@ class ExportFormat(abc.ABC):
         """Loads a file as its user would, the cards beside it, for the check.
 
         Args:
-            path: of the file.
+            path: where the file lies.
             model: the Keras model that was exported, for a format that holds no network; it must stay as it is.
             card: its `ModelCard`.
             threads: one of the class's `threads`, or None.

@@ -39,14 +39,14 @@ FILE_NAME = "model.json"
 class ModelCard:
     """How to feed a classifier and how to read its answer; the base of the cards of other tasks.
 
-    Made with another `task`, it is the card of that task, as a `pathlib.Path` is one of the system.
+    `ModelCard` with another `task` is the card of that task, as a `pathlib.Path` is one of the system.
 
     Attributes:
         model: registry name.
         class_names: tuple of strings; output `i` is `class_names[i]`.
         preprocessing: `Preprocessing`.
         task: one of `TASKS`, that of the class by default.
-        returns: what a classifier returns, `"logits"` or `"probabilities"`; None where it has not been found out
+        returns: kind of a classifier's outputs, `"logits"` or `"probabilities"`; None where it has not been found out
             (`condconv_keras.models.returned`), as in cards of version 0.1. An exported file returns probabilities.
 
     Raises:

@@ -48,8 +48,9 @@ def use_fused_batch_norm(model: LayerLike) -> LayerLike:
     """Makes Keras's batch normalizations in a model compute as `BatchNormalization` does, from now on.
 
     For plain networks, and for files of version 0.1; a network of the zoo with CondConv layers computes so by itself.
-    No variable, configuration or file changes. What Keras makes of the model (`clone_model`, `from_config`, a saved
-    file) is without it until it is given to this function, too. Other classes than Keras's own stay as they are.
+    No variable, configuration or file changes. A model that Keras makes of this one (`clone_model`, `from_config`, a
+    saved file) computes as Keras does until it is given to this function, too. Other classes than
+    Keras's own stay as they are.
 
     Args:
         model: Keras model or layer, before a function that calls it is traced or compiled: TensorFlow keeps a graph.

@@ -17,10 +17,10 @@ from condconv_keras.utils.annotations import DataFormat, Identifier, Padding, Pa
 class CondConv2D(BaseCondConv2D):
     """2D convolution with a mixture of expert kernels, mixed per example.
 
-    Computes `activation((a_1 W_1 + ... + a_n W_n) * x + a_1 b_1 + ... + a_n b_n)` with one scalar `a_i` per example
-    and expert, and each `W_i` in the shape of the kernel of `keras.layers.Conv2D`. Called as `layer(x)` it computes
-    the routing weights `a = sigmoid(GlobalAveragePool(x) R + r)` itself; called as `layer(x, a)` it uses the given
-    ones, so that one `Routing` feeds all convolutions of a block. With one expert and routing weight 1 it is `Conv2D`.
+    Computes `activation((a_1 W_1 + ... + a_n W_n) * x + a_1 b_1 + ... + a_n b_n)` with one scalar `a_i` per example and
+    expert, and each `W_i` in the shape of the kernel of `keras.layers.Conv2D`. `layer(x)` computes the routing weights
+    `a = sigmoid(GlobalAveragePool(x) R + r)` itself; `layer(x, a)` uses the given ones, so that one `Routing` feeds all
+    convolutions of a block. With one expert and routing weight 1 it is `Conv2D`.
 
     Args:
         filters: positive integer, the number of output channels.
@@ -36,11 +36,11 @@ class CondConv2D(BaseCondConv2D):
         kernel_initializer: as in `keras.layers.Conv2D`. It sees one expert at a time in the shape of the kernel that
             the expert replaces, and the experts get different initial values.
         bias_initializer: the same for the bias.
-        kernel_regularizer: of one expert at a time.
-        bias_regularizer: of the bias of one expert at a time.
+        kernel_regularizer: regularizer of one expert at a time.
+        bias_regularizer: regularizer of the bias of one expert at a time.
         activity_regularizer: as in `keras.layers.Conv2D`, of the output.
-        kernel_constraint: of one expert at a time.
-        bias_constraint: of the bias of one expert at a time.
+        kernel_constraint: constraint of one expert at a time.
+        bias_constraint: constraint of the bias of one expert at a time.
         implementation: `"auto"` for the fastest form on the running backend and device, or the name of one form, all
             equal in value: `"mixture"` (n convolutions with static kernels), `"batched_matmul"`, `"mixture_matmul"`,
             `"mapped_conv"` (TensorFlow only), `"grouped_conv"` (LiteRT takes it for a batch of known size).
@@ -51,7 +51,7 @@ class CondConv2D(BaseCondConv2D):
         - routing_weights: optional [batch, num_experts], kept in float32 under every mixed precision policy.
 
     Output shape:
-        That of `keras.layers.Conv2D`.
+        The output shape of `keras.layers.Conv2D`.
 
     Variables:
         `condconv_kernel`: [num_experts, kh * kw * channels / groups * filters], rows row-major of

@@ -32,11 +32,11 @@ class DepthwiseCondConv2D(BaseCondConv2D):
         depthwise_initializer: as in `keras.layers.DepthwiseConv2D`. It sees one expert at a time, and the experts get
             different initial values.
         bias_initializer: the same for the bias.
-        depthwise_regularizer: of one expert at a time.
-        bias_regularizer: of the bias of one expert at a time.
+        depthwise_regularizer: regularizer of one expert at a time.
+        bias_regularizer: regularizer of the bias of one expert at a time.
         activity_regularizer: as in `keras.layers.DepthwiseConv2D`, of the output.
-        depthwise_constraint: of one expert at a time.
-        bias_constraint: of the bias of one expert at a time.
+        depthwise_constraint: constraint of one expert at a time.
+        bias_constraint: constraint of the bias of one expert at a time.
         implementation: `"auto"`, or the name of one form, all equal in value: `"mixture"` (n convolutions with static
             kernels), `"shifted_taps"`, `"mapped_conv"` (TensorFlow only), `"grouped_conv"` (LiteRT takes it where the
             batch is known).
@@ -47,7 +47,7 @@ class DepthwiseCondConv2D(BaseCondConv2D):
         - routing_weights: optional [batch, num_experts], kept in float32 under every mixed precision policy.
 
     Output shape:
-        That of `keras.layers.DepthwiseConv2D`, with channels * depth_multiplier output channels.
+        The output shape of `keras.layers.DepthwiseConv2D`, with channels * depth_multiplier output channels.
 
     Variables:
         `depthwise_condconv_kernel`: [num_experts, kh * kw * channels * depth_multiplier], rows row-major of

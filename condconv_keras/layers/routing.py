@@ -16,7 +16,7 @@ class Routing(keras.layers.Layer):
 
     The weights of one example are independent of each other: no softmax, no normalization, any sum in
     (0, num_experts). The paper's formula has no bias; the authors' code and checkpoints have one, zero at the start.
-    Computed in float32 under every mixed precision policy.
+    The layer computes in float32 under every mixed precision policy.
 
     Args:
         num_experts: positive integer, the number of experts.
@@ -24,11 +24,11 @@ class Routing(keras.layers.Layer):
         use_bias: boolean, whether the router has a bias.
         data_format: `"channels_last"` or `"channels_first"`; defaults to `keras.config.image_data_format()`.
         kernel_initializer: as in `keras.layers.Dense`, of the matrix R.
-        bias_initializer: of the bias.
-        kernel_regularizer: of the matrix R.
-        bias_regularizer: of the bias.
-        kernel_constraint: of the matrix R.
-        bias_constraint: of the bias.
+        bias_initializer: initializer of the bias.
+        kernel_regularizer: regularizer of the matrix R.
+        bias_regularizer: regularizer of the bias.
+        kernel_constraint: constraint of the matrix R.
+        bias_constraint: constraint of the bias.
 
     Input shape:
         A feature map [batch, height, width, channels] (`channels_first`: [batch, channels, height, width]), pooled

@@ -19,8 +19,8 @@ from condconv_keras.utils.keras_graph import all_layers, replace_convolution
 def slice_strided_1x1(model: LayerLike) -> LayerLike:
     """Makes Keras's strided 1x1 convolutions in a model slice their input first, from now on, on TensorFlow.
 
-    No variable, configuration or file changes. What Keras makes of the model (`clone_model`, `from_config`, a file that
-    it loads itself) computes as Keras does until it is given to this function, too.
+    No variable, configuration or file changes. A model that Keras makes of this one (`clone_model`, `from_config`, a
+    file that it loads itself) computes as Keras does until it is given to this function, too.
 
     Args:
         model: Keras model or layer, before a function that calls it is traced or compiled: TensorFlow keeps a graph.

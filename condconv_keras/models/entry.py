@@ -37,7 +37,7 @@ class PaperFigures:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelEntry:
-    """What a registered model needs to be built and used right.
+    """A registered model: all that it takes to build it and to use it right.
 
     Attributes:
         name: registry name.
@@ -49,7 +49,7 @@ class ModelEntry:
         stages: function of those keywords, as many as it needs, that returns the numbers of blocks of the network's
             stages in order: what a placement may count. It needs no Keras, nor does importing the family.
         parts: the `PARTS` of a placement that the network has layers for.
-        always_conditional: what else of a twin is conditional whatever its placement says, in words for its card.
+        always_conditional: parts of a twin that are conditional whatever its placement says, in words for its card.
         dataset: TFDS name of the data that the paper trains it on.
         recipe: name of the training recipe for it.
         input_mean: the network is fed `(x - input_mean) / input_std` for pixels x in [0, 255].
@@ -62,9 +62,8 @@ class ModelEntry:
         interpolation: `"bicubic"` or `"bilinear"`, how images are resized.
         counts_elementwise: whether the published multiply-adds of the family count squeeze-and-excitation's pooling
             and scaling, residual sums and the final pooling, one per element.
-        backbone: of a detector, the registered classification model whose layers it has, and whose weights it can
-            start from.
-        card_fields: of the card, what the network itself decides, such as a detector's anchors.
+        backbone: the registered classification model whose layers a detector has, and whose weights it can start from.
+        card_fields: the fields of the card that the network itself decides, such as a detector's anchors.
         paper: the `PaperFigures` of the model, the registered width first; empty if it has none.
         published: the `PublishedWeights` of the model, the default first; empty if there are none.
         foreign: by code base, as in `"timm"`, the `ForeignNetwork`s whose weights the model takes, the default first.

@@ -16,22 +16,22 @@ _PADDING = get_args(StridedPadding)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NetworkOptions:
-    """What a network is built with, besides what its family alone has.
+    """The arguments of a network, besides those that its family alone has.
 
     Attributes:
         name: name of the model.
         input_shape: one image, without the batch axis, in the order of `keras.config.image_data_format()`. Height and
-            width are at least 32, or None for any size; of a detector known and at least 96. Any channels.
+            width are at least 32, or None for any size; a detector needs known ones, at least 96. Any channels.
         placement: `CondConvPlacement`, or None for the plain network.
         include_top: whether the model ends in the classifier; if not, in the feature map or what `pooling` makes of it.
         pooling: None, `"avg"` or `"max"`: without the classifier, the global pooling of the output.
         classes: number of classes, without a detector's background.
         classifier_activation: name or callable; None for logits.
         dropout_rate: fraction of the pooled features that is dropped before the classifier in training, in [0, 1).
-        bn_momentum: of every batch normalization, in [0, 1).
-        bn_epsilon: of every batch normalization, positive.
-        padding: of convolutions with stride 2: `"same"` is TensorFlow's SAME; `"symmetric"` pads both sides alike, as
-            weights trained in PyTorch need. At stride 1 the two are equal.
+        bn_momentum: momentum of every batch normalization, in [0, 1).
+        bn_epsilon: epsilon of every batch normalization, positive.
+        padding: padding of convolutions with stride 2: `"same"` is TensorFlow's SAME; `"symmetric"` pads both sides
+            alike, as weights trained in PyTorch need. At stride 1 the two are equal.
 
     Raises:
         ValueError: a value out of range.

@@ -32,8 +32,8 @@ class CondConvPlacement:
         condconv_classifier: whether the classifier is a CondConv layer, routed by the pooled features.
         condconv_predictors: whether a detector's box and class predictors are CondConv layers, routed by their feature
             map.
-        routing_per: what has a router of its own: each `"block"` (paper, section 3), each CondConv `"layer"`, fed by
-            that layer's input, or the `"network"`, fed by the input of its first CondConv block.
+        routing_per: the unit that has a router of its own: each `"block"` (paper, section 3), each CondConv `"layer"`,
+            fed by that layer's input, or the `"network"`, fed by the input of its first CondConv block.
         routing_activation: `"sigmoid"` (paper, section 3) or `"softmax"` (its ablation, section 5).
 
     Raises:

@@ -20,7 +20,7 @@ def save_model(model: keras.Model, card: ModelCard, path: str | os.PathLike[str]
     Args:
         model: Keras model.
         card: its `ModelCard`. If it does not say what the classifier returns, that is found out and added.
-        path: of the file.
+        path: where to write the file.
 
     Raises:
         UserError: as of `condconv_keras.models.returned.with_returns`.

@@ -22,11 +22,11 @@ def load_model(
         weights: `"imagenet"` for the published weights of a registered model, else None.
 
     Returns:
-        The model, and its `ModelCard`: classes, preprocessing and task. Of a run or a `.keras` file the model is the
-        Keras model as it was saved, which takes images [batch, height, width, channels] that
-        `card.preprocessing.scale_images` has scaled; the card is None if the file has none and the model's name is not
-        in the registry. Of a SavedModel it is the object that TensorFlow loads: its
-        `signatures["serving_default"](images=...)` scales images in 0..255 itself.
+        The model, and its `ModelCard`: classes, preprocessing and task. A run or a `.keras` file gives the Keras model
+        as it was saved, which takes images [batch, height, width, channels] that `card.preprocessing.scale_images` has
+        scaled; the card is None if the file has none and the model's name is not in the registry. A SavedModel gives
+        the object that TensorFlow loads: its `signatures["serving_default"](images=...)` scales images in 0..255
+        itself.
 
     Raises:
         UserError: nothing lies there, or something else, or it is damaged.

@@ -60,7 +60,7 @@ class StoredModel(abc.ABC):
     Attributes:
         name: as it was given, a path or a registry name.
         kind: the name of the kind: `"run"`, `"keras"`, `"savedmodel"`, `"tflite"`, `"imagenet"` or `"untrained"`.
-        weights: what `weights` of `open` has to be for it.
+        weights: the argument `weights` of `open` that it takes.
         config: `TrainConfig` of a run, else None.
         is_trained: whether its weights are not random.
         applies_orientation: whether image files are turned as their EXIF orientation says before the model sees them,
@@ -94,7 +94,7 @@ class StoredModel(abc.ABC):
             weights: None, or `"imagenet"` for the published weights of the registered model.
             raw: whether the last weights of a run are asked for instead of their moving average.
             untrained: whether a registry name without weights is a model, too, with random ones.
-            **arguments: of a registered model: `seed` and `input_size` of one with random weights, and keywords of
+            **arguments: for a registered model: `seed` and `input_size` of one with random weights, and keywords of
                 `create_model`, by which published weights are chosen, too.
 
         Raises:
@@ -153,7 +153,7 @@ class StoredModel(abc.ABC):
         """Loads the model for answers.
 
         Args:
-            num_threads: of a `.tflite` file's interpreter, or None for LiteRT's choice.
+            num_threads: threads of a `.tflite` file's interpreter, or None for LiteRT's choice.
 
         Returns:
             A `Predictor`.

@@ -23,7 +23,7 @@ class Recipe:
         epochs: positive integer.
         batch_size: positive integer, the batch of all devices together.
         optimizer: `"sgd"`, `"rmsprop"` (rho 0.9, epsilon 1e-3) or `"adamw"`.
-        momentum: of SGD and RMSProp, in [0, 1).
+        momentum: momentum of SGD and RMSProp, in [0, 1).
         nesterov: whether the momentum of SGD is Nesterov's.
         learning_rate: at least 0, the peak learning rate at `batch_size`; another batch size scales it in proportion.
         schedule: after the warm-up, `"cosine"` to zero at the last step, `"exponential"` or `"staircase"`, times
@@ -33,14 +33,14 @@ class Recipe:
         warmup_epochs: epochs of linear warm-up, at least 0; may be a fraction.
         warmup_start: where the warm-up starts, as a part of the peak, in [0, 1).
         weight_decay: factor of half the sum of squares of all variables but batch normalization's, added to the loss;
-            of AdamW its decoupled weight decay of the same variables.
+            for AdamW its decoupled weight decay of the same variables.
         augmentation: name of what happens to the training images, one of the task's.
-        ema_decay: of the moving average of weights and batch normalization statistics that is evaluated and exported
-            in place of the last weights, in [0, 1); 0 for none. See `condconv_keras.training.averaging`.
+        ema_decay: decay of the moving average of weights and batch normalization statistics that is evaluated and
+            exported in place of the last weights, in [0, 1); 0 for none. See `condconv_keras.training.averaging`.
         clip_norm: positive, the largest global norm of the gradients, which longer ones are scaled to, or None.
         synchronized_bn: whether the replicas of a distributed run share their batch normalization statistics.
-        crop_fraction: of the evaluation's center crop, in (0, 1], or None for the model's own.
-        bn_momentum: of batch normalization, in [0, 1), or None for the model's own.
+        crop_fraction: fraction of the evaluation's center crop, in (0, 1], or None for the model's own.
+        bn_momentum: momentum of batch normalization, in [0, 1), or None for the model's own.
         input_size: height and width in pixels, at least 32, or None for the model's own.
 
     Raises:

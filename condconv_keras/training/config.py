@@ -65,8 +65,8 @@ class TrainConfig:
         recipe: `Recipe`, flags applied.
         precision: one of `PRECISIONS`.
         seed: integer.
-        weights: what the run starts from: path of a `.keras` or `.weights.h5` file, `"imagenet"`, or None.
-        inherited: what the model of `weights` asks of this one, as `InitialModel.inherited`, or None. It is
+        weights: start of the run: path of a `.keras` or `.weights.h5` file, `"imagenet"`, or None.
+        inherited: the demands of the model of `weights` on this one, as `InitialModel.inherited`, or None. It is
             found when the run starts, so it is not compared with what a later command asks for.
         execution: `Execution`; not compared either.
         data: `DataRecord` of what the run was trained on, found when it starts and not compared here; None before, and

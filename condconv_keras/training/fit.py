@@ -48,7 +48,7 @@ def train(
     Args:
         config: `TrainConfig`.
         run: `RunFolder` that was checked against the configuration.
-        dataset: the data set of the configuration; of a run that goes on opened by its
+        dataset: the data set of the configuration; for a run that goes on it is opened by the run's
             `condconv_keras.training.run_data.split_rule`.
         strategy: `tf.distribute.Strategy`, as of `distribution.make_strategy`.
         command: the command line, for the results.
@@ -57,14 +57,14 @@ def train(
     Returns:
         The results, as written to `results.json`: the metrics of the held-out split, `split`, `seconds` (of training,
         this process), `first_step` (that it began with, above 0 if it went on with a run), `epochs`, `parameters`,
-        `command`, `versions` and, of a run that was made longer, `note`. Of several workers, all return the chief's if
-        they see its run folder, the others else None.
+        `command`, `versions` and, of a run that was made longer, `note`. Several workers all return the chief's results
+        if they see its run folder; otherwise the others return None.
 
     Raises:
         UserError: settings cannot work together, the run goes on with data of other classes, the data, the batch size
             or the initial weights do not fit, an image that was not checked cannot be decoded, the loss is not finite,
             no checkpoint is whole, or TensorFlow stops, as when a worker is lost.
-        OSError: a file cannot be written. What is in the run folder stays whole.
+        OSError: a file cannot be written. The run folder stays whole.
         SystemExit: the process was sent SIGTERM; the run goes on where it stopped.
     """
     check_config(config)

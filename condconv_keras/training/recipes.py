@@ -17,7 +17,7 @@ def get_recipe(name: str, task: str | None = None) -> Recipe:
 
     Args:
         name: one of `RECIPES`.
-        task: of the models that it is to be for, or None for any.
+        task: task of the models that it is to be for, or None for any.
 
     Raises:
         UserError: there is none, and the message has close names; or it is for another task.

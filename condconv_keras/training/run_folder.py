@@ -107,7 +107,7 @@ class RunFolder:
     def start(self, config: TrainConfig, step: int = 0) -> TrainConfig:
         """Makes the folder and writes `config.json`, of a configuration that was checked.
 
-        What an earlier process of the run left unfinished when it was killed is removed.
+        Files that an earlier process of the run left unfinished when it was killed are removed.
 
         Args:
             config: `TrainConfig`.

@@ -28,10 +28,10 @@ _IMAGENET_CLASSES = 1000
 
 @dataclasses.dataclass(frozen=True)
 class ImportedWeights:
-    """What an import did.
+    """The outcome of an import.
 
     Attributes:
-        description: of the source.
+        description: description of the source.
         tensors: number of arrays that were imported.
         values: number of values in them, batch normalization's moving statistics included.
         model_arguments: `create_model` arguments that the model was built with.

@@ -43,6 +43,12 @@ _SUBORDINATE = re.compile(
     r"(although|and|as|because|but|even|for|if|nor|not|or|since|so|that|though|unless|until|when|where|whether|which|"
     r"while|who|whose|with|without)\b"
 )
+# Participles that are imperatives as well, unless a comma and the subject of the sentence follow.
+_AMBIGUOUS = re.compile(r"(?:cut|left|put|read|run|set|split)(?=[ ,])[^.:;]*?, (it|they|we|the)\b", re.IGNORECASE)
+# Further signs of a main clause behind a comma: pronouns, and verbs that would be nouns elsewhere.
+_MAIN_CLAUSE = re.compile(r"\b(it|they|we|you|differ|part|split)\b")
+# The rest of a sentence behind a colon or semicolon reads as another one.
+_LATER_CLAUSE = re.compile(r"[:;] (?:of|(?:that|those) of)\b")
 _WORD = re.compile(r"[A-Za-z]+(?:['-][A-Za-z]+)*")
 _SENTENCE_END = re.compile(r"(?:(?<=[.!?:])|(?<=[.!?:][)\]\"']))\s+(?=[(\[\"']*[A-Z])")
 
@@ -50,8 +56,9 @@ _SENTENCE_END = re.compile(r"(?:(?<=[.!?:])|(?<=[.!?:][)\]\"']))\s+(?=[(\[\"']*[
 def bad_openings(text):
     """Returns the sentences of a text, in Markdown or plain, that open as none should.
 
-    Code, headings, images and comments are no sentences, nor is the beginning of a table's cell. Colons end sentences
-    as full stops do, where a capital letter follows.
+    Code, headings, images and comments are no sentences, nor are the heads of tables and cells of a single word. Colons
+    end sentences as full stops do, where a capital letter follows. A clause behind a colon or semicolon may begin with
+    a participle, but not with "of" or "that of".
     """
     return [sentence for part in _parts(text) for sentence in part if opens_badly(sentence)]
 
@@ -59,6 +66,8 @@ def bad_openings(text):
 def opens_badly(sentence):
     """Whether one sentence does."""
     found = _WORD.match(sentence := sentence.lstrip("([\"'"))
+    if _LATER_CLAUSE.search(sentence):
+        return True
     if not found:
         return False
     word, rest = found[0].lower(), sentence[found.end() :]
@@ -68,6 +77,12 @@ def opens_badly(sentence):
         return True
     if word in ("that", "those"):
         return after == "of"
+    if word in ("not", "once") and (after.endswith(("ed", "ing")) or after in _IRREGULAR):
+        return opens_badly(rest.lstrip())
+    if (ambiguous := _AMBIGUOUS.match(sentence)) and (
+        ambiguous[1].lower() != "the" or _FINITE.search(sentence, ambiguous.end())
+    ):
+        return True
     if word in _IRREGULAR or (word.endswith("ed") and word not in _NO_PARTICIPLES):
         return not after or after in _NO_NOUN_FOLLOWS or after.endswith("ly")
     if word in _NEVER_SUBJECTS:
@@ -80,7 +95,7 @@ def _is_adverbial(rest):
     phrase, comma, clause = rest.partition(", ")
     if not comma or not phrase.strip() or re.search(r"[:;]", phrase) or _FINITE.search(phrase):
         return False
-    return not _SUBORDINATE.match(clause) and bool(_FINITE.search(clause))
+    return not _SUBORDINATE.match(clause) and bool(_FINITE.search(clause) or _MAIN_CLAUSE.search(clause))
 
 
 def _parts(text):
@@ -89,7 +104,8 @@ def _parts(text):
     for before, token in zip([None, *tokens], tokens, strict=False):
         if token.type == "inline" and before.type != "heading_open":
             sentences = _SENTENCE_END.split(_plain(token))
-            yield sentences[before.type in ("th_open", "td_open") :]
+            is_label = before.type == "th_open" or (before.type == "td_open" and " " not in sentences[0])
+            yield sentences[is_label:]
 
 
 def _plain(inline):

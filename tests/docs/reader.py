@@ -1,9 +1,7 @@
-"""What a reader of a page has, a folder with the project and some photographs, and does: runs a block there."""
+"""What a reader of a page has, a folder with the project, and does: runs a block there."""
 
 import contextlib
 import os
-import pathlib
-import random
 import re
 import shlex
 import shutil
@@ -13,8 +11,6 @@ import sys
 import sysconfig
 import tempfile
 import unittest.mock
-
-import PIL.Image
 
 from tests import processes
 from tests.docs.pages import tracked
@@ -37,18 +33,16 @@ class Place:
 
     Args:
         folder: path that does not exist yet.
-        photographs: what `make_photographs` has made.
         own_environment: whether it has a Python of its own, with nothing installed, in `.venv`; else the environment
             of the tests is linked there.
     """
 
-    def __init__(self, folder, photographs, own_environment=False):
+    def __init__(self, folder, own_environment=False):
         self.folder = folder
         self.own_environment = own_environment
         for name in tracked():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(processes.ROOT / name, folder / name)
-        shutil.copytree(photographs, folder, dirs_exist_ok=True)
         environment = folder / ".venv"
         if own_environment:
             base = getattr(sys, "_base_executable", sys.executable)
@@ -130,22 +124,6 @@ def simple_commands(code):
     except ValueError:  # a quotation that goes on in the next line
         return None
     return commands if all(words[0] == "python" and len(words) > 1 for words in commands) else None
-
-
-def make_photographs(folder):
-    """Writes what the pages say that their readers have: `photo.jpg`, and `photos` with a folder for each class."""
-    photographs = pathlib.Path(sysconfig.get_path("purelib"), "sklearn/datasets/images")
-    folder.mkdir()
-    shutil.copy(photographs / "china.jpg", folder / "photo.jpg")
-    chosen = random.Random(0)
-    for name, file in (("flower", "flower.jpg"), ("temple", "china.jpg")):
-        with PIL.Image.open(photographs / file) as image:
-            for split, count in (("train", 16), ("validation", 4)):
-                (folder / "photos" / split / name).mkdir(parents=True)
-                for number in range(count):
-                    left, top = chosen.randrange(image.width - 200), chosen.randrange(image.height - 200)
-                    part = image.crop((left, top, left + 200, top + 200))
-                    part.save(folder / "photos" / split / name / f"{number}.jpg")
 
 
 def end_of(text):

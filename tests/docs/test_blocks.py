@@ -11,7 +11,7 @@ import pytest
 
 from tests.docs.blocks import BLOCKS_PER_NOT_RUN, counts, documented, prints, read
 from tests.docs.pages import guides
-from tests.docs.reader import QUICK_SECONDS, Place, end_of, make_photographs
+from tests.docs.reader import QUICK_SECONDS, Place, end_of
 
 
 def cases():
@@ -32,14 +32,12 @@ def place(tmp_path_factory):
 
     The place of the page before is removed: an environment has gigabytes.
     """
-    photographs = tmp_path_factory.mktemp("reader") / "photographs"
-    make_photographs(photographs)
     made = {}
 
     def get(*key):
         if key not in made:
             remove()
-            made[key] = Place(tmp_path_factory.mktemp("page") / "project", photographs, own_environment=key[1])
+            made[key] = Place(tmp_path_factory.mktemp("page") / "project", own_environment=key[1])
         return made[key]
 
     def remove():

@@ -25,6 +25,18 @@ BAD = [
     "Using the smaller one saves a minute.",
     "Starting from published weights, the twin trains for two epochs.",
     "Missing is the file of labels.",
+    "Measuring the time, we found two.",
+    "Looking at the figures, classes split.",
+    "Run on two cores, it takes a minute.",
+    "Cut off by the edge, it is lost.",
+    "Split by their hash, the images stay on one side.",
+    "Read once, they are kept.",
+    "Left unset, it is 0.",
+    "Not measured on a phone.",
+    "Once trained, it answers.",
+    "Images have splits; of a data set of TFDS the last ones count.",
+    "Two are left: those of the twin fail.",
+    "It has two files; that of the twin is larger.",
 ]
 GOOD = [
     "Training takes two minutes.",
@@ -45,7 +57,15 @@ GOOD = [
     "Published weights may ask for another size.",
     "Held-out images are counted once.",
     "Left-hand columns are plain networks.",
+    "Left-hand columns, the plain ones, are networks.",
     "Need more? Run the next command.",
+    "Run the command, then look.",
+    "Run `make demo`, which trains a model.",
+    "Read the page, the card and the log.",
+    "Set the flag, and the run keeps it.",
+    "Not every model has weights.",
+    "Once the run ends, it is kept.",
+    "It runs on two cores: measured there, it is fast; trained there, too.",
     "Set `--seed` first. Run it twice.",
     "The two of them fail, as those of the twin do, trained on digits.",
     "`of` is no word here. `--trained on` is none either.",
@@ -63,7 +83,7 @@ def test_a_good_opening_is_not(text):
     assert bad_openings(text) == []
 
 
-def test_headings_code_and_comments_are_no_sentences_and_a_cell_begins_with_a_label():
+def test_headings_code_comments_and_labels_of_tables_are_no_sentences():
     text = """\
 ---
 description: Of digits
@@ -79,9 +99,9 @@ Setext, trained
 What is this
 ```
 
-| Of the twin | Measured |
+| Of the twin | Measured here |
 |---|---|
-| Of digits | Trained on digits |
+| Digits | Pretrained |
 
 ![Of digits](a.png)
 
@@ -90,7 +110,7 @@ What is this
     assert bad_openings(text) == []
 
 
-def test_items_quotations_and_all_but_the_first_sentence_of_a_cell_count():
+def test_items_quotations_and_cells_count():
     text = """\
 - Of the first two, one fails. It is
   red. What is
@@ -102,6 +122,7 @@ def test_items_quotations_and_all_but_the_first_sentence_of_a_cell_count():
 | x | Tried. Of these *two* fail. |
 |---|---|
 | a | Written here: Left out is b. |
+| of `a` over all images | measured twice |
 """
     assert bad_openings(text) == [
         "Of the first two, one fails.",
@@ -109,7 +130,10 @@ def test_items_quotations_and_all_but_the_first_sentence_of_a_cell_count():
         "Measured on two cores.",
         "That of the twin is lower.",
         "Of these two fail.",
+        "Written here:",
         "Left out is b.",
+        "of `a` over all images",
+        "measured twice",
     ]
 
 

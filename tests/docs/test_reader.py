@@ -8,26 +8,23 @@ import time
 import pytest
 
 from tests.docs.blocks import Block
-from tests.docs.reader import Place, make_photographs, simple_commands
+from tests.docs.reader import Place, simple_commands
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reader")
-    make_photographs(folder / "photographs")
-    return Place(folder / "project", folder / "photographs")
+    return Place(folder / "project")
 
 
 def run(place, code, language="bash", line=1, mark=None):
     return place.run(Block("a.md", line, language, code, mark))
 
 
-def test_the_folder_has_the_files_of_a_clone_and_the_photographs(place):
+def test_the_folder_has_the_files_of_a_clone(place):
     there = {path.name for path in place.folder.iterdir()}
-    assert there >= {"README.md", "Makefile", "train.py", "condconv_keras", "docs", "photo.jpg", "photos", ".venv"}
+    assert there >= {"README.md", "Makefile", "train.py", "condconv_keras", "docs", ".venv"}
     assert not there & {".git", "runs", "exported", ".pytest_cache"}
-    counts = {path.parent.relative_to(place.folder).as_posix() for path in place.folder.glob("photos/*/*/*.jpg")}
-    assert counts == {f"photos/{split}/{name}" for split in ("train", "validation") for name in ("flower", "temple")}
 
 
 @pytest.mark.parametrize("mark", [None, "slow"])
@@ -85,11 +82,11 @@ def test_a_shell_stops_at_the_first_error_and_at_a_variable_that_is_not_set(plac
 
 
 def test_the_environment_of_the_tests_is_the_readers(place):
-    code = "python -c 'import sys; print(sys.prefix)'\nsource .venv/bin/activate\ncommand -v python\nwc -c < photo.jpg"
+    code = "python -c 'import sys; print(sys.prefix)'\nsource .venv/bin/activate\ncommand -v python\nwc -c < README.md"
     code, printed, _ = run(place, code)
     prefix, python, size = printed.split()
     assert code == 0 and os.path.samefile(prefix, sys.prefix) and os.path.samefile(python, sys.executable)
-    assert int(size) == (place.folder / "photo.jpg").stat().st_size
+    assert int(size) == (place.folder / "README.md").stat().st_size
 
 
 def test_a_quick_block_has_no_network(place):

@@ -1,13 +1,15 @@
-"""The reference has every public name, once, and nothing that is not there."""
+"""The reference has every public name, once, and nothing that is not there, in sentences that open well."""
 
 import importlib
 import pkgutil
 import re
 import types
 
+import griffe
 import pytest
 
 from tests import processes
+from tests.docs.openings import bad_openings
 
 PACKAGES = (
     "analysis",
@@ -60,6 +62,62 @@ def test_a_public_name_is_shown(name):
 
 def test_no_name_is_shown_twice():
     assert len(set(SHOWN)) == len(SHOWN) > 50
+
+
+def texts_of(shown):
+    """The texts of an object on a page of the reference, and of what is public in it."""
+    # The option is that of `zensical.toml`.
+    options = {"returns_multiple_items": False, "warnings": False}
+    for section in shown.docstring.parse("google", **options) if shown.docstring else ():
+        if isinstance(section.value, str):
+            yield section.value
+        elif section.kind is griffe.DocstringSectionKind.examples:
+            yield from (text for kind, text in section.value if kind is griffe.DocstringSectionKind.text)
+        else:
+            items = section.value if isinstance(section.value, list) else [section.value]
+            yield from (item.description for item in items)
+    for member in shown.members.values():
+        if not member.is_alias and not member.name.startswith("_"):
+            yield from texts_of(member)
+
+
+def test_no_sentence_that_the_pages_take_from_the_code_opens_badly():
+    package = griffe.load("condconv_keras", search_paths=[processes.ROOT], allow_inspection=False)
+    texts = [(name, text) for name in SHOWN for text in texts_of(package[name.removeprefix("condconv_keras.")])]
+    assert len(texts) > 500
+    assert [(name, bad) for name, text in texts if (bad := bad_openings(text))] == []
+
+
+def test_all_texts_of_an_object_count():
+    source = '''
+class A:
+    """Of a class.
+
+    Args:
+        one: of an argument.
+
+    Output shape:
+        That of another class.
+    """
+
+    def method(self):
+        """What it does.
+
+        Returns:
+            One. Of several the first.
+        """
+
+    def _private(self):
+        """What nobody sees."""
+'''
+    with griffe.temporary_visited_module(source) as module:
+        assert list(texts_of(module["A"])) == [
+            "Of a class.",
+            "of an argument.",
+            "That of another class.",
+            "What it does.",
+            "One. Of several the first.",
+        ]
 
 
 def test_the_index_links_every_page():

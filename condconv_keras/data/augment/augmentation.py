@@ -33,7 +33,8 @@ class AugmentationOptions:
 
     Attributes:
         augmentation: `"none"`, `"pad_crop"` (shifts by up to an eighth of the size) or `"inception"` (a random area,
-            resized, flipped half of the time). Those of images with boxes are in `box_augmentation`.
+            resized, flipped half of the time). Images with boxes have their own, in
+            `box_augmentation`.
         policy: None, `"autoaugment"` (its policy v0) or `"randaugment"`, as in `condconv_keras.data.augment.policies`.
         policy_layers: RandAugment's operations per image, at least 1.
         policy_magnitude: RandAugment's magnitude, in [0, 10].

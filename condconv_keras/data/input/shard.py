@@ -12,7 +12,7 @@ class InputShard:
     """One input pipeline (of one worker) of `count`, which feeds `replicas` devices.
 
     Attributes:
-        index: of the pipeline, from 0.
+        index: number of the pipeline, from 0.
         count: pipelines of the run.
         replicas: devices that share the batches of this pipeline.
 

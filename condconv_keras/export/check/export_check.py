@@ -46,7 +46,7 @@ class ExportCheck:
             image's kernels (a known bug of converters) fails on the second.
         dataset: data set of the task, with the model's classes, whose held-out split measures the accuracy, or None.
         examples: how many of its images, or None for all.
-        trained: whether the model is; of an untrained one the accuracy is not measured.
+        trained: whether the model is; the accuracy of an untrained one is not measured.
 
     Raises:
         UserError: the model does not return what its card says.
@@ -71,7 +71,7 @@ class ExportCheck:
         """Runs a file as its user would, all images through one loaded file, with one thread and with several.
 
         Args:
-            path: of the file, its `model.json` in place.
+            path: where the file lies, its `model.json` in place.
             file_format: its `condconv_keras.export.format.ExportFormat`.
 
         Returns:

@@ -31,7 +31,7 @@ def match_anchors(
     """Returns the targets of one image.
 
     An anchor is matched to the box it overlaps most if their IoU is at least 0.5; besides, every box gets the anchor
-    that it overlaps most. Of equal overlaps the first counts, in the order given. Where several boxes overlap one
+    that it overlaps most. The first of equal overlaps counts, in the order given. Where several boxes overlap one
     anchor most, it goes to the first of them, and the others keep those anchors that they match by their IoU.
     A box that overlaps no anchor, as one without area, matches none. A crowd box never matches; an unmatched anchor
     of whose area more than half lies in one crowd box is ignored. Source: Liu et al., "SSD", arXiv 1512.02325, section
