@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import pathlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -15,6 +16,7 @@ from condconv_keras.models import list_models, model_entry
 from condconv_keras.models.arguments import ModelArguments
 from condconv_keras.models.building import PLACEMENT_FIELDS
 from condconv_keras.models.options import NetworkOptions
+from tests.docs.blocks import documented
 from tests.processes import ROOT
 
 NAME = "condconv_keras"
@@ -150,15 +152,41 @@ if TYPE_CHECKING:
     }
 
 
-def test_mypy_takes_a_typed_program_and_refuses_what_is_wrong():
-    command = [sys.executable, "-m", "mypy", "--no-error-summary", "--hide-error-context"]
-    files = [str(PROGRAMS / name) for name in ("accepted.py", "refused.py")]
-    finished = subprocess.run([*command, *files], cwd=ROOT, capture_output=True, text=True)
-    lines = [line for line in finished.stdout.splitlines() if ": error: " in line]
-    reported = {int(line.split(":")[1]): line for line in lines if line.startswith("tests/typed_programs/refused.py:")}
-    assert len(reported) == len(lines), finished.stdout
+@pytest.fixture(scope="module")
+def found_by_mypy(tmp_path_factory):
+    """What mypy says of the typed programs and of the Python of README and docs/: a dict of lines by file names.
+
+    The lines of a block are those of its page.
+    """
+    folder = tmp_path_factory.mktemp("blocks")
+    files = [PROGRAMS / "accepted.py", PROGRAMS / "refused.py"]
+    for block in documented():
+        if block.language == "python":
+            files.append(folder / (re.sub(r"\W", "_", block.place) + ".py"))
+            files[-1].write_text("\n" * (block.line - 1) + block.code)
+    # Packages without types are what they are.
+    options = ["--no-error-summary", "--hide-error-context", "--disable-error-code=import-untyped"]
+    command = [sys.executable, "-m", "mypy", *options, *map(str, files)]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert finished.returncode in (0, 1), finished.stderr
+    found = {path.name: [] for path in files}
+    for line in finished.stdout.splitlines():
+        if ": error: " in line:
+            found[pathlib.Path(line.split(":")[0]).name].append(line)
+    return found
+
+
+def test_mypy_finds_nothing_wrong_in_the_examples_of_the_documentation(found_by_mypy):
+    of_pages = {name: lines for name, lines in found_by_mypy.items() if not (PROGRAMS / name).exists()}
+    assert len(of_pages) > 15
+    assert {name: lines for name, lines in of_pages.items() if lines} == {}
+
+
+def test_mypy_takes_a_typed_program_and_refuses_what_is_wrong(found_by_mypy):
+    assert found_by_mypy["accepted.py"] == []
+    reported = {int(line.split(":")[1]): line for line in found_by_mypy["refused.py"]}
     wrong = (PROGRAMS / "refused.py").read_text().splitlines()
     expected = {number: line.split("  # ")[1] for number, line in enumerate(wrong, start=1) if "  # " in line}
-    assert reported.keys() == expected.keys(), finished.stdout
+    assert reported.keys() == expected.keys(), reported
     for number, text in expected.items():
         assert text in reported[number]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from condconv_keras.facts.model_card import ModelCard, archived_card, check_members
 from condconv_keras.models.returned import with_returns
@@ -30,7 +31,7 @@ def save_model(model: keras.Model, card: ModelCard, path: str | os.PathLike[str]
         card.put_into(partial)
 
 
-def load_keras_file(path: str | os.PathLike[str]) -> tuple[keras.Model, ModelCard | None]:
+def load_keras_file(path: str | os.PathLike[str]) -> tuple[keras.Model, ModelCard | Any]:
     """Loads a `.keras` file.
 
     Returns:

@@ -10,9 +10,10 @@ from condconv_keras.stored import StoredModel
 from condconv_keras.utils.lazy import keras
 
 
+# `ModelCard | Any`, as typeshed has it where None is rare: `card.inputs` needs no check that there is a card.
 def load_model(
     path: str | os.PathLike[str], raw: bool = False, weights: Literal["imagenet"] | None = None
-) -> tuple[keras.Model | Any, ModelCard | None]:
+) -> tuple[keras.Model | Any, ModelCard | Any]:
     """Loads a stored model.
 
     Args:

@@ -145,7 +145,7 @@ class StoredModel(abc.ABC):
         get_task(self.task).require()
 
     @abc.abstractmethod
-    def load(self) -> tuple[keras.Model | Any, ModelCard | None]:
+    def load(self) -> tuple[keras.Model | Any, ModelCard | Any]:
         """Returns the model as it was stored and its card, as of `condconv_keras.load_model`."""
 
     @abc.abstractmethod

@@ -6,9 +6,8 @@ import copy
 import importlib
 import json
 import os
-import pathlib
 import re
-import sys
+import sysconfig
 import tomllib
 
 import nbformat
@@ -102,7 +101,9 @@ def test_it_runs_without_a_network(tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(NO_NETWORK)
     monkeypatch.setenv("CONNECTIONS", str(connections))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
-    monkeypatch.setenv("PATH", f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    # As a program has it that starts the kernel by its path: without the commands of the environment.
+    ours = sysconfig.get_path("scripts")
+    monkeypatch.setenv("PATH", os.pathsep.join(part for part in os.environ["PATH"].split(os.pathsep) if part != ours))
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     notebook = copy.deepcopy(NOTEBOOK)

@@ -11,7 +11,7 @@ from tests.processes import ROOT
 
 TEXT = (ROOT / "CHANGELOG.md").read_text()
 KINDS = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
-_VERSION = re.compile(r"\[(\d+)\.(\d+)\.(\d+)\] - (\d{4}-\d{2}-\d{2})")
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+) - (\d{4}-\d{2}-\d{2})")
 
 
 def sections(text, level):
@@ -22,7 +22,7 @@ def sections(text, level):
 
 def test_versions_are_dated_and_the_newest_is_first():
     first, *released = sections(TEXT, "##")
-    assert first == "[Unreleased]"
+    assert first == "Unreleased"
     found = [_VERSION.fullmatch(heading) for heading in released]
     assert found and all(found), released
     versions = [tuple(map(int, match.groups()[:3])) for match in found]
@@ -34,8 +34,8 @@ def test_versions_are_dated_and_the_newest_is_first():
 def test_the_version_of_the_package_is_released_or_the_next_one():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     versions = sections(TEXT, "##")
-    released = [heading for heading in versions if heading.startswith(f"[{version}]")]
-    assert released or f"version {version}" in versions["[Unreleased]"]
+    released = [heading for heading in versions if heading.startswith(f"{version} ")]
+    assert released or f"version {version}" in versions["Unreleased"]
 
 
 def test_changes_are_lists_of_known_kinds():

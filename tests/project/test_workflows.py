@@ -1,6 +1,7 @@
 """The workflows fit the schema of GitHub Actions, may do nothing but read, and run what the Makefile has."""
 
 import re
+import tomllib
 
 import pytest
 import yaml
@@ -71,3 +72,6 @@ def test_the_tests_run_on_every_python_of_the_package_and_of_make():
     assert [f"python{version}" for version in tried] == named.split()
     classifiers = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', (ROOT / "pyproject.toml").read_text())
     assert tried == classifiers
+    minors = [int(version.removeprefix("3.")) for version in tried]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["requires-python"] == f">=3.{minors[0]},<3.{minors[-1] + 1}"

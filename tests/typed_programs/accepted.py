@@ -50,6 +50,12 @@ def classes(path: pathlib.Path) -> tuple[str, ...]:
     return card.class_names
 
 
+def best(path: str, photo: np.ndarray) -> str:
+    model, card = load_model(path)
+    (answers,) = card.top_classes(model.predict(card.inputs([photo])), k=1)
+    return answers[0][0]
+
+
 def stored_card(name: str) -> ModelCard:
     return StoredModel.open(name, untrained=True, seed=1, num_experts=2).predictor().card
 

@@ -13,7 +13,7 @@ CondConv2D(64, 3, num_experts=8, padding="full")  # expected "Literal['valid', '
 CondConv2D(64, 3, num_experts=8, implementation="fastest")  # incompatible type "Literal['fastest']"
 data.Preprocessing((28, 28), 1, 127.5, 127.5, "nearest")  # expected "Literal['bicubic', 'bilinear']"
 names: str = list_models()  # expression has type "list[str]", variable has type "str"
-print(load_model("runs/digits")[1].labels)  # Item "None" of "ModelCard | None" has no attribute "labels"
+print(load_model("runs/digits")[1].label)  # Item "ModelCard" of "ModelCard | Any" has no attribute "label"
 data.open_dataset("digits").class_count("train")  # "ImageDataset" has no attribute "class_count"
 batch: str = get_recipe("digits").batch_size  # expression has type "int", variable has type "str"
 print(profile(create_model("mobilenet_v1")).flops)  # "Profile" has no attribute "flops"
