@@ -57,10 +57,10 @@ def free_ports(count):
 def start_workers(*arguments, of_worker=lambda index: ()):
     """Starts two worker processes of `python ARGUMENTS`."""
     cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
-    processes = []
+    workers = []
     for index in range(2):
         config = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
-        processes.append(
+        workers.append(
             subprocess.Popen(
                 [sys.executable, *of_worker(index), *arguments],
                 cwd=processes.ROOT,
@@ -70,13 +70,13 @@ def start_workers(*arguments, of_worker=lambda index: ()):
                 text=True,
             )
         )
-    return processes
+    return workers
 
 
-def finish(processes):
+def finish(workers):
     """Waits for all; returns what each wrote to standard output and to standard error."""
-    outputs = [process.communicate(timeout=600) for process in processes]
-    for process, (_, error) in zip(processes, outputs, strict=True):
+    outputs = [process.communicate(timeout=600) for process in workers]
+    for process, (_, error) in zip(workers, outputs, strict=True):
         assert process.returncode == 0, error
     return outputs
 
