@@ -65,6 +65,14 @@ def added_lines(section):
     return total
 
 
+def test_the_examples_fit_the_files_that_they_change(checkout):
+    formats = (checkout / "condconv_keras/export/formats.py").read_text()
+    assert formats.count("WeightsNpz") == 2
+    for kind, name, text in blocks():
+        if kind == "python":
+            assert (checkout / name).read_text() == text
+
+
 @pytest.mark.slow
 def test_the_family_is_in_the_zoo(checkout):
     code = (
