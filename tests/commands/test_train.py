@@ -116,7 +116,7 @@ def test_a_finished_run_goes_on_with_more_epochs(trained_run, tmp_path):
     expected = 0.02 * 0.5 * (1 + math.cos(math.pi * fraction))
     assert float(rows[2]["learning_rate"]) == pytest.approx(expected, rel=0.02)
     processes.assert_refused(
-        "train.py", *processes.TRAINED_RUN, "--epochs=2", f"--model_dir={run}", contains="different: --epochs"
+        "train.py", *processes.TRAINED_RUN, "--epochs=2", f"--model_dir={run}", contains="different: recipe.epochs"
     )
 
 
