@@ -82,13 +82,13 @@ def write_files(folder, source, forms, mode):
     Returns:
         A dict of form to the path of a file.
     """
-    from condconv_keras.export.check import representative
+    from condconv_keras.data.sources.photographs import photographs
     from condconv_keras.export.tflite.conversion import tflite_bytes
 
     model, card = source.load()
     images = None
     if mode == "int8":
-        images = representative.card.preprocessing.evaluation_images(representative.photographs(**_CALIBRATION))
+        images = card.preprocessing.evaluation_images(photographs(**_CALIBRATION))
     files = {}
     for form in forms:
         path = pathlib.Path(folder, f"{form.replace(' ', '_')}_{TFLITE[mode].file_name}")
