@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Unpack
 
 from condconv_keras.facts import old_names
-from condconv_keras.facts.model_card import archived_card
+from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.models.arguments import ModelArguments
 from condconv_keras.models.building import build_model, check_keywords
 from condconv_keras.models.cards import remember
@@ -83,13 +83,13 @@ def _trained_model(name: str, weights: str | os.PathLike[str], arguments: Mappin
     path, description = weights, f"the file of weights {os.fspath(weights)!r}"
     if weights == IMAGENET:
         path, description = pretrained_file(model_entry(name).backbone or name, arguments), "the ImageNet checkpoint"
-    trained, settings = load_trained(path)
+    trained, card, settings = load_trained(path)
     for key, value in settings.items():
         if arguments.get(key, value) != value:
             raise UserError(f"the weights {weights!r} need {key}={value!r}. Received: {key}={arguments[key]!r}")
     model = build_model(name, **{**arguments, **settings})
     copy_weights(model, trained, description)
-    return remember(model, archived_card(path))
+    return remember(model, card)
 
 
 def _load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
@@ -139,19 +139,20 @@ def starting_file(name: str, arguments: Mapping[str, Any] | None) -> str:
     return pretrained_file(starting_model(name), arguments)
 
 
-def load_trained(path: str | os.PathLike[str]) -> tuple[keras.Model, dict[str, Any]]:
+def load_trained(path: str | os.PathLike[str]) -> tuple[keras.Model, ModelCard | None, dict[str, Any]]:
     """Loads a `.keras` file for its weights.
 
     Returns:
-        The Keras model, and the `create_model` arguments that its weights need, as in `weight_settings`.
+        The Keras model, its `ModelCard` or None, and the `create_model` arguments that its weights need, as in
+        `weight_settings`.
 
     Raises:
         UserError: the file is missing, damaged or holds no network of the zoo.
     """
     if not os.path.isfile(path):
         raise UserError(f"`weights` must be an existing local file. Received: {str(path)!r}")
-    model, _ = load_keras_file(path)
-    return model, weight_settings(model)
+    model, card = load_keras_file(path)
+    return model, card, weight_settings(model)
 
 
 def copy_weights(model: keras.Model, trained: keras.Model, description: str) -> None:

@@ -119,8 +119,12 @@ class ModelCard:
                 f"{PROBABILITIES!r}. Received: returns=None"
             )
         rows = softmax(outputs) if self.returns == LOGITS else outputs
-        order = (-rows).argsort(axis=-1, kind="stable")[:, :k]
-        return [[(self.class_names[i], float(row[i])) for i in best] for row, best in zip(rows, order, strict=True)]
+        return [[(name, probability) for _, name, probability in self.most_probable(row, k)] for row in rows]
+
+    def most_probable(self, probabilities: np.ndarray, k: int) -> list[tuple[int, str, float]]:
+        """Returns `(index, name, probability)` of the `k` most probable classes, best first, of an array [classes]."""
+        order = (-probabilities).argsort(kind="stable")[:k]
+        return [(int(i), self.class_names[i], float(probabilities[i])) for i in order]
 
     def to_json(self) -> str:
         """Returns the card as JSON text."""

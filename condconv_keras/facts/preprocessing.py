@@ -14,6 +14,8 @@ from condconv_keras.utils.typed_fields import check_types
 
 Interpolation: TypeAlias = Literal["bicubic", "bilinear"]
 INTERPOLATIONS = get_args(Interpolation)
+# Fields that come with weights, whatever the input's size and the classes.
+SCALING = ("mean", "std", "interpolation")
 _MAX_SIDE = 2**14  # in pixels: a larger image would take the memory of a machine
 
 

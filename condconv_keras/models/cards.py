@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from typing import Literal
 
 from condconv_keras.facts.model_card import CLASSIFICATION, LOGITS, PROBABILITIES, ModelCard
+from condconv_keras.facts.preprocessing import SCALING
 from condconv_keras.models.registry import list_models, model_entry
 from condconv_keras.utils.lazy import keras
 
 # To each model that `create_model` made the card of the weights that it started from, or None.
 _CREATED: weakref.WeakKeyDictionary[keras.Model, ModelCard | None] = weakref.WeakKeyDictionary()
-_SCALING: tuple[str, ...] = ("mean", "std", "interpolation")
 
 
 def registered_card(model: keras.Model) -> ModelCard | None:
@@ -69,9 +69,9 @@ def card_of(model: keras.Model) -> ModelCard:
         card = dataclasses.replace(card, returns=_returned(model))
     if trained is None:
         return card
-    brought = _SCALING
+    brought: tuple[str, ...] = SCALING
     if trained.task == card.task:
-        brought = (*_SCALING, "crop_fraction")
+        brought = (*SCALING, "crop_fraction")
         if len(trained.class_names) == len(card.class_names):
             card = dataclasses.replace(card, class_names=trained.class_names)
     changes = {name: getattr(trained.preprocessing, name) for name in brought}

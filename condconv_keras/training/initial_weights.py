@@ -7,6 +7,7 @@ import keras
 
 from condconv_keras.facts.class_names import same_classes
 from condconv_keras.facts.model_card import card_class_of
+from condconv_keras.facts.preprocessing import SCALING
 from condconv_keras.models.cards import registered_card
 from condconv_keras.models.saving import load_keras_file
 from condconv_keras.models.settings import weight_settings
@@ -87,6 +88,6 @@ def open_initial_model(config):
     preprocessing = {"channels": model.input_shape[-1]}
     if card is not None:
         fields = card.preprocessing.to_dict()
-        preprocessing |= {name: fields[name] for name in ("mean", "std", "interpolation")}
+        preprocessing |= {name: fields[name] for name in SCALING}
     class_names = None if stored_card is None else stored_card.class_names
     return InitialModel(path, model, {"model_arguments": settings, "preprocessing": preprocessing}, class_names)

@@ -1,6 +1,7 @@
 """The figures and badges of README.md are those of the files that it names."""
 
 import csv
+import functools
 import json
 import re
 import statistics
@@ -40,6 +41,7 @@ def test_badges_are_what_the_package_says_of_itself():
     assert f"tensorflow~={badges['TensorFlow']}" in PROJECT["optional-dependencies"]["tensorflow"][0]
 
 
+@functools.cache
 def cards():
     """A model's millions of parameters and of multiply-adds, by its name, as docs/models.md has them."""
     text = (ROOT / "docs/models.md").read_text()

@@ -9,7 +9,7 @@ class ClassPredictions(Predictions):
     options = ("top_k",)
 
     def collect(self, card, answers, options):
-        return [(path, _top(card, probabilities, options["top_k"])) for path, _, probabilities in answers]
+        return [(path, card.most_probable(probabilities, options["top_k"])) for path, _, probabilities in answers]
 
     def to_json(self, predictions):
         return [
@@ -25,8 +25,3 @@ class ClassPredictions(Predictions):
 
     def to_rows(self, predictions):
         return [(path, "  ".join(f"{name} {p:.3f}" for _, name, p in top)) for path, top in predictions]
-
-
-def _top(card, probabilities, count):
-    order = (-probabilities).argsort(kind="stable")[:count]
-    return [(int(i), card.class_names[i], float(probabilities[i])) for i in order]
