@@ -3,19 +3,23 @@
 TensorFlow takes some 0.1 ms to start a call of its own, which a network pays once.
 """
 
+import functools
+import inspect
+
 APPLICATIONS = 8  # in a call
 
 
-def make_inputs(shapes):
-    """Returns the inputs of each application, a list of `APPLICATIONS` tuples of float32 noise, uniform in 0..1.
+def make_inputs(shapes, count=APPLICATIONS):
+    """Returns the inputs of each application, a list of tuples of float32 noise, uniform in 0..1.
 
     Args:
         shapes: shapes of the layer's inputs.
+        count: number of applications.
     """
     import numpy as np
 
     rng = np.random.default_rng(0)
-    return [tuple(rng.uniform(size=shape).astype(np.float32) for shape in shapes) for _ in range(APPLICATIONS)]
+    return [tuple(rng.uniform(size=shape).astype(np.float32) for shape in shapes) for _ in range(count)]
 
 
 def tensorflow_call(layer, inputs, training):
@@ -31,7 +35,12 @@ def tensorflow_call(layer, inputs, training):
     """
     import tensorflow as tf
 
-    apply = _gradients if training else lambda layer, inputs: [layer(*inputs)]
+    if training:
+        # Keras's own convolutions do not ask for it.
+        options = {"training": True} if "training" in inspect.signature(layer.call).parameters else {}
+        apply = functools.partial(_gradients, layer, options)
+    else:
+        apply = lambda inputs: [layer(*inputs)]  # noqa: E731
 
     @tf.function
     def call(inputs):
@@ -39,7 +48,7 @@ def tensorflow_call(layer, inputs, training):
         for each in inputs:
             # TensorFlow would work at all of them at once.
             with tf.control_dependencies(results[-1]):
-                results.append(apply(layer, each))
+                results.append(apply(each))
         # All of them: it leaves out what nobody asks for.
         return results[1:]
 
@@ -47,10 +56,10 @@ def tensorflow_call(layer, inputs, training):
     return lambda: call(inputs)
 
 
-def _gradients(layer, inputs):
+def _gradients(layer, options, inputs):
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
         tape.watch(inputs)
-        outputs = layer(*inputs)
+        outputs = layer(*inputs, **options)
     return tape.gradient(outputs, [*inputs, *layer.trainable_variables])

@@ -5,8 +5,13 @@ from condconv_keras.utils.errors import UserError, unknown_name
 
 def batch_sizes(values):
     """Returns the integers of `--batch`, a list of texts; raises a `UserError` for none and for one below 1."""
+    return positive_integers("batch", values, "batch sizes")
+
+
+def positive_integers(flag, values, expected="positive integers"):
+    """Returns the integers of a flag, a list of texts; raises a `UserError` for none and for one below 1."""
     if not values or not all(value.isdigit() and int(value) for value in values):
-        raise UserError(f"--batch expects batch sizes, received: {','.join(values)}")
+        raise UserError(f"--{flag} expects {expected}, received: {','.join(values)}")
     return [int(value) for value in values]
 
 

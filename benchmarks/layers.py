@@ -1,11 +1,15 @@
 """Times every form of the CondConv layers against the plain Keras layer of the same shape.
 
     [KERAS_BACKEND=jax] python -m benchmarks.layers [--only=1x1] [--batch=1,32] [--precision=...] [--csv=FILE]
+    python -m benchmarks.layers --grid=small [--only=3x3] [--batch=32,128,256] [--csv=FILE]
 
 Prints ratios: the median time of a form divided by that of the plain layer, forward and forward + backward (gradients
 of input, routing weights and all variables), from interleaved rounds of one run. On TensorFlow a call applies the layer
 several times, as in a network (`benchmarks/applications.py`). `*` marks the form that `implementation="auto"`
 selects, once for inference and once for training; "selected/fastest" is its distance from the fastest form.
+
+`--grid=small` times small feature maps in training instead, see `benchmarks/small_maps.py`, and ends with one line of
+how many of its points are within their limits.
 """
 
 import collections
@@ -15,6 +19,7 @@ import sys
 
 from absl import flags
 
+from benchmarks import small_maps
 from benchmarks.applications import make_inputs, tensorflow_call
 from benchmarks.checks import batch_sizes
 from benchmarks.rounds import timed_rounds
@@ -82,8 +87,7 @@ def build(layer, batch, implementations=None):
     for form in forms.values():
         form.build(images, routing)
     spec = next(iter(forms.values())).spec
-    pixels = spec.geometry.output_pixels(size, size)
-    selected = [selection.select_form(spec, experts, batch, pixels, training) for training in (False, True)]
+    selected = [selection.select_form(spec, experts, batch, (size, size), training) for training in (False, True)]
     return plain, forms, selected
 
 
@@ -174,28 +178,39 @@ def describe(rows):
 
 
 def main(_):
-    layers = [layer for layer in LAYERS if FLAGS.only in layer[0]]
-    if not layers:
+    batches = batch_sizes(FLAGS.batch or (small_maps.BATCHES if FLAGS.grid else ["1", "32"]))
+    candidates = small_maps.grid(batches) if FLAGS.grid else LAYERS
+    chosen = [layer for layer in candidates if FLAGS.only in (str(layer) if FLAGS.grid else layer[0])]
+    if not chosen:
         raise UserError(f"--only expects a part of a layer's name, received: {FLAGS.only}")
-    batches = batch_sizes(FLAGS.batch)
     import keras
 
+    if FLAGS.grid and keras.backend.backend() != "tensorflow":
+        raise UserError(f"--grid is TensorFlow's, received: KERAS_BACKEND={keras.backend.backend()}")
     keras.config.set_dtype_policy(FLAGS.precision)
     # TensorFlow warns that every layer is traced, which is on purpose.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     rows = []
-    for layer in layers:
+    for layer in chosen:
+        if FLAGS.grid:
+            rows.append(small_maps.measure(layer, FLAGS.rounds))
+            print(small_maps.describe(rows[-1]), file=sys.__stdout__, flush=True)
+            keras.backend.clear_session()
+            continue
         for batch in batches:
             measured = measure(layer, batch, FLAGS.rounds)
             rows += measured
             print(describe(measured), file=sys.__stdout__, flush=True)
+    if FLAGS.grid:
+        print(small_maps.verdict(rows), file=sys.__stdout__, flush=True)
     if FLAGS.csv:
-        write_rows(FLAGS.csv, Row._fields, [row._asdict() for row in rows])
+        write_rows(FLAGS.csv, rows[0]._fields, [row._asdict() for row in rows])
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("only", "", "Run only the layers whose name contains this text.")
-    flags.DEFINE_list("batch", ["1", "32"], "Batch sizes.")
+    flags.DEFINE_enum("grid", None, ["small"], "Time a grid of layers in training: small, kxk layers of small maps.")
+    flags.DEFINE_list("batch", None, "Batch sizes; default: 1,32, of the grid 32,128,256.")
     flags.DEFINE_integer("rounds", 9, "Interleaved rounds; the median is taken.", lower_bound=3)
     flags.DEFINE_enum("precision", "float32", PRECISIONS, "Precision of the layers.")
     flags.DEFINE_string("csv", None, "Also write the rows to this file.")

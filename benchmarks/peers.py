@@ -26,7 +26,7 @@ from benchmarks.applications import APPLICATIONS, make_inputs, tensorflow_call
 from benchmarks.checks import batch_sizes, check_names
 from benchmarks.layers import LAYERS, build, input_shapes
 from benchmarks.rounds import ratio_of, timed_rounds
-from benchmarks.work import CLASSES, make_call
+from benchmarks.work import make_call
 from condconv_keras.commands import cli
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import write_rows
@@ -88,7 +88,7 @@ def _timm_model_call(name, batch, work, memory_format):
     import timm
     import torch
 
-    model, images, labels = timm.create_model(name), torch.randn(batch, 3, 224, 224), torch.randint(CLASSES, (batch,))
+    model, images, labels = timm.create_model(name), torch.randn(batch, 3, 224, 224), torch.randint(1000, (batch,))
     if memory_format == _CHANNELS_LAST:
         model, images = model.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)
     if work == "inference":

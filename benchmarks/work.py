@@ -2,15 +2,13 @@
 
 import tempfile
 
-CLASSES = 1000
-
 
 def make_call(work, network, batch, jit_compile=False):
     """Returns a function without arguments that does the work on one batch of noise and returns NumPy values.
 
     Args:
         work: one of `WORK`.
-        network: classifier of `CLASSES` classes.
+        network: classifier.
         batch: images.
         jit_compile: whether TensorFlow compiles inference and training with XLA; JAX always does.
     """
@@ -18,7 +16,7 @@ def make_call(work, network, batch, jit_compile=False):
 
     rng = np.random.default_rng(0)
     images = rng.standard_normal((batch, *network.input_shape[1:])).astype(np.float32)
-    return WORK[work](network, images, rng.integers(0, CLASSES, batch), jit_compile)
+    return WORK[work](network, images, rng.integers(0, network.output_shape[-1], batch), jit_compile)
 
 
 def _inference(network, images, labels, jit_compile):
@@ -39,7 +37,8 @@ def _saved_model(network, images, labels, jit_compile):
     from condconv_keras.facts.preprocessing import Preprocessing
 
     height, width, channels = network.input_shape[1:]
-    card = ModelCard("", [str(i) for i in range(CLASSES)], Preprocessing((height, width), channels, 127.5, 127.5))
+    classes = [str(i) for i in range(network.output_shape[-1])]
+    card = ModelCard("", classes, Preprocessing((height, width), channels, 127.5, 127.5))
     with tempfile.TemporaryDirectory() as folder:
         write_saved_model(network, card, folder)
         loaded = tf.saved_model.load(folder)

@@ -163,9 +163,8 @@ class BaseCondConv2D(keras.layers.Layer):
     def _form(self, shape: Shape, spec: ConvSpec, training: bool) -> Callable[..., Tensor]:
         name = self.implementation
         if name == "auto":
-            batch, height, width, _ = shape
-            pixels = spec.geometry.output_pixels(height, width)
-            name = selection.select_form(spec, self.num_experts, batch, pixels, bool(training))
+            batch, *size, _ = shape
+            name = selection.select_form(spec, self.num_experts, batch, size, bool(training))
         return selection.get_form(name)
 
     def compute_output_shape(self, inputs_shape: Shape, routing_weights_shape: Shape | None = None) -> Shape:

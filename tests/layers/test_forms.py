@@ -28,11 +28,16 @@ def computes(form, case):
         return case.batch == 1
     if form == "mapped_conv" and BACKEND != "tensorflow":
         return False
-    if form == "mixture_matmul":
+    if form in ("mixture_matmul", "mixture_conv") or (form == "dense" and not case.depthwise):
         return case.groups == 1
     if form == "grouped_conv":
         return not (case.depthwise and case.strides[0] != case.strides[1])
     return True
+
+
+def computes_any_size(form):
+    """Whether a form computes batches and feature maps of a size that is unknown while a function is traced."""
+    return form not in ("single_conv", "dense")
 
 
 def pairs(cases, forms):
@@ -75,7 +80,7 @@ COMPILED = [CONV_CASES[0], CONV_CASES[5], CONV_CASES[12], DEPTHWISE_CASES[3], DE
     [
         pytest.param(*p.values, id=p.id)
         for p in CONV + DEPTHWISE
-        if p.values[1] in COMPILED and p.values[0] != "single_conv"
+        if p.values[1] in COMPILED and computes_any_size(p.values[0])
     ],
 )
 # With all sizes known, a trace computes what an eager call does.
@@ -125,7 +130,9 @@ def test_auto_agrees_on_both_sides_of_its_rules(case, training):
     assert_agrees(case, arrays, outputs_and_gradients(layer, inputs, upstream_of(case, arrays), training))
 
 
-@pytest.mark.parametrize("form", ["auto", "mixture", "batched_matmul", "mixture_matmul", "grouped_conv"])
+@pytest.mark.parametrize(
+    "form", ["auto", "mixture", "dense", "batched_matmul", "mixture_matmul", "mixture_conv", "grouped_conv"]
+)
 def test_one_layer_takes_any_batch(form):
     case = Case((3, 3), bias=True, batch=7)
     layer, (x, routing), _ = prepared(form, case)
@@ -173,6 +180,7 @@ def test_an_empty_batch_has_empty_outputs_and_no_gradient(form, case):
     [
         pytest.param(*p.values, id=p.id, marks=[] if p.values[1] in EMPTY[::2] else pytest.mark.slow)
         for p in EMPTY_FORMS
+        if computes_any_size(p.values[0])
     ],
 )
 def test_a_batch_of_unknown_size_may_be_empty(form, case):

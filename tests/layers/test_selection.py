@@ -22,8 +22,7 @@ def test_auto_chooses_a_form_that_computes_the_layer(case):
     layer = build_layer(case)
     last = case.data_format == "channels_last"
     layer.build((None, None, None, case.channels) if last else (None, case.channels, None, None))
-    pixels = layer.spec.geometry.output_pixels(*case.size)
-    for batch, known, training in itertools.product((case.batch, None), (pixels, None), (False, True)):
+    for batch, known, training in itertools.product((case.batch, None), (case.size, (None, None)), (False, True)):
         name = selection.select_form(layer.spec, case.experts, batch, known, training)
         selection.check_implementation(name, case.depthwise, case.groups, case.strides)
         assert name != "single_conv" or batch == 1
@@ -35,7 +34,7 @@ def test_auto_chooses_a_form_that_computes_the_layer(case):
     [
         (7, None, False, "mapped_conv"),
         (None, None, False, "mapped_conv"),
-        (17, 8, False, "mapped_conv"),
+        (19, 8, False, "mapped_conv"),
         (7, None, True, "grouped_conv"),
         (7, 8, False, "grouped_conv"),
         (7, 0, False, "grouped_conv"),
@@ -46,25 +45,25 @@ def test_a_depthwise_form_for_litert_where_the_batch_is_unknown(monkeypatch, siz
     monkeypatch.setattr(selection.tensorflow_forms, "device", lambda: "cpu")
     layer = DepthwiseCondConv2D(3, num_experts=2)
     layer.build((None, None, None, 4))
-    pixels = size and size**2
-    assert selection.select_form(layer.spec, 2, batch, pixels, training) == expected
+    assert selection.select_form(layer.spec, 2, batch, (size, size), training) == expected
 
 
 def test_every_form_of_either_layer_is_offered():
-    both = {"auto", "mixture", "mapped_conv", "grouped_conv", "single_conv"}
-    assert set(selection.implementations(depthwise=False)) == both | {"batched_matmul", "mixture_matmul"}
+    both = {"auto", "mixture", "dense", "mapped_conv", "grouped_conv", "single_conv"}
+    full = {"batched_matmul", "mixture_matmul", "mixture_conv"}
+    assert set(selection.implementations(depthwise=False)) == both | full
     assert set(selection.implementations(depthwise=True)) == both | {"shifted_taps"}
 
 
 @pytest.mark.parametrize(
     ("batch", "channels", "few", "is_few"),
     [
-        (8, 512, 4, True),
-        (8, 512, 5, False),
-        (None, 512, 4, True),
-        (1, 4, 16, True),
-        (1, 512, 4, True),
-        (1, 512, 16, False),
+        (8, 512, (2, 2), True),
+        (8, 512, (1, 5), False),
+        (None, 512, (2, 2), True),
+        (1, 4, (4, 4), True),
+        (1, 512, (2, 2), True),
+        (1, 512, (4, 4), False),
     ],
 )
 def test_few_pixels_are_mixed_in_one_product(batch, channels, few, is_few):
@@ -73,6 +72,47 @@ def test_few_pixels_are_mixed_in_one_product(batch, channels, few, is_few):
     cpu = BACKEND == "tensorflow" and not selection._on_gpu()
     for_many = "single_conv" if batch == 1 and cpu else "batched_matmul"
     assert selection.select_form(layer.spec, 8, batch, few) == ("mixture_matmul" if is_few else for_many)
-    for pixels in (196, None):
-        assert selection.select_form(layer.spec, 8, batch, pixels) == for_many
-        assert selection.select_form(layer.spec, 8, batch, pixels, training=True) == "batched_matmul"
+    for size in ((14, 14), (None, None)):
+        assert selection.select_form(layer.spec, 8, batch, size) == for_many
+        assert selection.select_form(layer.spec, 8, batch, size, training=True) == "batched_matmul"
+
+
+@requires_tensorflow
+@pytest.mark.parametrize(
+    ("kernel", "stride", "channels", "size", "experts", "expected"),
+    [
+        (3, 1, 64, 2, 8, "dense"),
+        (3, 1, 16, 16, 8, "grouped_conv"),
+        (3, 2, 32, 16, 2, "mixture_conv"),
+        (3, 1, 64, 4, 8, "batched_matmul"),
+        (5, 1, 64, 32, 8, "mapped_conv"),
+        (1, 1, 128, 1, 8, "mixture_matmul"),
+        (1, 1, 128, 8, 8, "batched_matmul"),
+    ],
+)
+@pytest.mark.parametrize("batch", [128, None])
+def test_the_fastest_form_in_training(monkeypatch, kernel, stride, channels, size, experts, expected, batch):
+    """Each was the fastest form in its measurement; without oneDNN, and of one image, the older rules hold."""
+    layer = CondConv2D(channels, kernel, experts, strides=stride, padding="same")
+    layer.build((None, None, None, channels))
+    monkeypatch.setattr(selection.tensorflow_forms, "device", lambda: "cpu")
+    monkeypatch.setattr(selection.tensorflow_forms, "has_gradient_of_groups", lambda dtype: True)
+    assert selection.select_form(layer.spec, experts, batch, (size, size), training=True) == expected
+    for other in (
+        selection.select_form(layer.spec, experts, batch, (size, size)),
+        selection.select_form(layer.spec, experts, 1, (size, size), training=True),
+    ):
+        assert other in ("mapped_conv", "mixture_matmul", "batched_matmul", "single_conv")
+    monkeypatch.setattr(selection.tensorflow_forms, "has_gradient_of_groups", lambda dtype: False)
+    without = selection.select_form(layer.spec, experts, batch, (size, size), training=True)
+    assert without in ("mapped_conv", "mixture_matmul", "batched_matmul")
+
+
+@requires_tensorflow
+@pytest.mark.parametrize(("stride", "size", "is_dense"), [(1, 1, True), (1, 2, True), (1, 3, False), (2, 4, True)])
+def test_a_depthwise_layer_of_few_pixels_is_trained_as_a_dense_one(monkeypatch, stride, size, is_dense):
+    monkeypatch.setattr(selection.tensorflow_forms, "device", lambda: "cpu")
+    monkeypatch.setattr(selection.tensorflow_forms, "has_gradient_of_groups", lambda dtype: True)
+    layer = DepthwiseCondConv2D(3, num_experts=2, strides=stride, padding="same")
+    layer.build((None, None, None, 4))
+    assert (selection.select_form(layer.spec, 2, 128, (size, size), training=True) == "dense") == is_dense

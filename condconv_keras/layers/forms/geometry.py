@@ -50,12 +50,16 @@ def pad(x, geometry):
     """Pads `x` [batch, height, width, channels] with the zeros that turn a `same` window into a `valid` one."""
     if geometry.padding == "valid" or geometry.extent == (1, 1):
         return x
-    sizes = ops.shape(x)[1:3]
-    widths = [
-        _same_padding(n, e, s, o)
-        for n, e, s, o in zip(sizes, geometry.extent, geometry.strides, geometry.output_size(*sizes), strict=True)
-    ]
-    return pad_by(x, [(0, 0), *widths, (0, 0)])
+    return pad_by(x, [(0, 0), *paddings(geometry, *ops.shape(x)[1:3]), (0, 0)])
+
+
+def paddings(geometry, height, width):
+    """Rows of zeros before and after a feature map, and columns: two pairs of integers or scalar tensors, as given."""
+    if geometry.padding == "valid":
+        return (0, 0), (0, 0)
+    sizes = (height, width)
+    sides = zip(sizes, geometry.extent, geometry.strides, geometry.output_size(*sizes), strict=True)
+    return tuple(_same_padding(*side) for side in sides)
 
 
 def pad_by(x, widths):

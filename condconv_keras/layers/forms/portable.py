@@ -1,9 +1,9 @@
-"""The forms of per-example convolution that run on every Keras backend.
+"""The forms of per-example convolution that mix one kernel per example, on every Keras backend.
 
 All forms compute the same function: `y[b] = conv(x[b], sum_e routing_weights[b, e] * expert[e])` (paper, equation 1).
 They differ in what they materialize. A *combine* form mixes one kernel per example, [batch, kernel size], and
-convolves once; a *mixture* form applies the experts themselves and mixes their outputs or inputs, which needs no
-per-example kernel but n times the multiply-adds (paper, section 3: the two are equal).
+convolves once; a *mixture* form (`mixtures.py`) applies the experts themselves and mixes their outputs or inputs, which
+needs no per-example kernel but n times the multiply-adds (paper, section 3: the two are equal).
 
 Arguments, the same for each form:
     x: [batch, height, width, channels] in the compute dtype.
@@ -131,21 +131,12 @@ def _depthwise_conv(x, kernel, geometry):
     return ops.depthwise_conv(x, kernel, geometry.strides, geometry.padding, "channels_last", geometry.dilation_rate)
 
 
-@with_an_example  # the convolution of an empty batch has the shape of its input on TensorFlow's CPU, 2.20
-def mixture(x, routing_weights, bank, spec):
-    """n plain convolutions, their outputs mixed: the definition, and the form with static kernels for exporters."""
-    # In float32 to the end: experts that cancel would leave the rounding of a low precision.
-    inputs = ops.cast(x, bank.dtype)
-    total = 0.0
-    for i in range(bank.shape[0]):
-        outputs = convolve(inputs, ops.reshape(bank[i], spec.expert_shape), spec)
-        total = total + outputs * ops.reshape(routing_weights[:, i], (-1, 1, 1, 1))
-    return ops.cast(total, x.dtype)
+def batched_matmul(x, routing_weights, bank, spec, gather=None):
+    """Per-example kernels as one batched matrix product; patches are gathered first unless the kernel is 1x1.
 
-
-def batched_matmul(x, routing_weights, bank, spec):
-    """Per-example kernels as one batched matrix product; patches are gathered first unless the kernel is 1x1."""
-    patches, size = gather_patches(x, spec)
+    `gather(x, spec)` replaces `gather_patches`.
+    """
+    patches, size = (gather or gather_patches)(x, spec)
     kernels = mix(routing_weights, bank, x.dtype)
     if spec.groups == 1:
         kernels = ops.reshape(kernels, (-1, patches.shape[-1], spec.filters))
@@ -161,19 +152,6 @@ def batched_matmul(x, routing_weights, bank, spec):
     return ops.reshape(ops.transpose(outputs, (0, 2, 1, 3)), size)
 
 
-def mixture_matmul(x, routing_weights, bank, spec):
-    """The mixture as one matrix product: inputs scaled by every routing weight, [pixels, n * K] x [n * K, filters].
-
-    No per-example kernel is written, which pays where an example has few pixels; the bank is used as it lies.
-    """
-    # Here the mixing is the sum of the matrix product, so that all of it is float32.
-    patches, size = gather_patches(ops.cast(x, bank.dtype), spec)
-    depth = patches.shape[-1]
-    scaled = ops.reshape(patches[:, :, None, :] * routing_weights[:, None, :, None], (-1, bank.shape[0] * depth))
-    outputs = ops.matmul(scaled, ops.reshape(bank, (-1, spec.filters)))
-    return ops.cast(ops.reshape(outputs, size), x.dtype)
-
-
 def gather_patches(x, spec):
     """Gathers [batch, pixels, kh * kw * channels] and the shape of the output."""
     windows = taps(x, spec.geometry)
@@ -184,23 +162,30 @@ def gather_patches(x, spec):
 
 
 @with_an_example  # a convolution of no channels is an error
-def grouped_conv(x, routing_weights, bank, spec, convolve_folded=None):
+def grouped_conv(x, routing_weights, bank, spec, convolve_folded=None, mix_folded=None):
     """Batch folded into the channels: one grouped (or depthwise) convolution over [1, height, width, batch * C].
 
-    `convolve_folded(x, kernel, geometry)` replaces the backend's grouped convolution.
+    `convolve_folded(x, kernel, geometry)` replaces the backend's grouped convolution, `mix_folded(routing_weights,
+    bank, spec)` the mixing into its kernel, of the shape of an expert with the batch folded into its groups.
     """
     batch, height, width, _ = ops.shape(x)
-    folded = ops.reshape(ops.transpose(x, (1, 2, 0, 3)), (1, height, width, batch * spec.channels))
-    kernels = ops.reshape(mix(routing_weights, bank, x.dtype), (batch, *spec.expert_shape))
-    kh, kw, depth, last = spec.expert_shape
-    if spec.depthwise:
-        kernels = ops.reshape(ops.transpose(kernels, (1, 2, 0, 3, 4)), (kh, kw, batch * depth, last))
-    else:
-        kernels = ops.reshape(ops.transpose(kernels, (1, 2, 3, 0, 4)), (kh, kw, depth, batch * last))
+    # Of three axes, which is faster than of four.
+    folded = ops.transpose(ops.reshape(x, (batch, height * width, spec.channels)), (1, 0, 2))
+    folded = ops.reshape(folded, (1, height, width, batch * spec.channels))
+    kernels = ops.cast((mix_folded or _mix_folded)(routing_weights, bank, spec), x.dtype)
     convolve_folded = convolve_folded or (_depthwise_conv if spec.depthwise else _conv)
     outputs = convolve_folded(folded, kernels, spec.geometry)
     rows, columns = ops.shape(outputs)[1:3]
-    return ops.transpose(ops.reshape(outputs, (rows, columns, batch, spec.filters)), (2, 0, 1, 3))
+    outputs = ops.transpose(ops.reshape(outputs, (rows * columns, batch, spec.filters)), (1, 0, 2))
+    return ops.reshape(outputs, (batch, rows, columns, spec.filters))
+
+
+def _mix_folded(routing_weights, bank, spec):
+    kernels = ops.reshape(mix(routing_weights, bank, bank.dtype), (-1, *spec.expert_shape))
+    kh, kw, depth, last = spec.expert_shape
+    if spec.depthwise:
+        return ops.reshape(ops.transpose(kernels, (1, 2, 0, 3, 4)), (kh, kw, -1, last))
+    return ops.reshape(ops.transpose(kernels, (1, 2, 3, 0, 4)), (kh, kw, depth, -1))
 
 
 def single_conv(x, routing_weights, bank, spec):

@@ -1,23 +1,25 @@
 """Which form of per-example convolution a layer uses: the names, what each supports, and the measured choice."""
 
+import math
 from typing import Literal, TypeAlias, get_args
 
 import keras
 
-from condconv_keras.layers.forms import portable
+from condconv_keras.layers.forms import costs, mixtures, portable
 from condconv_keras.utils.lazy import LazyModule
 
 # There is either only where its backend is.
 tensorflow_forms = LazyModule("condconv_keras.layers.forms.tensorflow_forms")
 torch = LazyModule("torch")
 
-_AnyForm: TypeAlias = Literal["mixture", "mapped_conv", "grouped_conv", "single_conv"]
-ConvForm: TypeAlias = Literal[_AnyForm, "batched_matmul", "mixture_matmul"]
+_AnyForm: TypeAlias = Literal["mixture", "dense", "mapped_conv", "grouped_conv", "single_conv"]
+ConvForm: TypeAlias = Literal[_AnyForm, "batched_matmul", "mixture_matmul", "mixture_conv"]
 DepthwiseForm: TypeAlias = Literal[_AnyForm, "shifted_taps"]
 CONV_FORMS = get_args(ConvForm)
 DEPTHWISE_FORMS = get_args(DepthwiseForm)
-# Those of them that only TensorFlow has.
+# Those of them that only TensorFlow has, and those that a convolution in groups has not.
 _TENSORFLOW_ONLY = ("mapped_conv",)
+_WITHOUT_GROUPS = ("dense", "mixture_matmul", "mixture_conv")
 
 # Where one form becomes faster than another. "What helped" and "Where a form becomes faster" are those tables of
 # docs/results/speed.md: milliseconds before and after the number was set, and ratios on both sides of the number.
@@ -44,6 +46,10 @@ _LOOP_WORK = 2500
 # TensorFlow's CPU.
 # `python -m benchmarks.layers --batch=16 --only=/2`
 _STRIDED_KERNEL = 3
+# Pairs of pixels in and out up to which a depthwise layer is trained as a dense one, without and with a stride, on
+# TensorFlow's CPU.
+# What helped, "depthwise, few pixels": TODO
+_DENSE_PAIRS, _STRIDED_DENSE_PAIRS = 16, 64
 
 
 def implementations(depthwise):
@@ -67,7 +73,7 @@ def _unsupported(implementation, depthwise, groups, strides):
     backend = keras.backend.backend()
     if implementation in _TENSORFLOW_ONLY and backend != "tensorflow":
         return f"needs the TensorFlow backend of Keras. Received: backend={backend!r}"
-    elif implementation == "mixture_matmul" and groups > 1:
+    elif implementation in _WITHOUT_GROUPS and groups > 1:
         return f"has no groups. Received: groups={groups}"
     elif implementation == "grouped_conv" and depthwise and strides[0] != strides[1]:
         return f"has no asymmetric strides. Received: strides={strides}"
@@ -82,12 +88,12 @@ def supported_forms(depthwise, groups, strides):
 
 def get_form(name):
     """The function of a form; see `portable.py` for its arguments."""
-    if keras.backend.backend() == "tensorflow" and name in (*_TENSORFLOW_ONLY, "grouped_conv"):
+    if keras.backend.backend() == "tensorflow" and name in (*_TENSORFLOW_ONLY, "grouped_conv", "batched_matmul"):
         return getattr(tensorflow_forms, name)
-    return getattr(portable, name)
+    return getattr(mixtures if hasattr(mixtures, name) else portable, name)
 
 
-def select_form(spec, num_experts, batch, pixels, training=False):
+def select_form(spec, num_experts, batch, size, training=False):
     """Names the fastest form for a layer on the running Keras backend and device.
 
     The rules are measurements: `python -m benchmarks.layers` prints every form beside the one selected here.
@@ -97,13 +103,19 @@ def select_form(spec, num_experts, batch, pixels, training=False):
         num_experts: number of experts.
         batch: batch size, or None when unknown. On TensorFlow's CPU the form for inference is then one that LiteRT
             takes: nothing tells a function that is traced to be converted from any other.
-        pixels: output height times width, or None when unknown.
+        size: height and width of the input, each an integer, or None when unknown.
         training: whether a gradient will follow.
     """
+    pixels = spec.geometry.output_pixels(*size)
+    trains_many = training and batch != 1 and pixels is not None and _on_onednn()
     if spec.depthwise:
+        if trains_many and _is_dense_cheap(spec.geometry, math.prod(size) * pixels):
+            return "dense"
         return _select_depthwise(spec, batch, pixels, training)
     if spec.groups > 1:
         return "batched_matmul"
+    if trains_many:
+        return costs.fastest_in_training(spec, num_experts, batch, *size)
     if _mixture_is_cheaper(spec, num_experts, batch, pixels):
         return "mixture_matmul"
     if spec.geometry.taps == 1:
@@ -136,6 +148,11 @@ def _select_kxk(spec, batch, pixels, training):
     return "batched_matmul"
 
 
+def _is_dense_cheap(geometry, pairs):
+    """Of a depthwise layer in training; `pairs` of pixels, one that goes in and one that comes out."""
+    return pairs <= (_DENSE_PAIRS if geometry.strides == (1, 1) else _STRIDED_DENSE_PAIRS)
+
+
 def _select_depthwise(spec, batch, pixels, training):
     strides, kernel_size = spec.geometry.strides, spec.geometry.kernel_size
     if strides[0] != strides[1]:
@@ -154,6 +171,12 @@ def _select_depthwise(spec, batch, pixels, training):
         if strided_gradient or ((large or batch is None) and not training):
             return "mapped_conv"
     return "grouped_conv"
+
+
+def _on_onednn():
+    """Whether TensorFlow computes on a CPU, and with oneDNN."""
+    is_cpu = keras.backend.backend() == "tensorflow" and not _on_gpu()
+    return is_cpu and tensorflow_forms.has_gradient_of_groups("float32")
 
 
 def _on_xla_cpu():

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from condconv_keras.layers.forms import portable
 from condconv_keras.layers.forms.geometry import pad
+from condconv_keras.layers.forms.tensorflow_patches import gather_patches
 
 
 @portable.with_an_example  # a loop of no turns has outputs of no size
@@ -57,18 +58,46 @@ def _differentiated_as(other, form, spec):
     return convolve
 
 
-def grouped_conv(x, routing_weights, bank, spec):
-    """`forms.grouped_conv`, with a gradient on CPU too, and one that is fast for depthwise kernels.
+def batched_matmul(x, routing_weights, bank, spec):
+    """`portable.batched_matmul`, its patches gathered faster."""
+    return portable.batched_matmul(x, routing_weights, bank, spec, gather_patches)
 
-    TensorFlow has no gradient of a grouped convolution on CPU; the one of `batched_matmul` is equal and serves there.
+
+def grouped_conv(x, routing_weights, bank, spec):
+    """`portable.grouped_conv`, with a gradient on CPU too, and one that is fast for depthwise kernels.
+
+    Of a grouped convolution on CPU only oneDNN computes the gradient; elsewhere that of `mapped_conv`, which is equal,
+    serves.
     """
     if device() == "gpu":
         return portable.grouped_conv(x, routing_weights, bank, spec, None if spec.depthwise else _conv2d)
     if spec.depthwise:
         fast = spec.multiplier == 1 and spec.geometry.dilation_rate == (1, 1)
         return portable.grouped_conv(x, routing_weights, bank, spec, _depthwise_conv2d if fast else None)
-    fold = functools.partial(portable.grouped_conv, convolve_folded=_conv2d)
-    return _differentiated_as(portable.batched_matmul, fold, spec)(x, routing_weights, bank)
+    fold = functools.partial(portable.grouped_conv, convolve_folded=_conv2d, mix_folded=_mix_folded)
+    if has_gradient_of_groups(x.dtype):
+        return fold(x, routing_weights, bank, spec)
+    return _differentiated_as(mapped_conv, fold, spec)(x, routing_weights, bank)
+
+
+def _mix_folded(routing_weights, bank, spec):
+    """Mixes kernels [kh, kw, C / groups, batch * filters] at once: no transposition of what is large."""
+    rows = tf.transpose(tf.reshape(bank, (bank.shape[0], -1, spec.filters)), (1, 0, 2))
+    kernels = tf.matmul(routing_weights[None], rows)
+    return tf.reshape(kernels, (*spec.expert_shape[:-1], tf.shape(routing_weights)[0] * spec.filters))
+
+
+@functools.cache
+def has_gradient_of_groups(dtype):
+    """Whether TensorFlow computes the gradient of a grouped convolution of `dtype` on this CPU: with oneDNN it does."""
+    with tf.init_scope(), tf.device("CPU"), tf.GradientTape() as tape:
+        x, kernel = tf.zeros((1, 3, 3, 4), dtype), tf.zeros((3, 3, 2, 2), dtype)
+        tape.watch((x, kernel))
+        try:
+            tape.gradient(tf.nn.conv2d(x, kernel, 1, "SAME"), (x, kernel))
+        except tf.errors.OpError:
+            return False
+    return True
 
 
 def _conv2d(x, kernel, geometry):
