@@ -9,6 +9,8 @@ the forms, `--grid=small` what is selected; docs/results/speed.md has the table.
 
 import math
 
+from condconv_keras.layers.forms.geometry import FEW_PIXELS
+
 # Of a batch of unknown size.
 _USUAL_BATCH = 64
 
@@ -37,17 +39,17 @@ def estimates(spec, experts, batch, height, width):
     maps = batch * pixels_in * spec.channels + outputs
     if spec.geometry.taps == 1:
         return {
-            "batched_matmul": 340e3 + 0.003 * multiply_adds + (0.86 + 0.04 * experts) * kernels + 0.55 * maps,
+            "batched_matmul": 300e3 + 0.0144 * multiply_adds + (0.73 + 0.054 * experts) * kernels + 0.1 * maps,
             "mixture_matmul": 130e3 + experts * (0.0175 * multiply_adds + 2.6 * patches + 0.46 * kernel),
         }
     # What `dense` makes of the experts.
     matrices = experts * pixels_in * spec.channels * pixels_out * spec.filters
+    if pixels_in <= FEW_PIXELS:
+        gathered = 410e3 + (0.25 + 0.0226 * pixels_in) * patches + 0.61 * kernels
+    else:
+        gathered = 930e3 + 2.3 * patches
     return {
-        "batched_matmul": 340e3
-        + 0.003 * multiply_adds
-        + (0.86 + 0.04 * experts) * kernels
-        + 2.8 * patches
-        + 0.55 * maps,
+        "batched_matmul": gathered + 0.012 * multiply_adds + 0.05 * experts * kernels,
         "dense": 330e3 + (1.67 + 0.0195 * batch) * matrices + 2.1 * experts * batch * pixels_in * spec.channels,
         "grouped_conv": 830e3 + 0.0212 * multiply_adds + (1.93 + 0.02 * experts) * kernels + 1.92 * maps,
         "mapped_conv": 254e3 * batch + 0.0177 * multiply_adds + (1.63 + 0.04 * experts) * kernels,

@@ -2,9 +2,14 @@
 
 import dataclasses
 
+import numpy as np
 from keras import ops
 
 from condconv_keras.utils.lazy import tensorflow as tf
+
+# Pixels of a feature map whose patches TensorFlow gathers by a matrix product.
+# What helped of docs/results/speed.md, "patches of few pixels".
+FEW_PIXELS = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,3 +104,27 @@ def taps(x, geometry):
         for i in range(kh)
         for j in range(kw)
     ]
+
+
+def reach(geometry, height, width):
+    """Which tap of the kernel takes which pixel of a feature map to which pixel of the output.
+
+    Args:
+        geometry: `ConvGeometry`.
+        height, width: integers, the size of the feature map.
+
+    Returns:
+        NumPy array [height * width, output pixels, taps] of ones where it does, zeros elsewhere.
+    """
+    before = [padding[0] for padding in paddings(geometry, height, width)]
+    rows_out, columns_out = geometry.output_size(height, width)
+    rows = _reach_of_an_axis(height, rows_out, geometry, before, 0)
+    columns = _reach_of_an_axis(width, columns_out, geometry, before, 1)
+    both = np.einsum("hpi,wqj->hwpqij", rows, columns)
+    return both.reshape(height * width, rows_out * columns_out, geometry.taps)
+
+
+def _reach_of_an_axis(size, size_out, geometry, before, axis):
+    position, out, tap = np.ogrid[:size, :size_out, : geometry.kernel_size[axis]]
+    seen = out * geometry.strides[axis] + tap * geometry.dilation_rate[axis] - before[axis]
+    return (position == seen).astype("float32")

@@ -6,10 +6,9 @@ times the multiply-adds: they pay where an example has few pixels, or a plain la
 
 import dataclasses
 
-import numpy as np
 from keras import ops
 
-from condconv_keras.layers.forms.geometry import ConvGeometry, paddings
+from condconv_keras.layers.forms.geometry import ConvGeometry, reach
 from condconv_keras.layers.forms.portable import ConvSpec, convolve, gather_patches, mix, with_an_example
 
 # Filters up to which the outputs of experts are mixed by a matrix product.
@@ -75,9 +74,9 @@ def dense(x, routing_weights, bank, spec):
         raise ValueError(
             f"The form implementation='dense' takes feature maps of known size. Received: inputs.shape={x.shape}"
         )
-    reach = _reach(spec.geometry, *x.shape[1:3])
-    pixels_in, pixels_out, taps = reach.shape
-    pairs = ops.convert_to_tensor(reach.reshape(-1, taps), bank.dtype)
+    pairs = reach(spec.geometry, *x.shape[1:3])
+    pixels_in, pixels_out, taps = pairs.shape
+    pairs = ops.convert_to_tensor(pairs.reshape(-1, taps), bank.dtype)
     (depth, last), experts = spec.expert_shape[2:], bank.shape[0]
     matrices = ops.matmul(pairs, ops.reshape(bank, (experts, taps, depth * last)))
     if spec.depthwise:
@@ -91,19 +90,3 @@ def dense(x, routing_weights, bank, spec):
         outputs = mixture_matmul(vectors, routing_weights, ops.reshape(matrices, (experts, -1)), whole)
     rows, columns = spec.geometry.output_size(*x.shape[1:3])
     return ops.reshape(outputs, (-1, rows, columns, spec.filters))
-
-
-def _reach(geometry, height, width):
-    """Which tap of the kernel takes which pixel to which: zeros and ones [pixels in, pixels out, taps]."""
-    before = [padding[0] for padding in paddings(geometry, height, width)]
-    rows_out, columns_out = geometry.output_size(height, width)
-    rows = _reach_of_an_axis(height, rows_out, geometry, before, 0)
-    columns = _reach_of_an_axis(width, columns_out, geometry, before, 1)
-    both = np.einsum("hpi,wqj->hwpqij", rows, columns)
-    return both.reshape(height * width, rows_out * columns_out, geometry.taps)
-
-
-def _reach_of_an_axis(size, size_out, geometry, before, axis):
-    position, out, tap = np.ogrid[:size, :size_out, : geometry.kernel_size[axis]]
-    seen = out * geometry.strides[axis] + tap * geometry.dilation_rate[axis] - before[axis]
-    return (position == seen).astype("float32")

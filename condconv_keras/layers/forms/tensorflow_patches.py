@@ -1,15 +1,19 @@
 """The patches of a feature map in TensorFlow, gathered, and in the gradient summed again, without slow slices.
 
-TensorFlow takes a slice with a stride element by element, and the gradient of any slice writes a whole feature map. So
-the map is seen as one of phases, [batch, rows, phase, columns, phase * channels]: row i of it is row i // stride of
-phase i % stride. What a kernel position sees is then a block of one phase, whatever the stride.
+Of few pixels they are the product of the map with a matrix of zeros and ones: one operation where slices need a dozen,
+each of which takes longer to start than to compute.
+
+For more pixels there are slices. TensorFlow takes one with a stride element by element, and the gradient of any slice
+writes a whole feature map. So the map is seen as one of phases, [batch, rows, phase, columns, phase * channels]: its
+row i is row i // stride of phase i % stride. What a kernel position sees is then a block of one phase, whatever the
+stride.
 """
 
 import keras
 import tensorflow as tf
 
 from condconv_keras.layers.forms import portable
-from condconv_keras.layers.forms.geometry import pad_by, paddings
+from condconv_keras.layers.forms.geometry import FEW_PIXELS, pad_by, paddings, reach
 
 
 def gather_patches(x, spec):
@@ -19,6 +23,12 @@ def gather_patches(x, spec):
         return portable.gather_patches(x, spec)
     rows, columns = geometry.output_size(*keras.ops.shape(x)[1:3])
     size = (-1, rows * columns, geometry.taps * spec.channels)
+    if None not in x.shape[1:3] and x.shape[1] * x.shape[2] <= FEW_PIXELS:
+        pixels_by_position = reach(geometry, *x.shape[1:3])
+        pixels_by_position = pixels_by_position.reshape(pixels_by_position.shape[0], -1).T
+        pixels = tf.reshape(x, (-1, x.shape[1] * x.shape[2], spec.channels))
+        patches = tf.matmul(tf.constant(pixels_by_position[None], x.dtype), pixels)
+        return tf.reshape(patches, size), (-1, rows, columns, spec.filters)
 
     @tf.custom_gradient
     def gather(x):
