@@ -53,6 +53,9 @@ LAYERS = [
     ("dw 3x3 2x2x512 n4", "depthwise", 2, 512, 512, 3, 1, 4),
 ]
 
+# Of a larger feature map a dense layer has too many weights.
+_DENSE_SIZE = 4
+
 Row = collections.namedtuple(
     "Row", ["layer", "batch", "form", "forward", "backward", "selected_forward", "selected_backward"]
 )
@@ -81,6 +84,8 @@ def build(layer, batch, implementations=None):
         plain = keras.layers.DepthwiseConv2D(kernel, **common)
         make = lambda name: DepthwiseCondConv2D(kernel, experts, implementation=name, **common)  # noqa: E731
     implementations = implementations or selection.supported_forms(depthwise, 1, (stride, stride))
+    if size > _DENSE_SIZE:
+        implementations = [name for name in implementations if name != "dense"]
     forms = {name: make(name) for name in implementations}
     images, routing = input_shapes(layer, batch)
     plain.build(images)

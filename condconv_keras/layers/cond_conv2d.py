@@ -43,7 +43,8 @@ class CondConv2D(BaseCondConv2D):
         bias_constraint: constraint of the bias of one expert at a time.
         implementation: `"auto"` for the fastest form on the running backend and device, or the name of one form, all
             equal in value: `"mixture"` (n convolutions with static kernels), `"batched_matmul"`, `"mixture_matmul"`,
-            `"mapped_conv"` (TensorFlow only), `"grouped_conv"` (LiteRT takes it for a batch of known size).
+            `"mixture_conv"`, `"dense"` (feature maps of known size), `"mapped_conv"` (TensorFlow only),
+            `"grouped_conv"` (LiteRT takes it for a batch of known size), `"single_conv"` (a batch of one).
 
     Call arguments:
         - inputs: [batch, height, width, channels], or [batch, channels, height, width] for `channels_first`. Batch,

@@ -38,8 +38,8 @@ class DepthwiseCondConv2D(BaseCondConv2D):
         depthwise_constraint: constraint of one expert at a time.
         bias_constraint: constraint of the bias of one expert at a time.
         implementation: `"auto"`, or the name of one form, all equal in value: `"mixture"` (n convolutions with static
-            kernels), `"shifted_taps"`, `"mapped_conv"` (TensorFlow only), `"grouped_conv"` (LiteRT takes it where the
-            batch is known).
+            kernels), `"dense"` (feature maps of known size), `"shifted_taps"`, `"mapped_conv"` (TensorFlow only),
+            `"grouped_conv"` (LiteRT takes it where the batch is known), `"single_conv"` (a batch of one).
 
     Call arguments:
         - inputs: [batch, height, width, channels], or [batch, channels, height, width] for `channels_first`. Batch,

@@ -130,6 +130,39 @@ def test_auto_agrees_on_both_sides_of_its_rules(case, training):
     assert_agrees(case, arrays, outputs_and_gradients(layer, inputs, upstream_of(case, arrays), training))
 
 
+def _second_order(form, case):
+    """Gradients of the sum of the squared gradients, of inputs, routing weights and experts."""
+    import tensorflow as tf
+
+    layer, inputs, arrays = prepared(form, case)
+    watched = [tf.constant(each) for each in inputs]
+    with tf.GradientTape() as second:
+        second.watch(watched)
+        with tf.GradientTape() as first:
+            first.watch(watched)
+            outputs = layer(*watched, training=True)
+            loss = tf.reduce_sum(outputs**2 * upstream_of(case, arrays))
+        gradients = first.gradient(loss, [*watched, layer.bank.value])
+        squares = tf.add_n([tf.reduce_sum(gradient**2) for gradient in gradients])
+    return second.gradient(squares, [*watched, layer.bank.value])
+
+
+SECOND_ORDER = pairs(
+    [Case((3, 3), channels=4, features=3, batch=3), Case((3, 3), strides=(2, 2), size=(4, 4), batch=3)],
+    ["auto", *selection.CONV_FORMS],
+) + pairs(
+    [Case((3, 3), features=1, depthwise=True, batch=3, size=(2, 2)), Case((3, 3), features=1, depthwise=True, batch=3)],
+    ["auto", *selection.DEPTHWISE_FORMS],
+)
+
+
+@requires_tensorflow
+@pytest.mark.parametrize(("form", "case"), SECOND_ORDER)
+def test_second_order_gradients_are_those_of_the_mixture(form, case):
+    for computed, expected in zip(_second_order(form, case), _second_order("mixture", case), strict=True):
+        np.testing.assert_allclose(computed, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize(
     "form", ["auto", "mixture", "dense", "batched_matmul", "mixture_matmul", "mixture_conv", "grouped_conv"]
 )

@@ -44,14 +44,12 @@ def estimates(spec, experts, batch, height, width):
         }
     # What `dense` makes of the experts.
     matrices = experts * pixels_in * spec.channels * pixels_out * spec.filters
-    if pixels_in <= FEW_PIXELS:
-        gathered = 410e3 + (0.25 + 0.0226 * pixels_in) * patches + 0.61 * kernels
-    else:
-        gathered = 930e3 + 2.3 * patches
+    gathering = 410e3 + (0.25 + 0.0226 * pixels_in) * patches if pixels_in <= FEW_PIXELS else 930e3 + 2.1 * patches
     return {
-        "batched_matmul": gathered + 0.012 * multiply_adds + 0.05 * experts * kernels,
+        "batched_matmul": gathering + 0.012 * multiply_adds + (0.61 + 0.05 * experts) * kernels,
         "dense": 330e3 + (1.67 + 0.0195 * batch) * matrices + 2.1 * experts * batch * pixels_in * spec.channels,
         "grouped_conv": 830e3 + 0.0212 * multiply_adds + (1.93 + 0.02 * experts) * kernels + 1.92 * maps,
         "mapped_conv": 254e3 * batch + 0.0177 * multiply_adds + (1.63 + 0.04 * experts) * kernels,
+        "mixture_matmul": gathering + experts * (0.0175 * multiply_adds + 2.6 * patches + 0.46 * kernel),
         "mixture_conv": 730e3 + experts * (0.0203 * multiply_adds + 1.4 * outputs + 4.6 * kernel) + 0.63 * maps,
     }

@@ -51,13 +51,14 @@ def _mix_outputs(outputs, routing_weights):
     return ops.matmul(ops.reshape(outputs, (-1, pixels, experts * filters)), identities)
 
 
-def mixture_matmul(x, routing_weights, bank, spec):
+def mixture_matmul(x, routing_weights, bank, spec, gather=gather_patches):
     """The mixture as one matrix product: inputs scaled by every routing weight, [pixels, n * K] x [n * K, filters].
 
     No per-example kernel is written, which pays where an example has few pixels; the bank is used as it lies.
+    `gather(x, spec)` replaces `gather_patches`.
     """
     # Here the mixing is the sum of the matrix product, so that all of it is float32.
-    patches, size = gather_patches(ops.cast(x, bank.dtype), spec)
+    patches, size = gather(ops.cast(x, bank.dtype), spec)
     depth = patches.shape[-1]
     scaled = ops.reshape(patches[:, :, None, :] * routing_weights[:, None, :, None], (-1, bank.shape[0] * depth))
     outputs = ops.matmul(scaled, ops.reshape(bank, (-1, spec.filters)))

@@ -17,8 +17,9 @@ ConvForm: TypeAlias = Literal[_AnyForm, "batched_matmul", "mixture_matmul", "mix
 DepthwiseForm: TypeAlias = Literal[_AnyForm, "shifted_taps"]
 CONV_FORMS = get_args(ConvForm)
 DEPTHWISE_FORMS = get_args(DepthwiseForm)
-# Those of them that only TensorFlow has, and those that a convolution in groups has not.
+# Those of them that only TensorFlow has, that it has its own of, and that have no groups.
 _TENSORFLOW_ONLY = ("mapped_conv",)
+_OF_TENSORFLOW = (*_TENSORFLOW_ONLY, "grouped_conv", "batched_matmul", "mixture_matmul")
 _WITHOUT_GROUPS = ("dense", "mixture_matmul", "mixture_conv")
 
 # Where one form becomes faster than another. "What helped" and "Where a form becomes faster" are those tables of
@@ -39,6 +40,9 @@ _SMALL_KERNEL = 2**15
 # Pixels up to which the patches of a kxk kernel are gathered for one batched product.
 # Where a form becomes faster: one image, n = 8: 7x7x512, 2.16 against 2.06; 14x14x256, 1.95 against 1.52.
 _GATHERED_PIXELS = 64
+# Channels times filters of the largest kernel whose cost is estimated for more pixels than that, by `costs.py`.
+# 3x3, 14x14x256, n = 8, 32 images in training: 83 ms in a loop, 95 as estimated.
+_ESTIMATED_KERNEL = 2**14
 # Multiply-adds of a channel above which a depthwise kernel is applied in a loop over the images, on TensorFlow's CPU.
 # What helped, "depthwise": 3x3, 14x14x512, n = 8, batch 16: 2.1 with 1000, 1.7 with 2500; 5x5, 7x7x1152: 2.5, 2.0.
 _LOOP_WORK = 2500
@@ -88,7 +92,7 @@ def supported_forms(depthwise, groups, strides):
 
 def get_form(name):
     """The function of a form; see `portable.py` for its arguments."""
-    if keras.backend.backend() == "tensorflow" and name in (*_TENSORFLOW_ONLY, "grouped_conv", "batched_matmul"):
+    if keras.backend.backend() == "tensorflow" and name in _OF_TENSORFLOW:
         return getattr(tensorflow_forms, name)
     return getattr(mixtures if hasattr(mixtures, name) else portable, name)
 
@@ -114,7 +118,7 @@ def select_form(spec, num_experts, batch, size, training=False):
         return _select_depthwise(spec, batch, pixels, training)
     if spec.groups > 1:
         return "batched_matmul"
-    if trains_many:
+    if trains_many and (pixels <= _GATHERED_PIXELS or spec.channels * spec.filters <= _ESTIMATED_KERNEL):
         return costs.fastest_in_training(spec, num_experts, batch, *size)
     if _mixture_is_cheaper(spec, num_experts, batch, pixels):
         return "mixture_matmul"

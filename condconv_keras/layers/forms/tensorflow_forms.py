@@ -4,7 +4,7 @@ import functools
 
 import tensorflow as tf
 
-from condconv_keras.layers.forms import portable
+from condconv_keras.layers.forms import mixtures, portable
 from condconv_keras.layers.forms.geometry import pad
 from condconv_keras.layers.forms.tensorflow_patches import gather_patches
 
@@ -61,6 +61,11 @@ def _differentiated_as(other, form, spec):
 def batched_matmul(x, routing_weights, bank, spec):
     """`portable.batched_matmul`, its patches gathered faster."""
     return portable.batched_matmul(x, routing_weights, bank, spec, gather_patches)
+
+
+def mixture_matmul(x, routing_weights, bank, spec):
+    """`mixtures.mixture_matmul`, its patches gathered faster."""
+    return mixtures.mixture_matmul(x, routing_weights, bank, spec, gather_patches)
 
 
 def grouped_conv(x, routing_weights, bank, spec):
