@@ -169,15 +169,12 @@ def grouped_conv(x, routing_weights, bank, spec, convolve_folded=None, mix_folde
     bank, spec)` the mixing into its kernel, of the shape of an expert with the batch folded into its groups.
     """
     batch, height, width, _ = ops.shape(x)
-    # Of three axes, which is faster than of four.
-    folded = ops.transpose(ops.reshape(x, (batch, height * width, spec.channels)), (1, 0, 2))
-    folded = ops.reshape(folded, (1, height, width, batch * spec.channels))
+    folded = ops.reshape(ops.transpose(x, (1, 2, 0, 3)), (1, height, width, batch * spec.channels))
     kernels = ops.cast((mix_folded or _mix_folded)(routing_weights, bank, spec), x.dtype)
     convolve_folded = convolve_folded or (_depthwise_conv if spec.depthwise else _conv)
     outputs = convolve_folded(folded, kernels, spec.geometry)
     rows, columns = ops.shape(outputs)[1:3]
-    outputs = ops.transpose(ops.reshape(outputs, (rows * columns, batch, spec.filters)), (1, 0, 2))
-    return ops.reshape(outputs, (batch, rows, columns, spec.filters))
+    return ops.transpose(ops.reshape(outputs, (rows, columns, batch, spec.filters)), (2, 0, 1, 3))
 
 
 def _mix_folded(routing_weights, bank, spec):
