@@ -69,6 +69,16 @@ def test_form_agrees_with_the_oracle(form, case):
     assert_agrees(case, arrays, outputs_and_gradients(layer, inputs, upstream_of(case, arrays)))
 
 
+@requires_tensorflow
+@pytest.mark.parametrize("case", [CONV_CASES[4], CONV_CASES[5], CONV_CASES[12]], ids=str)
+def test_groups_without_onednn_have_the_gradients_of_a_loop(monkeypatch, case):
+    from condconv_keras.layers.forms import tensorflow_forms
+
+    monkeypatch.setattr(tensorflow_forms, "has_gradient_of_groups", lambda dtype: False)
+    layer, inputs, arrays = prepared("grouped_conv", case)
+    assert_agrees(case, arrays, outputs_and_gradients(layer, inputs, upstream_of(case, arrays)))
+
+
 # What is computed without all sizes is so without the batch's.
 UNKNOWN = [pytest.param((0,), id="batch", marks=pytest.mark.slow), pytest.param((0, 1, 2), id="batch-and-size")]
 COMPILED = [CONV_CASES[0], CONV_CASES[5], CONV_CASES[12], DEPTHWISE_CASES[3], DEPTHWISE_CASES[5], DEPTHWISE_CASES[13]]

@@ -131,12 +131,21 @@ def _depthwise_conv(x, kernel, geometry):
     return ops.depthwise_conv(x, kernel, geometry.strides, geometry.padding, "channels_last", geometry.dilation_rate)
 
 
-def batched_matmul(x, routing_weights, bank, spec, gather=None):
+def gather_patches(x, spec):
+    """Gathers [batch, pixels, kh * kw * channels] and the shape of the output."""
+    windows = taps(x, spec.geometry)
+    rows, columns = ops.shape(windows[0])[1:3]
+    patches = windows[0] if len(windows) == 1 else ops.concatenate(windows, axis=-1)
+    patches = ops.reshape(patches, (-1, rows * columns, spec.geometry.taps * spec.channels))
+    return patches, (-1, rows, columns, spec.filters)
+
+
+def batched_matmul(x, routing_weights, bank, spec, gather=gather_patches):
     """Per-example kernels as one batched matrix product; patches are gathered first unless the kernel is 1x1.
 
     `gather(x, spec)` replaces `gather_patches`.
     """
-    patches, size = (gather or gather_patches)(x, spec)
+    patches, size = gather(x, spec)
     kernels = mix(routing_weights, bank, x.dtype)
     if spec.groups == 1:
         kernels = ops.reshape(kernels, (-1, patches.shape[-1], spec.filters))
@@ -150,15 +159,6 @@ def batched_matmul(x, routing_weights, bank, spec, gather=None):
     kernels = ops.reshape(kernels, (-1, spec.geometry.taps * channels, spec.groups, filters))
     outputs = ops.matmul(patches, ops.transpose(kernels, (0, 2, 1, 3)))
     return ops.reshape(ops.transpose(outputs, (0, 2, 1, 3)), size)
-
-
-def gather_patches(x, spec):
-    """Gathers [batch, pixels, kh * kw * channels] and the shape of the output."""
-    windows = taps(x, spec.geometry)
-    rows, columns = ops.shape(windows[0])[1:3]
-    patches = windows[0] if len(windows) == 1 else ops.concatenate(windows, axis=-1)
-    patches = ops.reshape(patches, (-1, rows * columns, spec.geometry.taps * spec.channels))
-    return patches, (-1, rows, columns, spec.filters)
 
 
 @with_an_example  # a convolution of no channels is an error

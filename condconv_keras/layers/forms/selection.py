@@ -52,7 +52,7 @@ _LOOP_WORK = 2500
 _STRIDED_KERNEL = 3
 # Pairs of pixels in and out up to which a depthwise layer is trained as a dense one, without and with a stride, on
 # TensorFlow's CPU.
-# What helped, "depthwise, few pixels": TODO
+# What helped, "depthwise of few pixels": 1x1, 256 channels: 1.07 in groups, 0.47 so; 4x4, stride 2, 64: 2.60, 1.37.
 _DENSE_PAIRS, _STRIDED_DENSE_PAIRS = 16, 64
 
 
