@@ -53,6 +53,7 @@ LAYERS = [
     ("dw 3x3 2x2x512 n4", "depthwise", 2, 512, 512, 3, 1, 4),
 ]
 
+_BATCHES = ("1", "32")
 # Of a larger feature map a dense layer has too many weights.
 _DENSE_SIZE = 4
 
@@ -183,33 +184,29 @@ def describe(rows):
 
 
 def main(_):
-    batches = batch_sizes(FLAGS.batch or (small_maps.BATCHES if FLAGS.grid else ["1", "32"]))
-    candidates = small_maps.grid(batches) if FLAGS.grid else LAYERS
-    chosen = [layer for layer in candidates if FLAGS.only in (str(layer) if FLAGS.grid else layer[0])]
-    if not chosen:
-        raise UserError(f"--only expects a part of a layer's name, received: {FLAGS.only}")
     import keras
 
-    if FLAGS.grid and keras.backend.backend() != "tensorflow":
-        raise UserError(f"--grid is TensorFlow's, received: KERAS_BACKEND={keras.backend.backend()}")
     keras.config.set_dtype_policy(FLAGS.precision)
     # TensorFlow warns that every layer is traced, which is on purpose.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    if FLAGS.grid:
+        small_maps.run(FLAGS.only, batch_sizes(FLAGS.batch or small_maps.BATCHES), FLAGS.rounds, FLAGS.csv)
+    else:
+        _time_forms(batch_sizes(FLAGS.batch or _BATCHES))
+
+
+def _time_forms(batches):
+    layers = [layer for layer in LAYERS if FLAGS.only in layer[0]]
+    if not layers:
+        raise UserError(f"--only expects a part of a layer's name, received: {FLAGS.only}")
     rows = []
-    for layer in chosen:
-        if FLAGS.grid:
-            rows.append(small_maps.measure(layer, FLAGS.rounds))
-            print(small_maps.describe(rows[-1]), file=sys.__stdout__, flush=True)
-            keras.backend.clear_session()
-            continue
+    for layer in layers:
         for batch in batches:
             measured = measure(layer, batch, FLAGS.rounds)
             rows += measured
             print(describe(measured), file=sys.__stdout__, flush=True)
-    if FLAGS.grid:
-        print(small_maps.verdict(rows), file=sys.__stdout__, flush=True)
     if FLAGS.csv:
-        write_rows(FLAGS.csv, rows[0]._fields, [row._asdict() for row in rows])
+        write_rows(FLAGS.csv, Row._fields, [row._asdict() for row in rows])
 
 
 if __name__ == "__main__":

@@ -4,23 +4,28 @@
 of a CondConv layer, whose form is the one that it selects for itself in training. A point holds where the CondConv
 layer takes at most 1.5 * (1 + experts / output pixels) times the time of the plain one: its arithmetic, and half as
 much again. Where the plain layer takes less than 0.3 ms, 0.3 ms more is the limit if that is more. At a point that does
-not hold, two parts of the layer are timed in turn with it: its mixing alone, and the same layer with one expert, which
-has nothing to mix.
+not hold, parts of the layer are timed in turn: its mixing alone, where its form mixes a kernel for each example, and
+the same form with one expert, which is little more than its convolution.
 """
 
 import collections
 import itertools
 import statistics
+import sys
 
 from benchmarks.applications import make_inputs, tensorflow_call
 from benchmarks.rounds import timed_rounds
+from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.files import write_rows
 
 BATCHES = ("32", "128", "256")
 _CHANNELS, _KERNELS, _STRIDES, _SIZES, _EXPERTS = (8, 16, 32, 64), (3, 5), (1, 2), (32, 16, 8, 4, 2), (2, 4, 8, 16)
 _ARITHMETIC = 1.5
 _SHORT_MS = 0.3
 # Applications in a call; one of a layer of so many multiply-adds, where starting the call does not count.
-_APPLICATIONS, _LARGE = 4, 3e8
+_APPLICATIONS, _LARGE = 2, 3e8
+# Forms that write a kernel for each example.
+_MIXES_KERNELS = ("batched_matmul", "grouped_conv", "mapped_conv")
 
 
 class Point(collections.namedtuple("Point", "channels kernel stride size experts batch")):
@@ -44,7 +49,7 @@ class Point(collections.namedtuple("Point", "channels kernel stride size experts
 
 
 Row = collections.namedtuple(
-    "Row", [*Point._fields, "plain_ms", "condconv_ms", "ratio", "limit", "mixing_ms", "one_expert_ms"]
+    "Row", [*Point._fields, "form", "plain_ms", "condconv_ms", "ratio", "limit", "mixing_ms", "one_expert_ms"]
 )
 
 
@@ -59,22 +64,53 @@ def limit(point, plain):
     return max(arithmetic, 1 + _SHORT_MS / plain) if plain < _SHORT_MS else arithmetic
 
 
+def run(only, batches, rounds, csv):
+    """Times the points whose name contains `only`, prints a line of each and the verdict, and writes them to `csv`."""
+    import keras
+
+    points = [point for point in grid(batches) if only in str(point)]
+    if not points:
+        raise UserError(f"--only expects a part of a layer's name, received: {only}")
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(f"--grid is TensorFlow's, received: KERAS_BACKEND={keras.backend.backend()}")
+    rows = []
+    for point in points:
+        rows.append(measure(point, rounds))
+        print(describe(rows[-1]), file=sys.__stdout__, flush=True)
+        keras.backend.clear_session()
+        if csv:
+            write_rows(csv, Row._fields, [row._asdict() for row in rows])
+    print(verdict(rows), file=sys.__stdout__, flush=True)
+
+
 def measure(point, rounds):
     """Returns the `Row` of a point."""
     calls = {"plain": _layer_call(point), "condconv": _layer_call(point, point.experts)}
     plain, condconv = _milliseconds(calls, point, rounds)
-    ratio, most = condconv / plain, limit(point, plain)
-    parts = (None, None)
+    ratio, most, form = condconv / plain, limit(point, plain), _selected_form(point)
+    mixing = one_expert = None
     if ratio > most:
-        calls |= {"mixing": _mixing_call(point), "one expert": _layer_call(point, 1)}
-        plain, condconv, *parts = _milliseconds(calls, point, rounds)
-        ratio, most = condconv / plain, limit(point, plain)
-    return Row(
-        *point, *(None if value is None else round(value, 4) for value in (plain, condconv, ratio, most, *parts))
-    )
+        # In turn with those that are timed already: a machine that is slower now is so for all.
+        calls["one expert"] = _layer_call(point, 1, form)
+        if form in _MIXES_KERNELS:
+            calls["mixing"] = _mixing_call(point)
+        _, _, one_expert, *rest = _milliseconds(calls, point, rounds)
+        mixing = rest[0] if rest else None
+    numbers = (plain, condconv, ratio, most, mixing, one_expert)
+    return Row(*point, form, *(None if number is None else round(number, 4) for number in numbers))
 
 
-def _layer_call(point, experts=None):
+def _selected_form(point):
+    from condconv_keras.layers.forms.geometry import ConvGeometry
+    from condconv_keras.layers.forms.portable import ConvSpec
+    from condconv_keras.layers.forms.selection import select_form
+
+    geometry = ConvGeometry((point.kernel, point.kernel), (point.stride, point.stride), "same")
+    spec = ConvSpec(geometry, point.channels, point.channels)
+    return select_form(spec, point.experts, point.batch, (point.size, point.size), training=True)
+
+
+def _layer_call(point, experts=None, form="auto"):
     """A call of `_applications(point)` plain layers, or CondConv layers of `experts` experts, with gradients."""
     import keras
 
@@ -85,7 +121,7 @@ def _layer_call(point, experts=None):
     if experts is None:
         layer = keras.layers.Conv2D(point.channels, point.kernel, **common)
     else:
-        layer = CondConv2D(point.channels, point.kernel, experts, **common)
+        layer = CondConv2D(point.channels, point.kernel, experts, implementation=form, **common)
         shapes.append((point.batch, experts))
     layer.build(*shapes)
     return tensorflow_call(layer, make_inputs(shapes, _applications(point)), training=True)
@@ -93,10 +129,12 @@ def _layer_call(point, experts=None):
 
 def _mixing_call(point):
     """A call that mixes the kernels of a batch and computes the gradients of experts and routing weights."""
+    import keras
     import tensorflow as tf
 
     from condconv_keras.layers.forms.portable import mix
 
+    dtype = keras.config.dtype_policy().compute_dtype
     shapes = [(point.batch, point.experts), (point.experts, point.kernel_size), (point.batch, point.kernel_size)]
     inputs = [tuple(map(tf.constant, each)) for each in make_inputs(shapes, _applications(point))]
 
@@ -106,8 +144,9 @@ def _mixing_call(point):
         for routing_weights, bank, upstream in inputs:
             with tf.control_dependencies(results[-1]), tf.GradientTape() as tape:
                 tape.watch((routing_weights, bank))
-                kernels = mix(tf.identity(routing_weights), bank, bank.dtype)
-                results.append([kernels, *tape.gradient(kernels, (routing_weights, bank), upstream)])
+                kernels = mix(tf.identity(routing_weights), bank, dtype)
+                gradients = tape.gradient(kernels, (routing_weights, bank), tf.cast(upstream, dtype))
+                results.append([kernels, *gradients])
         return results[1:]
 
     return call
@@ -129,12 +168,13 @@ def _milliseconds(calls, point, rounds):
 def describe(row):
     """One line of a point."""
     line = (
-        f"{Point(*row[:6])!s:26} plain {row.plain_ms:8.3f} ms  CondConv {row.condconv_ms:8.3f} ms  "
+        f"{Point(*row[:6])!s:26} {row.form:15} plain {row.plain_ms:8.3f} ms  CondConv {row.condconv_ms:8.3f} ms  "
         f"ratio {row.ratio:5.2f}  limit {row.limit:5.2f}"
     )
     if row.ratio <= row.limit:
         return line
-    return f"{line}  missed: mixing {row.mixing_ms:.3f} ms, with one expert {row.one_expert_ms:.3f} ms"
+    mixing = "" if row.mixing_ms is None else f", mixing alone {row.mixing_ms:.3f} ms"
+    return f"{line}  missed: with one expert {row.one_expert_ms:.3f} ms{mixing}"
 
 
 def verdict(rows):

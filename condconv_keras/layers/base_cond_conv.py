@@ -164,8 +164,8 @@ class BaseCondConv2D(keras.layers.Layer):
         name = self.implementation
         if name == "auto":
             batch, *size, _ = shape
-            name = selection.select_form(spec, self.num_experts, batch, size, bool(training))
-        return selection.get_form(name)
+            name = selection.select_form(spec, self.num_experts, batch, size, bool(training), self.compute_dtype)
+        return selection.get_form(name, bool(training))
 
     def compute_output_shape(self, inputs_shape: Shape, routing_weights_shape: Shape | None = None) -> Shape:
         self._check_inputs(inputs_shape)
@@ -173,6 +173,7 @@ class BaseCondConv2D(keras.layers.Layer):
         channels_last = self.data_format == "channels_last"
         batch, height, width = (inputs_shape[i] for i in ((0, 1, 2) if channels_last else (0, 2, 3)))
         spec = self._spec(inputs_shape[self._channel_axis])
+        selection.check_size(self.implementation, spec.geometry, height, width)
         rows, columns = (
             None if size is None else spec.geometry.output_size(size, size)[axis]
             for axis, size in enumerate((height, width))

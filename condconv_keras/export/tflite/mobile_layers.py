@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from condconv_keras.layers.forms import portable
+from condconv_keras.layers.forms import mixtures, portable
 from condconv_keras.layers.forms.portable import ConvSpec
 
 # Largest number of row groups that a bank is mixed in, see `_mix`.
@@ -164,7 +164,7 @@ class MobileCondConv(keras.layers.Layer):
         where n times the channels exceed about 4,800.
         """
         kernels = self._bank.kernels
-        return portable.mixture(
+        return mixtures.mixture(
             inputs, routing_weights, tf.constant(kernels.reshape(len(kernels), -1)), self._bank.spec
         )
 

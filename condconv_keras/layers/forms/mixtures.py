@@ -71,10 +71,6 @@ def dense(x, routing_weights, bank, spec):
     Its matrix has one tap of the kernel for every pair of pixels, or zeros: less than a convolution computes where the
     map has fewer pixels than the kernel has taps, for which most of what these see is padding.
     """
-    if None in x.shape[1:]:
-        raise ValueError(
-            f"The form implementation='dense' takes feature maps of known size. Received: inputs.shape={x.shape}"
-        )
     pairs = reach(spec.geometry, *x.shape[1:3])
     pixels_in, pixels_out, taps = pairs.shape
     pairs = ops.convert_to_tensor(pairs.reshape(-1, taps), bank.dtype)

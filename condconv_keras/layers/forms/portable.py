@@ -115,7 +115,7 @@ def convolve(x, kernel, spec):
         return _taps_product(x, kernel[None], spec)
     if spec.groups == 1:
         return _conv(x, kernel, spec.geometry)
-    # Grouped convolution has no gradient on TensorFlow's CPU: one convolution per group.
+    # Grouped convolution has no gradient on TensorFlow's CPU without oneDNN: one convolution per group.
     pairs = zip(ops.split(x, spec.groups, axis=-1), ops.split(kernel, spec.groups, axis=-1), strict=True)
     return ops.concatenate([_conv(x_g, kernel_g, spec.geometry) for x_g, kernel_g in pairs], axis=-1)
 
@@ -166,19 +166,19 @@ def grouped_conv(x, routing_weights, bank, spec, convolve_folded=None, mix_folde
     """Batch folded into the channels: one grouped (or depthwise) convolution over [1, height, width, batch * C].
 
     `convolve_folded(x, kernel, geometry)` replaces the backend's grouped convolution, `mix_folded(routing_weights,
-    bank, spec)` the mixing into its kernel, of the shape of an expert with the batch folded into its groups.
+    bank, spec, dtype)` the mixing into its kernel, of the shape of an expert with the batch folded into its groups.
     """
     batch, height, width, _ = ops.shape(x)
     folded = ops.reshape(ops.transpose(x, (1, 2, 0, 3)), (1, height, width, batch * spec.channels))
-    kernels = ops.cast((mix_folded or _mix_folded)(routing_weights, bank, spec), x.dtype)
+    kernels = (mix_folded or _mix_folded)(routing_weights, bank, spec, x.dtype)
     convolve_folded = convolve_folded or (_depthwise_conv if spec.depthwise else _conv)
     outputs = convolve_folded(folded, kernels, spec.geometry)
     rows, columns = ops.shape(outputs)[1:3]
     return ops.transpose(ops.reshape(outputs, (rows, columns, batch, spec.filters)), (2, 0, 1, 3))
 
 
-def _mix_folded(routing_weights, bank, spec):
-    kernels = ops.reshape(mix(routing_weights, bank, bank.dtype), (-1, *spec.expert_shape))
+def _mix_folded(routing_weights, bank, spec, dtype):
+    kernels = ops.reshape(mix(routing_weights, bank, dtype), (-1, *spec.expert_shape))
     kh, kw, depth, last = spec.expert_shape
     if spec.depthwise:
         return ops.reshape(ops.transpose(kernels, (1, 2, 0, 3, 4)), (kh, kw, -1, last))

@@ -1,6 +1,7 @@
 """Which form of per-example convolution a layer uses: the names, what each supports, and the measured choice."""
 
 import math
+import platform
 from typing import Literal, TypeAlias, get_args
 
 import keras
@@ -17,10 +18,15 @@ ConvForm: TypeAlias = Literal[_AnyForm, "batched_matmul", "mixture_matmul", "mix
 DepthwiseForm: TypeAlias = Literal[_AnyForm, "shifted_taps"]
 CONV_FORMS = get_args(ConvForm)
 DEPTHWISE_FORMS = get_args(DepthwiseForm)
-# Those of them that only TensorFlow has, that it has its own of, and that have no groups.
-_TENSORFLOW_ONLY = ("mapped_conv",)
-_OF_TENSORFLOW = (*_TENSORFLOW_ONLY, "grouped_conv", "batched_matmul", "mixture_matmul")
+_MIXTURES = ("mixture", "dense", "mixture_matmul", "mixture_conv")
 _WITHOUT_GROUPS = ("dense", "mixture_matmul", "mixture_conv")
+_TENSORFLOW_ONLY = ("mapped_conv",)
+# Of which TensorFlow has its own, and those of which it has its own for the gradient on a CPU.
+_TENSORFLOW_HAS = (*_TENSORFLOW_ONLY, "grouped_conv")
+_TENSORFLOW_HAS_FOR_TRAINING = ("batched_matmul", "mixture_matmul")
+# Pairs of a pixel that goes in and one that comes out, up to which the form `dense` is computed: 16x16 pixels to as
+# many. Each expert is a matrix of that many kernels' taps.
+_DENSE_LIMIT = 2**16
 
 # Where one form becomes faster than another. "What helped" and "Where a form becomes faster" are those tables of
 # docs/results/speed.md: milliseconds before and after the number was set, and ratios on both sides of the number.
@@ -40,9 +46,9 @@ _SMALL_KERNEL = 2**15
 # Pixels up to which the patches of a kxk kernel are gathered for one batched product.
 # Where a form becomes faster: one image, n = 8: 7x7x512, 2.16 against 2.06; 14x14x256, 1.95 against 1.52.
 _GATHERED_PIXELS = 64
-# Channels times filters of the largest kernel whose cost is estimated for more pixels than that, by `costs.py`.
-# 3x3, 14x14x256, n = 8, 32 images in training: 83 ms in a loop, 95 as estimated.
-_ESTIMATED_KERNEL = 2**14
+# What the estimates of `costs.py` are taken for, about what they were fitted to: images, output pixels, and for more
+# pixels than are gathered channels times filters. What helped, "a larger kernel": 83 in a loop, 95 as estimated.
+_ESTIMATED_BATCH, _ESTIMATED_PIXELS, _ESTIMATED_KERNEL = 16, 1024, 2**14
 # Multiply-adds of a channel above which a depthwise kernel is applied in a loop over the images, on TensorFlow's CPU.
 # What helped, "depthwise": 3x3, 14x14x512, n = 8, batch 16: 2.1 with 1000, 1.7 with 2500; 5x5, 7x7x1152: 2.5, 2.0.
 _LOOP_WORK = 2500
@@ -90,14 +96,33 @@ def supported_forms(depthwise, groups, strides):
     return [name for name in names if not _unsupported(name, depthwise, groups, strides)]
 
 
-def get_form(name):
-    """The function of a form; see `portable.py` for its arguments."""
-    if keras.backend.backend() == "tensorflow" and name in _OF_TENSORFLOW:
+def check_size(implementation, geometry, height, width):
+    """Raises ValueError when a form cannot compute feature maps of this size; None stands for an unknown one."""
+    if implementation != "dense":
+        return
+    pixels = geometry.output_pixels(height, width)
+    if pixels is None or height * width * pixels > _DENSE_LIMIT:
+        raise ValueError(
+            f"The form implementation='dense' takes small feature maps of known size, at most {_DENSE_LIMIT} pairs of "
+            f"an input and an output pixel. Received: height={height}, width={width}, output pixels={pixels}"
+        )
+
+
+def get_form(name, training=False):
+    """The function of a form; see `portable.py` for its arguments.
+
+    Args:
+        name: one of the forms.
+        training: whether a gradient will follow.
+    """
+    if keras.backend.backend() == "tensorflow" and (
+        name in _TENSORFLOW_HAS or (training and name in _TENSORFLOW_HAS_FOR_TRAINING and not _on_gpu())
+    ):
         return getattr(tensorflow_forms, name)
-    return getattr(mixtures if hasattr(mixtures, name) else portable, name)
+    return getattr(mixtures if name in _MIXTURES else portable, name)
 
 
-def select_form(spec, num_experts, batch, size, training=False):
+def select_form(spec, num_experts, batch, size, training=False, dtype="float32"):
     """Names the fastest form for a layer on the running Keras backend and device.
 
     The rules are measurements: `python -m benchmarks.layers` prints every form beside the one selected here.
@@ -109,16 +134,17 @@ def select_form(spec, num_experts, batch, size, training=False):
             takes: nothing tells a function that is traced to be converted from any other.
         size: height and width of the input, each an integer, or None when unknown.
         training: whether a gradient will follow.
+        dtype: the dtype that the layer computes in.
     """
     pixels = spec.geometry.output_pixels(*size)
-    trains_many = training and batch != 1 and pixels is not None and _on_onednn()
+    estimated = training and (batch is None or batch >= _ESTIMATED_BATCH) and pixels is not None and _on_onednn(dtype)
     if spec.depthwise:
-        if trains_many and _is_dense_cheap(spec.geometry, math.prod(size) * pixels):
+        if estimated and _is_dense_cheap(spec.geometry, math.prod(size) * pixels):
             return "dense"
         return _select_depthwise(spec, batch, pixels, training)
     if spec.groups > 1:
         return "batched_matmul"
-    if trains_many and (pixels <= _GATHERED_PIXELS or spec.channels * spec.filters <= _ESTIMATED_KERNEL):
+    if estimated and _is_in_the_fit(spec, pixels):
         return costs.fastest_in_training(spec, num_experts, batch, *size)
     if _mixture_is_cheaper(spec, num_experts, batch, pixels):
         return "mixture_matmul"
@@ -152,6 +178,11 @@ def _select_kxk(spec, batch, pixels, training):
     return "batched_matmul"
 
 
+def _is_in_the_fit(spec, pixels):
+    is_small = spec.channels * spec.filters <= _ESTIMATED_KERNEL
+    return pixels <= _GATHERED_PIXELS or (pixels <= _ESTIMATED_PIXELS and is_small)
+
+
 def _is_dense_cheap(geometry, pairs):
     """Of a depthwise layer in training; `pairs` of pixels, one that goes in and one that comes out."""
     return pairs <= (_DENSE_PAIRS if geometry.strides == (1, 1) else _STRIDED_DENSE_PAIRS)
@@ -177,10 +208,11 @@ def _select_depthwise(spec, batch, pixels, training):
     return "grouped_conv"
 
 
-def _on_onednn():
-    """Whether TensorFlow computes on a CPU, and with oneDNN."""
-    is_cpu = keras.backend.backend() == "tensorflow" and not _on_gpu()
-    return is_cpu and tensorflow_forms.has_gradient_of_groups("float32")
+def _on_onednn(dtype):
+    """Whether TensorFlow computes on an x86 CPU with oneDNN, where the estimates were fitted, and in `dtype`."""
+    if keras.backend.backend() != "tensorflow" or platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    return tensorflow_forms.device() == "cpu" and tensorflow_forms.has_gradient_of_groups(dtype)
 
 
 def _on_xla_cpu():

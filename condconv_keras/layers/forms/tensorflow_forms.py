@@ -2,6 +2,7 @@
 
 import functools
 
+import keras
 import tensorflow as tf
 
 from condconv_keras.layers.forms import mixtures, portable
@@ -85,21 +86,23 @@ def grouped_conv(x, routing_weights, bank, spec):
     return _differentiated_as(mapped_conv, fold, spec)(x, routing_weights, bank)
 
 
-def _mix_folded(routing_weights, bank, spec):
+def _mix_folded(routing_weights, bank, spec, dtype):
     """Mixes kernels [kh, kw, C / groups, batch * filters] at once: no transposition of what is large."""
     rows = tf.transpose(tf.reshape(bank, (bank.shape[0], -1, spec.filters)), (1, 0, 2))
-    kernels = tf.matmul(routing_weights[None], rows)
-    return tf.reshape(kernels, (*spec.expert_shape[:-1], tf.shape(routing_weights)[0] * spec.filters))
+    kernels = tf.cast(tf.matmul(routing_weights[None], rows), dtype)
+    return tf.reshape(kernels, (*spec.expert_shape[:-1], keras.ops.shape(routing_weights)[0] * spec.filters))
 
 
 @functools.cache
 def has_gradient_of_groups(dtype):
     """Whether TensorFlow computes the gradient of a grouped convolution of `dtype` on this CPU: with oneDNN it does."""
-    with tf.init_scope(), tf.device("CPU"), tf.GradientTape() as tape:
-        x, kernel = tf.zeros((1, 3, 3, 4), dtype), tf.zeros((3, 3, 2, 2), dtype)
-        tape.watch((x, kernel))
+    options = {"strides": [1, 1, 1, 1], "padding": "SAME"}
+    # The operations themselves: no tape records within an `init_scope`.
+    with tf.init_scope(), tf.device("CPU"):
+        x, kernel, upstream = (tf.zeros(shape, dtype) for shape in ((1, 3, 3, 4), (3, 3, 2, 2), (1, 3, 3, 2)))
         try:
-            tape.gradient(tf.nn.conv2d(x, kernel, 1, "SAME"), (x, kernel))
+            tf.raw_ops.Conv2DBackpropInput(input_sizes=x.shape, filter=kernel, out_backprop=upstream, **options)
+            tf.raw_ops.Conv2DBackpropFilter(input=x, filter_sizes=kernel.shape, out_backprop=upstream, **options)
         except tf.errors.OpError:
             return False
     return True

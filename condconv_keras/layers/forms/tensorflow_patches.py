@@ -24,11 +24,7 @@ def gather_patches(x, spec):
     rows, columns = geometry.output_size(*keras.ops.shape(x)[1:3])
     size = (-1, rows * columns, geometry.taps * spec.channels)
     if None not in x.shape[1:3] and x.shape[1] * x.shape[2] <= FEW_PIXELS:
-        pixels_by_position = reach(geometry, *x.shape[1:3])
-        pixels_by_position = pixels_by_position.reshape(pixels_by_position.shape[0], -1).T
-        pixels = tf.reshape(x, (-1, x.shape[1] * x.shape[2], spec.channels))
-        patches = tf.matmul(tf.constant(pixels_by_position[None], x.dtype), pixels)
-        return tf.reshape(patches, size), (-1, rows, columns, spec.filters)
+        return _multiplied(x, spec, size), (-1, rows, columns, spec.filters)
 
     @tf.custom_gradient
     def gather(x):
@@ -37,6 +33,24 @@ def gather_patches(x, spec):
         return tf.reshape(tf.concat(windows, -1), size), lambda upstream: _summed(upstream, geometry, shape)
 
     return gather(x), (-1, rows, columns, spec.filters)
+
+
+def _multiplied(x, spec, size):
+    pixels = x.shape[1] * x.shape[2]
+    reached = reach(spec.geometry, *x.shape[1:3]).reshape(1, pixels, -1)
+
+    @tf.custom_gradient
+    def multiply(x):
+        # A constant for each of the two: one that is shared would belong to one of their graphs.
+        patches = tf.matmul(tf.constant(reached, x.dtype), tf.reshape(x, (-1, pixels, spec.channels)), transpose_a=True)
+
+        def gradient(upstream):
+            upstream = tf.reshape(upstream, (-1, reached.shape[-1], spec.channels))
+            return tf.reshape(tf.matmul(tf.constant(reached, x.dtype), upstream), (-1, *x.shape[1:]))
+
+        return tf.reshape(patches, size), gradient
+
+    return multiply(x)
 
 
 def _phased_padding(geometry, height, width):
