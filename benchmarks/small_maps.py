@@ -100,6 +100,12 @@ def measure(point, rounds):
     return Row(*point, form, *(None if number is None else round(number, 4) for number in numbers))
 
 
+def measure_forms(point, forms, rounds):
+    """Returns the milliseconds of the plain layer and of the CondConv layer in each of `forms`, a dict by name."""
+    calls = {"plain": _layer_call(point), **{form: _layer_call(point, point.experts, form) for form in forms}}
+    return dict(zip(calls, _milliseconds(calls, point, rounds), strict=True))
+
+
 def _selected_form(point):
     from condconv_keras.layers.forms.geometry import ConvGeometry
     from condconv_keras.layers.forms.portable import ConvSpec

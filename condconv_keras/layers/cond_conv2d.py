@@ -61,7 +61,8 @@ class CondConv2D(BaseCondConv2D):
     Raises:
         ValueError: an argument out of range; `strides > 1` together with `dilation_rate > 1`; channels that `groups`
             does not divide; routing weights of the wrong rank, width or batch; a call without routing weights of a
-            layer that was built with them.
+            layer that was built with them; `implementation="dense"` for a feature map of unknown size or more than
+            2**16 pairs of an input and an output pixel.
 
     Examples:
         >>> x = keras.random.normal((8, 14, 14, 64))

@@ -55,7 +55,9 @@ class DepthwiseCondConv2D(BaseCondConv2D):
 
     Raises:
         ValueError: an argument out of range; asymmetric strides together with dilation; routing weights of the wrong
-            rank, width or batch; a call without routing weights of a layer that was built with them.
+            rank, width or batch; a call without routing weights of a layer that was built with them;
+            `implementation="dense"` for a feature map of unknown size or more than 2**16 pairs of an input and an
+            output pixel.
 
     Examples:
         >>> x = keras.random.normal((8, 14, 14, 64))

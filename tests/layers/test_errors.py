@@ -61,6 +61,8 @@ FULL = [
     ({"strides": (1, 2), "dilation_rate": (2, 1)}, "Received: strides=(1, 2), dilation_rate=(2, 1)"),
     ({"implementation": "shifted_taps"}, "Received: implementation='shifted_taps'"),
     ({"implementation": "mixture_matmul", "groups": 2}, "'mixture_matmul' has no groups. Received: groups=2"),
+    ({"implementation": "mixture_conv", "groups": 2}, "'mixture_conv' has no groups. Received: groups=2"),
+    ({"implementation": "dense", "groups": 2}, "'dense' has no groups. Received: groups=2"),
 ]
 DEPTHWISE = [
     ({"depth_multiplier": 0}, f"`depth_multiplier` {POSITIVE}. Received: depth_multiplier=0"),
@@ -138,6 +140,23 @@ def test_symbolic_routing_of_unknown_batch(make):
     x, width = keras.Input((6, 6, 4)), keras.Input((3,))
     expected = "here (None, 2). Received: routing_weights.shape=(None, 3), inputs.shape=(None, 6, 6, 4)"
     assert expected in message_of(lambda: make()(x, width))
+
+
+@pytest.mark.parametrize("make", [conv, depthwise])
+@pytest.mark.parametrize(
+    ("size", "received"),
+    [
+        ((None, 4), "height=None, width=4, output pixels=None"),
+        ((20, 20), "height=20, width=20, output pixels=324"),
+    ],
+)
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_a_dense_form_of_an_unknown_or_a_large_map(data_format, size, received, make):
+    layer = make(implementation="dense", data_format=data_format)
+    shape = (*size, 4) if data_format == "channels_last" else (4, *size)
+    message = message_of(lambda: layer(keras.Input(shape), keras.Input((2,))))
+    assert "'dense' takes small feature maps of known size" in message
+    assert message.endswith(f"Received: {received}")
 
 
 @pytest.mark.parametrize("make", [conv, depthwise])

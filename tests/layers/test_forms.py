@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from condconv_keras.layers.forms import selection
+from tests import processes
 from tests.layers.backends import (
     BACKEND,
     compiled_outputs_and_gradients,
@@ -35,9 +36,9 @@ def computes(form, case):
     return True
 
 
-def computes_any_size(form):
-    """Whether a form computes batches and feature maps of a size that is unknown while a function is traced."""
-    return form not in ("single_conv", "dense")
+def computes_unknown(form, unknown):
+    """Whether a form computes inputs of which these axes have an unknown size while a function is traced."""
+    return form != "single_conv" and not (form == "dense" and 1 in unknown)
 
 
 def pairs(cases, forms):
@@ -90,7 +91,7 @@ COMPILED = [CONV_CASES[0], CONV_CASES[5], CONV_CASES[12], DEPTHWISE_CASES[3], DE
     [
         pytest.param(*p.values, id=p.id)
         for p in CONV + DEPTHWISE
-        if p.values[1] in COMPILED and computes_any_size(p.values[0])
+        if p.values[1] in COMPILED and computes_unknown(p.values[0], (0, 1, 2))
     ],
 )
 # With all sizes known, a trace computes what an eager call does.
@@ -99,6 +100,13 @@ def test_form_agrees_inside_a_traced_function(form, case, unknown):
     layer, inputs, arrays = prepared(form, case)
     result = compiled_outputs_and_gradients(layer, inputs, upstream_of(case, arrays), unknown)
     assert_agrees(case, arrays, result)
+
+
+@requires_tensorflow
+@pytest.mark.parametrize("case", [CONV_CASES[4], CONV_CASES[18], DEPTHWISE_CASES[2], DEPTHWISE_CASES[17]], ids=str)
+def test_a_dense_form_of_an_unknown_batch(case):
+    layer, inputs, arrays = prepared("dense", case)
+    assert_agrees(case, arrays, compiled_outputs_and_gradients(layer, inputs, upstream_of(case, arrays), unknown=(0,)))
 
 
 @requires_tensorflow
@@ -173,6 +181,67 @@ def test_second_order_gradients_are_those_of_the_mixture(form, case):
         np.testing.assert_allclose(computed, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
+# Each is trained in the form before it on an x86 CPU with oneDNN.
+TRAINED = [
+    ("grouped_conv", Case((3, 3), size=(9, 8), channels=8, features=8, batch=32)),
+    ("grouped_conv", Case((3, 3), size=(16, 16), channels=3, features=8, batch=16, data_format="channels_first")),
+    ("mixture_conv", Case((3, 3), strides=(2, 2), size=(18, 18), channels=8, features=4, experts=2, batch=32)),
+    ("batched_matmul", Case((3, 3), size=(4, 5), channels=6, features=8, experts=8, batch=16, bias=True)),
+    ("dense", Case((3, 3), size=(2, 2), channels=8, features=6, batch=17)),
+    ("mixture_matmul", Case((1, 1), size=(1, 2), channels=8, features=6, batch=16)),
+    ("dense", Case((3, 3), size=(2, 2), channels=8, features=1, batch=16, depthwise=True)),
+    ("dense", Case((3, 3), size=(4, 4), strides=(2, 2), channels=8, features=2, batch=16, depthwise=True)),
+]
+
+
+@requires_tensorflow
+@pytest.mark.parametrize(("form", "case"), TRAINED)
+@pytest.mark.parametrize("unknown", [(), (0,)], ids=["known", "unknown-batch"])
+def test_training_agrees_in_the_form_that_is_chosen(monkeypatch, form, case, unknown):
+    monkeypatch.setattr(selection, "_on_onednn", lambda dtype: True)
+    layer, inputs, arrays = prepared("auto", case)
+    chosen = []
+    get_form = selection.get_form
+    monkeypatch.setattr(selection, "get_form", lambda *args: chosen.append(args[0]) or get_form(*args))
+    result = compiled_outputs_and_gradients(layer, inputs, upstream_of(case, arrays), unknown, training=True)
+    assert_agrees(case, arrays, result)
+    assert unknown or set(chosen) == {form}
+
+
+def _flat(result):
+    outputs, input_gradients, variable_gradients = result
+    return [outputs, *input_gradients, *variable_gradients]
+
+
+@requires_tensorflow
+@pytest.mark.parametrize(("form", "case"), TRAINED)
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_training_in_mixed_precision(form, case, policy):
+    layer, inputs, arrays = prepared(form, case, dtype=policy)
+    precise, _, _ = prepared(form, case)
+    upstream = upstream_of(case, arrays)
+    results = [outputs_and_gradients(each, inputs, upstream, training=True) for each in (layer, precise)]
+    for computed, expected in zip(*(_flat(result) for result in results), strict=True):
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(np.asarray(computed, "float32") / scale, expected / scale, atol=0.03)
+
+
+@requires_tensorflow
+def test_training_without_onednn():
+    """TensorFlow reads the variable when it starts; a convolution in groups then has no gradient on a CPU."""
+    program = """if True:
+        import keras
+        from condconv_keras import CondConv2D
+        from condconv_keras.layers.forms import tensorflow_forms
+        assert not tensorflow_forms.has_gradient_of_groups("float32")
+        model = keras.Sequential([keras.Input((16, 16, 8)), CondConv2D(8, 3, 4, padding="same")])
+        model.compile("sgd", "mse", jit_compile=False)
+        history = model.fit(keras.random.normal((32, 16, 16, 8)), keras.random.normal((32, 14, 14, 8))[:, :1, :1])
+        assert history.history["loss"][0] > 0
+    """
+    processes.run("-c", program, TF_ENABLE_ONEDNN_OPTS="0")
+
+
 @pytest.mark.parametrize(
     "form", ["auto", "mixture", "dense", "batched_matmul", "mixture_matmul", "mixture_conv", "grouped_conv"]
 )
@@ -223,7 +292,7 @@ def test_an_empty_batch_has_empty_outputs_and_no_gradient(form, case):
     [
         pytest.param(*p.values, id=p.id, marks=[] if p.values[1] in EMPTY[::2] else pytest.mark.slow)
         for p in EMPTY_FORMS
-        if computes_any_size(p.values[0])
+        if computes_unknown(p.values[0], (0, 1, 2))
     ],
 )
 def test_a_batch_of_unknown_size_may_be_empty(form, case):

@@ -8,11 +8,28 @@ from tests.layers.backends import requires_tensorflow
 from tests.layers.cases import CONV_CASES, Case, build_layer
 
 CASES = [
-    *(case for case in CONV_CASES if case.groups == 1 and case.data_format == "channels_last"),
+    *(case for case in CONV_CASES if case.kernel != (1, 1) and case.data_format == "channels_last"),
     Case((3, 3), strides=(3, 2), size=(10, 11), padding="valid"),
     Case((2, 3), strides=(3, 3), size=(11, 9)),
     Case((3, 3), size=(1, 1)),
 ]
+
+
+@requires_tensorflow
+@pytest.mark.parametrize("case", [CASES[0], CASES[1], CASES[-3]], ids=str)
+def test_patches_of_unknown_size(case):
+    import tensorflow as tf
+
+    from condconv_keras.layers.forms import tensorflow_patches
+
+    layer = build_layer(case)
+    layer.build((None, None, None, case.channels))
+    x = tf.random.stateless_normal((case.batch, *case.size, case.channels), (0, 1))
+    gather = tf.function(
+        lambda x: tensorflow_patches.gather_patches(x, layer.spec)[0],
+        input_signature=[tf.TensorSpec((None, None, None, case.channels))],
+    )
+    np.testing.assert_array_equal(gather(x), portable.gather_patches(x, layer.spec)[0])
 
 
 @requires_tensorflow
