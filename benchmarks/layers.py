@@ -184,15 +184,16 @@ def describe(rows):
 
 
 def main(_):
+    batches = batch_sizes(FLAGS.batch or (small_maps.BATCHES if FLAGS.grid else _BATCHES))
     import keras
 
     keras.config.set_dtype_policy(FLAGS.precision)
     # TensorFlow warns that every layer is traced, which is on purpose.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     if FLAGS.grid:
-        small_maps.run(FLAGS.only, batch_sizes(FLAGS.batch or small_maps.BATCHES), FLAGS.rounds, FLAGS.csv)
+        small_maps.run(FLAGS.only, batches, FLAGS.rounds, FLAGS.csv)
     else:
-        _time_forms(batch_sizes(FLAGS.batch or _BATCHES))
+        _time_forms(batches)
 
 
 def _time_forms(batches):
