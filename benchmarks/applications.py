@@ -33,14 +33,23 @@ def tensorflow_call(layer, inputs, training):
         inputs: list of tuples of tensors or arrays, as `make_inputs` returns them.
         training: whether gradients are computed.
     """
-    import tensorflow as tf
-
     if training:
         # Keras's own convolutions do not ask for it.
         options = {"training": True} if "training" in inspect.signature(layer.call).parameters else {}
         apply = functools.partial(_gradients, layer, options)
     else:
         apply = lambda inputs: [layer(*inputs)]  # noqa: E731
+    return applied_in_turn(apply, inputs)
+
+
+def applied_in_turn(apply, inputs):
+    """Returns a function without arguments that applies a function to every one of `inputs` in turn, traced once.
+
+    Args:
+        apply: function of one of `inputs`, of tensors; returns a list of tensors.
+        inputs: list of tuples of tensors or arrays.
+    """
+    import tensorflow as tf
 
     @tf.function
     def call(inputs):

@@ -83,11 +83,8 @@ def _read(path):
 
 def _arguments(row):
     """What `costs.estimates` takes for a row."""
-    from condconv_keras.layers.forms.geometry import ConvGeometry
-    from condconv_keras.layers.forms.portable import ConvSpec
-
-    geometry = ConvGeometry((row["kernel"],) * 2, (row["stride"],) * 2, "same")
-    return ConvSpec(geometry, row["channels"], row["filters"]), row["experts"], row["batch"], row["size"], row["size"]
+    spec = small_maps.conv_spec(row["channels"], row["filters"], row["kernel"], row["stride"])
+    return spec, row["experts"], row["batch"], row["size"], row["size"]
 
 
 def _fit(rows, kind):

@@ -185,21 +185,23 @@ def describe(rows):
 
 def main(_):
     batches = batch_sizes(FLAGS.batch or (small_maps.BATCHES if FLAGS.grid else _BATCHES))
+    points = {str(point): point for point in small_maps.grid(batches)}
+    candidates = points if FLAGS.grid else {layer[0]: layer for layer in LAYERS}
+    chosen = [candidate for name, candidate in candidates.items() if FLAGS.only in name]
+    if not chosen:
+        raise UserError(f"--only expects a part of a layer's name, received: {FLAGS.only}")
     import keras
 
     keras.config.set_dtype_policy(FLAGS.precision)
     # TensorFlow warns that every layer is traced, which is on purpose.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     if FLAGS.grid:
-        small_maps.run(FLAGS.only, batches, FLAGS.rounds, FLAGS.csv)
+        small_maps.run(chosen, FLAGS.rounds, FLAGS.csv)
     else:
-        _time_forms(batches)
+        _time_forms(chosen, batches)
 
 
-def _time_forms(batches):
-    layers = [layer for layer in LAYERS if FLAGS.only in layer[0]]
-    if not layers:
-        raise UserError(f"--only expects a part of a layer's name, received: {FLAGS.only}")
+def _time_forms(layers, batches):
     rows = []
     for layer in layers:
         for batch in batches:

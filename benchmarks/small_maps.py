@@ -13,7 +13,7 @@ import itertools
 import statistics
 import sys
 
-from benchmarks.applications import make_inputs, tensorflow_call
+from benchmarks.applications import applied_in_turn, make_inputs, tensorflow_call
 from benchmarks.rounds import timed_rounds
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import write_rows
@@ -64,13 +64,10 @@ def limit(point, plain):
     return max(arithmetic, 1 + _SHORT_MS / plain) if plain < _SHORT_MS else arithmetic
 
 
-def run(only, batches, rounds, csv):
-    """Times the points whose name contains `only`, prints a line of each and the verdict, and writes them to `csv`."""
+def run(points, rounds, csv):
+    """Times points, prints a line of each and the verdict, and writes them to the file `csv`, if there is one."""
     import keras
 
-    points = [point for point in grid(batches) if only in str(point)]
-    if not points:
-        raise UserError(f"--only expects a part of a layer's name, received: {only}")
     if keras.backend.backend() != "tensorflow":
         raise UserError(f"--grid is TensorFlow's, received: KERAS_BACKEND={keras.backend.backend()}")
     rows = []
@@ -107,13 +104,21 @@ def measure_forms(point, forms, rounds):
 
 
 def _selected_form(point):
-    from condconv_keras.layers.forms.geometry import ConvGeometry
-    from condconv_keras.layers.forms.portable import ConvSpec
+    import keras
+
     from condconv_keras.layers.forms.selection import select_form
 
-    geometry = ConvGeometry((point.kernel, point.kernel), (point.stride, point.stride), "same")
-    spec = ConvSpec(geometry, point.channels, point.channels)
-    return select_form(spec, point.experts, point.batch, (point.size, point.size), training=True)
+    spec = conv_spec(point.channels, point.channels, point.kernel, point.stride)
+    dtype = keras.config.dtype_policy().compute_dtype
+    return select_form(spec, point.experts, point.batch, (point.size, point.size), training=True, dtype=dtype)
+
+
+def conv_spec(channels, filters, kernel, stride):
+    """The `ConvSpec` of a layer with `same` padding."""
+    from condconv_keras.layers.forms.geometry import ConvGeometry
+    from condconv_keras.layers.forms.portable import ConvSpec
+
+    return ConvSpec(ConvGeometry((kernel, kernel), (stride, stride), "same"), channels, filters)
 
 
 def _layer_call(point, experts=None, form="auto"):
@@ -142,20 +147,15 @@ def _mixing_call(point):
 
     dtype = keras.config.dtype_policy().compute_dtype
     shapes = [(point.batch, point.experts), (point.experts, point.kernel_size), (point.batch, point.kernel_size)]
-    inputs = [tuple(map(tf.constant, each)) for each in make_inputs(shapes, _applications(point))]
 
-    @tf.function
-    def call():
-        results = [[]]
-        for routing_weights, bank, upstream in inputs:
-            with tf.control_dependencies(results[-1]), tf.GradientTape() as tape:
-                tape.watch((routing_weights, bank))
-                kernels = mix(tf.identity(routing_weights), bank, dtype)
-                gradients = tape.gradient(kernels, (routing_weights, bank), tf.cast(upstream, dtype))
-                results.append([kernels, *gradients])
-        return results[1:]
+    def mix_and_differentiate(inputs):
+        routing_weights, bank, upstream = inputs
+        with tf.GradientTape() as tape:
+            tape.watch((routing_weights, bank))
+            kernels = mix(routing_weights, bank, dtype)
+        return [kernels, *tape.gradient(kernels, (routing_weights, bank), tf.cast(upstream, dtype))]
 
-    return call
+    return applied_in_turn(mix_and_differentiate, make_inputs(shapes, _applications(point)))
 
 
 def _applications(point):

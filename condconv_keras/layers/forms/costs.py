@@ -12,32 +12,15 @@ from condconv_keras.layers.forms.geometry import FEW_PIXELS
 
 # Of a batch of unknown size.
 _USUAL_BATCH = 64
+_GATHERING = {"call": 410e3, "slices": 520e3, "patches": 0.25, "products": 0.0226, "sliced_patches": 1.85}
 # For each form, by what `amounts` counts. Without a gradient, or of another machine, they would be others.
 _NANOSECONDS = {
-    "batched_matmul": {
-        "call": 410e3,
-        "slices": 520e3,
-        "multiply_adds": 0.012,
-        "kernels": 0.61,
-        "mixed": 0.05,
-        "patches": 0.25,
-        "products": 0.0226,
-        "sliced_patches": 1.85,
-    },
+    "batched_matmul": {**_GATHERING, "multiply_adds": 0.012, "kernels": 0.61, "mixed": 0.05},
     "dense": {"call": 330e3, "matrices": 1.67, "multiply_adds": 0.0195, "scaled": 2.1},
     "grouped_conv": {"call": 830e3, "multiply_adds": 0.0212, "kernels": 1.93, "mixed": 0.02, "maps": 1.92},
     "mapped_conv": {"images": 254e3, "multiply_adds": 0.0177, "kernels": 1.63, "mixed": 0.04},
     "mixture_conv": {"call": 730e3, "multiply_adds": 0.0203, "outputs": 1.4, "bank": 4.6, "maps": 0.63},
-    "mixture_matmul": {
-        "call": 410e3,
-        "slices": 520e3,
-        "multiply_adds": 0.0175,
-        "scaled": 2.6,
-        "bank": 0.46,
-        "patches": 0.25,
-        "products": 0.0226,
-        "sliced_patches": 1.85,
-    },
+    "mixture_matmul": {**_GATHERING, "multiply_adds": 0.0175, "scaled": 2.6, "bank": 0.46},
 }
 _NANOSECONDS_1X1 = {
     "batched_matmul": {"call": 300e3, "multiply_adds": 0.0144, "kernels": 0.73, "mixed": 0.054, "maps": 0.1},

@@ -18,8 +18,8 @@ ConvForm: TypeAlias = Literal[_AnyForm, "batched_matmul", "mixture_matmul", "mix
 DepthwiseForm: TypeAlias = Literal[_AnyForm, "shifted_taps"]
 CONV_FORMS = get_args(ConvForm)
 DEPTHWISE_FORMS = get_args(DepthwiseForm)
-_MIXTURES = ("mixture", "dense", "mixture_matmul", "mixture_conv")
 _WITHOUT_GROUPS = ("dense", "mixture_matmul", "mixture_conv")
+_MIXTURES = ("mixture", *_WITHOUT_GROUPS)
 _TENSORFLOW_ONLY = ("mapped_conv",)
 # Of which TensorFlow has its own, and those of which it has its own for the gradient on a CPU.
 _TENSORFLOW_HAS = (*_TENSORFLOW_ONLY, "grouped_conv")
@@ -212,7 +212,7 @@ def _on_onednn(dtype):
     """Whether TensorFlow computes on an x86 CPU with oneDNN, where the estimates were fitted, and in `dtype`."""
     if keras.backend.backend() != "tensorflow" or platform.machine() not in ("x86_64", "AMD64"):
         return False
-    return tensorflow_forms.device() == "cpu" and tensorflow_forms.has_gradient_of_groups(dtype)
+    return not _on_gpu() and tensorflow_forms.has_gradient_of_groups(dtype)
 
 
 def _on_xla_cpu():
