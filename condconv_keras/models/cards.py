@@ -9,7 +9,7 @@ from typing import Literal
 
 from condconv_keras.facts.model_card import CLASSIFICATION, LOGITS, PROBABILITIES, ModelCard
 from condconv_keras.facts.preprocessing import SCALING
-from condconv_keras.models.registry import list_models, model_entry
+from condconv_keras.models.registry import is_registered, model_entry
 from condconv_keras.utils.lazy import keras
 
 # To each model that `create_model` made the card of the weights that it started from, or None.
@@ -21,7 +21,7 @@ def registered_card(model: keras.Model) -> ModelCard | None:
 
     Input size, channels and the number of classes are the model's own; its classes are named by their index.
     """
-    if model.name not in list_models():
+    if not is_registered(model.name):
         return None
     classes = model_entry(model.name).card.number_of_classes(model)
     return None if classes is None else _card(model, map(str, range(classes)))

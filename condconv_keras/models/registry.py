@@ -14,6 +14,7 @@ from condconv_keras.models.families import (
     mobilenet_v1,
     mobilenet_v2,
     resnet50,
+    small_networks,
     ssd,
 )
 from condconv_keras.utils.errors import unknown_name
@@ -21,10 +22,12 @@ from condconv_keras.utils.errors import unknown_name
 # The zoo: a family is a module that ends with its entries.
 _FAMILIES = (mobilenet_v1, mobilenet_v2, mnasnet_a1, resnet50, efficientnet, efficientnet_lite, ssd)
 ZOO = types.MappingProxyType({entry.name: entry for family in _FAMILIES for entry in family.ENTRIES})
+# The networks of our experiments: trained and stored as any other, but no part of the zoo and of its lists.
+EXPERIMENTS = types.MappingProxyType({entry.name: entry for entry in small_networks.ENTRIES})
 
 
 def list_models(pattern: str = "*", task: str | None = None) -> list[str]:
-    """Returns the sorted names of models.
+    """Returns the sorted names of the zoo's models.
 
     Args:
         pattern: shell pattern of the names, as in `"condconv_*"`.
@@ -39,10 +42,15 @@ def list_models(pattern: str = "*", task: str | None = None) -> list[str]:
 
 
 def model_entry(name: str) -> ModelEntry:
-    """Returns the `ModelEntry` of a registered model; raises `UserError` for an unknown name."""
-    if name not in ZOO:
+    """Returns the `ModelEntry` of a registered model, the experiments' too; raises `UserError` for an unknown name."""
+    if not is_registered(name):
         raise unknown_name("model", name, ZOO)
-    return ZOO[name]
+    return ZOO.get(name) or EXPERIMENTS[name]
+
+
+def is_registered(name: str) -> bool:
+    """Whether a registered model has this name."""
+    return name in ZOO or name in EXPERIMENTS
 
 
 def published_models() -> tuple[str, ...]:

@@ -3,8 +3,9 @@
 import functools
 import pathlib
 
-from condconv_keras.models import list_models, model_entry
+from condconv_keras.models import model_entry
 from condconv_keras.models.building import check_keywords
+from condconv_keras.models.registry import is_registered
 from condconv_keras.models.returned import with_returns
 from condconv_keras.pretrained import IMAGENET, pretrained_file, published_for
 from condconv_keras.stored.keras_files import ArchivedModel, KerasModel
@@ -63,7 +64,7 @@ class Published(_Registered, ArchivedModel):
 
     @classmethod
     def check_arguments(cls, name, arguments):
-        if pathlib.Path(name).exists() and name not in list_models():
+        if pathlib.Path(name).exists() and not is_registered(name):
             raise UserError(f"`weights` is for registered models, {name!r} is a path")
         for argument in ("seed", "input_size"):
             if argument in arguments:
@@ -97,7 +98,7 @@ class Untrained(_Registered, KerasModel):
 
     @classmethod
     def claims(cls, name):
-        return name in list_models() and not pathlib.Path(name).exists()
+        return is_registered(name) and not pathlib.Path(name).exists()
 
     @classmethod
     def check_arguments(cls, name, arguments):
