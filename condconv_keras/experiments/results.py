@@ -64,7 +64,7 @@ def run_rows(runs, root, metric):
         if results[metric] is None:
             raise UserError(f"the run {run.name} has no {metric}: there is nothing of the kind to find")
         if run.setting not in multiply_adds:
-            multiply_adds[run.setting] = _multiply_adds(root / run.name / "model.keras")
+            multiply_adds[run.setting] = multiply_adds_of(root / run.name / "model.keras")
         rows.append(
             {
                 **dataclasses.asdict(run.setting),
@@ -152,7 +152,7 @@ def _label(row):
 
 
 @functools.cache
-def _multiply_adds(path):
+def multiply_adds_of(path):
     tf.config.set_visible_devices([], "GPU")  # its memory is for the runs
     count = profiling.profile(load_keras_file(path)[0]).multiply_adds
     keras.backend.clear_session()

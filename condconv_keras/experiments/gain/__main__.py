@@ -1,0 +1,117 @@
+"""Trains a plain network and its CondConv twin with the same seeds and says what the experts gain.
+
+    python -m condconv_keras.experiments.gain --setting=separable_fashion_mnist --seeds=3 --json
+
+Each setting is one of the study of docs/when-experts-pay.md: data, networks and, for each side, the recipe that was
+chosen for it on held-out training images. The runs go to `--output_dir`; the same command goes on where it was
+interrupted. `runs.csv` there has a row for each run and `summary.csv` one for each side, with the paired difference to
+the plain network. `--sides` takes further sides of the setting, such as other numbers of experts; `--sides=all` all.
+
+`--data_dir` is where prepared TFDS data sets lie. A set that is missing there is drawn or read from the packages of
+Debian that its script names.
+"""
+
+import pathlib
+
+from absl import flags
+
+from condconv_keras.commands import cli
+from condconv_keras.experiments.gain import data
+from condconv_keras.experiments.gain.results import COLUMNS, SUMMARY, gain_rows, summary_rows
+from condconv_keras.experiments.gain.settings import PLAIN, TWIN, PairedRun
+from condconv_keras.experiments.gain.study import SETTINGS
+from condconv_keras.experiments.runner import train_missing
+from condconv_keras.utils.errors import UserError, unknown_name
+from condconv_keras.utils.files import check_writable, write_rows
+from condconv_keras.utils.lazy import require
+
+FLAGS = flags.FLAGS
+
+_TRAIN = ("-m", "condconv_keras.commands.train")
+
+
+def main(argv):
+    cli.expect_flags_only(argv)
+    if FLAGS.setting not in SETTINGS:
+        raise unknown_name("setting", FLAGS.setting, SETTINGS)
+    setting = SETTINGS[FLAGS.setting]
+    sides = _sides(setting)
+    root = pathlib.Path(FLAGS.output_dir or f"runs/gain/{FLAGS.setting}")
+    check_writable(root, "output_dir")
+    require("tensorflow", "tensorflow_datasets", "matplotlib")
+    data_dir = pathlib.Path(FLAGS.data_dir)
+    data.make(setting, data_dir)
+    root.mkdir(parents=True, exist_ok=True)
+    common = [] if setting.maker is None else [f"--data_dir={data_dir.absolute()}"]
+    # A seed at a time: what there is when it is interrupted can be compared.
+    runs = [PairedRun(setting, side, seed) for seed in range(FLAGS.seeds) for side in sides]
+    failed = train_missing(_TRAIN, runs, root, common, FLAGS.jobs, lambda: _gather(runs, root))
+    if failed:
+        place = "above" if FLAGS.jobs == 1 else f"in {str(root)!r}, NAME.log"
+        raise UserError(f"{len(failed)} of {len(runs)} runs failed, their messages are {place}: {', '.join(failed)}")
+    summary = summary_rows(_gather(runs, root), sides)
+    write_rows(root / "summary.csv", SUMMARY, summary)
+    return cli.to_json(_result(setting, root, runs, summary)) if FLAGS.json else _table(setting, summary)
+
+
+def _sides(setting):
+    """The names of the sides to train, the plain one first."""
+    if FLAGS.sides == ["all"]:
+        return list(setting.sides)
+    for side in FLAGS.sides:
+        if side not in setting.sides:
+            raise unknown_name("side", side, setting.sides)
+    return [PLAIN, *(side for side in FLAGS.sides if side != PLAIN)]
+
+
+def _gather(runs, root):
+    rows = gain_rows(runs, root)
+    write_rows(root / "runs.csv", COLUMNS, rows)
+    return rows
+
+
+def _result(setting, root, runs, summary):
+    by_side = {row["side"]: row for row in summary}
+    values = {side: [row["metric"] for row in gain_rows(runs, root) if row["side"] == side] for side in by_side}
+    twin = by_side.get(TWIN, summary[-1])
+    return {
+        "setting": FLAGS.setting,
+        "metric": setting.metric,
+        "seeds": FLAGS.seeds,
+        PLAIN: values[PLAIN],
+        TWIN: values[twin["side"]],
+        "difference": twin["difference"],
+        "standard_error": twin["standard_error"],
+        "sides": summary,
+        "output_dir": str(root),
+    }
+
+
+def _table(setting, summary):
+    lines = [f"{setting.metric:>8}{'gain':>9}{'+-':>8}{'runs':>6}{'millions':>10}{'parameters':>12}{'s':>7}  side"]
+    for row in summary:
+        lines.append(
+            f"{row['mean']:>8.4f}{_number(row['difference'], '+.4f'):>9}{_number(row['standard_error'], '.4f'):>8}"
+            f"{row['runs']:>6}{row['multiply_adds'] / 1e6:>10.3f}{row['parameters']:>12,}"
+            f"{_number(row['seconds'], '.0f'):>7}  {row['side']}"
+        )
+    return "\n".join(lines)
+
+
+def _number(value, form):
+    return "-" if value is None else format(value, form)
+
+
+def _define_flags():
+    flags.DEFINE_string("setting", None, f"What to compare: {', '.join(SETTINGS)}.", required=True)
+    flags.DEFINE_list("sides", [TWIN], "Sides to train beside the plain network, 'all' for all of the setting.")
+    flags.DEFINE_integer("seeds", 3, "Seeds of each side: 0, 1 and so on.", lower_bound=1)
+    flags.DEFINE_string("data_dir", "data", "Folder of prepared TFDS data sets; what is missing there is made.")
+    flags.DEFINE_string("output_dir", None, "Folder of the runs; default: runs/gain/SETTING.")
+    flags.DEFINE_integer("jobs", 2, "Runs at a time, each on its share of the cores.", lower_bound=1)
+    flags.DEFINE_bool("json", False, "Print one JSON object instead of a table.")
+
+
+if __name__ == "__main__":
+    _define_flags()
+    cli.run(main)

@@ -1,0 +1,107 @@
+"""What finished pairs gave: a row for each run, and a row for each side."""
+
+import statistics
+
+from condconv_keras.experiments.gain.comparison import paired_difference
+from condconv_keras.experiments.gain.settings import PLAIN
+from condconv_keras.experiments.results import finished, multiply_adds_of
+from condconv_keras.tasks.table import all_tasks
+from condconv_keras.training.run_folder import RunFolder
+from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.text_files import read_rows
+
+EARLY_EPOCHS = 3  # whose held-out metric a row has, too
+_EARLY = tuple(f"epoch_{epoch}" for epoch in range(1, EARLY_EPOCHS + 1))
+_COST = ("multiply_adds", "parameters", "seconds")
+COLUMNS = ("side", "seed", "metric", *_EARLY, "dead_experts", *_COST, "command")
+SUMMARY = ("side", "runs", "mean", "error_of_mean", "difference", "standard_error", "dead_experts", *_COST)
+
+
+def gain_rows(runs, root):
+    """Returns a dict of `COLUMNS` for each finished run.
+
+    Args:
+        runs: list of `PairedRun`, of one setting.
+        root: folder of the run folders.
+
+    Raises:
+        UserError: the metric of a run is None: there was nothing to find.
+    """
+    rows, counted = [], {}
+    for run in runs:
+        results = finished(root / run.name)
+        if results is None:
+            continue
+        if results[run.setting.metric] is None:
+            raise UserError(f"the run {run.name} has no {run.setting.metric}: there is nothing of the kind to find")
+        folder = RunFolder(root / run.name)
+        if run.side not in counted:
+            counted[run.side] = multiply_adds_of(folder.model)
+        rows.append(
+            {
+                "side": run.side,
+                "seed": run.seed,
+                "metric": results[run.setting.metric],
+                **_early(folder, run.setting.metric),
+                "dead_experts": _dead_experts(folder),
+                "multiply_adds": counted[run.side],
+                "parameters": results["parameters"],
+                "seconds": None if results.get("first_step") else results["seconds"],
+                "command": results["command"],
+            }
+        )
+    return rows
+
+
+def summary_rows(rows, sides):
+    """Returns a dict of `SUMMARY` for each side: means over its runs and the paired difference to the plain network.
+
+    Args:
+        rows: of `gain_rows`, the plain network's among them.
+        sides: the names of the sides, in order.
+    """
+    plain = {row["seed"]: row["metric"] for row in rows if row["side"] == PLAIN}
+    summary = []
+    for side in sides:
+        own = [row for row in rows if row["side"] == side]
+        values = [row["metric"] for row in own]
+        difference = None
+        if side != PLAIN:
+            pairs = [row for row in own if row["seed"] in plain]
+            difference = paired_difference([plain[row["seed"]] for row in pairs], [row["metric"] for row in pairs])
+        seconds = [row["seconds"] for row in own if row["seconds"] is not None]
+        summary.append(
+            {
+                "side": side,
+                "runs": len(own),
+                "mean": statistics.fmean(values),
+                "error_of_mean": statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None,
+                "difference": difference and difference.mean,
+                "standard_error": difference and difference.standard_error,
+                "dead_experts": max((row["dead_experts"] for row in own if row["dead_experts"] is not None), default=0),
+                "multiply_adds": own[0]["multiply_adds"],
+                "parameters": own[0]["parameters"],
+                "seconds": statistics.fmean(seconds) if seconds else None,
+            }
+        )
+    return summary
+
+
+def _early(folder, metric):
+    """The held-out metric after each of the first epochs, None where the history has none."""
+    _, history = read_rows(folder.history, "the CSV file of a run's epochs")
+    columns = {name: column for task in all_tasks() for column, name in task.validation.items()}
+    cells = [row.get(columns[metric]) for row in history.values()][:EARLY_EPOCHS]
+    values = [float(cell) if cell else None for cell in cells]
+    return dict(zip(_EARLY, [*values, *[None] * EARLY_EPOCHS], strict=False))
+
+
+def _dead_experts(folder):
+    """The experts of a finished run that are on for no image, or None of a plain network."""
+    path = folder.path / "routing.csv"
+    if not path.is_file():
+        return None
+    _, routing = read_rows(path, "the CSV file of a run's routers")
+    rows = list(routing.values())
+    last = rows[-1]["epoch"]
+    return sum(int(row["experts"]) - int(row["in_use"]) for row in rows if row["epoch"] == last)

@@ -1,0 +1,117 @@
+"""Pairs of runs: the arithmetic, what is read of run folders, and the command up to its first process."""
+
+import json
+import math
+import sys
+
+import pytest
+
+from condconv_keras.experiments.gain import data, results
+from condconv_keras.experiments.gain.comparison import paired_difference
+from condconv_keras.experiments.gain.settings import PairedRun, Setting
+from condconv_keras.experiments.gain.study import SETTINGS
+from condconv_keras.models import model_entry
+from condconv_keras.utils.errors import UserError
+from tests import processes
+
+MODULE = ("-m", "condconv_keras.experiments.gain")
+SETTING = Setting(dataset="digits", maker=None, common="--epochs=2", sides={"plain": "--model=a", "twin": "--model=b"})
+
+
+def test_difference_of_pairs():
+    difference = paired_difference([0.5, 0.6, 0.7], [0.6, 0.6, 0.9])
+    assert difference.mean == pytest.approx(0.1)
+    # Differences 0.1, 0, 0.2: sample deviation 0.1.
+    assert difference.standard_error == pytest.approx(0.1 / math.sqrt(3))
+    assert paired_difference([0.5], [0.25]).standard_error is None
+    with pytest.raises(ValueError, match="Received: 2 and 1 values"):
+        paired_difference([0.5, 0.5], [0.5])
+
+
+def finish(root, run, metric, early, routing=None):
+    """Writes what a finished run has, but for its model."""
+    folder = root / run.name
+    folder.mkdir()
+    facts = {"top_1": metric, "parameters": 10, "seconds": 4.0, "first_step": 0, "command": f"train {run.name}"}
+    (folder / "results.json").write_text(json.dumps(facts))
+    rows = "".join(f"{i},{value}\n" for i, value in enumerate(early))
+    (folder / "history.csv").write_text(f"epoch,val_accuracy\n{rows}")
+    if routing:
+        (folder / "routing.csv").write_text(routing)
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "multiply_adds_of", lambda path: 100 if "plain" in str(path) else 120)
+    runs = [PairedRun(SETTING, side, seed) for seed in (0, 1) for side in ("plain", "twin")]
+    routing = "epoch,layer,experts,in_use\n0,one,8,2\n1,one,8,8\n1,two,8,7\n"
+    for run, metric in zip(runs, (0.5, 0.75, 0.5, 0.5), strict=True):
+        finish(tmp_path, run, metric, [0.125, 0.25], routing if run.side == "twin" else None)
+    return runs
+
+
+def test_rows_of_runs_and_sides(runs, tmp_path):
+    rows = results.gain_rows(runs, tmp_path)
+    assert [row["metric"] for row in rows] == [0.5, 0.75, 0.5, 0.5]
+    assert rows[1] == {
+        **{"side": "twin", "seed": 0, "metric": 0.75, "epoch_1": 0.125, "epoch_2": 0.25, "epoch_3": None},
+        **{"dead_experts": 1, "multiply_adds": 120, "parameters": 10, "seconds": 4.0, "command": "train twin-seed_0"},
+    }
+    assert rows[0]["dead_experts"] is None
+    plain, twin = results.summary_rows(rows, ("plain", "twin"))
+    assert (plain["mean"], plain["difference"], plain["dead_experts"]) == (0.5, None, 0)
+    assert (twin["mean"], twin["difference"], twin["runs"], twin["dead_experts"]) == (0.625, 0.125, 2, 1)
+    assert twin["standard_error"] == pytest.approx(0.125)
+    assert set(rows[0]) == set(results.COLUMNS) and set(plain) == set(results.SUMMARY)
+
+
+def test_seeds_without_a_partner_are_not_compared(runs, tmp_path):
+    rows = [row for row in results.gain_rows(runs, tmp_path) if (row["side"], row["seed"]) != ("plain", 0)]
+    _, twin = results.summary_rows(rows, ("plain", "twin"))
+    assert (twin["difference"], twin["standard_error"], twin["runs"]) == (0.0, None, 2)
+
+
+def test_a_metric_that_was_not_found(runs, tmp_path):
+    path = tmp_path / "twin-seed_1" / "results.json"
+    path.write_text(path.read_text().replace("0.5", "null"))
+    with pytest.raises(UserError, match="twin-seed_1 has no top_1"):
+        results.gain_rows(runs, tmp_path)
+
+
+def test_arguments_of_a_run():
+    run = PairedRun(SETTING, "twin", 3)
+    assert run.name == "twin-seed_3"
+    assert run.arguments == ["--dataset=digits", "--epochs=2", "--model=b", "--seed=3"]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_compares_a_plain_network_with_a_twin(name):
+    setting = SETTINGS[name]
+    placements = {}
+    for side in setting.sides:
+        (model,) = (word.partition("=")[2] for word in setting.arguments(side) if word.startswith("--model="))
+        placements[side] = model_entry(model).placement
+    assert placements["plain"] is None and placements["twin"] is not None
+
+
+def test_wrong_flags_are_answered_at_once(tmp_path):
+    environment = processes.without_frameworks(tmp_path)
+    processes.assert_refused(*MODULE, "--setting=separable", contains="unknown setting 'separable'", **environment)
+    arguments = ("--setting=separable_fashion_mnist", "--sides=n=3")
+    processes.assert_refused(*MODULE, *arguments, contains="unknown side 'n=3'", **environment)
+
+
+def test_data_that_cannot_be_made_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])  # where the scripts of the clone are not found
+    monkeypatch.delitem(sys.modules, "scripts", raising=False)
+    setting = Setting(dataset="glyphs", maker=("-m", "scripts.glyphs"), sides={})
+    with pytest.raises(UserError, match=r"expected the data set 'glyphs' in `data_dir` .* -m scripts.glyphs, is in a"):
+        data.make(setting, tmp_path)
+    (tmp_path / "glyphs").mkdir()
+    data.make(setting, tmp_path)  # is there
+
+
+def test_a_script_that_fails_is_named(tmp_path):
+    setting = Setting(dataset="glyphs", maker=("-m", "scripts.no_such"), sides={})
+    with pytest.raises(UserError, match=r"'glyphs' was not written: .* -m scripts.no_such --output_dir=.* failed"):
+        data.make(setting, tmp_path)
