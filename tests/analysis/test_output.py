@@ -74,6 +74,7 @@ def test_routing_npz_holds_numpys_statistics_without_pickle(folder):
             np.testing.assert_allclose(stored[f"{name}/overall_mean"], weight.mean(axis=0))
             np.testing.assert_allclose(stored[f"{name}/overall_std"], weight.std(axis=0))
             np.testing.assert_allclose(stored[f"{name}/above_half"], (weight > 0.5).mean(axis=0))
+            np.testing.assert_allclose(stored[f"{name}/saturated"], (abs(weight - 0.5) > 0.45).mean(axis=0))
             expected = [np.histogram(column, stored["bin_edges"])[0] for column in weight.T]
             np.testing.assert_array_equal(stored[f"{name}/histogram"], expected)
         order = stored["class_order"]
@@ -118,7 +119,9 @@ def test_the_summary(folder):
         assert entry["mean"] == pytest.approx(weight.mean())
         assert entry["above_half"] == pytest.approx((weight > 0.5).mean())
         assert entry["near_0"] == pytest.approx((weight < 0.1).mean())
-        for field in ("class_specificity", "mean", "above_half", "near_0", "near_1"):
+        assert entry["saturation"] == pytest.approx((abs(weight - 0.5) > 0.45).mean())
+        assert entry["spread"] == pytest.approx(weight.astype(np.float64).std(axis=0).mean())
+        for field in ("class_specificity", "mean", "above_half", "near_0", "near_1", "saturation", "spread"):
             assert float(row[field]) == pytest.approx(entry[field], abs=1e-6)
     pairs, images = presence.sum(), presence.any(axis=1).sum()
     assert summary["chance_specificity"] == pytest.approx((3 * images - pairs) / (pairs * (images - 1)))
