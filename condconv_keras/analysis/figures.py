@@ -179,6 +179,31 @@ def draw_class_similarity(names, similarity):
     return figure
 
 
+def draw_epochs(names, epochs, panels):
+    """How the routing of every layer was after each epoch of a run: a panel for each number, a line for each layer.
+
+    Args:
+        names: list of strings, one a layer.
+        epochs: list of integers [n], one list a layer.
+        panels: dict of a panel's title to a list of float [n] in [0, 1], one a layer.
+    """
+    rows = math.ceil(len(names) / 25)  # of the legend
+    figure = mpl_figure.Figure(figsize=(4 * len(panels) + 2.5 * rows, 4.2), layout="constrained")
+    for i, (title, values) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(1, len(panels), i, title=title, xlabel="epoch")
+        axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        lines = [
+            axes.plot(x, y, marker=marker, markersize=3, linewidth=1)[0]
+            for x, y, marker in zip(epochs, values, itertools.cycle(MARKERS), strict=False)
+        ]
+        axes.set_ylim(bottom=-0.03 * axes.get_ylim()[1])
+    legend = figure.legend(lines, list(map(short, names)), loc="outside right upper", fontsize="x-small", ncols=rows)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    return figure
+
+
 def short(name, length=30):
     """A name cut to the room that a figure has, `length` characters."""
     return name if len(name) <= length else name[: length - 3] + "..."

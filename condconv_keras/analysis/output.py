@@ -7,9 +7,10 @@ import os
 import pathlib
 from typing import Any
 
-from condconv_keras.analysis.pictures import Picture, draw_pictures
+from condconv_keras.analysis.pictures import Picture, draw_epochs, draw_pictures
 from condconv_keras.analysis.report import report_html
 from condconv_keras.analysis.tables import layer_summary, write_tables
+from condconv_keras.routing_statistics.by_epoch import RoutingOfEpoch, write_by_epoch
 from condconv_keras.routing_statistics.examples import ExampleImages
 from condconv_keras.routing_statistics.statistics import LayerStatistics
 from condconv_keras.utils.files import put_text, whole_folder
@@ -17,6 +18,7 @@ from condconv_keras.utils.json_text import json_text
 
 # What the pictures and the order of similar classes take.
 PACKAGES = ("matplotlib", "scipy", "PIL")
+BY_EPOCH = "routing_by_epoch.csv"
 _DPI = 100
 
 
@@ -34,6 +36,8 @@ class Analysis:
         examples: `ExampleImages` of the last chosen layer.
         chosen_layers: indices of the layers to show, as of `choose_layers`.
         chosen_classes: indices of the classes to show, or empty for the most frequent ones.
+        by_epoch: the `RoutingOfEpoch` of every layer after every epoch of the run that trained the model; empty where
+            they are not known.
     """
 
     model: str
@@ -45,6 +49,7 @@ class Analysis:
     examples: ExampleImages
     chosen_layers: list[int]
     chosen_classes: list[int]
+    by_epoch: tuple[RoutingOfEpoch, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """Returns the main numbers as a dict that JSON can hold."""
@@ -55,6 +60,7 @@ class Analysis:
             "examples": self.images,
             "classes": int((self.layers[0].class_count > 0).sum()),
             "chance_specificity": self.layers[0].chance_specificity,
+            "logged_epochs": len({row.epoch for row in self.by_epoch}),
             "layers": [layer_summary(layer) for layer in self.layers],
         }
 
@@ -63,7 +69,7 @@ def write_analysis(path: str | os.PathLike[str], analysis: Analysis) -> None:
     """Writes an `Analysis` as a folder, whole or not at all.
 
     It holds `analysis.json` (`Analysis.summary`), what `write_tables` writes, `figures/<name>.png` and `.svg` of every
-    picture, and `report.html`.
+    picture, and `report.html`; where the routing by epoch is known, that too, as `routing_by_epoch.csv`.
 
     Args:
         path: the folder; it must not exist or be empty.
@@ -78,7 +84,12 @@ def write_analysis(path: str | os.PathLike[str], analysis: Analysis) -> None:
         put_text(folder / "analysis.json", json_text(summary) + "\n")
         (folder / "figures").mkdir()
         shown = [(picture.caption, _save(picture, folder / "figures")) for picture in pictures]
-        page = report_html(summary, layers[analysis.chosen_layers[-1]], class_names, shown)
+        over_epochs = None
+        if analysis.by_epoch:
+            write_by_epoch(folder / BY_EPOCH, analysis.by_epoch)
+            picture = draw_epochs(analysis.by_epoch)
+            over_epochs = (picture.caption, _save(picture, folder / "figures"))
+        page = report_html(summary, layers[analysis.chosen_layers[-1]], class_names, shown, over_epochs)
         put_text(folder / "report.html", page)
 
 

@@ -61,6 +61,35 @@ def draw_pictures(layers, class_names, examples, chosen_layers, chosen_classes):
     return pictures
 
 
+def draw_epochs(rows):
+    """Draws how the routing of each layer was after every epoch.
+
+    Args:
+        rows: sequence of `RoutingOfEpoch`, one at least.
+
+    Returns:
+        A `Picture`.
+    """
+    by_layer = {}
+    for row in rows:
+        by_layer.setdefault(row.layer, []).append(row)
+    layers = by_layer.values()
+    figure = figures.draw_epochs(
+        list(by_layer),
+        [[row.epoch for row in layer] for layer in layers],
+        {
+            "share of the experts in use": [[row.in_use / row.experts for row in layer] for layer in layers],
+            "saturation": [[row.saturation for row in layer] for layer in layers],
+            "spread": [[row.spread for row in layer] for layer in layers],
+        },
+    )
+    caption = (
+        "The routing of held-out images after every epoch of the run, a line for each layer: the experts that are not "
+        "dead, the weights below 0.05 or above 0.95, and the deviation of an expert's weight over the images."
+    )
+    return Picture("over_epochs", caption, figure)
+
+
 def _class_means(layers, class_names, classes):
     figure = figures.draw_class_means(
         [layer.name for layer in layers],

@@ -14,7 +14,7 @@ img { max-width: 100%; }
 """
 
 
-def report_html(summary, top_layer, class_names, pictures):
+def report_html(summary, top_layer, class_names, pictures, over_epochs=None):
     """Returns the page.
 
     Args:
@@ -22,6 +22,7 @@ def report_html(summary, top_layer, class_names, pictures):
         top_layer: `LayerStatistics` of the layer whose top classes are listed.
         class_names: sequence of strings.
         pictures: list of (caption, PNG file as bytes).
+        over_epochs: one more, of the run's epochs, or None.
     """
     title = f"Routing of {summary['model']}"
     facts = [
@@ -36,6 +37,7 @@ def report_html(summary, top_layer, class_names, pictures):
         "<h2>Layers, input first</h2>",
         _table(list(summary["layers"][0]), [[_cell(v) for v in row.values()] for row in summary["layers"]]),
         *(_figure(caption, png) for caption, png in pictures),
+        *([] if over_epochs is None else ["<h2>Over the epochs</h2>", _figure(*over_epochs)]),
         f"<h2>Classes with the highest mean weight of each expert of {html.escape(top_layer.name)}</h2>",
         _table(["expert", "classes"], _top_rows(top_layer, class_names)),
     ]

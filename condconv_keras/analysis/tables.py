@@ -17,8 +17,8 @@ def write_tables(folder, layers, class_names, images):
     The arrays of `routing.npz`, none of which needs pickle: `layers` and `class_names` (text), `images` (int64 []),
     `class_count` (int64 [classes]), `bin_edges` (float64 [bins + 1]), `class_order` (int64 [n]) and `class_similarity`
     (float64 [n, n]), as `class_similarity` returns them; and of each layer `<name>/mean`, `<name>/std`
-    (float64 [classes, experts]), `<name>/overall_mean`, `<name>/overall_std`, `<name>/above_half` (float64 [experts])
-    and `<name>/histogram` (int64 [experts, bins]), as in `LayerStatistics`.
+    (float64 [classes, experts]), `<name>/overall_mean`, `<name>/overall_std`, `<name>/above_half`,
+    `<name>/saturated` (float64 [experts]) and `<name>/histogram` (int64 [experts, bins]), as in `LayerStatistics`.
 
     Args:
         folder: `pathlib.Path`.
@@ -46,13 +46,15 @@ def layer_summary(layer):
         "above_half": float(layer.above_half.mean()),
         "near_0": layer.near_0,
         "near_1": layer.near_1,
+        "saturation": layer.saturation,
+        "spread": layer.spread,
         "dead": layer.dead,
         "always_on": layer.always_on,
     }
 
 
 def _arrays(layers, class_names, images):
-    fields = ("mean", "std", "overall_mean", "overall_std", "above_half", "histogram")
+    fields = ("mean", "std", "overall_mean", "overall_std", "above_half", "saturated", "histogram")
     order, similarity = class_similarity(layers)
     return {
         "layers": np.array([layer.name for layer in layers]),

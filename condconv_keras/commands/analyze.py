@@ -1,7 +1,8 @@
 """Shows what the experts of a CondConv model learn: `python analyze.py --model=runs/digits --output_dir=routing`.
 
 --model is a run folder or a `.keras` file; with --weights=imagenet it is the name of a registered model, whose
-published weights are downloaded once. Every image of the split passes through the network once.
+published weights are downloaded once. Every image of the split passes through the network once. The report of a run
+that has logged its routing also shows it over the epochs.
 
 The command writes `report.html` with all figures and the main numbers, `figures/` (PNG and SVG), the statistics as
 `routing.npz` and CSV, and `analysis.json`. docs/analysis.md says what each number means.
@@ -14,10 +15,12 @@ from condconv_keras.analysis.selection import choose_classes, choose_layers
 from condconv_keras.commands import cli
 from condconv_keras.commands.model_flags import define_check, define_orientation
 from condconv_keras.data.bad_images import bad_images_named
+from condconv_keras.routing_statistics.by_epoch import read_by_epoch
 from condconv_keras.routing_statistics.gathering import gather
 from condconv_keras.routing_statistics.routing_model import RoutingModel
 from condconv_keras.stored import StoredModel
 from condconv_keras.training.run_data import labeled_dataset, open_run_dataset
+from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import checked_new_folder
 from condconv_keras.utils.lazy import require
@@ -56,6 +59,7 @@ def main(argv):
 
 def _analyze(stored, dataset, split, remarks):
     chosen_classes = choose_classes(dataset.class_names, FLAGS.classes or ())
+    by_epoch = () if stored.config is None else read_by_epoch(RunFolder(stored.name).routing)
     predictor = stored.predictor()
     # The classes are shown as the data set has them: nothing here depends on the model's.
     labeled_dataset(dataset, predictor.card, remarks)
@@ -72,6 +76,7 @@ def _analyze(stored, dataset, split, remarks):
         examples=examples,
         chosen_layers=chosen_layers,
         chosen_classes=chosen_classes,
+        by_epoch=by_epoch,
     )
 
 

@@ -13,7 +13,7 @@ from absl import app, flags, logging
 from condconv_keras.commands.names import as_started
 from condconv_keras.commands.printing import print_anywhere
 from condconv_keras.utils import allocator
-from condconv_keras.utils.errors import MissingPackage, UserError, one_line
+from condconv_keras.utils.errors import MissingPackage, UserError, one_line, warnings_worded
 from condconv_keras.utils.json_text import json_text
 from condconv_keras.utils.lazy import installs_named
 from condconv_keras.utils.text_files import is_unicode
@@ -134,7 +134,7 @@ def _code_of(main, argv, backends):
             raise UserError(f"this script runs on {' and '.join(backends)}; received: KERAS_BACKEND={backend}")
         signal.signal(signal.SIGTERM, _terminate)
         allocator.tune()
-        with contextlib.redirect_stdout(sys.stderr), installs_named():
+        with contextlib.redirect_stdout(sys.stderr), installs_named(), warnings_worded(_as_command):
             result = main(argv)
     except (UserError, MissingPackage) as error:
         return _failed(str(error))
@@ -179,7 +179,12 @@ def _failed(message):
 
 def print_error(message):
     """Prints an error as one line, arguments as flags; a script may go on, for what else it was asked."""
-    print(f"error: {as_flags(as_started(message), flags.FLAGS)}", file=sys.stderr)
+    print(f"error: {_as_command(message)}", file=sys.stderr)
+
+
+def _as_command(message):
+    """Returns a message of the library as this script says it."""
+    return as_flags(as_started(message), flags.FLAGS)
 
 
 def as_flags(message, values):

@@ -14,6 +14,7 @@ BIN_EDGES = np.linspace(0, 1, BINS + 1)
 ON = 0.5  # an expert is on for an image where its weight is above
 DEAD_MEAN = 0.1  # a dead expert is never on and has a lower mean weight
 ALWAYS_ON_MEAN = 0.9  # one that is always on has a higher one, besides
+SATURATED = (0.05, 0.95)  # a weight below the first or above the second: the sigmoid's slope is under 0.05 there
 NEAR_BINS = BINS // 10  # at either end of the histogram: weights within 0.1 of 0, of 1
 
 
@@ -28,6 +29,8 @@ class LayerStatistics:
         mean, std: float64 [classes, experts], over the images of a class; NaN for a class without images.
         overall_mean, overall_std: float64 [experts], over all images, those without any class too.
         above_half: float64 [experts], the share of all images for which the expert is on (above `ON`), in [0, 1].
+        saturated: float64 [experts], the share of all images for which the expert's weight is below 0.05 or above 0.95
+            (`SATURATED`), in [0, 1].
         histogram: int64 [experts, BINS], all images' weights by the bins of `BIN_EDGES`, each closed below and open
             above, the last one closed. A weight outside [0, 1], which no sigmoid gives, counts in the bin next to it.
     """
@@ -40,6 +43,7 @@ class LayerStatistics:
     overall_mean: np.ndarray
     overall_std: np.ndarray
     above_half: np.ndarray
+    saturated: np.ndarray
     histogram: np.ndarray
 
     @property
@@ -107,6 +111,24 @@ class LayerStatistics:
         """The share of all weights that are at least 0.9."""
         return float(self.histogram[:, -NEAR_BINS:].sum() / self.histogram.sum())
 
+    @property
+    def in_use(self) -> int:
+        """The number of experts that are not `dead`, from 0 to `experts`."""
+        return self.experts - len(self.dead)
+
+    @property
+    def saturation(self) -> float:
+        """The share of all weights that are below 0.05 or above 0.95, in [0, 1]: a router learns little from them."""
+        return float(self.saturated.mean())
+
+    @property
+    def spread(self) -> float:
+        """The deviation of an expert's weight over all images, mean over the experts, in [0, 0.5] for a sigmoid.
+
+        0 where every image gets the same kernel.
+        """
+        return float(self.overall_std.mean())
+
     def top_classes(self, count: int) -> np.ndarray:
         """The classes with the highest mean weights of each expert, best first, int64 [experts, at most `count`].
 
@@ -145,6 +167,7 @@ class RoutingStatistics:
         self._overall = _Moments(1, width)
         self._classed_images = 0
         self._above_half = np.zeros(width, np.int64)
+        self._saturated = np.zeros(width, np.int64)
         self._histogram = np.zeros((width, BINS), np.int64)
 
     @property
@@ -171,6 +194,7 @@ class RoutingStatistics:
         self._classed_images += int(presence.any(axis=1).sum())
         self._overall.add(values, np.zeros(len(values), np.int64))
         self._above_half += (values > ON).sum(axis=0)
+        self._saturated += ((values < SATURATED[0]) | (values > SATURATED[1])).sum(axis=0)
         bins = np.clip((values * BINS).astype(np.int64), 0, BINS - 1) + BINS * np.arange(values.shape[1])
         self._histogram += np.bincount(bins.ravel(), minlength=self._histogram.size).reshape(self._histogram.shape)
 
@@ -192,6 +216,7 @@ class RoutingStatistics:
                 overall_mean=self._overall.mean[0, start:end],
                 overall_std=self._overall.std[0, start:end],
                 above_half=self._above_half[start:end] / self.images,
+                saturated=self._saturated[start:end] / self.images,
                 histogram=self._histogram[start:end],
             )
             for name, start, end in zip(self.names, ends - self.experts, ends, strict=True)

@@ -6,6 +6,7 @@ import sys
 import keras
 
 from condconv_keras.training.model import STOP
+from condconv_keras.training.routing_watch import IN_USE
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.figures import training_curves
 from condconv_keras.utils.files import write_rows
@@ -107,15 +108,31 @@ class Printed(keras.callbacks.ProgbarLogger):
 
     Args:
         epochs: of the run.
+        routing: `RoutingWatch` of the run, or None.
     """
 
-    def __init__(self, epochs):
+    def __init__(self, epochs, routing=None):
         super().__init__()
         self._epochs_of_run = epochs
+        self._routing = routing
 
     def set_params(self, params):
         verbose = 1 if sys.stderr.isatty() else 2
         super().set_params({**params, "epochs": self._epochs_of_run, "verbose": verbose})
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, dict(self._shown(logs or {})))
+
+    def _shown(self, logs):
+        """The logs by the names that are printed."""
+        before = ""
+        for name, value in logs.items():
+            if name == IN_USE:
+                # Keras prints a value as 30.0000. "30/32" becomes a part of the next name.
+                before = f"{name}: {value:.0f}/{self._routing.experts} - "
+            else:
+                yield before + name, value
+                before = ""
 
 
 def read_history(path, epochs):

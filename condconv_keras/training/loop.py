@@ -6,11 +6,12 @@ import math
 
 import keras
 
+from condconv_keras.layers.routers import routers
 from condconv_keras.training import checkpoints
 from condconv_keras.training.callbacks import Diverged, Epochs, Printed, Steps, read_history
 from condconv_keras.training.distribution import distributed_batches, is_chief, on_any_worker
 from condconv_keras.training.optimization import make_schedule
-from condconv_keras.training.routing_log import RoutingLog
+from condconv_keras.training.routing_watch import RoutingWatch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +64,9 @@ class TrainingLoop:
         self._writes = is_chief(self._strategy)
         self._checkpoints = checkpoints.Checkpoints(run.checkpoints)
         self._state = checkpoints.state_of(model)
+        # One for all segments: it says nothing twice.
+        watched = self._writes and routers(model.network)
+        self._routing = RoutingWatch(model.network, plan, run) if watched else None
 
     def restore(self):
         """Goes back to the newest checkpoint that is whole; returns its step, or 0 and does nothing if there is none.
@@ -118,22 +122,18 @@ class TrainingLoop:
         callbacks = [
             keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: _assign(metrics)),
             Steps(first_step, self._plan.steps_per_epoch, every, self._save, self._termination),
-            self._epochs_callback(),
+            *self._epochs_callbacks(),
         ]
         if self._writes:
             callbacks.append(keras.callbacks.TensorBoard(str(self._run.tensorboard), write_graph=False))
-            if self._plan.config.execution.log_routing:
-                callbacks.append(self._routing_log())
-            callbacks.append(Printed(self._plan.recipe.epochs))
+            callbacks.append(Printed(self._plan.recipe.epochs, self._routing))
         return callbacks
 
-    def _epochs_callback(self):
+    def _epochs_callbacks(self):
+        """What measures an epoch, in the order in which it is to be written."""
         schedule = make_schedule(self._plan.recipe, self._plan.steps_per_epoch)
-        return Epochs(self._run, self._plan.task, self._validated, schedule, self._writes)
-
-    def _routing_log(self):
-        folder = self._run.tensorboard / "routing"
-        return RoutingLog(self._model.network, self._plan.card, self._plan.dataset, folder)
+        epochs = Epochs(self._run, self._plan.task, self._validated, schedule, self._writes)
+        return [epochs] if self._routing is None else [self._routing, epochs]
 
     def _save(self, step):
         """Saves the state; returns whether a worker was asked to stop."""
@@ -152,9 +152,10 @@ class TrainingLoop:
 
     def _record_pending_epoch(self, epoch):
         """Evaluates an epoch whose last step was the last that was saved."""
-        callback = self._epochs_callback()
-        callback.set_model(self._model)
-        callback.on_epoch_end(epoch, {name: float(v) for name, v in self._model.get_metrics_result().items()})
+        logs = {name: float(v) for name, v in self._model.get_metrics_result().items()}
+        for callback in self._epochs_callbacks():
+            callback.set_model(self._model)
+            callback.on_epoch_end(epoch, logs)
 
 
 def _assign(values):

@@ -32,6 +32,7 @@ class RunFolder:
         config: `config.json`.
         model: `model.keras`, the evaluated weights.
         history: `history.csv`.
+        routing: `routing.csv`, of a network with CondConv layers, as of `condconv_keras.routing_statistics.by_epoch`.
         results: `results.json`, written last: a run that has it is complete.
         raw_model: `model_raw.keras`, the last weights as they are; only there where the recipe averages them, and
             `model` holds the average.
@@ -47,6 +48,7 @@ class RunFolder:
         self.raw_model = self.path / "model_raw.keras"
         self.history = self.path / "history.csv"
         self.curves = self.path / "curves.png"
+        self.routing = self.path / "routing.csv"
         self.results = self.path / "results.json"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import difflib
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 # Lines of the message of a graph that failed, which say where.
 _OF_THE_STACK = re.compile(r"\s|Graph execution error|Detected at node|<stack traces unavailable>")
 _ASSERTION = "assertion failed: "
+_WORDING: contextvars.ContextVar[Callable[[str], str]] = contextvars.ContextVar("wording", default=str)
 
 
 class UserError(ValueError):
@@ -57,8 +60,21 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
 
 
 def warn(text: object) -> None:
-    """Says on standard error, on one line, what a user has to know of work that goes on all the same."""
-    print(f"warning: {one_line(text)}", file=sys.stderr)
+    """Says on standard error, on one line, what a user has to know of work that goes on all the same.
+
+    The text names arguments as a `UserError` does.
+    """
+    print(f"warning: {_WORDING.get()(one_line(text))}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def warnings_worded(wording: Callable[[str], str]) -> Iterator[None]:
+    """While open, `warn` says what a function makes of its texts: a script names the flags of arguments."""
+    token = _WORDING.set(wording)
+    try:
+        yield
+    finally:
+        _WORDING.reset(token)
 
 
 def one_line(error: object, length: int | None = None) -> str:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from condconv_keras.analysis import pictures
 from condconv_keras.analysis.output import Analysis, write_analysis
+from condconv_keras.routing_statistics.by_epoch import RoutingOfEpoch, read_by_epoch
 from condconv_keras.routing_statistics.examples import ExampleImages
 from tests.analysis.stored import CLASSES, IMAGES, LAYERS, gathered, stored_weights
 
@@ -74,6 +75,7 @@ def test_routing_npz_holds_numpys_statistics_without_pickle(folder):
             np.testing.assert_allclose(stored[f"{name}/overall_mean"], weight.mean(axis=0))
             np.testing.assert_allclose(stored[f"{name}/overall_std"], weight.std(axis=0))
             np.testing.assert_allclose(stored[f"{name}/above_half"], (weight > 0.5).mean(axis=0))
+            np.testing.assert_allclose(stored[f"{name}/saturated"], (abs(weight - 0.5) > 0.45).mean(axis=0))
             expected = [np.histogram(column, stored["bin_edges"])[0] for column in weight.T]
             np.testing.assert_array_equal(stored[f"{name}/histogram"], expected)
         order = stored["class_order"]
@@ -110,7 +112,7 @@ def test_the_summary(folder):
     summary = json.loads((folder / "analysis.json").read_text())
     weights, presence = stored_weights()
     assert (summary["model"], summary["dataset"], summary["split"]) == ("runs/x", "pets", "test")
-    assert (summary["examples"], summary["classes"]) == (IMAGES, 3)
+    assert (summary["examples"], summary["classes"], summary["logged_epochs"]) == (IMAGES, 3, 0)
     rows = _rows(folder / "layers.csv")
     assert [row["depth"] for row in rows] == ["1", "2"]
     for (name, experts), weight, entry, row in zip(LAYERS, weights, summary["layers"], rows, strict=True):
@@ -118,7 +120,9 @@ def test_the_summary(folder):
         assert entry["mean"] == pytest.approx(weight.mean())
         assert entry["above_half"] == pytest.approx((weight > 0.5).mean())
         assert entry["near_0"] == pytest.approx((weight < 0.1).mean())
-        for field in ("class_specificity", "mean", "above_half", "near_0", "near_1"):
+        assert entry["saturation"] == pytest.approx((abs(weight - 0.5) > 0.45).mean())
+        assert entry["spread"] == pytest.approx(weight.astype(np.float64).std(axis=0).mean())
+        for field in ("class_specificity", "mean", "above_half", "near_0", "near_1", "saturation", "spread"):
             assert float(row[field]) == pytest.approx(entry[field], abs=1e-6)
     pairs, images = presence.sum(), presence.any(axis=1).sum()
     assert summary["chance_specificity"] == pytest.approx((3 * images - pairs) / (pairs * (images - 1)))
@@ -178,6 +182,29 @@ def _check_top_classes(figure, weights, presence):
         assert text.get_text() == f"{NAMES[of_class]}\n{means[of_class]:.2f}"
         best = np.where(presence[:, of_class], weights[:, expert], -1).argmax()
         assert (image.get_array() == best).all()
+
+
+def test_the_epochs_of_a_run_are_a_table_and_a_section_of_the_report(tmp_path):
+    rows = tuple(
+        RoutingOfEpoch(
+            epoch=epoch, layer=name, experts=experts, in_use=experts - epoch, saturation=epoch / 4, spread=0.1, mean=0.5
+        )
+        for epoch in range(3)
+        for name, experts in LAYERS
+    )
+    write_analysis(tmp_path / "out", _analysis(*stored_weights(), by_epoch=rows))
+    assert read_by_epoch(tmp_path / "out/routing_by_epoch.csv") == rows
+    assert json.loads((tmp_path / "out/analysis.json").read_text())["logged_epochs"] == 3
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    _, section = page.split("<h2>Over the epochs</h2>")
+    png = base64.b64encode((tmp_path / "out/figures/over_epochs.png").read_bytes()).decode()
+    assert png in section.partition("<h2>")[0]
+    figure = pictures.draw_epochs(rows).figure
+    in_use, saturation, spread = figure.axes
+    for axes, expected in ((in_use, [[1, 2 / 3, 1 / 3], [1, 0.8, 0.6]]), (saturation, [[0, 0.25, 0.5]] * 2)):
+        assert [list(line.get_ydata()) for line in axes.lines] == expected
+    assert [list(line.get_xdata()) for line in spread.lines] == [[0, 1, 2]] * 2
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [name for name, _ in LAYERS]
 
 
 def test_images_without_classes_have_the_figures_that_need_none(tmp_path):

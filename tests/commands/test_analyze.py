@@ -9,6 +9,7 @@ from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.models import model_entry
 from condconv_keras.models.saving import load_keras_file, save_model
 from condconv_keras.pretrained import create_model
+from condconv_keras.routing_statistics.by_epoch import RoutingOfEpoch, write_by_epoch
 from tests import processes
 from tests.models.randomize import randomize
 from tests.training.configs import CONFIG
@@ -42,6 +43,8 @@ def plain(tmp_path_factory):
 @pytest.mark.parametrize("fresh", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_run_folder(run, tmp_path, fresh):
     output = tmp_path / "out"
+    row = RoutingOfEpoch(epoch=0, layer="block_12_routing", experts=2, in_use=1, saturation=0.5, spread=0.25, mean=0.5)
+    write_by_epoch(run / "routing.csv", [row])
     flags = ("--layers=block_13_routing", "--classes=7,1", "--batch_size=100", "--json")
     finished = processes.run("analyze.py", f"--model={run}", f"--output_dir={output}", *flags, fresh=fresh)
     summary = json.loads(finished.stdout)
@@ -49,6 +52,8 @@ def test_a_run_folder(run, tmp_path, fresh):
     assert (summary["dataset"], summary["split"], summary["examples"]) == ("digits", "test", 360)
     names = ["block_12_routing", "block_13_routing", "classifier_routing"]
     assert [layer["layer"] for layer in summary["layers"]] == names
+    assert summary["logged_epochs"] == 1
+    assert (output / "routing_by_epoch.csv").read_text() == (run / "routing.csv").read_text()
     assert (output / "report.html").is_file() and (output / "figures/class_means.svg").is_file()
 
     model, card = load_keras_file(run / "model.keras")

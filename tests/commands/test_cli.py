@@ -6,7 +6,7 @@ import pytest
 from absl import flags
 
 from condconv_keras.commands import cli
-from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.errors import UserError, warn
 from tests import processes
 
 
@@ -48,6 +48,17 @@ def test_a_name_that_a_library_cannot_take_is_one_line(capsys, monkeypatch):
     assert capsys.readouterr().err == r"error: expected a name in UTF-8, rename the file or folder 'caf\udce9'" + "\n"
     with pytest.raises(UnicodeEncodeError):
         cli._code_of(lambda argv: "é".encode("ascii"), [], ("tensorflow",))
+
+
+def test_a_warning_of_the_library_names_flags_in_a_command_alone(capsys, monkeypatch):
+    monkeypatch.setattr(cli.signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(cli.allocator, "tune", lambda: None)
+    values = flags.FlagValues()
+    flags.DEFINE_integer("clip_norm", 1, "", flag_values=values)
+    monkeypatch.setattr(cli.flags, "FLAGS", values)
+    assert cli._code_of(lambda argv: warn("try `clip_norm=1`\nor `tea`"), [], ("tensorflow",)) == 0
+    warn("try `clip_norm=1`")
+    assert capsys.readouterr().err == "warning: try --clip_norm=1 or `tea`\nwarning: try `clip_norm=1`\n"
 
 
 def test_the_home_folder_in_flags(monkeypatch):

@@ -9,6 +9,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from condconv_keras.routing_statistics.by_epoch import read_by_epoch
 from tests import processes
 from tests.data.detection_folders import write_squares
 
@@ -56,6 +57,8 @@ def test_the_run_folder(run, results):
     for row in rows:
         assert float(row["loss"]) == pytest.approx(float(row["class_loss"]) + float(row["box_loss"]), rel=1e-3)
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"]) / 2
+    routing = read_by_epoch(run / "routing.csv")
+    assert [row.epoch for row in routing if row.layer == "block_13_routing"] == list(range(8))
     stored = json.loads((run / "results.json").read_text())
     assert stored["examples"] == results["examples"] == 40
     assert stored["AP"] == pytest.approx(results["AP"], abs=1e-6)

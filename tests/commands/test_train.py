@@ -15,6 +15,7 @@ from condconv_keras.commands.train import config_from_flags
 from condconv_keras.commands.train_flags import define_flags
 from condconv_keras.data import open_dataset
 from condconv_keras.data.record import DataRecord
+from condconv_keras.routing_statistics.by_epoch import read_by_epoch
 from condconv_keras.training.run_folder import RunFolder
 from tests import processes
 from tests.data.splits import write_classes
@@ -33,6 +34,11 @@ def test_the_run_folder(trained_run):
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["0", "1"]
     assert list(rows[0]) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "val_top_5", "learning_rate"]
+    routing = read_by_epoch(trained_run / "routing.csv")
+    assert [(row.epoch, row.layer) for row in routing] == [
+        (epoch, f"{name}_routing") for epoch in (0, 1) for name in ("block_13", "classifier")
+    ]
+    assert all(0 < row.spread < 0.5 for row in routing)
     results = json.loads((trained_run / "results.json").read_text())
     assert results["examples"] == 360
     assert 0 <= results["top_1"] <= results["top_5"] <= 1

@@ -27,6 +27,11 @@ def test_every_statistic_equals_numpy_on_the_stored_weights(batch_size):
             np.testing.assert_array_equal(layer.histogram[expert], np.histogram(stored[:, expert], BIN_EDGES)[0])
         assert layer.near_0 == pytest.approx((stored < 0.1).mean())
         assert layer.near_1 == pytest.approx((stored >= 0.9).mean())
+        outside = (stored < 0.05) | (stored > 0.95)
+        assert outside.any() and not outside.all()
+        np.testing.assert_array_equal(layer.saturated, outside.sum(axis=0) / IMAGES)
+        assert layer.saturation == pytest.approx(outside.mean(), rel=1e-12)
+        assert layer.spread == pytest.approx(stored.std(axis=0).mean(), rel=1e-12)
         _check_specificity(layer, stored, presence)
 
 
@@ -104,11 +109,20 @@ def test_the_edges_of_the_histogram():
     np.testing.assert_array_equal(layer.histogram[0], expected)
 
 
+def test_saturated_weights_are_counted_between_the_edges_of_the_histogram():
+    layer = one_layer([[0.049, 0.951], [0.05, 0.95], [0.041, 0.959], [0.059, 0.941]], [0] * 4, ["a"])
+    np.testing.assert_array_equal(layer.saturated, [0.5, 0.5])
+    assert layer.saturation == 0.5
+    # Half of the images at either end is all that a weight in [0, 1] can vary.
+    assert one_layer([[0.0, 1.0], [1.0, 0.0]], [0, 0], ["a"]).spread == 0.5
+
+
 def test_dead_and_always_on_experts():
     # Never on and low; never on but used; low, but on once; always on; always above a half, but low; at a half.
     rows = [[0.01, 0.4, 0.0, 0.95, 0.6, 0.5]] * 20 + [[0.02, 0.3, 0.9, 0.99, 0.7, 0.5]]
     layer = one_layer(rows, [0] * 21, ["a"])
     assert layer.dead == [0]
+    assert layer.in_use == 5
     assert layer.always_on == [3]
     np.testing.assert_allclose(layer.above_half, [0, 0, 1 / 21, 1, 1, 0])
 

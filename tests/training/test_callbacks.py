@@ -1,4 +1,5 @@
 import csv
+import types
 
 import keras
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 
 from condconv_keras.tasks.classification.metrics import evaluate
 from condconv_keras.tasks.classification.task import TASK
-from condconv_keras.training.callbacks import Diverged, Epochs, Steps, read_history
+from condconv_keras.training.callbacks import Diverged, Epochs, Printed, Steps, read_history
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.training.termination import Termination
 from condconv_keras.utils.errors import UserError
@@ -133,6 +134,19 @@ def test_history(tmp_path):
     assert {row["learning_rate"] for row in rows} == {"0.25"}
     assert run.curves.is_file()
     assert len(read_history(run.history, 1)) == 1
+
+
+def test_the_line_of_an_epoch_has_the_experts_in_use_as_a_count(capsys):
+    printed = Printed(3, types.SimpleNamespace(experts=32))
+    printed.set_params({"epochs": 2, "steps": 4, "verbose": 0})
+    printed.on_epoch_begin(1)
+    logs = {"loss": 2.0, "experts_in_use": 30.0, "saturation": 0.125, "spread": 0.08, "val_loss": 3.0}
+    printed.on_epoch_end(1, logs)
+    heading, line = capsys.readouterr().out.splitlines()
+    assert heading == "Epoch 2/3"
+    expected = "loss: 2.0000 - experts_in_use: 30/32 - saturation: 0.1250 - spread: 0.0800 - val_loss: 3.0000"
+    assert line.endswith(f" - {expected}")
+    assert logs["experts_in_use"] == 30
 
 
 def test_a_history_that_a_spreadsheet_has_saved(tmp_path):

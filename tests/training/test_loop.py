@@ -4,6 +4,8 @@ import pytest
 
 from condconv_keras.data import Preprocessing, open_dataset
 from condconv_keras.facts.model_card import ModelCard
+from condconv_keras.layers import CondConv2D
+from condconv_keras.routing_statistics.by_epoch import read_by_epoch
 from condconv_keras.tasks.classification.metrics import evaluate
 from condconv_keras.training.callbacks import read_history
 from condconv_keras.training.checkpoints import state_of
@@ -63,7 +65,7 @@ class Killed(Exception):
     pass
 
 
-def digits_loop(folder, steps_per_execution=1):
+def digits_loop(folder, steps_per_execution=1, net=None):
     """A run of two epochs of four steps, the first with a frozen backbone, that saves every second step."""
     recipe = networks.recipe(
         epochs=2,
@@ -76,7 +78,7 @@ def digits_loop(folder, steps_per_execution=1):
     )
     execution = Execution(checkpoint_every=2, steps_per_execution=steps_per_execution)
     config = TrainConfig("tiny", {}, "digits", None, 0.2, False, "digits", recipe, "float32", 0, None, None, execution)
-    net = networks.network(dropout_rate=0.2, shape=(8, 8, 1), classes=10)
+    net = net or networks.network(dropout_rate=0.2, shape=(8, 8, 1), classes=10)
     model = networks.training_model(net, recipe, steps_per_execution=steps_per_execution)
 
     def validate():
@@ -96,6 +98,7 @@ def undisturbed(tmp_path_factory):
     loop, model = digits_loop(folder)
     loop.run_from(loop.restore())
     assert int(model.optimizer.iterations) == 8
+    assert not (folder / "routing.csv").exists()
     return folder, model
 
 
@@ -123,3 +126,20 @@ def test_a_run_goes_on_with_longer_executions_where_it_was_killed(undisturbed, t
     assert [row["epoch"] for row in rows[1]] == ["0", "1"]
     for name in ("loss", "accuracy", "val_accuracy", "learning_rate"):
         assert [float(r[name]) for r in rows[1]] == pytest.approx([float(r[name]) for r in rows[0]], rel=1e-5)
+
+
+def test_an_epoch_that_was_trained_and_not_recorded_gets_its_routing_before_its_history(tmp_path, monkeypatch):
+    inputs = keras.Input((8, 8, 1))
+    x = CondConv2D(4, 3, num_experts=2, name="conv")(inputs)
+    net = keras.Model(inputs, keras.layers.Dense(10, name="classifier")(keras.layers.GlobalAveragePooling2D()(x)))
+    loop, model = digits_loop(tmp_path, net=net)
+    model.optimizer.iterations.assign(8)
+    monkeypatch.setattr(loop, "_validate", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        loop.run_from(8)
+    assert not (tmp_path / "history.csv").exists()
+    assert [row.epoch for row in read_by_epoch(tmp_path / "routing.csv")] == [1]
+    loop, model = digits_loop(tmp_path, net=net)
+    loop.run_from(8)
+    ((row,), (history,)) = read_by_epoch(tmp_path / "routing.csv"), read_history(tmp_path / "history.csv", 2)
+    assert (row.epoch, row.layer, row.in_use, history["epoch"]) == (1, "conv", 2, "1")
