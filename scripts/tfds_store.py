@@ -1,4 +1,4 @@
-"""What the scripts that write TFDS data sets share: flags, the split to choose settings on, and the writing."""
+"""Flags, the split to choose settings on and the writing, for all scripts that write TFDS data sets."""
 
 import hashlib
 import pathlib

@@ -1,6 +1,7 @@
 """The drawing of glyphs with a font of matplotlib, and the rules for faces and splits on bitmaps made by hand."""
 
 import pathlib
+import re
 
 import matplotlib
 import numpy as np
@@ -102,9 +103,9 @@ def test_only_so_many_faces_are_held_out_and_in_an_order_by_lot():
 
 
 def test_a_character_is_left_out_where_an_earlier_face_draws_it_alike():
-    one, two, three, four = map(_face, "abcd")
-    drawn = {one: {"x": _bar(1)}, two: {"x": _bar(1)}, three: {}, four: {"x": _bar(2)}}
-    assert glyphs.distinct("x", [one, two, three, four], drawn) == [one, four]
+    one, two, three, four, five = map(_face, "abcde")
+    drawn = {one: {"x": _bar(1)}, two: {"x": _bar(1)}, three: {}, four: {"x": _bar(2)}, five: {"x": _bar(1)}}
+    assert glyphs.distinct("x", [one, two, three, four, five], drawn) == [one, four]
 
 
 def test_no_pair_is_in_two_splits_and_no_face_in_both_kinds():
@@ -162,3 +163,9 @@ def test_the_help_names_the_packages(tmp_path):
     answer = processes.run("-m", "scripts.glyphs", "--help", **processes.without_frameworks(tmp_path))
     assert glyph_faces.INSTALL in answer.stdout
     assert "--validation_images" in answer.stdout
+
+
+def test_the_page_about_data_has_the_license_of_each_package():
+    page = (processes.ROOT / "docs" / "data.md").read_text()
+    named = {f"fonts-{name.removeprefix('fonts-')}" for name in re.findall(r"`-?([a-z0-9-]+)`", page)}
+    assert set(glyph_faces.PACKAGES) <= named
