@@ -20,7 +20,7 @@ from absl import flags
 
 from condconv_keras.commands import cli
 from condconv_keras.utils.errors import UserError
-from condconv_keras.utils.files import check_parents
+from scripts import tfds_store
 
 NAME = "fashion_mnist"
 VERSION = "3.0.1"  # of TFDS's own builder, which downloads the same images
@@ -45,17 +45,10 @@ FLAGS = flags.FLAGS
 
 def main(argv):
     cli.expect_flags_only(argv)
-    source, output = (pathlib.Path(path).expanduser() for path in (FLAGS.source, FLAGS.output_dir))
-    check_parents(output / NAME, "output_dir")
-    if (output / NAME).exists():
-        raise UserError(f"--output_dir {str(output)!r} holds a {NAME} already; remove it or give another folder")
-    if FLAGS.validation_images:
-        splits = hold_out(*read_split(source, SPLITS["train"]), FLAGS.validation_images)
-    else:
-        splits = {split: read_split(source, prefix) for split, prefix in SPLITS.items()}
-    store(splits, output)
-    counts = ", ".join(f"{len(labels)} {split}" for split, (_, labels) in splits.items())
-    return f"wrote {output / NAME / VERSION}: {counts} images"
+    output = tfds_store.new_data_set(FLAGS.output_dir, NAME)
+    source = pathlib.Path(FLAGS.source).expanduser()
+    splits = {split: read_split(source, prefix) for split, prefix in SPLITS.items()}
+    return store(tfds_store.hold_out(splits, FLAGS.validation_images), output)
 
 
 def read_split(source, prefix):
@@ -83,16 +76,6 @@ def read_split(source, prefix):
     return images[..., np.newaxis], labels
 
 
-def hold_out(images, labels, count):
-    """Returns the splits `"train"` and `"validation"`, the last `count` images, as pairs of images and labels.
-
-    Raises a `UserError` if no image would be left to train on.
-    """
-    if count >= len(labels):
-        raise UserError(f"expected --validation_images below the {len(labels)} training images, received: {count}")
-    return {"train": (images[:-count], labels[:-count]), "validation": (images[-count:], labels[-count:])}
-
-
 def read_idx(path, dimensions):
     """Reads a gzip-compressed IDX file of unsigned bytes with this number of dimensions as a uint8 array.
 
@@ -117,26 +100,13 @@ def read_idx(path, dimensions):
 
 
 def store(splits, output):
-    """Writes the splits, which TFDS does in a temporary folder that it moves at the end."""
-    import tensorflow_datasets as tfds
-
-    tfds.dataset_builders.store_as_tfds_dataset(
-        NAME,
+    """Writes the splits of `read_split` and returns one line about them."""
+    return tfds_store.store(
+        splits,
+        output,
+        name=NAME,
         version=VERSION,
-        features=tfds.features.FeaturesDict(
-            {
-                "image": tfds.features.Image(shape=(SIZE, SIZE, 1)),
-                "label": tfds.features.ClassLabel(names=CLASS_NAMES),
-            }
-        ),
-        split_datasets={
-            split: [
-                (i, {"image": image, "label": int(label)})
-                for i, (image, label) in enumerate(zip(images, labels, strict=True))
-            ]
-            for split, (images, labels) in splits.items()
-        },
-        data_dir=output,
+        class_names=CLASS_NAMES,
         homepage="https://github.com/zalandoresearch/fashion-mnist",
     )
 
@@ -147,10 +117,5 @@ if __name__ == "__main__":
         "/usr/share/datasets/fashion-mnist",
         "Folder of the four -ubyte.gz files; default: the Debian package's.",
     )
-    flags.DEFINE_string(
-        "output_dir", None, "Folder of prepared TFDS data sets, the --data_dir of train.py.", required=True
-    )
-    flags.DEFINE_integer(
-        "validation_images", 0, "Number of training images to hold out in place of the test images.", lower_bound=0
-    )
+    tfds_store.define_flags()
     cli.run(main)

@@ -1,0 +1,116 @@
+"""Flags, the split to choose settings on and the writing, for all scripts that write TFDS data sets."""
+
+import hashlib
+import pathlib
+import subprocess
+
+import numpy as np
+from absl import flags
+
+from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.files import check_parents, write_text
+from condconv_keras.utils.json_text import json_text
+
+RECORD = "sources.json"
+
+flags.disclaim_key_flags()  # a flag of `define_flags` belongs to the script that calls it
+
+
+def define_flags():
+    """Defines `--output_dir` and `--validation_images`."""
+    flags.DEFINE_string(
+        "output_dir", None, "Folder of prepared TFDS data sets, the --data_dir of train.py.", required=True
+    )
+    flags.DEFINE_integer(
+        "validation_images", 0, "Number of training images to hold out in place of the test images.", lower_bound=0
+    )
+
+
+def new_data_set(output_dir, name):
+    """Returns the folder of data sets as a `pathlib.Path`; raises a `UserError` if this one cannot be made there."""
+    output = pathlib.Path(output_dir).expanduser()
+    check_parents(output / name, "output_dir")
+    if (output / name).exists():
+        raise UserError(f"--output_dir {str(output)!r} holds a {name} already; remove it or give another folder")
+    return output
+
+
+def hold_out(splits, count):
+    """Returns the splits to write.
+
+    Args:
+        splits: dict of pairs of images and labels, `"train"` among them.
+        count: number of training images to hold out, the last ones, or 0.
+
+    Returns:
+        `splits` itself for 0, else a dict of `"train"` and `"validation"` alone.
+
+    Raises:
+        UserError: no image would be left to train on.
+    """
+    if not count:
+        return splits
+    images, labels = splits["train"]
+    if count >= len(labels):
+        raise UserError(f"expected --validation_images below the {len(labels)} training images, received: {count}")
+    return {"train": (images[:-count], labels[:-count]), "validation": (images[-count:], labels[-count:])}
+
+
+def package_versions(names):
+    """Returns the versions of the installed ones of Debian packages, `{name: version}`, empty without dpkg."""
+    return {name: version for name in names if (version := dpkg("-W", "-f=${Version}", name))}
+
+
+def dpkg(*arguments):
+    """Returns what `dpkg-query` prints, empty if it does not know the package or is not there."""
+    try:
+        return subprocess.run(["dpkg-query", *arguments], capture_output=True, text=True, check=False).stdout
+    except FileNotFoundError:
+        return ""
+
+
+def store(splits, output, *, name, version, class_names, homepage, sources=None):
+    """Writes the splits, which TFDS does in a temporary folder that it moves at the end.
+
+    Args:
+        splits: dict of pairs of uint8 images `[count, height, width, 1]` and integer labels `[count]`.
+        output: folder of data sets, `pathlib.Path`.
+        name: of the data set.
+        version: as `"1.0.0"`.
+        class_names: list of strings.
+        homepage: where the images come from.
+        sources: dict of what the images were made from; `sources.json` in the data set's folder then has it with
+            counts and hashes of the splits. None writes no such file.
+
+    Returns:
+        One line that says what was written.
+    """
+    import tensorflow_datasets as tfds
+
+    shape = next(iter(splits.values()))[0].shape[1:]
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name,
+        version=version,
+        features=tfds.features.FeaturesDict(
+            {"image": tfds.features.Image(shape=shape), "label": tfds.features.ClassLabel(names=list(class_names))}
+        ),
+        split_datasets={
+            split: [
+                (i, {"image": image, "label": int(label)})
+                for i, (image, label) in enumerate(zip(images, labels, strict=True))
+            ]
+            for split, (images, labels) in splits.items()
+        },
+        data_dir=output,
+        homepage=homepage,
+    )
+    folder = output / name / version
+    if sources is not None:
+        write_text(folder / RECORD, json_text({"splits": {k: _figures(*v) for k, v in splits.items()}, **sources}))
+    counts = ", ".join(f"{len(labels)} {split}" for split, (_, labels) in splits.items())
+    return f"wrote {folder}: {counts} images"
+
+
+def _figures(images, labels):
+    content = np.ascontiguousarray(images).tobytes() + np.asarray(labels, "<i8").tobytes()
+    return {"images": len(labels), "sha256": hashlib.sha256(content).hexdigest()}
