@@ -63,10 +63,7 @@ def _check_expert_start(config):
         return
     activation = config.model_arguments.get("routing_activation", placement.routing_activation)
     if activation != "sigmoid":
-        raise UserError(
-            f"`expert_start='anchored'` is for `routing_activation='sigmoid'`. Received: {activation!r}, whose weights "
-            "are no longer what they are beside one of 1"
-        )
+        raise UserError(f"`expert_start='anchored'` is for `routing_activation='sigmoid'`. Received: {activation!r}")
     if config.weights is not None and config.weights.endswith(".weights.h5"):
         raise UserError(
             "`expert_start='anchored'` is for a new network or one from a plain .keras file, not .weights.h5"

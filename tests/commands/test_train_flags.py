@@ -156,6 +156,11 @@ V1, RESNET, B0 = "--model=condconv_mobilenet_v1", "--model=condconv_resnet50", "
         (["--model=mobilenet_v1", "--num_experts=4"], "--num_experts is for condconv_ models"),
         (["--model=mobilenet_v1", "--log_routing"], "--log_routing is for condconv_ models"),
         (["--model=mobilenet_v1", "--routing_per=layer"], "--routing_per is for condconv_ models"),
+        (["--model=mobilenet_v1", "--expert_start=alike"], "--expert_start is for condconv_ models"),
+        (
+            ["--model=condconv_mobilenet_v1", "--temperature_epochs=2"],
+            "--temperature_epochs is for a --routing_temperature of more than 1",
+        ),
         (["--model=mobilenet_v1", "--nocondconv_classifier"], "--condconv_classifier is for condconv_ models"),
         ([RESNET, "--width_multiplier=0.5"], "--width_multiplier is not for --model=condconv_resnet50"),
         ([B0, "--width_multiplier=0.5"], "--width_multiplier is not for --model=condconv_efficientnet_b0"),
