@@ -36,7 +36,7 @@ def fold_routing(model: keras.Model) -> keras.Model:
 
     Returns:
         The model itself where no router has an option; else a copy of other variables, of the same names of layers,
-        which computes batch normalization as of `use_fused_batch_norm`. What it returns differs by rounding.
+        which computes batch normalization as of `use_fused_batch_norm`. Its outputs differ by rounding.
 
     Raises:
         ValueError: the model is neither functional nor sequential, or a router with options lies in a layer that is no

@@ -72,7 +72,8 @@ def similarity(routing_weights: Tensor) -> Tensor:
     In [-1/4, 0] for weights in (0, 1). It is the variance term of "Conditional Computation in Neural Networks for
     Faster Models" (arXiv 1511.06297), as a mean instead of a sum over the experts.
     """
-    return -ops.mean(ops.var(routing_weights, axis=0))
+    deviations = routing_weights - _mean_of_images(routing_weights)
+    return -ops.mean(_mean_of_images(ops.square(deviations)))
 
 
 def imbalance(routing_weights: Tensor) -> Tensor:
@@ -80,5 +81,11 @@ def imbalance(routing_weights: Tensor) -> Tensor:
 
     At least 0. It is the importance loss of "Outrageously Large Neural Networks" (arXiv 1701.06538), section 4.
     """
-    means = ops.mean(routing_weights, axis=0)
+    means = _mean_of_images(routing_weights)
     return ops.var(means) / (ops.square(ops.mean(means)) + 1e-10)
+
+
+def _mean_of_images(values: Tensor) -> Tensor:
+    """The mean over the batch; 0 of an empty one, as that of a device that the last images do not reach."""
+    count = ops.cast(ops.shape(values)[0], values.dtype)
+    return ops.sum(values, axis=0) / ops.maximum(count, 1)

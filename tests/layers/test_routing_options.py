@@ -97,6 +97,12 @@ def test_penalties(anchored):
     np.testing.assert_allclose([float(loss) for loss in layer.losses], [expected], rtol=1e-4)
 
 
+def test_an_empty_batch_costs_nothing():
+    layer = built(diversity_penalty=0.5, balance_penalty=0.2)
+    layer(X[:0], training=True)
+    assert [float(loss) for loss in layer.losses] == [0]
+
+
 def test_a_frozen_router_computes_as_in_inference():
     layer = built(normalize_inputs=True, expert_dropout=0.5, balance_penalty=1.0)
     layer.trainable = False
