@@ -6,6 +6,7 @@ import pytest
 
 from condconv_keras import CondConv2D, Routing
 from condconv_keras.layers import fold_routing, with_routing
+from condconv_keras.models import build_model
 
 X = np.random.default_rng(1).normal(1, 2, (5, 4, 4, 3)).astype("float32")
 OPTIONS = {"temperature": 3.0, "normalize_inputs": True, "expert_dropout": 0.5, "balance_penalty": 1.0}
@@ -72,6 +73,36 @@ def test_options_are_given_and_weights_are_kept():
     model.get_layer("inner").layers[1].router.inverse_temperature.assign(1.0)
     assert_same(plain, model)
     assert_same(plain, with_routing(model))
+
+
+@pytest.mark.parametrize("name", ["ssd300_mobilenet_v1", pytest.param("resnet50", marks=pytest.mark.slow)])
+def test_networks_of_the_zoo(name):
+    size = {"width_multiplier": 0.25, "input_shape": (96, 96, 3)} if name.startswith("ssd") else {}
+    plain = build_model(f"condconv_{name}", **{"classes": 3, "num_experts": 2, "input_shape": (64, 64, 3), **size})
+    model = with_routing(plain, **OPTIONS)
+    for layer in model.layers:
+        if isinstance(layer, Routing):
+            layer.normalization.moving_variance.assign(layer.normalization.moving_variance * 0.01)
+            layer.kernel.assign(layer.kernel * 5)
+    folded = fold_routing(model)
+    x = np.random.default_rng(0).uniform(-1, 1, (2, *plain.input_shape[1:])).astype("float32")
+    for expected, actual in zip(*(keras.tree.flatten(net(x)) for net in (model, folded)), strict=True):
+        np.testing.assert_allclose(array(actual), array(expected), rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+    assert folded.to_json() == plain.to_json()
+
+
+def test_half_precision():
+    inputs = keras.Input((4, 4, 3))
+    policy = {"dtype": "mixed_bfloat16"}
+    x = CondConv2D(4, 3, num_experts=2, routing_options=OPTIONS, **policy)(inputs)
+    model = randomized(keras.Model(inputs, x))
+    folded = fold_routing(model)
+    np.testing.assert_allclose(
+        array(folded(X)).astype("float32"), array(model(X)).astype("float32"), rtol=0.02, atol=0.1
+    )
+    assert folded.layers[1].compute_dtype == "bfloat16"
+    router = folded.layers[1].router
+    np.testing.assert_allclose(array(router(X)), array(model.layers[1].router(X)), rtol=1e-5)
 
 
 def test_a_network_without_options_is_returned_itself():

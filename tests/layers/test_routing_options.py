@@ -158,6 +158,7 @@ class _Seen(keras.callbacks.Callback):
         self.router, self.values = router, []
 
     def on_train_batch_end(self, batch, logs=None):
+        getattr(self.model, "jax_state_sync", lambda: None)()
         self.values.append(float(self.router.inverse_temperature))
 
 
