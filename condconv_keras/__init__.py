@@ -11,6 +11,7 @@ from condconv_keras.utils.lazy import attach
 from condconv_keras.utils.versions import own_version
 
 _HOMES = {
+    "AnnealedTemperature": "condconv_keras.layers",
     "CondConv2D": "condconv_keras.layers",
     "DepthwiseCondConv2D": "condconv_keras.layers",
     "Routing": "condconv_keras.layers",
@@ -23,6 +24,7 @@ _HOMES = {
 _MODULES = ("analysis", "data", "export", "layers", "models", "profiling", "training", "weights")
 
 __all__ = [
+    "AnnealedTemperature",
     "CondConv2D",
     "DepthwiseCondConv2D",
     "Routing",
@@ -44,7 +46,13 @@ __all__ = [
 
 if TYPE_CHECKING:
     from condconv_keras import analysis, data, export, layers, models, profiling, training, weights
-    from condconv_keras.layers import CondConv2D, DepthwiseCondConv2D, Routing, use_fused_batch_norm
+    from condconv_keras.layers import (
+        AnnealedTemperature,
+        CondConv2D,
+        DepthwiseCondConv2D,
+        Routing,
+        use_fused_batch_norm,
+    )
     from condconv_keras.models import list_models
     from condconv_keras.models.cards import card_of
     from condconv_keras.pretrained import create_model

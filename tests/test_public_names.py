@@ -15,7 +15,7 @@ def test_the_names_are_there():
     assert {
         name: getattr(condconv_keras, name).__name__ for name in condconv_keras.__all__ if name != "__version__"
     } == {
-        **{name: name for name in ("CondConv2D", "DepthwiseCondConv2D", "Routing")},
+        **{name: name for name in ("AnnealedTemperature", "CondConv2D", "DepthwiseCondConv2D", "Routing")},
         **{name: name for name in ("card_of", "create_model", "list_models", "load_model", "use_fused_batch_norm")},
         **{
             name: f"condconv_keras.{name}"

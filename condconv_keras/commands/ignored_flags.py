@@ -31,6 +31,11 @@ _USES = (
         "is for --schedule=exponential and staircase, not for cosine",
     ),
     (("policy_layers", "policy_magnitude"), lambda c: c.recipe.policy == "randaugment", "is for --policy=randaugment"),
+    (
+        ("temperature_epochs",),
+        lambda c: c.recipe.routing_temperature != 1,
+        "is for a --routing_temperature of more than 1",
+    ),
     (("synchronized_bn",), lambda c: c.execution.strategy != "none", "is for a --strategy of several devices"),
     (("jit_compile",), lambda c: c.execution.strategy != "tpu", "is not for --strategy=tpu, which always compiles"),
 )

@@ -6,6 +6,7 @@ Its builder says which, its entry for the parts of a CondConv placement, its tas
 from absl import flags
 
 from condconv_keras.models.building import PLACEMENT_FIELDS
+from condconv_keras.tasks.recipe import EXPERT_FIELDS
 from condconv_keras.tasks.table import nouns_of
 from condconv_keras.utils.errors import UserError, one_line
 
@@ -29,7 +30,8 @@ def lacking_flags(entry):
     lacking = {name: reason.format(entry.name) for name, reason in _REASONS.items() if name not in taken}
     if entry.placement is None:
         lacking |= dict.fromkeys(
-            (*PLACEMENT_FIELDS, "log_routing"), f"is for condconv_ models, --model={entry.name} has no experts"
+            (*PLACEMENT_FIELDS, *EXPERT_FIELDS, "log_routing"),
+            f"is for condconv_ models, --model={entry.name} has no experts",
         )
     return lacking
 

@@ -204,6 +204,11 @@ def train(config, run, dataset, strategy):
     recipe = config.recipe
     if recipe.warmup_epochs >= recipe.epochs:
         print(f"the warm-up of {recipe.warmup_epochs:g} epochs does not end in {recipe.epochs}", file=sys.stderr)
+    if recipe.routing_temperature > 1 and recipe.temperature_epochs > recipe.epochs:
+        print(
+            f"the temperature does not fall to 1 in {recipe.epochs} epochs, but in {recipe.temperature_epochs:g}",
+            file=sys.stderr,
+        )
     command = shlex.join([*started_as(), *sys.argv[1:]])
     return fit.train(config, run, dataset, strategy, command, versions(_PACKAGES))
 

@@ -10,7 +10,7 @@ from condconv_keras.data.opening import embedded_names
 from condconv_keras.facts import old_names
 from condconv_keras.models.placement import ROUTING_ACTIVATIONS, ROUTING_PER
 from condconv_keras.tasks.classification.recipes import CLASS_WEIGHTS
-from condconv_keras.tasks.recipe import OPTIMIZERS, SCHEDULES
+from condconv_keras.tasks.recipe import EXPERT_STARTS, OPTIMIZERS, SCHEDULES
 from condconv_keras.tasks.table import all_tasks
 from condconv_keras.training.config import PRECISIONS, STRATEGIES
 from condconv_keras.training.recipes import RECIPES
@@ -63,6 +63,18 @@ RECIPE_FLAGS = {
     "mixup_alpha": ("float", "Alpha of mixup's Beta distribution; 0 for none."),
     "cutmix_alpha": ("float", "Alpha of CutMix's Beta distribution; 0 for none."),
     "crop_fraction": ("float", "Center crop of evaluation images, as a fraction of the shorter side."),
+    "routing_temperature": ("float", "Temperature of the routers at the start; it falls to 1. 1 for none."),
+    "temperature_epochs": ("float", "Epochs over which the temperature falls to 1."),
+    "router_normalization": ("bool", "Whether the routers' inputs are batch-normalized in training."),
+    "expert_start": (
+        EXPERT_STARTS,
+        "Start of the experts: each its own, all alike, or one plain expert that is always on beside zeros.",
+    ),
+    "router_scale": ("float", "Factor of the routers' initial weights."),
+    "router_learning_rate": ("float", "Factor of the learning rate of the routers."),
+    "expert_dropout": ("float", "Probability of dropping an expert for an image in training."),
+    "expert_diversity": ("float", "Weight of a loss that asks for images which are routed differently."),
+    "expert_balance": ("float", "Weight of a loss that asks for experts which are used alike."),
 }
 _RECIPE_GROUP = "Recipe (default: what the recipe says)"
 _DEFINE = {

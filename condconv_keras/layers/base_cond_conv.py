@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import keras
@@ -21,6 +21,7 @@ from condconv_keras.layers.routing import (
     standardize_count,
     standardize_data_format,
 )
+from condconv_keras.layers.routing_options import OPTION_NAMES, RoutingOptions
 from condconv_keras.utils.annotations import DataFormat, Identifier, Padding, Pair, Shape, Tensor
 
 
@@ -36,6 +37,7 @@ class BaseCondConv2D(keras.layers.Layer):
             and of the bias see one expert at a time.
         num_experts: positive integer.
         implementation: `"auto"` or the name of a form.
+        routing_options: dict of arguments of `Routing` for training, of the layer's own router, or None.
     """
 
     depthwise = False
@@ -61,6 +63,7 @@ class BaseCondConv2D(keras.layers.Layer):
         bias_constraint: Identifier | None,
         implementation: str,
         groups: int = 1,
+        routing_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         # Keras would cast the routing weights to the low precision of a mixed policy.
@@ -81,6 +84,7 @@ class BaseCondConv2D(keras.layers.Layer):
         self._set_kernel("constraint", constraints.get(kernel_constraint))
         self.bias_constraint = constraints.get(bias_constraint)
         self.implementation = implementation
+        self.routing_options = _standardize_options(routing_options)
         if self.padding not in ("valid", "same"):
             raise ValueError(f"`padding` must be 'valid' or 'same'. Received: padding={padding!r}")
         selection.check_implementation(implementation, self.depthwise, self.groups, self.strides)
@@ -105,7 +109,11 @@ class BaseCondConv2D(keras.layers.Layer):
         self.spec = self._spec(channels)
         if routing_weights_shape is None:
             self.router = Routing(
-                self.num_experts, data_format=self.data_format, dtype=self.dtype_policy, name="router"
+                self.num_experts,
+                data_format=self.data_format,
+                dtype=self.dtype_policy,
+                name="router",
+                **self.routing_options,
             )
             self.router.build(inputs_shape)
         self.bank = self._add_bank(
@@ -246,6 +254,7 @@ class BaseCondConv2D(keras.layers.Layer):
             "activity_regularizer": regularizers.serialize(self.activity_regularizer),
             "bias_constraint": constraints.serialize(self.bias_constraint),
             "implementation": self.implementation,
+            **({"routing_options": dict(self.routing_options)} if self.routing_options else {}),
         }
 
     @classmethod
@@ -258,6 +267,14 @@ class BaseCondConv2D(keras.layers.Layer):
         text = f"the form implementation={form!r} is no more, implementation={new!r} computes the same"
         warnings.warn(text, stacklevel=2)
         return super().from_config({**config, "implementation": new})
+
+
+def _standardize_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The chosen options of a layer's own router; raises a ValueError for one that a router does not have."""
+    options = dict(options or {})
+    if not set(options) <= set(OPTION_NAMES):
+        raise ValueError(f"`routing_options` must have names of {OPTION_NAMES}. Received: routing_options={options!r}")
+    return RoutingOptions(**options).chosen()
 
 
 def _pair(value: Pair, name: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import keras
@@ -45,6 +46,8 @@ class CondConv2D(BaseCondConv2D):
             equal in value: `"mixture"` (n convolutions with static kernels), `"batched_matmul"`, `"mixture_matmul"`,
             `"mixture_conv"`, `"dense"` (feature maps of known size), `"mapped_conv"` (TensorFlow only),
             `"grouped_conv"` (LiteRT takes it for a batch of known size), `"single_conv"` (a batch of one).
+        routing_options: dict of the arguments of `Routing` that are for training, such as `temperature`, for the
+            router of a layer that is called without routing weights; None for none.
 
     Call arguments:
         - inputs: [batch, height, width, channels], or [batch, channels, height, width] for `channels_first`. Batch,
@@ -98,6 +101,7 @@ class CondConv2D(BaseCondConv2D):
         kernel_constraint: Identifier | None = None,
         bias_constraint: Identifier | None = None,
         implementation: Literal["auto"] | ConvForm = "auto",
+        routing_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -118,6 +122,7 @@ class CondConv2D(BaseCondConv2D):
             kernel_constraint=kernel_constraint,
             bias_constraint=bias_constraint,
             implementation=implementation,
+            routing_options=routing_options,
             **kwargs,
         )
         self.filters = standardize_count(filters, "filters")

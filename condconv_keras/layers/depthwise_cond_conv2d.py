@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import keras
@@ -40,6 +41,8 @@ class DepthwiseCondConv2D(BaseCondConv2D):
         implementation: `"auto"`, or the name of one form, all equal in value: `"mixture"` (n convolutions with static
             kernels), `"dense"` (feature maps of known size), `"shifted_taps"`, `"mapped_conv"` (TensorFlow only),
             `"grouped_conv"` (LiteRT takes it where the batch is known), `"single_conv"` (a batch of one).
+        routing_options: dict of the arguments of `Routing` that are for training, such as `temperature`, for the
+            router of a layer that is called without routing weights; None for none.
 
     Call arguments:
         - inputs: [batch, height, width, channels], or [batch, channels, height, width] for `channels_first`. Batch,
@@ -92,6 +95,7 @@ class DepthwiseCondConv2D(BaseCondConv2D):
         depthwise_constraint: Identifier | None = None,
         bias_constraint: Identifier | None = None,
         implementation: Literal["auto"] | DepthwiseForm = "auto",
+        routing_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -111,6 +115,7 @@ class DepthwiseCondConv2D(BaseCondConv2D):
             kernel_constraint=depthwise_constraint,
             bias_constraint=bias_constraint,
             implementation=implementation,
+            routing_options=routing_options,
             **kwargs,
         )
         self.depth_multiplier = standardize_count(depth_multiplier, "depth_multiplier")

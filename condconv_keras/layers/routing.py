@@ -7,6 +7,7 @@ from typing import Any, cast
 import keras
 from keras import activations, constraints, initializers, ops, regularizers
 
+from condconv_keras.layers.routing_options import EPSILON, MOMENTUM, RoutingOptions
 from condconv_keras.utils.annotations import DataFormat, Identifier, Shape, Tensor
 
 
@@ -17,6 +18,10 @@ class Routing(keras.layers.Layer):
     The weights of one example are independent of each other: no softmax, no normalization, any sum in
     (0, num_experts). The paper's formula has no bias; the authors' code and checkpoints have one, zero at the start.
     The layer computes in float32 under every mixed precision policy.
+
+    The arguments from `temperature` on help training; `condconv_keras.layers.fold_routing` makes a plain router of what
+    they leave. A layer without them has no variable and no operation of theirs, and its configuration does not name
+    them.
 
     Args:
         num_experts: positive integer, the number of experts.
@@ -29,6 +34,25 @@ class Routing(keras.layers.Layer):
         bias_regularizer: regularizer of the bias.
         kernel_constraint: constraint of the matrix R.
         bias_constraint: constraint of the bias.
+        temperature: positive number T, or None for none. The layer computes `sigmoid((x R + b) / T)`: a high one gives
+            all images nearly the same weights. The variable `inverse_temperature`, a float32 scalar that no optimizer
+            changes, starts at 1 / T; `condconv_keras.AnnealedTemperature` and `train.py` let it rise to 1.
+        normalize_inputs: whether the pooled features are batch-normalized (momentum 0.9, epsilon 1e-3, no scale and no
+            shift) before they meet R, so that a router does not start saturated.
+        anchored: whether the weight of the first expert is 1 for every image, whatever its column of R is; for the
+            sigmoid only. The other experts then add to a kernel that all images share.
+        expert_dropout: probability in [0, 1) that training drops a routing weight, for each image and expert on its
+            own; the kept ones are divided by 1 - `expert_dropout`. An anchored expert is never dropped.
+        diversity_penalty: factor, at least 0, of a term of the loss in training: minus the variance of an expert's
+            weight over the batch, the mean over the experts. It asks for images that are routed differently.
+        balance_penalty: factor, at least 0, of a term of the loss in training: the squared coefficient of variation of
+            the experts' mean weights over the batch. It asks for experts that are used alike. An anchored expert is
+            left out of both terms.
+
+    Call arguments:
+        - inputs: see below.
+        - training: whether the layer trains: batch statistics, dropout and penalties are for then. A layer whose
+            `trainable` is False computes as in inference.
 
     Input shape:
         A feature map [batch, height, width, channels] (`channels_first`: [batch, channels, height, width]), pooled
@@ -38,7 +62,8 @@ class Routing(keras.layers.Layer):
         [batch, num_experts], float32 (float64 under a float64 policy), in (0, 1) with the sigmoid.
 
     Raises:
-        ValueError: `num_experts` below 1, or an input that is neither 4-D nor 2-D.
+        ValueError: `num_experts` below 1, an option of training out of range, an anchored expert without the sigmoid,
+            or an input that is neither 4-D nor 2-D.
 
     Examples:
         >>> x = keras.random.normal((8, 14, 14, 64))
@@ -62,6 +87,12 @@ class Routing(keras.layers.Layer):
         bias_regularizer: Identifier | None = None,
         kernel_constraint: Identifier | None = None,
         bias_constraint: Identifier | None = None,
+        temperature: float | None = None,
+        normalize_inputs: bool = False,
+        anchored: bool = False,
+        expert_dropout: float = 0.0,
+        diversity_penalty: float = 0.0,
+        balance_penalty: float = 0.0,
         **kwargs: Any,
     ) -> None:
         # Keras would cast the input to the low precision of a mixed policy.
@@ -76,6 +107,22 @@ class Routing(keras.layers.Layer):
         self.bias_regularizer = regularizers.get(bias_regularizer)
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
+        self.options = RoutingOptions(
+            temperature=temperature,
+            normalize_inputs=normalize_inputs,
+            anchored=anchored,
+            expert_dropout=expert_dropout,
+            diversity_penalty=diversity_penalty,
+            balance_penalty=balance_penalty,
+        )
+        if anchored and self.activation is not activations.sigmoid:
+            raise ValueError(
+                "`anchored` must be False where the activation is no sigmoid: a pinned weight of 1 has no place in "
+                f"others. Received: anchored={anchored!r}, activation={activations.serialize(self.activation)!r}"
+            )
+        self.inverse_temperature: keras.Variable | None = None
+        self.normalization: keras.layers.BatchNormalization | None = None
+        self.dropout = keras.layers.Dropout(expert_dropout, dtype=self.routing_dtype) if expert_dropout else None
 
     @property
     def routing_dtype(self) -> str:
@@ -106,21 +153,52 @@ class Routing(keras.layers.Layer):
                 constraint=self.bias_constraint,
                 autocast=False,
             )
+        if self.options.temperature is not None:
+            self.inverse_temperature = self.add_weight(
+                name="inverse_temperature",
+                shape=(),
+                initializer=initializers.Constant(1 / self.options.temperature),
+                dtype="float32",
+                trainable=False,
+                autocast=False,
+                aggregation="only_first_replica",
+            )
+        if self.options.normalize_inputs:
+            self.normalization = keras.layers.BatchNormalization(
+                momentum=MOMENTUM, epsilon=EPSILON, center=False, scale=False, dtype=self.routing_dtype
+            )
+            self.normalization.build((None, input_shape[channel_axis]))
 
-    def call(self, inputs: Tensor) -> Tensor:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        training = bool(training and self.trainable)
         features = ops.cast(inputs, self.routing_dtype)
         if len(inputs.shape) == 4:
             features = ops.mean(features, axis=(1, 2) if self.data_format == "channels_last" else (2, 3))
+        if self.normalization is not None:
+            features = self.normalization(features, training=training)
         logits = ops.matmul(features, ops.cast(self.kernel, self.routing_dtype))
         if self.bias is not None:
             logits = ops.add(logits, ops.cast(self.bias, self.routing_dtype))
-        return self.activation(logits)
+        if self.inverse_temperature is not None:
+            logits = ops.multiply(logits, ops.cast(self.inverse_temperature, self.routing_dtype))
+        weights = self.activation(logits)
+        if not self.options.anchored:
+            return self._trained(weights) if training else weights
+        others = self._trained(weights[:, 1:]) if training and self.num_experts > 1 else weights[:, 1:]
+        return ops.concatenate([ops.ones_like(weights[:, :1]), others], axis=1)
+
+    def _trained(self, weights: Tensor) -> Tensor:
+        """The weights of experts that are not pinned, as training takes them; what they cost is added to the loss."""
+        penalty = self.options.penalty(weights)
+        if penalty is not None:
+            self.add_loss(penalty)
+        return weights if self.dropout is None else self.dropout(weights, training=True)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         self._check_rank(input_shape)
         return (input_shape[0], self.num_experts)
 
-    def compute_output_spec(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
+    def compute_output_spec(self, inputs: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.routing_dtype)
 
     def _channel_axis(self, input_shape: Shape) -> int:
@@ -146,6 +224,7 @@ class Routing(keras.layers.Layer):
             "bias_regularizer": regularizers.serialize(self.bias_regularizer),
             "kernel_constraint": constraints.serialize(self.kernel_constraint),
             "bias_constraint": constraints.serialize(self.bias_constraint),
+            **self.options.chosen(),
         }
 
 

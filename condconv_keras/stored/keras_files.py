@@ -12,7 +12,7 @@ from condconv_keras.models.saving import load_keras_file
 from condconv_keras.stored.model import Predictor, StoredModel, is_file
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.run_folder import RunFolder
-from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.files import file_hash
 from condconv_keras.utils.keras_graph import compute_in_float32
 from condconv_keras.utils.lazy import LazyModule
@@ -27,7 +27,8 @@ class KerasModel(StoredModel):
     def load_to_answer(self):
         """Returns the Keras model, which has the outputs of its card, and the card, which says what they are.
 
-        It computes in float32, its batch normalizations as of `condconv_keras.use_fused_batch_norm`.
+        It computes in float32, its batch normalizations as of `condconv_keras.use_fused_batch_norm`, and its routers
+        have no options of training (`condconv_keras.layers.fold_routing`).
 
         Raises:
             UserError: it is damaged, has no card, or another model's; or as of `with_returns`.
@@ -84,11 +85,20 @@ class ArchivedModel(KerasModel):
             )
         if card.task != self.task:
             raise UserError(f"expected a model with a card, {str(self.file)!r} has none and is one for {card.task}")
+        model = _folded(model, self.file)
         compute_in_float32(model)
         return layers.use_fused_batch_norm(model), with_returns(model, card, f"the model in {str(self.file)!r}")
 
     def to_dict(self):
         return {**super().to_dict(), "sha256": file_hash(self.file)}
+
+
+def _folded(model, file):
+    """The model without options of training, as it is used; raises a `UserError` where that is not possible."""
+    try:
+        return layers.fold_routing(model)
+    except ValueError as error:
+        raise UserError(f"the model in {str(file)!r} cannot be used: {one_line(error)}") from error
 
 
 def _takes(model, shape):

@@ -9,8 +9,22 @@ from typing import Any, Literal, Self, TypeAlias, get_args
 
 Optimizer: TypeAlias = Literal["sgd", "rmsprop", "adamw"]
 Schedule: TypeAlias = Literal["cosine", "exponential", "staircase"]
+ExpertStart: TypeAlias = Literal["independent", "alike", "anchored"]
 OPTIMIZERS = get_args(Optimizer)
 SCHEDULES = get_args(Schedule)
+EXPERT_STARTS = get_args(ExpertStart)
+# The fields of a recipe that a network without experts has no use for.
+EXPERT_FIELDS = (
+    "routing_temperature",
+    "temperature_epochs",
+    "router_normalization",
+    "expert_start",
+    "router_scale",
+    "router_learning_rate",
+    "expert_dropout",
+    "expert_diversity",
+    "expert_balance",
+)
 # What is expected of a value, and whether it is so.
 _Expected: TypeAlias = tuple[str, Callable[[Any], bool]]
 
@@ -42,6 +56,26 @@ class Recipe:
         crop_fraction: fraction of the evaluation's center crop, in (0, 1], or None for the model's own.
         bn_momentum: momentum of batch normalization, in [0, 1), or None for the model's own.
         input_size: height and width in pixels, at least 32, or None for the model's own.
+        routing_temperature: at least 1, what the logits of every router are divided by at the first step; 1 for none.
+            This and the following fields are for networks with CondConv layers, and change nothing of others. By
+            default the experts start and learn as the authors' do.
+        temperature_epochs: positive, the epochs over which 1 / temperature rises to 1, by the same at every step; may
+            be a fraction.
+        router_normalization: whether the input of every router is batch-normalized, which becomes part of its weights
+            when the network is saved.
+        expert_start: how the experts start: `"independent"`, each with initial values of its own; `"alike"`, each with
+            a part of one kernel, and routers such that the network computes what its plain one would; or
+            `"anchored"`, the first with a plain kernel and the weight 1 for every image for good, the others with
+            zeros, which needs the sigmoid for the routing weights.
+        router_scale: at least 0, factor of the initial matrix of every router; positive unless `expert_start` is
+            `"independent"`. Where routers are fitted to images, as in a warm start, the deviation that they get.
+        router_learning_rate: at least 0, factor of what the optimizer changes in a router in a step. AdamW's weight
+            decay of routers stays as it is.
+        expert_dropout: probability in [0, 1) that a routing weight is dropped in training, for each image and expert.
+        expert_diversity: at least 0, factor of a term of the loss that asks for images which are routed differently:
+            minus the variance of an expert's weight over the batch, the mean over the experts, summed over the routers.
+        expert_balance: at least 0, factor of a term of the loss that asks for experts which are used alike: the squared
+            coefficient of variation of their mean weights in a batch, summed over the routers.
 
     Raises:
         ValueError: a value out of range.
@@ -66,6 +100,15 @@ class Recipe:
     crop_fraction: float | None = None
     bn_momentum: float | None = None
     input_size: int | None = None
+    routing_temperature: float = 1.0
+    temperature_epochs: float = 4.0
+    router_normalization: bool = False
+    expert_start: ExpertStart = "independent"
+    router_scale: float = 1.0
+    router_learning_rate: float = 1.0
+    expert_dropout: float = 0.0
+    expert_diversity: float = 0.0
+    expert_balance: float = 0.0
 
     # Without annotations: no fields. What only the recipes of some tasks decide, and what holds for the others.
     stochastic_depth_rate = 0.0
@@ -75,6 +118,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         self.check(_CHECKS)
+        if self.router_scale == 0 and self.expert_start != "independent":
+            raise ValueError(
+                "`router_scale` must be positive where experts start equal: with equal weights they would stay so. "
+                f"Received: router_scale=0, expert_start={self.expert_start!r}"
+            )
 
     def check(self, checks: Iterable[tuple[Sequence[str], str, Callable[[Any], bool]]]) -> None:
         """Raises a ValueError for the first field that is not as expected.
@@ -116,9 +164,12 @@ _CHECKS = (
     (("epochs", "batch_size"), *_COUNT),
     (("optimizer",), *_one_of(OPTIMIZERS)),
     (("schedule",), *_one_of(SCHEDULES)),
-    (("decay_rate", "decay_epochs"), *_POSITIVE),
+    (("expert_start",), *_one_of(EXPERT_STARTS)),
+    (("decay_rate", "decay_epochs", "temperature_epochs"), *_POSITIVE),
     (("learning_rate", "warmup_epochs", "weight_decay"), *_AT_LEAST_0),
-    (("momentum", "warmup_start", "ema_decay"), *RATE),
+    (("router_scale", "router_learning_rate", "expert_diversity", "expert_balance"), *_AT_LEAST_0),
+    (("routing_temperature",), "a number of at least 1", lambda value: 1 <= value < math.inf),
+    (("momentum", "warmup_start", "ema_decay", "expert_dropout"), *RATE),
     (("clip_norm",), *_or_none(*_POSITIVE)),
     (("crop_fraction",), *_or_none(*_FRACTION)),
     (("bn_momentum",), *_or_none(*RATE)),

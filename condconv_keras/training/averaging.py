@@ -18,11 +18,13 @@ class MovingAverage:
     Args:
         model: Keras model that is built. The averages start at its values.
         decay: in (0, 1).
+        left_out: variables that keep their present values.
     """
 
-    def __init__(self, model, decay):
+    def __init__(self, model, decay, left_out=()):
         self.decay = decay
-        self._averaged = [v for v in model.variables if keras.backend.is_float_dtype(v.dtype)]
+        left_out = {id(v) for v in left_out}
+        self._averaged = [v for v in model.variables if keras.backend.is_float_dtype(v.dtype) and id(v) not in left_out]
         self.variables = [
             # An average is a function of values that are equal on all replicas: any of them may write it.
             keras.Variable(v, trainable=False, dtype=v.dtype, aggregation="only_first_replica", name=f"average_{i}")

@@ -77,7 +77,7 @@ def describe_run(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
     plan = TrainingPlan(config, dataset)
     steps = plan.steps_per_epoch
     model = plan.build_network()
-    cost = profiling.profile(model)
+    cost = profiling.profile(cond_conv.fold_routing(model))
     devices = device_count(config.execution)
     batch = InputShard(count=devices).batch_size(recipe.batch_size)
     memory = training_memory(model, recipe, batch)

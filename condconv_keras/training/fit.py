@@ -13,6 +13,7 @@ import tensorflow as tf
 from condconv_keras.data import Dataset, InputShard
 from condconv_keras.data.bad_images import bad_images_named
 from condconv_keras.data.record import DataRecord
+from condconv_keras.layers import fold_routing
 from condconv_keras.models.saving import save_model
 from condconv_keras.training.callbacks import Diverged
 from condconv_keras.training.config import TrainConfig
@@ -102,7 +103,8 @@ class _Training:
         with self._strategy.scope():
             network = self._plan.build_network(weights)
         if initial is not None:
-            initial.put_into(network, self._plan.router_images(), self._plan.card.class_names)
+            scale = self._plan.recipe.router_scale
+            initial.put_into(network, self._plan.router_images(), self._plan.card.class_names, scale)
         synchronize_batch_norm(network, self._plan.recipe.synchronized_bn and self._replicas > 1)
         with self._strategy.scope():
             return self._plan.make_training_model(network)
@@ -149,8 +151,8 @@ class _Training:
 
     def write_results(self, facts: Mapping[str, Any]) -> None:
         """Writes the weights and, last of all, the results: those of the weights that are to be used, and the facts."""
-        self._save()
-        task, network, card = self._plan.task, self._model.network, self._plan.card
+        network = self._save()
+        task, card = self._plan.task, self._plan.card
         dataset, split, batch = self._evaluation
         metrics = task.evaluate(task.keras_predict(network, card), card, dataset, split, batch)
         results = {
@@ -166,16 +168,22 @@ class _Training:
         }
         write_text(self._run.results, json_text(results) + "\n")
 
-    def _save(self) -> None:
-        """Writes the weights that are to be used, averaged ones if there are, and the last ones beside those."""
+    def _save(self) -> keras.Model:
+        """Writes the weights that are to be used, averaged ones if there are, and the last ones beside those.
+
+        Returns:
+            The network that is to be used: routers have no options of training.
+        """
         model, card = self._model, self._plan.card
         model.freeze(False)
         synchronize_batch_norm(model.network, False)
         compute_in_float32(model.network)
         if model.average is not None:
-            save_model(model.network, card, self._run.raw_model)
+            save_model(fold_routing(model.network), card, self._run.raw_model)
             model.average.put()
-        save_model(model.network, card, self._run.model)
+        network = fold_routing(model.network)
+        save_model(network, card, self._run.model)
+        return network
 
 
 def _notes(extensions: Sequence[Sequence[int]], epochs: int) -> dict[str, str]:

@@ -35,7 +35,7 @@ class InitialModel:
     inherited: dict
     class_names: tuple[str, ...] | None = None
 
-    def put_into(self, model, images, class_names=None):
+    def put_into(self, model, images, class_names=None, router_scale=1.0):
         """Warm starts a model; if layers keep their initial weights (`layers_to_skip`), a line says so.
 
         Another line says so if the classifier is that of as many classes which are others.
@@ -44,13 +44,14 @@ class InitialModel:
             model: the new model.
             images: as in `warm_start`.
             class_names: those of the new model, or None for as many without names.
+            router_scale: as in `warm_start`.
 
         Raises:
             UserError: the networks differ.
         """
         classes, new_classes = number_of_classes(self.model), number_of_classes(model)
         try:
-            warm_start(model, self.model, images, skip_layers=layers_to_skip(model, self.model))
+            warm_start(model, self.model, images, layers_to_skip(model, self.model), router_scale)
         except UserError as error:
             raise UserError(f"the initial weights {self.path!r} do not fit: {error}") from error
         kind = card_class_of(self.model)

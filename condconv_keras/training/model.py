@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from condconv_keras.layers.annealing import inverse_temperature, routers_with_temperature
 from condconv_keras.training.averaging import MovingAverage
 from condconv_keras.training.distribution import is_multi_worker
 from condconv_keras.utils.keras_graph import BuiltBeforeFit
@@ -29,12 +30,22 @@ class TrainingModel(BuiltBeforeFit, keras.Model):
         step_means: names of what the objective reports besides the loss.
         optimizer: Keras optimizer; it is built for all trainable variables of the network.
         ema_decay: of `MovingAverage`, or 0 for none.
+        temperature_steps: steps over which the temperature falls to 1 of the routers that have one.
         mean_gradients: whether the gradients are averaged over the replicas before the optimizer sees them, as clipping
             by a norm that is divided by the number of replicas needs.
     """
 
     def __init__(
-        self, network, objective, step_means, optimizer, *, ema_decay=0.0, mean_gradients=False, **compile_options
+        self,
+        network,
+        objective,
+        step_means,
+        optimizer,
+        *,
+        ema_decay=0.0,
+        temperature_steps=1.0,
+        mean_gradients=False,
+        **compile_options,
     ):
         super().__init__(name="training")
         self.network = network
@@ -42,7 +53,11 @@ class TrainingModel(BuiltBeforeFit, keras.Model):
         self.mean_gradients = mean_gradients
         self.loss_mean = keras.metrics.Mean(name="loss")
         self.step_means = [keras.metrics.Mean(name=name) for name in step_means]
-        self.average = MovingAverage(network, ema_decay) if ema_decay else None
+        self._heated = routers_with_temperature(network)
+        self._temperature_steps = temperature_steps
+        # The averages are used at the temperature of their step, which an average would be behind.
+        temperatures = [router.inverse_temperature for router in self._heated]
+        self.average = MovingAverage(network, ema_decay, left_out=temperatures) if ema_decay else None
         self.stop_flag = keras.Variable(
             0.0, trainable=False, dtype="float32", aggregation="only_first_replica", name="stop"
         )
@@ -76,6 +91,7 @@ class TrainingModel(BuiltBeforeFit, keras.Model):
         """One step of the optimizer on a batch of images and targets."""
         images, targets = data
         replicas = self.distribute_strategy.num_replicas_in_sync
+        self._set_temperature()
         with tf.GradientTape() as tape:
             outputs = self(images, training=True)
             losses, means = self.objective(targets, outputs)
@@ -95,6 +111,12 @@ class TrainingModel(BuiltBeforeFit, keras.Model):
         for mean in self.step_means:
             mean.update_state(means[mean.name])
         return self._shared_logs()
+
+    def _set_temperature(self):
+        """Gives the routers the temperature of this step of the optimizer, in the graph: every step has its own."""
+        for router in self._heated:
+            value = inverse_temperature(self.optimizer.iterations, router.options.temperature, self._temperature_steps)
+            router.inverse_temperature.assign(value)
 
     def _shared_logs(self):
         """The step's logs, the same on every replica."""

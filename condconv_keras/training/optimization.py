@@ -4,7 +4,7 @@ import keras
 
 from condconv_keras.training.fused_rmsprop import RMSprop
 from condconv_keras.training.schedules import WarmupSchedule
-from condconv_keras.utils.keras_graph import all_layers
+from condconv_keras.utils.keras_graph import all_layers, optimizer_index
 
 
 def make_schedule(recipe, steps_per_epoch):
@@ -38,6 +38,27 @@ def make_optimizer(recipe, steps_per_epoch, replicas=1):
     if recipe.optimizer == "adamw":
         return keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay, **clip)
     raise ValueError(f"`optimizer` must be 'sgd', 'rmsprop' or 'adamw'. Received: optimizer={recipe.optimizer!r}")
+
+
+def scale_updates(optimizer, variables, factor):
+    """Lets an optimizer change some variables by a factor of what it would.
+
+    It is the learning rate of these variables that is multiplied: the gradient would be divided out again by optimizers
+    that normalize it, as RMSProp and Adam do. AdamW's weight decay, which is no part of the update, stays as it is.
+
+    Args:
+        optimizer: Keras optimizer, whose step is not traced yet.
+        variables: list of variables that it will be built with.
+        factor: number of at least 0.
+    """
+    update = optimizer.update_step
+
+    def update_step(gradient, variable, learning_rate):
+        scaled = {optimizer_index(optimizer, each) for each in variables}
+        is_scaled = optimizer_index(optimizer, variable) in scaled
+        update(gradient, variable, learning_rate * factor if is_scaled else learning_rate)
+
+    optimizer.update_step = update_step
 
 
 def apply_weight_decay(model, recipe, optimizer):

@@ -6,6 +6,7 @@ from condconv_keras.data.input.streams import ONE_PIPELINE, InputPosition
 from condconv_keras.models import model_entry
 from condconv_keras.pretrained import create_model
 from condconv_keras.tasks.table import get_task
+from condconv_keras.training import experts
 from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.lazy import LazyModule
 from condconv_keras.utils.lazy import tensorflow as tf
@@ -59,7 +60,7 @@ class TrainingPlan:
         return entry.make_card(self.dataset.class_names, preprocessing, **self.task.card_fields(self.dataset))
 
     def build_network(self, weights=None):
-        """Builds the network, with fused batch normalization.
+        """Builds the network as it is trained: with the recipe's experts and routers, and fused batch normalization.
 
         Args:
             weights: as in `create_model`.
@@ -79,7 +80,7 @@ class TrainingPlan:
             network = create_model(self.config.model, input_shape=shape, classes=classes, weights=weights, **arguments)
         except (ValueError, TypeError) as error:
             raise UserError(one_line(error)) from error
-        return layers.use_fused_batch_norm(network)
+        return layers.use_fused_batch_norm(experts.with_recipe(network, self.recipe, starts_anew=weights is None))
 
     def make_training_model(self, network):
         """Returns the `TrainingModel` of a built network, under the strategy whose scope is open.
@@ -89,6 +90,8 @@ class TrainingPlan:
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         optimizer = optimization.make_optimizer(self.recipe, self.steps_per_epoch, replicas)
         optimization.apply_weight_decay(network, self.recipe, optimizer)
+        if self.recipe.router_learning_rate != 1:
+            optimization.scale_updates(optimizer, experts.router_weights(network), self.recipe.router_learning_rate)
         return training_model.TrainingModel(
             network,
             self.task.make_objective(
@@ -97,6 +100,7 @@ class TrainingPlan:
             self.task.step_means,
             optimizer,
             ema_decay=self.recipe.ema_decay,
+            temperature_steps=self.recipe.temperature_epochs * self.steps_per_epoch,
             mean_gradients=self.recipe.clip_norm is not None,
             jit_compile=self.config.execution.jit_compile,
             steps_per_execution=self.config.execution.steps_per_execution,

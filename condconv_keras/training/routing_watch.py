@@ -85,5 +85,6 @@ class RoutingWatch(keras.callbacks.Callback):
 
 
 def _first_settled(recipe):
-    """The first epoch, from 0, that a recipe trains whole and at its full rate."""
-    return max(recipe.warmup_epochs, recipe.freeze_epochs)
+    """The first epoch, from 0, that a recipe trains whole, at its full rate and without a temperature."""
+    annealed = recipe.temperature_epochs if recipe.routing_temperature > 1 else 0
+    return max(recipe.warmup_epochs, recipe.freeze_epochs, annealed)

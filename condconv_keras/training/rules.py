@@ -16,6 +16,7 @@ def check_config(config):
         if is_wrong(config):
             raise UserError(reason)
     _check_routing_log(config)
+    _check_expert_start(config)
 
 
 def check_devices(execution):
@@ -52,6 +53,20 @@ def _check_routing_log(config):
     if not has_routers:
         raise UserError(
             f"`log_routing` is for networks with CondConv layers: `model={entry.name!r}` has none with these arguments"
+        )
+
+
+def _check_expert_start(config):
+    """Raises a `UserError` where one expert is to be anchored and the routing weights are no sigmoid."""
+    placement = model_entry(config.model).placement
+    if placement is None or config.recipe.expert_start != "anchored":
+        return
+    activation = config.model_arguments.get("routing_activation", placement.routing_activation)
+    if activation != "sigmoid":
+        raise UserError(f"`expert_start='anchored'` is for `routing_activation='sigmoid'`. Received: {activation!r}")
+    if config.weights is not None and config.weights.endswith(".weights.h5"):
+        raise UserError(
+            "`expert_start='anchored'` is for a new network or one from a plain .keras file, not .weights.h5"
         )
 
 

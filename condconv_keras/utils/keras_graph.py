@@ -100,9 +100,14 @@ class BuiltBeforeFit:
         """Nothing is left to build."""
 
 
+def optimizer_index(optimizer, variable):
+    """The place of a variable, or of one device's part of it, among those that an optimizer was built with."""
+    return optimizer._get_variable_index(variable)
+
+
 def rmsprop_slots(optimizer, variable):
     """The mean square and the momentum that a built `keras.optimizers.RMSprop` with momentum keeps of a variable."""
-    index = optimizer._get_variable_index(variable)
+    index = optimizer_index(optimizer, variable)
     return optimizer._velocities[index], optimizer._momentums[index]
 
 

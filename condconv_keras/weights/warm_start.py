@@ -1,15 +1,6 @@
 """Warm start: a network begins with the weights of a trained one, a CondConv network with those of its plain twin.
 
-A CondConv layer of n experts computes the plain layer of kernel W, for every input, if each expert is (2 / n) W and the
-routing weights of each example sum to n / 2. They do when one half of a router's columns is the negative of the other
-half, because sigmoid(z) + sigmoid(-z) = 1.
-
-Routing weights from a softmax sum to 1 whatever the router is: there each expert is W, and routers stay as they are.
-
-So the experts start equal, and the routers do not: an example gives expert i the gradient a_i g, and the experts grow
-apart from the first step on. Routers of zeros and experts that differ by noise of zero sum compute the same function,
-but there a router learns only from the product of the noise with the gradient: in our runs such experts hardly moved,
-and weight decay brought them closer to each other instead.
+`condconv_keras.weights.expert_start` says by which values a CondConv layer computes the plain one.
 
 With SGD the mixed kernel moves sum a_i^2 times as far as the plain one would, about n / 4: expert i takes a step of
 a_i g, about g / 2, and counts a_i, about 1 / 2. The learning rate may stay: with n = 8 the plain network's did better
@@ -20,18 +11,19 @@ from __future__ import annotations
 
 import collections
 import functools
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from condconv_keras.layers import Routing
+from condconv_keras.layers import Routing, fold_routing
 from condconv_keras.layers.base_cond_conv import BaseCondConv2D
+from condconv_keras.layers.folding import is_pinned
 from condconv_keras.utils.annotations import Tensor
 from condconv_keras.utils.errors import UserError
-from condconv_keras.utils.keras_graph import calls_of, producer_of
 from condconv_keras.weights.assign import assign_weights
+from condconv_keras.weights.expert_start import columns_of, first_columns, parts_of_experts, routing_activation
 from condconv_keras.weights.source import WeightSource
 
 # What decides, besides its variables, what a layer computes; names of the layers' configurations.
@@ -50,7 +42,11 @@ _SHOWN = 10
 
 
 def warm_start(
-    model: keras.Model, source: keras.Model, images: Tensor | None = None, skip_layers: Collection[str] = ()
+    model: keras.Model,
+    source: keras.Model,
+    images: Tensor | None = None,
+    skip_layers: Collection[str] = (),
+    router_scale: float = 1.0,
 ) -> None:
     """Gives a model the weights of a trained one, so that both compute the same function.
 
@@ -58,7 +54,10 @@ def warm_start(
     a plain convolution gets n experts of 2 / n of its kernel, and of its bias. A new router keeps the first half of its
     initial columns, and the second half becomes their negative; the expert without a partner, where n is odd, has a
     router of zeros. With a softmax for the routing weights each expert is the whole kernel, and a new router keeps its
-    initial columns.
+    initial columns. With an anchored expert that one is the kernel, the others are zero.
+
+    A source with options of training is taken as of `condconv_keras.layers.fold_routing`. In the model, a router that
+    comes from one keeps its function where its input is batch-normalized; a temperature divides its logits.
 
     Args:
         model: functional model as it was built: the CondConv twin of `source`, or a model of the same layers.
@@ -69,37 +68,42 @@ def warm_start(
             saturated, or so small that it tells no example from another.
         skip_layers: names of layers that are left out of both models and keep their weights in `model`, such as a
             classifier of other classes.
+        router_scale: the standard deviation that the images have in place of 1.
 
     Raises:
         UserError: the models differ in a layer, in the shape of a variable, or in a setting such as padding or the
-            epsilon of batch normalization; or a CondConv layer has no plain counterpart of one function, as its routing
-            weights are no sigmoid or softmax of a router. The message names the first ten, and `model` is as it was.
+            epsilon of batch normalization; a CondConv layer has no plain counterpart of one function, as its routing
+            weights are no sigmoid or softmax of a router; or an expert is anchored that is none in `source`. The
+            message names the first ten, and `model` is as it was.
 
     Examples:
         >>> plain, _ = load_model("plain.keras")
         >>> twin = create_model("condconv_mobilenet_v1", num_experts=4, classes=10)
         >>> warm_start(twin, plain, images)  # twin(x) is now plain(x), up to rounding, for every x
     """
+    source = fold_routing(source)
     skipped = [layer for layer in model.layers if layer.name in skip_layers]
     targets = [layer for layer in model.layers if layer.name not in skip_layers]
     sources = [layer for layer in source.layers if layer.name not in skip_layers]
     _check_settings(model, source, targets, sources)
-    routed = {layer.name for layer in sources if _router(layer)}
+    routed = {layer.name: _router(layer) for layer in sources if _router(layer)}
     new_routers = [layer for layer in targets if _router(layer) and layer.name not in routed]
-    tensors = _values(sources) | _values(skipped) | _first_routers(new_routers)
+    old_routers = [layer for layer in targets if _router(layer) and layer.name in routed]
+    _check_anchors(old_routers, routed)
+    tensors = _values(sources) | _values(skipped) | _first_routers(new_routers) | _own_variables(old_routers)
     is_plain = not any(isinstance(layer, BaseCondConv2D) for layer in sources)
 
     def find(layer: keras.Layer, variable_name: str) -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
         key = _key(layer, variable_name)
         if is_plain and isinstance(layer, BaseCondConv2D) and key not in tensors:
             is_bias = variable_name == "condconv_bias"
-            convert = functools.partial(_experts, layer, is_bias, _part_of_an_expert(layer))
+            convert = functools.partial(_experts, layer, is_bias, parts_of_experts(layer))
             return f"{layer.name}/{'bias' if is_bias else 'kernel'}", convert
         return key, lambda value: value
 
     assign_weights(model, WeightSource(f"the model {source.name!r}", tensors, find))
-    if images is not None and new_routers:
-        _normalize_routers(model, new_routers, images)
+    if images is not None:
+        _fit_routers(model, new_routers, old_routers, images, router_scale)
 
 
 def _check_settings(
@@ -142,66 +146,83 @@ def _values(layers: Iterable[keras.Layer]) -> dict[str, np.ndarray]:
     return {_key(layer, variable.name): np.array(variable) for layer in layers for variable in layer.weights}
 
 
-def _part_of_an_expert(layer: BaseCondConv2D) -> float:
-    """What each of equal experts is of the plain kernel: one divided by the sum of an example's routing weights."""
-    router = layer.router or producer_of(calls_of(layer)[0].inputs[1])[0]
-    return 1 if _routing_activation(layer, router) is keras.activations.softmax else 2 / layer.num_experts
-
-
-def _experts(layer: BaseCondConv2D, is_bias: bool, part: float, plain: np.ndarray) -> np.ndarray:
-    """The bank of equal experts, each of which is a part of a plain kernel or bias."""
+def _experts(layer: BaseCondConv2D, is_bias: bool, parts: np.ndarray, plain: np.ndarray) -> np.ndarray:
+    """The bank of experts, each of which is a part of a plain kernel or bias."""
     expert_shape = (layer.spec.filters,) if is_bias else layer.spec.expert_shape
     if plain.shape != expert_shape:
         raise ValueError(f"expected the shape {expert_shape}. Received: {plain.shape}")
-    return np.tile(plain.reshape(1, -1) * part, (layer.num_experts, 1))
+    return parts[:, np.newaxis] * plain.reshape(1, -1)
 
 
 def _first_routers(layers: Iterable[keras.Layer]) -> dict[str, np.ndarray]:
     """The variables of the layers' new routers: for the sigmoid columns in pairs of opposite sign."""
-    values = {}
+    values = _own_variables(layers)
     for layer in layers:
         router = _router(layer)
-        of_pairs = _routing_activation(layer, router) is keras.activations.sigmoid
-        for variable in router.weights:
-            columns = np.array(variable)
-            values[_key(layer, variable.name)] = _mirrored(columns) if of_pairs else columns
+        routing_activation(layer, router)
+        for variable in columns_of(router):
+            values[_key(layer, variable.name)] = first_columns(router, np.array(variable))
     return values
 
 
-def _routing_activation(layer: keras.Layer, router: keras.Layer) -> Callable[..., Any]:
-    """The activation of a layer's routing weights, whose sum it decides; raises a `UserError` for an unknown sum."""
-    activation = router.activation if isinstance(router, Routing) else None
-    if activation not in (keras.activations.sigmoid, keras.activations.softmax):
-        received = router.get_config()["activation"] if isinstance(router, Routing) else router.name
-        raise UserError(
-            "CondConv layers start from plain ones where their routing weights are the sigmoid or the softmax of a "
-            f"Routing layer: the sum of others is not known. Received: layer {layer.name!r} with {received!r}"
-        )
-    return activation
+def _own_variables(layers: Iterable[keras.Layer]) -> dict[str, np.ndarray]:
+    """The variables of the layers' routers that a folded model does not have: those of options of training."""
+    return {
+        _key(layer, variable.name): np.array(variable)
+        for layer in layers
+        for variable in _router(layer).weights
+        if variable.name not in ("kernel", "bias")
+    }
 
 
-def _mirrored(columns: np.ndarray) -> np.ndarray:
-    half = columns.shape[-1] // 2
-    first = columns[..., :half]
-    return np.concatenate([first, -first, np.zeros_like(columns[..., 2 * half :])], axis=-1)
-
-
-def _normalize_routers(model: keras.Model, layers: Sequence[keras.Layer], images: Tensor) -> None:
-    """Shifts and scales the routers' columns: mean 0 and standard deviation 1 over the images, before the activation.
-
-    Mirrored columns stay mirrored, so the model still computes the same, and one pass serves all routers.
-    """
-    features = _router_features(model, layers, images)
+def _check_anchors(layers: Iterable[keras.Layer], sources: Mapping[str, Any]) -> None:
+    """Raises a `UserError` for a router that pins the first of its experts, which another weight has trained."""
     for layer in layers:
-        router = _router(layer)
+        if _router(layer).options.anchored and not is_pinned(sources[layer.name]):
+            raise UserError(
+                f"an anchored expert starts from a plain network or from an anchored expert, the router of "
+                f"{layer.name!r} has trained experts of other weights"
+            )
+
+
+def _fit_routers(
+    model: keras.Model, new: Sequence[keras.Layer], old: Sequence[keras.Layer], images: Tensor, scale: float
+) -> None:
+    """Fits routers to the images that their features are known of.
+
+    The columns of new ones are shifted and scaled: mean 0 and standard deviation `scale` over the images, before the
+    activation. Mirrored columns stay mirrored, so the model still computes the same, and one pass serves all routers.
+    Where the input of an old one is batch-normalized, its columns take that back.
+    """
+    layers = [*new, *(layer for layer in old if _router(layer).normalization is not None)]
+    features = _router_features(model, layers, images) if layers else {}
+    for layer in layers:
+        router, values = _router(layer), features[layer.name]
+        mean, deviation = np.zeros(values.shape[1]), np.ones(values.shape[1])
+        if router.normalization is not None:
+            mean, variance = values.mean(axis=0), values.var(axis=0)
+            router.normalization.moving_mean.assign(mean)
+            router.normalization.moving_variance.assign(variance)
+            deviation = np.sqrt(variance + router.normalization.epsilon)
+        if layer in new:
+            _normalize_router(router, (values - mean) / deviation, scale)
+            continue
         kernel = np.array(router.kernel)
-        logits = features[layer.name] @ kernel
-        shift = logits.mean(axis=0) if router.use_bias else np.zeros_like(logits[0])
-        deviation = np.sqrt(np.mean((logits - shift) ** 2, axis=0))
-        scale = np.divide(1, deviation, out=np.ones_like(deviation), where=deviation > 0)
-        router.kernel.assign(kernel * scale)
+        router.kernel.assign(kernel * deviation[:, np.newaxis])
         if router.use_bias:
-            router.bias.assign(-shift * scale)
+            router.bias.assign(np.array(router.bias) + mean @ kernel)
+
+
+def _normalize_router(router: Any, features: np.ndarray, scale: float) -> None:
+    """Gives the logits of features [images, channels] mean 0 and a standard deviation."""
+    kernel = np.array(router.kernel)
+    logits = features @ kernel
+    shift = logits.mean(axis=0) if router.use_bias else np.zeros_like(logits[0])
+    deviation = np.sqrt(np.mean((logits - shift) ** 2, axis=0))
+    factor = np.divide(scale, deviation, out=np.ones_like(deviation), where=deviation > 0)
+    router.kernel.assign(kernel * factor)
+    if router.use_bias:
+        router.bias.assign(-shift * factor)
 
 
 def _router_features(model: keras.Model, layers: Sequence[keras.Layer], images: Tensor) -> dict[str, np.ndarray]:

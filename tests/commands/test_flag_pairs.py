@@ -48,6 +48,8 @@ VALUES = {
     "policy_layers": ("1", "3", "0"),
     "freeze_epochs": ("0", "1", "-1"),
     "synchronized_bn": BOOLEAN,
+    "router_normalization": BOOLEAN,
+    "expert_start": ("independent", "alike", "anchored"),
     **dict.fromkeys(
         (
             "learning_rate",
@@ -68,6 +70,13 @@ VALUES = {
             "mixup_alpha",
             "cutmix_alpha",
             "crop_fraction",
+            "routing_temperature",
+            "temperature_epochs",
+            "router_scale",
+            "router_learning_rate",
+            "expert_dropout",
+            "expert_diversity",
+            "expert_balance",
         ),
         NUMBERS,
     ),

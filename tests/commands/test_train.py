@@ -11,6 +11,7 @@ import time
 import pytest
 from absl import flags
 
+from condconv_keras import Routing, create_model, load_model
 from condconv_keras.commands.train import config_from_flags
 from condconv_keras.commands.train_flags import define_flags
 from condconv_keras.data import open_dataset
@@ -20,6 +21,7 @@ from condconv_keras.training.run_folder import RunFolder
 from tests import processes
 from tests.data.splits import write_classes
 from tests.images import truncate, write_digit_folder
+from tests.training.runs import history
 
 # Few CondConv layers, for the time that tracing takes.
 SMALL = ("--model=condconv_mobilenet_v1", "--width_multiplier=0.25", "--num_experts=2", "--start_block=13")
@@ -151,6 +153,49 @@ def _run_with_mocked_data(script, *arguments):
         "    runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
     return json.loads(processes.run("-c", program, script, *arguments).stdout)
+
+
+# Everything that a recipe can ask of experts at once.
+EXPERTS = (
+    "--routing_temperature=30",
+    "--temperature_epochs=1.5",
+    "--router_normalization",
+    "--expert_start=anchored",
+    "--router_learning_rate=0.5",
+    "--expert_dropout=0.1",
+    "--expert_diversity=0.1",
+    "--expert_balance=0.01",
+    "--ema_decay=0.9",
+)
+
+
+def test_a_run_leaves_no_trace_of_how_its_experts_were_trained(tmp_path):
+    run = tmp_path / "run"
+    arguments = ["--num_experts=2", "--width_multiplier=0.25", "--input_size=32", "--epochs=1", "--batch_size=64"]
+    command = ["train.py", "--model=condconv_mobilenet_v1", *arguments, "--augmentation=none", *EXPERTS]
+    finished = processes.run(*command, "--log_routing", f"--model_dir={run}", "--json")
+    assert "the temperature does not fall to 1 in 1 epochs, but in 1.5" in finished.stderr
+    results = json.loads(finished.stdout)
+    model, _ = load_model(run)
+    plain = create_model(
+        "condconv_mobilenet_v1",
+        num_experts=2,
+        width_multiplier=0.25,
+        input_shape=(32, 32, 1),
+        classes=10,
+        bn_momentum=0.9,
+    )
+    assert model.to_json() == plain.to_json()
+    assert results["parameters"] == plain.count_params()
+    evaluated = json.loads(processes.run("eval.py", f"--model={run}", "--json").stdout)
+    assert evaluated["loss"] == pytest.approx(results["loss"], rel=1e-5)
+    # That of the last validation, of the network as it was trained.
+    assert results["loss"] == pytest.approx(history(run)[-1]["val_loss"], rel=1e-4)
+    for layer in model.layers:
+        if isinstance(layer, Routing):
+            assert float(layer.bias[0]) == 18
+            assert not layer.kernel[:, 0].numpy().any()
+            assert layer.kernel[:, 1].numpy().all()
 
 
 def test_a_folder_of_images(tmp_path):

@@ -93,9 +93,19 @@ def test_flags_change_the_recipe():
         "mixup_alpha": 0.2,
         "cutmix_alpha": 1.0,
         "crop_fraction": 0.9,
+        "routing_temperature": 30.0,
+        "temperature_epochs": 1.5,
+        "router_normalization": True,
+        "expert_start": "anchored",
+        "router_scale": 0.5,
+        "router_learning_rate": 0.1,
+        "expert_dropout": 0.2,
+        "expert_diversity": 0.3,
+        "expert_balance": 0.4,
     }
     given = [f"--{name}={value}" for name, value in changes.items()]
-    config = _config("--model=mobilenet_v2", "--weights=x.keras", "--strategy=mirrored", "--logical_cpus=2", *given)
+    common = ("--model=condconv_mobilenet_v2", "--weights=x.keras", "--strategy=mirrored", "--logical_cpus=2")
+    config = _config(*common, *given)
     assert dataclasses.asdict(config.recipe) == changes
 
 
@@ -146,6 +156,11 @@ V1, RESNET, B0 = "--model=condconv_mobilenet_v1", "--model=condconv_resnet50", "
         (["--model=mobilenet_v1", "--num_experts=4"], "--num_experts is for condconv_ models"),
         (["--model=mobilenet_v1", "--log_routing"], "--log_routing is for condconv_ models"),
         (["--model=mobilenet_v1", "--routing_per=layer"], "--routing_per is for condconv_ models"),
+        (["--model=mobilenet_v1", "--expert_start=alike"], "--expert_start is for condconv_ models"),
+        (
+            ["--model=condconv_mobilenet_v1", "--temperature_epochs=2"],
+            "--temperature_epochs is for a --routing_temperature of more than 1",
+        ),
         (["--model=mobilenet_v1", "--nocondconv_classifier"], "--condconv_classifier is for condconv_ models"),
         ([RESNET, "--width_multiplier=0.5"], "--width_multiplier is not for --model=condconv_resnet50"),
         ([B0, "--width_multiplier=0.5"], "--width_multiplier is not for --model=condconv_efficientnet_b0"),

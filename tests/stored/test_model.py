@@ -11,6 +11,8 @@ import pytest
 from condconv_keras.data import Preprocessing
 from condconv_keras.data.sources.photographs import photographs
 from condconv_keras.facts.model_card import ModelCard
+from condconv_keras.layers import with_routing
+from condconv_keras.layers.folding import has_options
 from condconv_keras.models.saving import save_model
 from condconv_keras.pretrained import create_model
 from condconv_keras.routing_statistics.routing_model import RoutingModel
@@ -238,3 +240,18 @@ def test_whether_a_model_s_images_are_turned(saved, tmp_path):
         ("mobilenet_v1", {"untrained": True}, True),
     ):
         assert StoredModel.open(name, **options).applies_orientation is expected
+
+
+def test_routers_answer_without_what_they_have_for_training(tmp_path):
+    set_seed(0)
+    model = create_model(
+        "condconv_mobilenet_v1", width_multiplier=0.1, num_experts=2, start_block=13, input_shape=(32, 32, 1), classes=3
+    )
+    model = with_routing(model, temperature=3.0, normalize_inputs=True, anchored=True, expert_dropout=0.5)
+    card = ModelCard("condconv_mobilenet_v1", tuple("012"), Preprocessing((32, 32), 1, 127.5, 127.5), returns="logits")
+    save_model(model, card, tmp_path / "m.keras")
+    predictor = StoredModel.open(tmp_path / "m.keras").predictor()
+    assert not has_options(predictor.model) and has_options(load_model(tmp_path / "m.keras")[0])
+    images = np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 1)).astype("float32")
+    expected = keras.ops.softmax(model(card.preprocessing.scale_images(images)))
+    np.testing.assert_allclose(predictor.predict(images), expected, rtol=1e-4, atol=1e-5)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from condconv_keras.layers import use_fused_batch_norm
+from condconv_keras.layers import CondConv2D, use_fused_batch_norm
 from condconv_keras.tasks.classification.task import TASK
 from condconv_keras.training.model import TrainingModel
 from condconv_keras.training.optimization import apply_weight_decay, make_optimizer
@@ -24,8 +24,11 @@ def recipe(**changes):
     return dataclasses.replace(get_recipe("digits"), **{**plain, **changes})
 
 
-def network(dropout_rate=0.0, shape=SHAPE, classes=CLASSES):
-    """A convolution, batch normalization, a dropped block, dropout and a classifier, of fixed initial weights."""
+def network(dropout_rate=0.0, shape=SHAPE, classes=CLASSES, routing_options=None):
+    """A convolution, batch normalization, a dropped block, dropout and a classifier, of fixed initial weights.
+
+    With options of its router a CondConv layer comes before the pooling.
+    """
     set_seed(0)
     inputs = keras.Input(shape)
     x = keras.layers.Conv2D(4, 3, name="stem")(inputs)
@@ -33,6 +36,8 @@ def network(dropout_rate=0.0, shape=SHAPE, classes=CLASSES):
     x = keras.layers.ReLU()(x)
     if dropout_rate:
         x = keras.layers.Dropout(dropout_rate, noise_shape=(None, 1, 1, 1), name="block_1_drop")(x)
+    if routing_options is not None:
+        x = CondConv2D(4, 1, num_experts=3, routing_options=routing_options, name="routed")(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
     x = keras.layers.Dropout(dropout_rate, name="dropout")(x)
     return keras.Model(inputs, keras.layers.Dense(classes, name="classifier")(x))

@@ -65,6 +65,10 @@ class Killed(Exception):
     pass
 
 
+# More than a run takes.
+_TEMPERATURE_STEPS = 10
+
+
 def digits_loop(folder, steps_per_execution=1, net=None):
     """A run of two epochs of four steps, the first with a frozen backbone, that saves every second step."""
     recipe = networks.recipe(
@@ -78,8 +82,11 @@ def digits_loop(folder, steps_per_execution=1, net=None):
     )
     execution = Execution(checkpoint_every=2, steps_per_execution=steps_per_execution)
     config = TrainConfig("tiny", {}, "digits", None, 0.2, False, "digits", recipe, "float32", 0, None, None, execution)
-    net = net or networks.network(dropout_rate=0.2, shape=(8, 8, 1), classes=10)
-    model = networks.training_model(net, recipe, steps_per_execution=steps_per_execution)
+    options = {"temperature": 10.0, "normalize_inputs": True, "expert_dropout": 0.2, "balance_penalty": 0.1}
+    net = net or networks.network(dropout_rate=0.2, shape=(8, 8, 1), classes=10, routing_options=options)
+    model = networks.training_model(
+        net, recipe, steps_per_execution=steps_per_execution, temperature_steps=_TEMPERATURE_STEPS
+    )
 
     def validate():
         return evaluate(lambda images: np.eye(10)[:4], [(None, np.arange(4))])
@@ -98,7 +105,8 @@ def undisturbed(tmp_path_factory):
     loop, model = digits_loop(folder)
     loop.run_from(loop.restore())
     assert int(model.optimizer.iterations) == 8
-    assert not (folder / "routing.csv").exists()
+    router = model.network.get_layer("routed").router
+    assert float(router.inverse_temperature) == pytest.approx(0.1 + 0.9 * 7 / _TEMPERATURE_STEPS)
     return folder, model
 
 

@@ -24,6 +24,9 @@ def _config(recipe=None, execution=None, **changes):
         CONFIG,
         _config({"freeze_epochs": 2}, weights="x.keras"),
         _config({"stochastic_depth_rate": 0.1}, model="condconv_mobilenet_v2"),
+        _config({"expert_start": "anchored"}, model_arguments={"num_experts": 2}),
+        # A recipe serves the plain network, too.
+        _config({"expert_start": "anchored", "routing_temperature": 30.0}, model="mobilenet_v1"),
         _config(execution={"strategy": "mirrored", "logical_cpus": 2}, precision="mixed_float16"),
         _config(execution={"deterministic": True, "jit_compile": True}, precision="mixed_float16"),
         _config(execution={"log_routing": True}, model_arguments={"start_block": 13}),
@@ -51,6 +54,14 @@ def test_what_works_is_taken(config):
         (
             dataclasses.replace(CONFIG, recipe=get_recipe("digit_scenes")),
             "`recipe` of a classifier is a ClassificationRecipe. Received: a DetectionRecipe",
+        ),
+        (
+            _config({"expert_start": "anchored"}, model_arguments={"routing_activation": "softmax"}),
+            "`expert_start='anchored'` is for `routing_activation='sigmoid'`. Received: 'softmax'",
+        ),
+        (
+            _config({"expert_start": "anchored"}, weights="x.weights.h5"),
+            "`expert_start='anchored'` is for a new network or one from a plain .keras file, not .weights.h5",
         ),
         (_config(execution={"tpu": "pod"}), "`tpu` is for `strategy='tpu'`"),
         (

@@ -11,6 +11,8 @@ import time
 import numpy as np
 import pytest
 
+from condconv_keras import Routing
+from condconv_keras.models.saving import load_keras_file
 from tests import processes
 from tests.training.runs import history
 
@@ -107,6 +109,20 @@ def test_two_devices(tmp_path, single):
     evaluated = json.loads(processes.run("eval.py", f"--model={run}", *arguments).stdout)
     assert evaluated["examples"] == 360
     assert evaluated["loss"] == pytest.approx(single[-1]["val_loss"], abs=1e-3)
+
+
+@pytest.mark.slow
+def test_two_devices_train_routers_with_options_as_one_does(tmp_path):
+    options = ("--routing_temperature=30", "--temperature_epochs=1.5", "--router_normalization", "--expert_start=alike")
+    command = (*COMMAND, *options, "--router_learning_rate=0.5", "--epochs=2")
+    devices = {"one": (), "two": ("--strategy=mirrored", "--logical_cpus=2")}
+    for name, arguments in devices.items():
+        processes.run(*command, *arguments, f"--model_dir={tmp_path / name}")
+    assert_same_losses(history(tmp_path / "two"), history(tmp_path / "one"))
+    networks = [load_keras_file(tmp_path / name / "model.keras")[0] for name in devices]
+    for one, two in zip(*(network.layers for network in networks), strict=True):
+        if isinstance(one, Routing):
+            np.testing.assert_allclose(np.array(two.kernel), np.array(one.kernel), rtol=0.05, atol=5e-3)
 
 
 @pytest.mark.slow

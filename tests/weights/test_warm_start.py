@@ -6,6 +6,7 @@ import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
 from condconv_keras.data import AugmentationOptions, Preprocessing, open_dataset, training_batches
+from condconv_keras.layers import with_routing
 from condconv_keras.models import build_model
 from condconv_keras.utils.errors import UserError
 from condconv_keras.weights.skipped_layers import layers_to_skip
@@ -314,3 +315,57 @@ def test_routing_weights_of_an_unknown_sum_are_refused(route, received):
         warm_start(twin, plain)
     assert received in str(refusal.value)
     assert all(np.array_equal(value, before[path]) for path, value in weights_of(twin).items())
+
+
+OPTIONS = {"temperature": 2.0, "normalize_inputs": True, "expert_dropout": 0.5}
+
+
+@pytest.mark.parametrize("anchored", [False, True])
+def test_routers_with_options_of_training_start_with_the_function_of_the_plain_model(anchored):
+    plain = plain_model()
+    twin = with_routing(twin_model(), **OPTIONS, anchored=anchored)
+    x = images(64, batch=8)
+    warm_start(twin, plain, x, router_scale=0.5)
+    assert_same_function(twin, plain)
+    bank = np.array(twin.get_layer("block_12_pointwise").bank)
+    assert bank[1].any() != anchored
+    routers = [layer for layer in twin.layers if isinstance(layer, Routing)]
+    outputs = keras.Model(twin.input, [layer.output for layer in routers])(x)
+    for router, weights in zip(routers, outputs, strict=True):
+        weights = np.array(weights)[:, int(anchored) :]
+        # Before the temperature of 2.
+        np.testing.assert_allclose(np.log(weights / (1 - weights)).std(axis=0), 0.25, atol=0.01)
+        assert float(router.inverse_temperature) == 0.5
+
+
+def test_a_twin_whose_routers_are_normalized_goes_on_with_the_function_of_a_twin():
+    source = twin_model()
+    randomize(source)
+    twin = with_routing(twin_model(), **OPTIONS)
+    warm_start(twin, source, images(64, batch=8))
+    for layer in twin.layers:
+        if isinstance(layer, Routing):
+            layer.inverse_temperature.assign(1.0)
+    assert_same_function(twin, source)
+
+
+def test_a_source_with_options_of_training_is_taken_as_it_computes():
+    source = with_routing(twin_model(), **OPTIONS, anchored=True)
+    randomize(source)
+    twin = twin_model()
+    warm_start(twin, source)
+    assert_same_function(twin, source)
+    # It pins its first expert, as this one does.
+    pinned = with_routing(twin_model(), anchored=True)
+    warm_start(pinned, source)
+    assert_same_function(pinned, source)
+
+
+def test_experts_of_other_weights_are_not_anchored():
+    source = twin_model()
+    twin = with_routing(twin_model(), anchored=True)
+    before = weights_of(twin)
+    with pytest.raises(UserError, match="an anchored expert starts from a plain network or from an anchored expert"):
+        warm_start(twin, source)
+    for path, value in weights_of(twin).items():
+        np.testing.assert_array_equal(value, before[path])

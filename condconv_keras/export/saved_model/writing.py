@@ -7,8 +7,10 @@ import tempfile
 
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.files import put_text
-from condconv_keras.utils.lazy import keras
+from condconv_keras.utils.lazy import LazyModule, keras
 from condconv_keras.utils.lazy import tensorflow as tf
+
+layers = LazyModule("condconv_keras.layers")
 
 
 def write_saved_model(model, card, path):
@@ -35,13 +37,15 @@ def write_saved_model(model, card, path):
     for every new batch size. `assets/labels.txt` has the class names, one a line.
 
     Args:
-        model: functional or sequential Keras model that computes in float32.
+        model: functional or sequential Keras model that computes in float32; what its routers have for training is
+            folded away.
         card: its `ModelCard`.
         path: folder to write.
 
     Raises:
         UserError: as `ModelCard.labels`.
     """
+    model = layers.fold_routing(model)
     with tempfile.TemporaryDirectory() as folder:
         class_names = _class_names(card, pathlib.Path(folder) / "labels.txt")
         archive = keras.export.ExportArchive()

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from condconv_keras.export.tflite.mobile_layers import Bank, MobileCondConv, uses_static_kernels
-from condconv_keras.layers import BatchNormalization, CondConv2D, DepthwiseCondConv2D
+from condconv_keras.layers import BatchNormalization, CondConv2D, DepthwiseCondConv2D, fold_routing
 from condconv_keras.profiling import profile
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.keras_graph import all_layers, calls_of, renew_normalizations
@@ -31,6 +31,7 @@ def mobile_network(model, image_shape, quantization="none", static_kernels=False
     Raises:
         UserError: a CondConv layer lies inside another layer, where int8 cannot treat it.
     """
+    model = fold_routing(model)
     model = keras.Model(model.inputs[0], model.outputs[0] if len(model.outputs) == 1 else model.output)
     if quantization == "int8":
         _check_nested(model)

@@ -327,3 +327,16 @@ def test_three_readers_that_know_nothing_of_this_package(own_routers, tmp_path):
         expected = of_files if "bytes" in reader or reader == "load" else of_images
         np.testing.assert_allclose(probabilities, expected, atol=1e-6, err_msg=reader)
     assert "signature_def['routing']" in finished.stdout
+
+
+def test_no_trace_of_what_routers_have_for_training(tmp_path):
+    inputs = keras.Input((32, 32, 1))
+    routing = Routing(2, temperature=3.0, normalize_inputs=True, anchored=True, name="shared")(inputs)
+    x = CondConv2D(4, 3, num_experts=2)(inputs, routing)
+    model = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(x)))
+    write_saved_model(model, ModelCard("model", CLASSES, GRAY, returns="logits"), tmp_path / "saved_model")
+    loaded, images = tf.saved_model.load(tmp_path / "saved_model"), _images(GRAY, 3).astype(np.float32)
+    received = loaded.signatures["serve"](images=images)["probabilities"]
+    np.testing.assert_allclose(received, softmax(np.array(model(GRAY.scale_images(images)))), atol=1e-5)
+    # Kernel and bias of router, experts and classifier.
+    assert len(loaded.signatures["serve"].variables) == 6

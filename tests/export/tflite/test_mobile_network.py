@@ -8,7 +8,7 @@ from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
 from condconv_keras.export.tflite import mobile_layers
 from condconv_keras.export.tflite.mobile_layers import MobileCondConv
 from condconv_keras.export.tflite.mobile_network import mobile_network, multiply_adds, round_keeping_sums
-from condconv_keras.layers import BatchNormalization
+from condconv_keras.layers import BatchNormalization, with_routing
 from condconv_keras.pretrained import create_model
 from condconv_keras.profiling import profile
 from condconv_keras.utils.errors import UserError
@@ -233,3 +233,13 @@ def test_int8_refuses_a_condconv_layer_inside_another():
     assert_equal(outer, images())
     with pytest.raises(UserError, match="int8 expects CondConv layers that no other layer contains, received: 'cond_"):
         mobile_network(outer, (12, 10, 6), "int8", images=images())
+
+
+def test_options_of_training_are_folded_away():
+    layer = CondConv2D(8, 3, num_experts=3, padding="same")
+    options = {"temperature": 2.0, "normalize_inputs": True, "anchored": True, "expert_dropout": 0.5}
+    model = with_routing(one_layer(layer, own_router=False), **options)
+    for static_kernels in (False, True):
+        network = assert_equal(model, images(count=4), batch_size=2, static_kernels=static_kernels)
+        (router,) = (layer for layer in network.layers if isinstance(layer, Routing))
+        assert [variable.name for variable in router.variables] == ["kernel", "bias"]
