@@ -2,8 +2,7 @@ r"""Draws 1,000 kanji in the faces of Debian's fonts as a TFDS data set: `python
 
     apt-get install --no-install-recommends PACKAGES
     python -m scripts.glyphs --output_dir=data
-    python train.py --dataset=glyphs --data_dir=data --recipe=fashion_mnist --model=condconv_mobilenet_v1 \
-      --model_dir=runs/glyphs
+    python train.py --dataset=glyphs --data_dir=data --model=condconv_mobilenet_v1 --model_dir=runs/glyphs
     python eval.py --model=runs/glyphs --split=unseen_faces
 
 32x32, gray, white on black; no download. The label is the character, whichever font drew it. The splits:

@@ -2,8 +2,7 @@ r"""Renders instruments as a TFDS data set of spectrograms: `python -m scripts.i
 
     apt-get install --no-install-recommends fluidsynth fluid-soundfont-gm timgm6mb-soundfont
     python -m scripts.instruments --output_dir=data
-    python train.py --dataset=instruments --data_dir=data --recipe=fashion_mnist --model=condconv_mobilenet_v1 \
-      --model_dir=runs/instruments
+    python train.py --dataset=instruments --data_dir=data --model=condconv_mobilenet_v1 --model_dir=runs/instruments
     python eval.py --model=runs/instruments --split=unseen_sound_font
 
 The first 120 programs of General MIDI, all but the sound effects, are the classes. An image is the log-mel spectrogram

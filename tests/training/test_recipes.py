@@ -185,5 +185,5 @@ def test_the_rates_of_our_recipes_for_their_batches():
 
 
 def test_every_recipe_is_valid():
-    ours = {"digits", "fashion_mnist", "finetune", "small", "digit_scenes", "ssd_small"}
+    ours = {"digits", "fashion_mnist", "glyphs", "instruments", "finetune", "small", "digit_scenes", "ssd_small"}
     assert {*ours, *PUBLISHED} == RECIPES.keys()

@@ -121,5 +121,7 @@ _PLAIN = (
     _entry("small_resnet", "three residual blocks of 3x3 convolutions, for small images", small_resnet, _RESIDUAL),
 )
 ENTRIES = tuple(
-    entry for plain in _PLAIN for entry in (plain, plain.twin(CondConvPlacement(num_experts=8, start_block=1)))
+    entry
+    for plain in _PLAIN
+    for entry in (plain, plain.twin(CondConvPlacement(num_experts=8, start_block=1, condconv_classifier=True)))
 )

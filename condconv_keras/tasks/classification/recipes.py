@@ -86,6 +86,8 @@ _DIGITS = ClassificationRecipe(
     input_size=64,
 )
 
+_SMALL_GRAY = dataclasses.replace(_DIGITS, batch_size=128, learning_rate=0.1, input_size=32)
+
 # The authors' code (efficientnet/condconv, mnasnet in tensorflow/tpu).
 _MNASNET = ClassificationRecipe(
     epochs=350,
@@ -145,5 +147,8 @@ RECIPES = {
     ),
     # No flip: it turns one digit or shoe into another.
     "digits": _DIGITS,
-    "fashion_mnist": dataclasses.replace(_DIGITS, batch_size=128, learning_rate=0.1, input_size=32),
+    "fashion_mnist": _SMALL_GRAY,
+    # Those of the experiments (`scripts/glyphs.py`, `scripts/instruments.py`), of the same size.
+    "glyphs": _SMALL_GRAY,
+    "instruments": _SMALL_GRAY,
 }
