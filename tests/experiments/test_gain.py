@@ -44,7 +44,7 @@ def finish(root, run, metric, early, routing=None):
 def runs(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "multiply_adds_of", lambda path: 100 if "plain" in str(path) else 120)
     runs = [PairedRun(SETTING, side, seed) for seed in (0, 1) for side in ("plain", "twin")]
-    routing = "epoch,layer,experts,in_use\n0,one,8,2\n1,one,8,8\n1,two,8,7\n"
+    routing = "epoch,layer,experts,in_use,saturation,spread,mean\n0,one,8,2,0,0,0\n1,one,8,8,0,0,0\n1,two,8,7,0,0,0\n"
     for run, metric in zip(runs, (0.5, 0.75, 0.5, 0.5), strict=True):
         finish(tmp_path, run, metric, [0.125, 0.25], routing if run.side == "twin" else None)
     return runs

@@ -5,6 +5,7 @@ import statistics
 from condconv_keras.experiments.gain.comparison import paired_difference
 from condconv_keras.experiments.gain.settings import PLAIN
 from condconv_keras.experiments.results import finished, multiply_adds_of
+from condconv_keras.routing_statistics.by_epoch import read_by_epoch
 from condconv_keras.tasks.table import all_tasks
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError
@@ -97,11 +98,6 @@ def _early(folder, metric):
 
 
 def _dead_experts(folder):
-    """The experts of a finished run that are on for no image, or None of a plain network."""
-    path = folder.path / "routing.csv"
-    if not path.is_file():
-        return None
-    _, routing = read_rows(path, "the CSV file of a run's routers")
-    rows = list(routing.values())
-    last = rows[-1]["epoch"]
-    return sum(int(row["experts"]) - int(row["in_use"]) for row in rows if row["epoch"] == last)
+    """The dead experts of all routers after the last epoch, or None of a plain network."""
+    rows = read_by_epoch(folder.routing)
+    return sum(row.experts - row.in_use for row in rows if row.epoch == rows[-1].epoch) if rows else None
