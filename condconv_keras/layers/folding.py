@@ -28,8 +28,8 @@ def fold_routing(model: keras.Model) -> keras.Model:
     """Returns a network without options of training that computes the same as this one in inference.
 
     Temperature and batch normalization become part of a router's kernel and bias. The column of an anchored expert
-    becomes zeros with a bias whose sigmoid is 1 in float32. Dropout and penalties vanish. A router without a bias gets
-    one where it takes one.
+    becomes zeros with a bias whose sigmoid is 1 in float32. Dropout and penalties vanish. Every router of the copy has
+    a bias.
 
     Args:
         model: built functional or sequential Keras model; CondConv layers may lie in models inside it.
@@ -44,7 +44,7 @@ def fold_routing(model: keras.Model) -> keras.Model:
     """
     if not has_options(model):
         return model
-    return _copied(model, lambda router: {}, _put_folded)
+    return _copied(model, {}, _put_folded, use_bias=True)
 
 
 def with_routing(model: keras.Model, **options: Any) -> keras.Model:
@@ -62,8 +62,8 @@ def with_routing(model: keras.Model, **options: Any) -> keras.Model:
         The copy, as of `fold_routing`.
 
     Raises:
-        ValueError: an option is unknown or out of range, the model is neither functional nor sequential, or a router
-            lies in a layer that is no model.
+        ValueError: an option is unknown or out of range, an expert is to be anchored and a router has no sigmoid, the
+            model is neither functional nor sequential, or a router lies in a layer that is no model.
 
     Examples:
         >>> model = condconv_keras.create_model("condconv_mobilenet_v1", num_experts=4, classes=10)
@@ -72,7 +72,10 @@ def with_routing(model: keras.Model, **options: Any) -> keras.Model:
     if not set(options) <= set(OPTION_NAMES):
         raise ValueError(f"Options of routers must be of {OPTION_NAMES}. Received: {', '.join(options)}")
     chosen = RoutingOptions(**options).chosen()
-    return _copied(model, lambda router: chosen, _put_values)
+    for _, router in routers(model):
+        # Raises an error of one line, of which Keras would make a page while it copies.
+        Routing(router.num_experts, router.activation, **chosen)
+    return _copied(model, chosen, _put_values, use_bias=False)
 
 
 def has_options(model: keras.Model) -> bool:
@@ -81,36 +84,30 @@ def has_options(model: keras.Model) -> bool:
 
 
 def _copied(
-    model: keras.Model,
-    options_of: Callable[[Routing], dict[str, Any]],
-    put: Callable[[Routing, Routing], None],
+    model: keras.Model, options: dict[str, Any], put: Callable[[Routing, Routing], None], use_bias: bool
 ) -> keras.Model:
     """A copy of a model with other options of its routers.
 
     Args:
         model: as of `fold_routing`.
-        options_of: function of a router that returns the options of its copy.
+        options: of the copy's routers, by name.
         put: function of a router and its copy that gives the copy its values.
+        use_bias: whether a router of the copy has a bias also where that of the model has none.
     """
+    if not hasattr(model, "outputs"):
+        raise ValueError(f"Routers can be changed in a functional or sequential model. Received: {model.name!r}")
     pairs: list[tuple[keras.Layer, keras.Layer]] = []
 
     def clone(layer: keras.Layer) -> keras.Layer:
         config = layer.get_config()
         if isinstance(layer, Routing):
-            config = _without_options(config) | options_of(layer)
-            config["use_bias"] = layer.use_bias or put is _put_folded
+            config = _without_options(config) | options | {"use_bias": layer.use_bias or use_bias}
         elif isinstance(layer, BaseCondConv2D) and layer.router is not None:
-            config = _without_options(config) | {"routing_options": options_of(layer.router)}
+            config = _without_options(config) | {"routing_options": options}
         pairs.append((layer, type(layer).from_config(config)))
         return pairs[-1][1]
 
-    try:
-        copy = keras.models.clone_model(model, _inputs_like(model), clone, recursive=True)
-    except ValueError as error:
-        raise ValueError(
-            f"Routers can be changed in a functional or sequential model. Received: {model.name!r}, which Keras "
-            f"cannot copy ({error})"
-        ) from error
+    copy = keras.models.clone_model(model, _inputs_like(model), clone, recursive=True)
     for layer, new in pairs:
         if isinstance(layer, Routing):
             put(layer, new)
@@ -132,7 +129,7 @@ def _copied(
 
 def _inputs_like(model: keras.Model) -> Any:
     """New inputs of a functional model, under the names of its own: Keras takes those of their tensors."""
-    if not hasattr(model, "inputs") or isinstance(model, keras.Sequential):
+    if isinstance(model, keras.Sequential):
         return None
 
     def new_input(tensor: keras.KerasTensor) -> keras.KerasTensor:

@@ -171,9 +171,8 @@ EXPERTS = (
 
 def test_a_run_leaves_no_trace_of_how_its_experts_were_trained(tmp_path):
     run = tmp_path / "run"
-    arguments = ["--num_experts=2", "--width_multiplier=0.25", "--input_size=32", "--epochs=1", "--batch_size=64"]
-    command = ["train.py", "--model=condconv_mobilenet_v1", *arguments, "--augmentation=none", *EXPERTS]
-    finished = processes.run(*command, "--log_routing", f"--model_dir={run}", "--json")
+    command = ["train.py", *SMALL, "--input_size=32", "--epochs=1", "--batch_size=64", "--augmentation=none", *EXPERTS]
+    finished = processes.run(*command, f"--model_dir={run}", "--json")
     assert "the temperature does not fall to 1 in 1 epochs, but in 1.5" in finished.stderr
     results = json.loads(finished.stdout)
     model, _ = load_model(run)
@@ -181,14 +180,13 @@ def test_a_run_leaves_no_trace_of_how_its_experts_were_trained(tmp_path):
         "condconv_mobilenet_v1",
         num_experts=2,
         width_multiplier=0.25,
+        start_block=13,
         input_shape=(32, 32, 1),
         classes=10,
         bn_momentum=0.9,
     )
     assert model.to_json() == plain.to_json()
     assert results["parameters"] == plain.count_params()
-    evaluated = json.loads(processes.run("eval.py", f"--model={run}", "--json").stdout)
-    assert evaluated["loss"] == pytest.approx(results["loss"], rel=1e-5)
     # That of the last validation, of the network as it was trained.
     assert results["loss"] == pytest.approx(history(run)[-1]["val_loss"], rel=1e-4)
     for layer in model.layers:

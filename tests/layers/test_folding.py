@@ -128,3 +128,33 @@ def test_a_router_inside_a_layer_that_is_no_model_is_refused():
 def test_unknown_options():
     with pytest.raises(ValueError, match=r"Options of routers must be of .* Received: heat"):
         with_routing(network(), heat=3)
+
+
+def test_an_anchor_beside_a_softmax_is_one_line():
+    with pytest.raises(ValueError, match="`anchored` must be False") as error:
+        with_routing(network("softmax"), anchored=True)
+    assert "\n" not in str(error.value)
+
+
+class _Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__(name="own")
+        self.conv = CondConv2D(2, 1, num_experts=2)
+
+    def call(self, inputs):
+        return self.conv(inputs)
+
+
+def test_a_subclassed_model_is_refused():
+    model = _Subclassed()
+    model(X)
+    with pytest.raises(ValueError, match=r"in a functional or sequential model. Received: 'own'"):
+        with_routing(model, temperature=2.0)
+
+
+def test_a_sequential_model():
+    model = keras.Sequential([keras.Input((4, 4, 3)), CondConv2D(2, 1, num_experts=2)])
+    heated = randomized(with_routing(model, **OPTIONS))
+    folded = fold_routing(heated)
+    np.testing.assert_allclose(array(folded(X)), array(heated(X)), rtol=1e-4, atol=1e-4)
+    assert folded.layers[0].router.options.chosen() == {}
