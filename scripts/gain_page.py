@@ -1,0 +1,81 @@
+"""Fills the tables of docs/when-experts-pay.md from the runs' own: `python -m scripts.gain_page`.
+
+A table stands between `<!-- table of FILE -->` and `<!-- end of table -->`; the file is a `summary.csv` that
+`python -m condconv_keras.experiments.gain` wrote, in docs/results/gain, or a `tuning.csv` beside it.
+"""
+
+import csv
+import pathlib
+import re
+
+from condconv_keras.utils.files import write_text
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs/when-experts-pay.md"
+_TABLE = re.compile(r"(<!-- table of (\S+) -->\n).*?(?=<!-- end of table -->)", re.DOTALL)
+
+
+def filled(text, root=ROOT):
+    """Returns the text of the page with its tables as the files have them.
+
+    Args:
+        text: of the page.
+        root: folder that the files' names are relative to.
+    """
+    return _TABLE.sub(lambda match: f"{match[1]}\n{_table(root / match[2])}\n\n", text)
+
+
+def _table(path):
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    columns = _TUNING if path.name == "tuning.csv" else _SUMMARY
+    shown = {title: cell for title, cell in columns.items() if any(cell(row) for row in rows)}
+    lines = [f"| {' | '.join(shown)} |", "|" + "---|" * len(shown)]
+    lines += [f"| {' | '.join(cell(row) or '-' for cell in shown.values())} |" for row in rows]
+    return "\n".join(lines)
+
+
+def _number(name, form, factor=1.0):
+    """The cell of a column of numbers; empty where there is none."""
+    return lambda row: format(float(row[name]) * factor, form) if row.get(name) else ""
+
+
+def _with_error(name, error, form, factor=1.0):
+    """A number and its standard error."""
+
+    def cell(row):
+        if not row.get(name):
+            return ""
+        value = format(float(row[name]) * factor, form)
+        return f"{value} ± {format(float(row[error]) * factor, form.lstrip('+'))}" if row.get(error) else value
+
+    return cell
+
+
+_SUMMARY = {
+    "network": lambda row: row["side"],
+    "seeds": lambda row: row["runs"],
+    "accuracy, %": _with_error("mean", "error_of_mean", ".2f", 100),
+    "gain, points": _with_error("difference", "standard_error", "+.2f", 100),
+    "million multiply-adds": _number("multiply_adds", ".3f", 1e-6),
+    "parameters": lambda row: f"{int(row['parameters']):,}",
+    "seconds of training": _number("seconds", ".0f"),
+    "dead experts": lambda row: row["dead_experts"],
+    "ms an image": _number("milliseconds", ".3f"),
+    "KB of .tflite": _number("tflite_bytes", ".0f", 1e-3),
+}
+_TUNING = {
+    "network": lambda row: row["model"],
+    "flags": lambda row: f"`{row['flags']}`",
+    "seed": lambda row: row["seed"],
+    "held-out accuracy, %": _number("metric", ".2f", 100),
+}
+
+
+def main():
+    """Writes the page anew."""
+    write_text(PAGE, filled(PAGE.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""The numbers of docs/when-experts-pay.md are those of the runs' tables."""
+
+import re
+
+import pytest
+
+from scripts import gain_page
+
+TEXT = gain_page.PAGE.read_text(encoding="utf-8")
+_FILES = re.compile(r"<!-- table of (\S+) -->")
+_TABLE = re.compile(r"<!-- table of .*?<!-- end of table -->", re.DOTALL)
+# What is no measurement: code, addresses, dates and versions.
+_ASIDE = re.compile(r"```.*?```|`[^`]*`|\(https?://[^)]*\)|\d{4}-\d\d-\d\d|<!--.*?-->", re.DOTALL)
+
+
+def test_tables_are_those_of_the_files():
+    assert _FILES.findall(TEXT)
+    assert gain_page.filled(TEXT) == TEXT, "run `python -m scripts.gain_page`"
+
+
+def test_every_figure_of_the_prose_is_in_a_table():
+    tables = " ".join(_TABLE.findall(TEXT))
+    known = set(re.findall(r"\d+\.\d+", tables))
+    prose = _ASIDE.sub(" ", _TABLE.sub(" ", TEXT))
+    unknown = [figure for figure in re.findall(r"\d+\.\d+", prose) if figure not in known]
+    assert not unknown, f"figures that no table on the page has: {unknown}"
+
+
+def test_every_table_of_the_study_is_on_the_page():
+    folder = gain_page.ROOT / "docs/results/gain"
+    written = {str(path.relative_to(gain_page.ROOT)) for path in folder.rglob("summary.csv")}
+    assert written and written <= set(_FILES.findall(TEXT))
+
+
+def test_a_table_of_runs(tmp_path):
+    (tmp_path / "summary.csv").write_text(
+        "side,runs,mean,error_of_mean,difference,standard_error,dead_experts,multiply_adds,parameters,seconds\n"
+        "plain,5,0.81234,0.001,,,0,100000,1203,60.4\ntwin,5,0.82234,0.002,0.01,0.0025,0,110000,2500,\n"
+    )
+    text = "a\n<!-- table of summary.csv -->\nold\n<!-- end of table -->\nb\n"
+    lines = gain_page.filled(text, tmp_path).splitlines()
+    assert lines[:3] == ["a", "<!-- table of summary.csv -->", ""]
+    assert lines[5:7] == [
+        "| plain | 5 | 81.23 ± 0.10 | - | 0.100 | 1,203 | 60 | 0 |",
+        "| twin | 5 | 82.23 ± 0.20 | +1.00 ± 0.25 | 0.110 | 2,500 | - | 0 |",
+    ]
+    assert lines[-3:] == ["", "<!-- end of table -->", "b"]
+    again = "\n".join([*lines, ""])
+    assert gain_page.filled(again, tmp_path) == again
+
+
+def test_a_table_that_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        gain_page.filled("<!-- table of no.csv -->\n<!-- end of table -->", tmp_path)
