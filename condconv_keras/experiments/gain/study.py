@@ -4,14 +4,54 @@ import types
 
 from condconv_keras.experiments.gain.settings import PLAIN, TWIN, Setting
 
-_FASHION_MNIST = {"dataset": "fashion_mnist", "maker": ("-m", "scripts.fashion_mnist")}
+_COUNTS = (1, 2, 4, 8, 16, 32)
+
+
+def _separable(dataset, *, width, experts, plain_flags, twin_flags, same_multiply_adds, same_parameters, **fields):
+    """The separable network on a set of scripts/, each side with the flags that were chosen for it.
+
+    Args:
+        dataset: name of the set and of its script.
+        width: of the plain network and its twin.
+        experts: the twin's.
+        plain_flags, twin_flags: as chosen on held-out training images.
+        same_multiply_adds, same_parameters: width of the plain network that has about as many as the twin.
+        **fields: of `Setting`.
+    """
+    twin = f"--model=condconv_separable_cnn --width_multiplier={width} {twin_flags}"
+    sides = {
+        PLAIN: f"--model=separable_cnn --width_multiplier={width} {plain_flags}",
+        TWIN: f"{twin} --num_experts={experts}",
+        "same_multiply_adds": f"--model=separable_cnn --width_multiplier={same_multiply_adds} {plain_flags}",
+        "same_parameters": f"--model=separable_cnn --width_multiplier={same_parameters} {plain_flags}",
+        **{f"experts_{count}": f"{twin} --num_experts={count}" for count in _COUNTS if count != experts},
+        "plain_classifier": f"{twin} --num_experts={experts} --nocondconv_classifier",
+        "last_two_blocks": f"{twin} --num_experts={experts} --start_block=3",
+    }
+    return Setting(dataset=dataset, maker=("-m", f"scripts.{dataset}"), sides=sides, **fields)
+
 
 SETTINGS = types.MappingProxyType(
     {
-        "separable_fashion_mnist": Setting(
-            **_FASHION_MNIST,
-            common="--epochs=12 --warmup_epochs=0.5 --weight_decay=0 --label_smoothing=0 --learning_rate=0.4",
-            sides={PLAIN: "--model=separable_cnn", TWIN: "--model=condconv_separable_cnn"},
+        "separable_fashion_mnist": _separable(
+            "fashion_mnist",
+            width=0.5,
+            experts=8,
+            common="--epochs=12 --warmup_epochs=0.5 --label_smoothing=0",
+            plain_flags="--learning_rate=0.4",
+            twin_flags="--learning_rate=0.4 --router_scale=0 --router_learning_rate=0.3",
+            same_multiply_adds=0.545,
+            same_parameters=1.76,
+        ),
+        "separable_instruments": _separable(
+            "instruments",
+            width=1,
+            experts=8,
+            common="--epochs=8 --warmup_epochs=0.5 --label_smoothing=0",
+            plain_flags="--learning_rate=1.6",
+            twin_flags="--learning_rate=0.8 --router_scale=0",
+            same_multiply_adds=1.19,
+            same_parameters=4.14,
         ),
     }
 )
