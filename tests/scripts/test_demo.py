@@ -1,10 +1,15 @@
 """`make demo`'s tables and its check; `make demo` itself takes minutes."""
 
+import csv
+import json
 import re
+import shlex
 
 import pytest
 
+from condconv_keras.experiments.gain.study import SETTINGS
 from scripts import demo
+from tests.processes import ROOT
 
 SIDES = [
     {"side": "plain", "mean": 0.9, "multiply_adds": 34_567, "parameters": 700},
@@ -55,3 +60,20 @@ def test_exports_that_lose_accuracy_are_an_error(correct):
 
 def test_exports_may_differ_by_an_image():
     assert demo.what_exports_lost(stored(340, 340, 341)) is None
+
+
+def test_the_page_shows_a_demo_with_the_settings_of_today():
+    figures = json.loads((ROOT / "docs/results/demo/demo.json").read_text())
+    page = (ROOT / "docs/results/README.md").read_text()
+    for table in (
+        demo.gain_table(figures["gain"]),
+        demo.stored_table(figures["stored"]),
+        demo.dead_experts(figures["layers"]),
+    ):
+        assert f"{table}\n" in page
+    with open(ROOT / "docs/results/demo/runs.csv", newline="") as file:
+        commands = [row["command"] for row in csv.DictReader(file)]
+    setting = SETTINGS[demo.SETTING]
+    assert len(commands) == demo.SEEDS * 2
+    for side, command in zip(("plain", "twin") * demo.SEEDS, commands, strict=True):
+        assert set(setting.arguments(side)) < set(shlex.split(command))
