@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 
 .PHONY: demo demo-detection pretrained test test-all test-backends lint format requirements lock dist docs clean
 
-demo: $(READY)  ## Trains, evaluates, exports and predicts on real handwritten digits.
+demo: $(READY)  ## Trains a network and its twin on real handwritten digits, exports the twin, evaluates and predicts.
 	$(BIN)/python -m scripts.demo
 
 demo-detection: $(READY)  ## Trains, evaluates, exports and draws a detector on scenes of handwritten digits.

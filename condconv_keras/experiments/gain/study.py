@@ -1,4 +1,4 @@
-"""The settings of docs/when-experts-pay.md, by name."""
+"""The settings of docs/when-experts-pay.md and of `make demo`, by name."""
 
 import types
 
@@ -52,6 +52,16 @@ SETTINGS = types.MappingProxyType(
             twin_flags="--learning_rate=0.8 --router_scale=0",
             same_multiply_adds=1.19,
             same_parameters=4.14,
+        ),
+        # docs/results/demo/tuning.csv has what was tried.
+        "digits": Setting(
+            dataset="digits",
+            maker=None,
+            common="--width_multiplier=0.25 --input_size=32 --epochs=30 --weight_decay=0 --label_smoothing=0",
+            sides={
+                PLAIN: "--model=separable_cnn --learning_rate=0.4",
+                TWIN: "--model=condconv_separable_cnn --learning_rate=0.4 --router_scale=0 --router_learning_rate=0.1",
+            },
         ),
     }
 )
