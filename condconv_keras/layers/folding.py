@@ -5,7 +5,8 @@ Both directions copy a network, layer by layer: options make variables, and a bu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -36,7 +37,8 @@ def fold_routing(model: keras.Model) -> keras.Model:
 
     Returns:
         The model itself where no router has an option; else a copy of other variables, of the same names of layers,
-        which computes batch normalization as of `use_fused_batch_norm`. Its outputs differ by rounding.
+        which computes batch normalization as of `use_fused_batch_norm`. It is not compiled, also where the model is.
+        Its outputs differ by rounding.
 
     Raises:
         ValueError: the model is neither functional nor sequential, or a router with options lies in a layer that is no
@@ -107,7 +109,8 @@ def _copied(
         pairs.append((layer, type(layer).from_config(config)))
         return pairs[-1][1]
 
-    copy = keras.models.clone_model(model, _inputs_like(model), clone, recursive=True)
+    with _not_compiled(model):
+        copy = keras.models.clone_model(model, _inputs_like(model), clone, recursive=True)
     for layer, new in pairs:
         if isinstance(layer, Routing):
             put(layer, new)
@@ -125,6 +128,22 @@ def _copied(
             new.set_weights(layer.get_weights())
     # They are no part of a configuration, so the copy lacks them.
     return slice_strided_1x1(use_fused_batch_norm(copy))
+
+
+@contextlib.contextmanager
+def _not_compiled(model: keras.Model) -> Iterator[None]:
+    """While open, Keras takes a model and those inside it for not compiled.
+
+    It would compile the copy of a compiled one by names, which losses of the user do not have, with a new optimizer.
+    """
+    compiled = [layer for layer in all_layers(model) if isinstance(layer, keras.Model) and layer.compiled]
+    for each in compiled:
+        each.compiled = False
+    try:
+        yield
+    finally:
+        for each in compiled:
+            each.compiled = True
 
 
 def _inputs_like(model: keras.Model) -> Any:
