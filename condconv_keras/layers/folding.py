@@ -18,7 +18,7 @@ from condconv_keras.layers.routers import routers
 from condconv_keras.layers.routing import Routing
 from condconv_keras.layers.routing_options import OPTION_NAMES, RoutingOptions
 from condconv_keras.layers.strided_conv import slice_strided_1x1
-from condconv_keras.utils.keras_graph import all_layers, producer_of
+from condconv_keras.utils.keras_graph import all_layers, producer_of, renew_normalizations
 
 # sigmoid(18) is 1 - 1.5e-8, which float32 rounds to 1: its neighbor below 1 is 1 - 6e-8. Not more, because an int8 file
 # spreads its 256 steps over the range of all logits.
@@ -126,6 +126,7 @@ def _copied(
             )
         else:
             new.set_weights(layer.get_weights())
+    renew_normalizations(copy)
     # They are no part of a configuration, so the copy lacks them.
     return slice_strided_1x1(use_fused_batch_norm(copy))
 
