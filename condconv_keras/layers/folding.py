@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from condconv_keras.facts.created_models import remember_copy
 from condconv_keras.layers.base_cond_conv import BaseCondConv2D
 from condconv_keras.layers.batch_normalization import use_fused_batch_norm
 from condconv_keras.layers.routers import routers
@@ -37,8 +38,8 @@ def fold_routing(model: keras.Model) -> keras.Model:
 
     Returns:
         The model itself where no router has an option; else a copy of other variables, of the same names of layers,
-        which computes batch normalization as of `use_fused_batch_norm`. It is not compiled, also where the model is.
-        Its outputs differ by rounding.
+        which computes batch normalization as of `use_fused_batch_norm`. It is not compiled, also where the model is,
+        and has the model's card (`condconv_keras.card_of`). Its outputs differ by rounding.
 
     Raises:
         ValueError: the model is neither functional nor sequential, or a router with options lies in a layer that is no
@@ -128,7 +129,7 @@ def _copied(
             new.set_weights(layer.get_weights())
     renew_normalizations(copy)
     # They are no part of a configuration, so the copy lacks them.
-    return slice_strided_1x1(use_fused_batch_norm(copy))
+    return remember_copy(slice_strided_1x1(use_fused_batch_norm(copy)), model)
 
 
 @contextlib.contextmanager
