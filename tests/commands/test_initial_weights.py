@@ -12,6 +12,7 @@ import pytest
 
 from condconv_keras.data import Preprocessing
 from condconv_keras.facts.model_card import ModelCard
+from condconv_keras.layers import fold_routing, with_routing
 from condconv_keras.models.saving import load_keras_file, save_model
 from condconv_keras.pretrained import create_model
 from condconv_keras.training.start import has_trained_experts
@@ -161,3 +162,16 @@ def test_a_start_of_experts_is_for_plain_weights(plain_file, twin_files):
     assert not has_trained_experts(imagenet)
     assert has_trained_experts(dataclasses.replace(imagenet, model="condconv_efficientnet_b0"))
     assert not has_trained_experts(dataclasses.replace(imagenet, model="mobilenet_v1"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["anchored.keras", "anchored.weights.h5"])
+def test_weights_of_anchored_experts_are_said(name, flags, tmp_path):
+    arguments = {"width_multiplier": 0.25, "num_experts": 2, "start_block": 13, "input_shape": (32, 32, 3)}
+    model = create_model("condconv_mobilenet_v1", classes=3, **arguments)
+    model = fold_routing(with_routing(model, anchored=True))
+    (model.save if name.endswith(".keras") else model.save_weights)(tmp_path / name)
+    command = ["train.py", *TWIN, *flags, "--epochs=1", f"--weights={tmp_path / name}"]
+    finished = processes.run(*command, f"--model_dir={tmp_path / 'run'}")
+    assert finished.stderr.count("warning: the weights come from anchored experts") == 1
+    assert "`" not in finished.stderr and "--expert_start=anchored with the .keras file" in finished.stderr
