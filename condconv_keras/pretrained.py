@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any, Literal, Unpack
 
 from condconv_keras.facts import old_names
+from condconv_keras.facts.created_models import remember
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.models.arguments import ModelArguments
 from condconv_keras.models.building import build_model, check_keywords
-from condconv_keras.models.cards import remember
 from condconv_keras.models.registry import model_entry, starting_model
 from condconv_keras.models.saving import load_keras_file
 from condconv_keras.models.settings import weight_settings

@@ -35,7 +35,7 @@ from condconv_keras.training.recipes import default_recipe_name, get_recipe
 from condconv_keras.training.rules import check_config
 from condconv_keras.training.run_data import split_rule
 from condconv_keras.training.run_folder import RunFolder
-from condconv_keras.training.start import without_download
+from condconv_keras.training.start import has_trained_experts, without_download
 from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.files import check_writable
 from condconv_keras.utils.lazy import LazyModule
@@ -59,7 +59,7 @@ def main(argv):
     elif not FLAGS.dry_run:
         raise UserError("--model_dir is needed: the folder of the run")
     if FLAGS.dry_run:
-        _check_weights_file(config.weights)
+        _check_weights_file(config, given)
         require_step(config)
         return describe(config, _open_dataset(config, given, run))
     results = run.results_of(config)
@@ -68,7 +68,7 @@ def main(argv):
     if results is None:
         check_writable(run.path, "model_dir")
         if not run.has_checkpoint():
-            _check_weights_file(config.weights)
+            _check_weights_file(config, given)
         require_run(config)
         if config.execution.data_service is not None:
             check_service(config.execution.data_service)
@@ -151,13 +151,18 @@ def _weights(value):
     return _absolute(value)
 
 
-def _check_weights_file(path):
-    if path in (None, IMAGENET):
-        return
-    if not os.path.isfile(path):
-        raise UserError(f"--weights is {IMAGENET!r} or an existing file. Received: {path!r}")
-    if path.endswith(".keras"):
-        check_archive(path)
+def _check_weights_file(config, given):
+    """Raises a `UserError` for a file of weights that is none, and for given flags that it leaves nothing to do."""
+    path = config.weights
+    if path not in (None, IMAGENET):
+        if not os.path.isfile(path):
+            raise UserError(f"--weights is {IMAGENET!r} or an existing file. Received: {path!r}")
+        if path.endswith(".keras"):
+            check_archive(path)
+    changes = {"expert_start": config.recipe.expert_start == "alike", "router_scale": config.recipe.router_scale != 1}
+    for name in sorted(given & changes.keys()):
+        if changes[name] and has_trained_experts(config):
+            raise UserError(f"--{name} is for experts that start anew, those of --weights={path} are trained")
 
 
 def _open_dataset(config, given, run):

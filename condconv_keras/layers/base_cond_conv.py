@@ -113,6 +113,7 @@ class BaseCondConv2D(keras.layers.Layer):
                 data_format=self.data_format,
                 dtype=self.dtype_policy,
                 name="router",
+                trainable=self.trainable,
                 **self.routing_options,
             )
             self.router.build(inputs_shape)

@@ -5,19 +5,21 @@ Both directions copy a network, layer by layer: options make variables, and a bu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
+from condconv_keras.facts.created_models import remember_copy
 from condconv_keras.layers.base_cond_conv import BaseCondConv2D
 from condconv_keras.layers.batch_normalization import use_fused_batch_norm
 from condconv_keras.layers.routers import routers
 from condconv_keras.layers.routing import Routing
 from condconv_keras.layers.routing_options import OPTION_NAMES, RoutingOptions
 from condconv_keras.layers.strided_conv import slice_strided_1x1
-from condconv_keras.utils.keras_graph import all_layers, producer_of
+from condconv_keras.utils.keras_graph import all_layers, producer_of, renew_normalizations
 
 # sigmoid(18) is 1 - 1.5e-8, which float32 rounds to 1: its neighbor below 1 is 1 - 6e-8. Not more, because an int8 file
 # spreads its 256 steps over the range of all logits.
@@ -36,7 +38,8 @@ def fold_routing(model: keras.Model) -> keras.Model:
 
     Returns:
         The model itself where no router has an option; else a copy of other variables, of the same names of layers,
-        which computes batch normalization as of `use_fused_batch_norm`. Its outputs differ by rounding.
+        which computes batch normalization as of `use_fused_batch_norm`. It is not compiled, also where the model is,
+        and has the model's card (`condconv_keras.card_of`). Its outputs differ by rounding.
 
     Raises:
         ValueError: the model is neither functional nor sequential, or a router with options lies in a layer that is no
@@ -107,7 +110,8 @@ def _copied(
         pairs.append((layer, type(layer).from_config(config)))
         return pairs[-1][1]
 
-    copy = keras.models.clone_model(model, _inputs_like(model), clone, recursive=True)
+    with _not_compiled(model):
+        copy = keras.models.clone_model(model, _inputs_like(model), clone, recursive=True)
     for layer, new in pairs:
         if isinstance(layer, Routing):
             put(layer, new)
@@ -123,8 +127,25 @@ def _copied(
             )
         else:
             new.set_weights(layer.get_weights())
+    renew_normalizations(copy)
     # They are no part of a configuration, so the copy lacks them.
-    return slice_strided_1x1(use_fused_batch_norm(copy))
+    return remember_copy(slice_strided_1x1(use_fused_batch_norm(copy)), model)
+
+
+@contextlib.contextmanager
+def _not_compiled(model: keras.Model) -> Iterator[None]:
+    """While open, Keras takes a model and those inside it for not compiled.
+
+    It would compile the copy of a compiled one by names, which losses of the user do not have, with a new optimizer.
+    """
+    compiled = [layer for layer in all_layers(model) if isinstance(layer, keras.Model) and layer.compiled]
+    for each in compiled:
+        each.compiled = False
+    try:
+        yield
+    finally:
+        for each in compiled:
+            each.compiled = True
 
 
 def _inputs_like(model: keras.Model) -> Any:

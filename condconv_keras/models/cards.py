@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import weakref
 from collections.abc import Iterable
 from typing import Literal
 
+from condconv_keras.facts.created_models import is_created, trained_card
 from condconv_keras.facts.model_card import CLASSIFICATION, LOGITS, PROBABILITIES, ModelCard
 from condconv_keras.facts.preprocessing import SCALING
 from condconv_keras.models.registry import is_registered, model_entry
 from condconv_keras.utils.lazy import keras
-
-# To each model that `create_model` made the card of the weights that it started from, or None.
-_CREATED: weakref.WeakKeyDictionary[keras.Model, ModelCard | None] = weakref.WeakKeyDictionary()
 
 
 def registered_card(model: keras.Model) -> ModelCard | None:
@@ -34,17 +31,12 @@ def _card(model: keras.Model, class_names: Iterable[str]) -> ModelCard:
     return entry.make_card(class_names, entry.preprocessing(input_size=input_size, channels=channels))
 
 
-def remember(model: keras.Model, trained_card: ModelCard | None = None) -> keras.Model:
-    """Notes that `create_model` made a model, from weights with this `ModelCard` or from initial ones; returns it."""
-    _CREATED[model] = trained_card
-    return model
-
-
 def card_of(model: keras.Model) -> ModelCard:
     """Returns how a model of the zoo is fed and read: its classes and its preprocessing.
 
     Args:
-        model: a model that `create_model` returned, `channels_last`. (`load_model` returns the card of a stored model.)
+        model: a model that `create_model` returned, or a copy that `with_routing` or `fold_routing` made of one;
+            `channels_last`. (`load_model` returns the card of a stored model.)
 
     Returns:
         A `ModelCard`, of a detector a `DetectorCard`. Weights bring the scaling of pixels and the crop; they bring the
@@ -59,12 +51,12 @@ def card_of(model: keras.Model) -> ModelCard:
         >>> card = card_of(model)
         >>> card.top_classes(model.predict(card.inputs([photo])), k=3)
     """
-    if model not in _CREATED or keras.config.image_data_format() != "channels_last":
+    if not is_created(model) or keras.config.image_data_format() != "channels_last":
         raise ValueError(
             "`model` has to be one that `create_model` returned, with images in channels_last; `load_model` returns "
             f"the card of a stored one. Received: {model!r}"
         )
-    card, trained = registered_card(model) or _card(model, ()), _CREATED[model]
+    card, trained = registered_card(model) or _card(model, ()), trained_card(model)
     if card.task == CLASSIFICATION:
         card = dataclasses.replace(card, returns=_returned(model))
     if trained is None:

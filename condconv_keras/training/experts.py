@@ -1,9 +1,10 @@
 """What a recipe says of experts and routers, applied to a network."""
 
-from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.errors import UserError, one_line, warn
 from condconv_keras.utils.lazy import LazyModule
 
 layers = LazyModule("condconv_keras.layers")
+folding = LazyModule("condconv_keras.layers.folding")
 all_routers = LazyModule("condconv_keras.layers.routers")
 expert_start = LazyModule("condconv_keras.weights.expert_start")
 
@@ -35,6 +36,16 @@ def with_recipe(network, recipe, starts_anew):
         if recipe.router_scale != 1:
             expert_start.scale_routers(network, recipe.router_scale)
     return network
+
+
+def warn_of_pinned(network):
+    """Says on one line that the weights of a network come from anchored experts, if its recipe does not anchor them."""
+    routers = [router for _, router in all_routers.routers(network)]
+    if any(folding.is_pinned(router) for router in routers if not router.options.anchored):
+        warn(
+            "the weights come from anchored experts, and the weight of the first expert is trained like those of the "
+            "others now: `expert_start='anchored'` with the .keras file keeps it at 1"
+        )
 
 
 def router_options(recipe):

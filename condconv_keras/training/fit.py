@@ -18,6 +18,7 @@ from condconv_keras.models.saving import save_model
 from condconv_keras.training.callbacks import Diverged
 from condconv_keras.training.config import TrainConfig
 from condconv_keras.training.distribution import is_chief, is_multi_worker, synchronize_batch_norm, wait_for_all
+from condconv_keras.training.experts import warn_of_pinned
 from condconv_keras.training.initial_weights import InitialModel
 from condconv_keras.training.loop import TrainingLoop
 from condconv_keras.training.model import TrainingModel
@@ -105,6 +106,8 @@ class _Training:
         if initial is not None:
             scale = self._plan.recipe.router_scale
             initial.put_into(network, self._plan.router_images(), self._plan.card.class_names, scale)
+        if initial is not None or weights is not None:
+            warn_of_pinned(network)
         synchronize_batch_norm(network, self._plan.recipe.synchronized_bn and self._replicas > 1)
         with self._strategy.scope():
             return self._plan.make_training_model(network)

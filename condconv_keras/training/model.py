@@ -6,7 +6,7 @@ import tensorflow as tf
 from condconv_keras.layers.annealing import inverse_temperature, routers_with_temperature
 from condconv_keras.training.averaging import MovingAverage
 from condconv_keras.training.distribution import is_multi_worker
-from condconv_keras.utils.keras_graph import BuiltBeforeFit
+from condconv_keras.utils.keras_graph import BuiltBeforeFit, losses_of_thread, tell_threads_losses_apart
 from condconv_keras.weights.skipped_layers import CLASSIFIER
 
 STOP = "stop"
@@ -49,6 +49,7 @@ class TrainingModel(BuiltBeforeFit, keras.Model):
     ):
         super().__init__(name="training")
         self.network = network
+        tell_threads_losses_apart(network)
         self.objective = objective
         self.mean_gradients = mean_gradients
         self.loss_mean = keras.metrics.Mean(name="loss")
@@ -92,11 +93,12 @@ class TrainingModel(BuiltBeforeFit, keras.Model):
         images, targets = data
         replicas = self.distribute_strategy.num_replicas_in_sync
         self._set_temperature()
-        with tf.GradientTape() as tape:
+        with tf.GradientTape() as tape, losses_of_thread() as penalties:
             outputs = self(images, training=True)
             losses, means = self.objective(targets, outputs)
             loss = tf.reduce_mean(losses)
-            loss += tf.add_n([tf.cast(term, loss.dtype) for term in self.losses]) if self.losses else 0.0
+            terms = [*penalties, *self.losses]
+            loss += tf.add_n([tf.cast(term, loss.dtype) for term in terms]) if terms else 0.0
             # Each replica contributes its part of the mean over the global batch: gradients are summed.
             scaled = self.optimizer.scale_loss(loss / replicas)
         variables = self.trainable_variables

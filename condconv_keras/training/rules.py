@@ -57,17 +57,22 @@ def _check_routing_log(config):
 
 
 def _check_expert_start(config):
-    """Raises a `UserError` where one expert is to be anchored and the routing weights are no sigmoid."""
-    placement = model_entry(config.model).placement
-    if placement is None or config.recipe.expert_start != "anchored":
+    """Raises a `UserError` for a start of experts that the routing weights, or those of a file, cannot have."""
+    placement, recipe = model_entry(config.model).placement, config.recipe
+    if placement is None:
         return
     activation = config.model_arguments.get("routing_activation", placement.routing_activation)
-    if activation != "sigmoid":
+    if recipe.expert_start == "anchored" and activation != "sigmoid":
         raise UserError(f"`expert_start='anchored'` is for `routing_activation='sigmoid'`. Received: {activation!r}")
-    if config.weights is not None and config.weights.endswith(".weights.h5"):
+    if config.weights is None or not config.weights.endswith(".weights.h5"):
+        return
+    if recipe.expert_start == "anchored":
         raise UserError(
             "`expert_start='anchored'` is for a new network or one from a plain .keras file, not .weights.h5"
         )
+    if recipe.router_normalization:
+        # Nothing fits the routers of such a file to normalized inputs, as a warm start does.
+        raise UserError("`router_normalization` is for a new network or one from a .keras file, not .weights.h5")
 
 
 def _is_mirrored(config):

@@ -1,9 +1,13 @@
 """What a new run starts from: nothing, or a trained model, from which it inherits."""
 
 import dataclasses
+import zipfile
 
+from condconv_keras.facts.model_card import DAMAGE
 from condconv_keras.models import model_entry
+from condconv_keras.models.registry import starting_model
 from condconv_keras.pretrained import IMAGENET
+from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.lazy import LazyModule
 
 initial_weights = LazyModule("condconv_keras.training.initial_weights")
@@ -33,3 +37,24 @@ def without_download(config):
     # Of the published weights, which are not opened, the channels are known.
     inherited = {"model_arguments": {}, "preprocessing": {"channels": model_entry(config.model).channels}}
     return dataclasses.replace(config, inherited=inherited)
+
+
+def has_trained_experts(config):
+    """Whether the weights that a `TrainConfig` of a twin starts from are those of experts; nothing is loaded.
+
+    Raises:
+        UserError: the `.keras` file is damaged.
+    """
+    if config.weights is None or model_entry(config.model).placement is None:
+        return False
+    if config.weights == IMAGENET:
+        return model_entry(starting_model(config.model)).placement is not None
+    if config.weights.endswith(".weights.h5"):
+        return True
+    try:
+        with zipfile.ZipFile(config.weights) as archive:
+            # The end of the names of both layers.
+            return b'CondConv2D"' in archive.read("config.json")
+    except (*DAMAGE, OSError, KeyError) as error:
+        reason = one_line(error, 200)
+        raise UserError(f"expected a model saved as .keras, {config.weights!r} is none ({reason})") from error

@@ -8,6 +8,7 @@ The names are those of Keras 3.15. Nothing else in the library, the benchmarks a
 - `KerasTensor._keras_history`: the operation that made a tensor, and in which of its calls.
 - `vars(layer)["call"]`: an attribute of the instance hides the method of the class; set in the dictionary, past Keras's
   attribute tracking. Keras has hooks of variables, none of a call. A layer around it would change the names in files.
+- `vars(layer)["add_loss"]`: in the same way. The method is public, but keeps the terms of all threads in one list.
 - `vars(layer)["convolution_op"]`: in the same way; the method is public, but to be overridden in a class of one's own,
   which files would name.
 - `Trainer._maybe_symbolic_build`: what `fit` builds a model with. There is no public way to tell it that nothing is
@@ -17,9 +18,13 @@ The names are those of Keras 3.15. Nothing else in the library, the benchmarks a
 """
 
 import contextlib
+import functools
+import threading
 import typing
 
 from condconv_keras.utils.lazy import keras
+
+_THREAD = threading.local()
 
 
 class Call(typing.NamedTuple):
@@ -91,6 +96,37 @@ def wrapped_call(layer, wrap):
             del vars(layer)["call"]
         else:
             replace_call(layer, before)
+
+
+def tell_threads_losses_apart(model):
+    """Lets `losses_of_thread` have what the layers of a model add to the loss when they are called.
+
+    Mirrored replicas are traced by a thread each, in turns: from batch normalization that they share to the next.
+    """
+    for layer in all_layers(model):
+        vars(layer)["add_loss"] = functools.partial(_add_loss, layer)
+
+
+def _add_loss(layer, loss):
+    terms = getattr(_THREAD, "terms", None)
+    if terms is None:
+        type(layer).add_loss(layer, loss)
+    else:
+        terms.extend(keras.tree.flatten(loss))
+
+
+@contextlib.contextmanager
+def losses_of_thread():
+    """While open, yields the list of what layers of `tell_threads_losses_apart` add to the loss in this thread.
+
+    Their `losses` lack it.
+    """
+    before = getattr(_THREAD, "terms", None)
+    _THREAD.terms = []
+    try:
+        yield _THREAD.terms
+    finally:
+        _THREAD.terms = before
 
 
 class BuiltBeforeFit:

@@ -1,5 +1,6 @@
 """`train.py --weights=FILE`: what a run takes over from a trained model."""
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -11,11 +12,14 @@ import pytest
 
 from condconv_keras.data import Preprocessing
 from condconv_keras.facts.model_card import ModelCard
+from condconv_keras.layers import fold_routing, with_routing
 from condconv_keras.models.saving import load_keras_file, save_model
 from condconv_keras.pretrained import create_model
+from condconv_keras.training.start import has_trained_experts
 from tests import processes
 from tests.images import write_digit_folder
 from tests.models.randomize import randomize
+from tests.training.configs import CONFIG
 
 # Few CondConv layers, for the time that tracing takes.
 TWIN = ("--model=condconv_mobilenet_v1", "--width_multiplier=0.25", "--num_experts=2", "--start_block=13")
@@ -38,6 +42,17 @@ def plain_file(tmp_path_factory):
     card = ModelCard("mobilenet_v1", tuple("abcdefg"), Preprocessing((224, 224), 3, MEAN, STD, "bilinear", 0.9))
     save_model(model, card, path)
     return path
+
+
+@pytest.fixture(scope="module")
+def twin_files(tmp_path_factory):
+    """A folder with a twin as `.keras` and as `.weights.h5`."""
+    folder = tmp_path_factory.mktemp("twin")
+    arguments = {"width_multiplier": 0.25, "num_experts": 2, "start_block": 13, "input_shape": (32, 32, 3)}
+    model = create_model("condconv_mobilenet_v1", classes=10, **arguments)
+    model.save(folder / "twin.keras")
+    model.save_weights(folder / "twin.weights.h5")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +131,47 @@ def test_a_wrong_path_is_one_line_at_once(tmp_path, name, contains):
         contains=[name, contains],
         **processes.without_frameworks(tmp_path),
     )
+
+
+@pytest.mark.parametrize(
+    ("weights", "flag"),
+    [
+        ("twin.keras", "--expert_start=alike"),
+        ("twin.keras", "--router_scale=0.1"),
+        ("twin.weights.h5", "--expert_start=alike"),
+        ("twin.weights.h5", "--router_scale=0.1"),
+    ],
+)
+def test_a_start_of_experts_that_are_trained_is_one_line_at_once(twin_files, weights, flag, tmp_path):
+    processes.assert_refused(
+        "train.py",
+        *TWIN,
+        flag,
+        f"--weights={twin_files / weights}",
+        f"--model_dir={tmp_path / 'run'}",
+        contains=[f"{flag.partition('=')[0]} is for experts that start anew, those of --weights=", weights],
+        **processes.without_frameworks(tmp_path),
+    )
+
+
+def test_a_start_of_experts_is_for_plain_weights(plain_file, twin_files):
+    config = dataclasses.replace(CONFIG, weights=str(plain_file))
+    assert not has_trained_experts(config)
+    assert has_trained_experts(dataclasses.replace(CONFIG, weights=str(twin_files / "twin.keras")))
+    imagenet = dataclasses.replace(CONFIG, weights="imagenet")
+    assert not has_trained_experts(imagenet)
+    assert has_trained_experts(dataclasses.replace(imagenet, model="condconv_efficientnet_b0"))
+    assert not has_trained_experts(dataclasses.replace(imagenet, model="mobilenet_v1"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["anchored.keras", "anchored.weights.h5"])
+def test_weights_of_anchored_experts_are_said(name, flags, tmp_path):
+    arguments = {"width_multiplier": 0.25, "num_experts": 2, "start_block": 13, "input_shape": (32, 32, 3)}
+    model = create_model("condconv_mobilenet_v1", classes=3, **arguments)
+    model = fold_routing(with_routing(model, anchored=True))
+    (model.save if name.endswith(".keras") else model.save_weights)(tmp_path / name)
+    command = ["train.py", *TWIN, *flags, "--epochs=1", f"--weights={tmp_path / name}"]
+    finished = processes.run(*command, f"--model_dir={tmp_path / 'run'}")
+    assert finished.stderr.count("warning: the weights come from anchored experts") == 1
+    assert "`" not in finished.stderr and "--expert_start=anchored with the .keras file" in finished.stderr

@@ -158,3 +158,29 @@ def test_a_sequential_model():
     folded = fold_routing(heated)
     np.testing.assert_allclose(array(folded(X)), array(heated(X)), rtol=1e-4, atol=1e-4)
     assert folded.layers[0].router.options.chosen() == {}
+
+
+def test_the_copy_of_a_compiled_model_is_not_compiled():
+    """Its loss has no name by which Keras could compile the copy, nor has that of the model inside it."""
+
+    def loss(targets, outputs):
+        return keras.ops.mean(outputs)
+
+    model = with_routing(network(), **OPTIONS)
+    compiled = [model, model.get_layer("inner")]
+    for each in compiled:
+        each.compile("sgd", loss)
+    folded = fold_routing(model)
+    assert_same(model, folded)
+    assert [each.compiled for each in (*compiled, folded, folded.get_layer("inner"))] == [True, True, False, False]
+
+
+def test_an_adapted_normalization_is_kept():
+    normalization = keras.layers.Normalization(name="normalization")
+    normalization.adapt(X)
+    inputs = keras.Input((4, 4, 3))
+    x = CondConv2D(2, 1, num_experts=2, routing_options=OPTIONS)(normalization(inputs))
+    model = keras.Model(inputs, {"a": x, "b": normalization.output})
+    folded = fold_routing(model)
+    assert np.abs(array(model(X)["b"]) - X).max() > 0.5
+    assert_same(model, folded)

@@ -106,6 +106,14 @@ def test_a_frozen_layer_keeps_its_values_and_its_router():
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_layer_that_is_made_frozen_computes_as_in_inference():
+    layer = CondConv2D(4, 3, 2, trainable=False, routing_options={"expert_dropout": 0.9, "normalize_inputs": True})
+    x = np.random.default_rng(0).normal(1, 2, (8, 8, 8, 3)).astype("float32")
+    expected = keras.ops.convert_to_numpy(layer(x))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer(x, training=True)), expected)
+    assert layer.trainable_variables == [] and not layer.router.trainable
+
+
 def test_static_output_size_inside_a_fitted_model():
     # Flatten and Dense need the size that the per-example form computed.
     x = keras.Input((8, 8, 3))

@@ -6,6 +6,7 @@ import pytest
 
 from condconv_keras import card_of, create_model
 from condconv_keras.facts.model_card import LOGITS, PROBABILITIES
+from condconv_keras.layers import fold_routing, with_routing
 from condconv_keras.models import build_model
 from condconv_keras.models.cards import registered_card
 from condconv_keras.models.saving import save_model
@@ -45,6 +46,17 @@ def test_a_created_model_has_the_card_of_its_weights(trained):
     twin = create_model("condconv_mobilenet_v1", weights=path, num_experts=2, input_shape=(96, 32, 3), **SMALL)
     expected = dataclasses.replace(card.preprocessing, input_size=(96, 32))
     assert card_of(twin) == dataclasses.replace(card, model="condconv_mobilenet_v1", preprocessing=expected)
+
+
+def test_copies_with_other_routers_have_the_card_of_their_model(trained):
+    path, card = trained
+    arguments = {"num_experts": 2, "start_block": 13, "input_shape": (64, 64, 3), **SMALL}
+    model = create_model("condconv_mobilenet_v1", weights=path, **arguments)
+    copy = with_routing(model, temperature=2.0)
+    expected = dataclasses.replace(card, model="condconv_mobilenet_v1")
+    assert [card_of(each) for each in (copy, fold_routing(copy))] == [expected, expected]
+    with pytest.raises(ValueError, match="`model` has to be one that `create_model` returned"):
+        card_of(with_routing(build_model("condconv_mobilenet_v1", **arguments), temperature=2.0))
 
 
 def test_classes_and_crop_of_another_head_are_not_taken_over(trained):

@@ -1,9 +1,12 @@
+import json
+
 import pytest
 import tensorflow as tf
 
 from condconv_keras.training.config import Execution
 from condconv_keras.training.distribution import distributed_batches, is_chief, make_strategy, synchronize_batch_norm
 from condconv_keras.utils.errors import UserError
+from tests import processes
 from tests.training import networks
 
 
@@ -60,3 +63,56 @@ def test_batch_normalizations_are_synchronized():
     assert net.get_layer("stem_bn").synchronized
     synchronize_batch_norm(net, False)
     assert not net.get_layer("stem_bn").synchronized
+
+
+# Prints two pairs: the loss of a step of two replicas and the change of the first router's kernel, and what one device
+# computes of the whole batch with the mean of the penalties of its halves.
+PENALTIES = """
+import json
+import keras, numpy as np, tensorflow as tf
+from condconv_keras import CondConv2D
+from condconv_keras.layers.routers import recorded_routing
+from condconv_keras.training.config import Execution
+from condconv_keras.training.distribution import make_strategy, synchronize_batch_norm
+from tests.training import networks
+
+def network():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(networks.SHAPE)
+    options = {"num_experts": 3, "routing_options": {"balance_penalty": 50.0}}
+    x = CondConv2D(4, 1, name="first", **options)(inputs)
+    x = keras.layers.BatchNormalization(name="bn")(x)
+    x = CondConv2D(4, 1, **options)(x)
+    return keras.Model(inputs, keras.layers.Dense(networks.CLASSES)(keras.layers.GlobalAveragePooling2D()(x)))
+
+strategy = make_strategy(Execution(strategy="mirrored", logical_cpus=2))
+(batch,) = networks.batches(1)
+with strategy.scope():
+    net = network()
+    synchronize_batch_norm(net, True)
+    model = networks.training_model(net, networks.recipe(), 2)
+kernel = net.get_layer("first").router.kernel
+before = kernel.numpy()
+parts = strategy.experimental_distribute_dataset(tf.data.Dataset.from_tensors(batch).unbatch().batch(8))
+step = tf.function(lambda part: strategy.run(model.train_step, args=(part,)), autograph=False)
+logs = step(next(iter(parts)))
+loss = strategy.experimental_local_results(logs["loss"])[0]
+
+one = network()
+with tf.GradientTape() as tape, recorded_routing(one) as routing:
+    outputs = one(batch[0], training=True)
+    expected = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(batch[1], outputs, from_logits=True))
+    for _, weights in routing:
+        for half in tf.split(weights, 2):
+            means = tf.reduce_mean(half, axis=0)
+            expected += 50 / 2 * tf.math.reduce_variance(means) / tf.reduce_mean(means) ** 2
+gradient = tape.gradient(expected, one.get_layer("first").router.kernel.value)
+pairs = [loss, expected], [(before - kernel.numpy()) / 0.1, gradient]
+print(json.dumps([[np.ravel(value).tolist() for value in pair] for pair in pairs]))
+"""
+
+
+def test_the_loss_of_a_replica_has_its_own_penalties_alone():
+    pairs = json.loads(processes.run("-c", PENALTIES).stdout.splitlines()[-1])
+    for of_replicas, of_one in pairs:
+        assert of_replicas == pytest.approx(of_one, rel=1e-3, abs=1e-4)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
 from condconv_keras.layers import fold_routing
 from condconv_keras.layers.routers import routers
-from condconv_keras.training.experts import router_options, router_weights, with_recipe
+from condconv_keras.training.experts import router_options, router_weights, warn_of_pinned, with_recipe
 from condconv_keras.training.optimization import scale_updates
 from tests.seeds import set_seed
 from tests.training import networks
@@ -113,6 +113,21 @@ def test_options_of_the_recipe():
 def test_recipes_out_of_range(changes, message):
     with pytest.raises(ValueError, match=message):
         networks.recipe(**changes)
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_weights_of_anchored_experts_are_said_where_they_are_not_anchored(use_bias, capsys):
+    inputs = keras.Input(networks.SHAPE)
+    routing = Routing(3, use_bias=use_bias, name="routing")(inputs)
+    plain = keras.Model(inputs, CondConv2D(4, 1, 3)(inputs, routing))
+    anchored = with_recipe(plain, networks.recipe(expert_start="anchored"), True)
+    warn_of_pinned(plain)
+    warn_of_pinned(anchored)
+    assert capsys.readouterr().err == ""
+    folded = fold_routing(anchored)
+    warn_of_pinned(with_recipe(folded, networks.recipe(routing_temperature=9.0), False))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: the weights come from anchored experts")
 
 
 def heated(recipe, **options):

@@ -25,6 +25,8 @@ def _config(recipe=None, execution=None, **changes):
         _config({"freeze_epochs": 2}, weights="x.keras"),
         _config({"stochastic_depth_rate": 0.1}, model="condconv_mobilenet_v2"),
         _config({"expert_start": "anchored"}, model_arguments={"num_experts": 2}),
+        _config({"router_normalization": True}, weights="x.keras"),
+        _config({"router_normalization": True}, weights="x.weights.h5", model="mobilenet_v1"),
         # A recipe serves the plain network, too.
         _config({"expert_start": "anchored", "routing_temperature": 30.0}, model="mobilenet_v1"),
         _config(execution={"strategy": "mirrored", "logical_cpus": 2}, precision="mixed_float16"),
@@ -62,6 +64,10 @@ def test_what_works_is_taken(config):
         (
             _config({"expert_start": "anchored"}, weights="x.weights.h5"),
             "`expert_start='anchored'` is for a new network or one from a plain .keras file, not .weights.h5",
+        ),
+        (
+            _config({"router_normalization": True}, weights="x.weights.h5"),
+            "`router_normalization` is for a new network or one from a .keras file, not .weights.h5",
         ),
         (_config(execution={"tpu": "pod"}), "`tpu` is for `strategy='tpu'`"),
         (
