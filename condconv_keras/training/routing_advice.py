@@ -1,5 +1,6 @@
 """What is said of routers that do not learn, and what to do: one line for each kind of trouble."""
 
+from condconv_keras.routing_statistics.statistics import mean_of_layers
 from condconv_keras.utils.errors import warn
 
 # The weights of an image then differ from those of another by a hundredth: the experts act as one kernel. As built the
@@ -63,7 +64,7 @@ def _constant(epoch, layers):
         f"every image has nearly the same routing weights after epoch {epoch + 1} (a spread below {CONSTANT_SPREAD:g} "
         "in all layers): the experts act as one kernel"
     )
-    if sum(layer.saturation * layer.experts for layer in layers) > sum(layer.experts for layer in layers) / 2:
+    if mean_of_layers(layers, "saturation") > 0.5:
         return f"{start}, as their weights are close to 0 or 1; try {_GENTLER}, in a new run"
     return f"{start}; try more `epochs` or a higher `learning_rate`"
 

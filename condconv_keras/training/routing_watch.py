@@ -5,6 +5,7 @@ import keras
 from condconv_keras.layers.routers import routers
 from condconv_keras.routing_statistics.by_epoch import RoutingOfEpoch, read_by_epoch, write_by_epoch
 from condconv_keras.routing_statistics.sample import RoutingSample
+from condconv_keras.routing_statistics.statistics import mean_of_layers
 from condconv_keras.training.routing_advice import RoutingAdvice
 from condconv_keras.training.routing_log import RoutingLog
 
@@ -71,7 +72,7 @@ class RoutingWatch(keras.callbacks.Callback):
         if self._sigmoid:
             logs[IN_USE] = float(sum(layer.in_use for layer in layers))
         for name in (SATURATION, SPREAD):
-            logs[name] = sum(getattr(layer, name) * layer.experts for layer in layers) / self.experts
+            logs[name] = mean_of_layers(layers, name)
         self._news = epoch, len(weights[0]), layers
 
     def on_train_end(self, logs=None):
