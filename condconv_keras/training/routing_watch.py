@@ -59,13 +59,13 @@ class RoutingWatch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         measured = self._sample.measure()
-        if measured is None:
-            self._news = epoch, 0, None
-            return
-        weights, layers = measured
+        weights, layers = measured or (None, ())
         rows = [row for row in self._rows if row.epoch < epoch]
         self._rows = (*rows, *(RoutingOfEpoch.of(epoch, layer) for layer in layers))
         write_by_epoch(self._path, self._rows)
+        if measured is None:
+            self._news = epoch, 0, None
+            return
         if self._log is not None:
             self._log.write(epoch, weights, layers)
         self.experts = sum(layer.experts for layer in layers)

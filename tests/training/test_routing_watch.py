@@ -81,7 +81,7 @@ def test_the_rows_and_the_logs_are_numpys_of_the_present_weights(tmp_path):
     assert [(row.epoch, row.layer, row.experts) for row in rows] == [
         (epoch, *layer) for epoch in (0, 1) for layer in EXPERTS.items()
     ]
-    # One for 64 training images, but 24 at least; every 17th of the 360, as ten classes might take turns.
+    # One for 64 training images: 22; every 17th of the 360, as ten classes might take turns.
     first = expected_weights(network, "first", every=17)
     assert len(first) == 22
     constant = 1 / (1 + np.exp([-5.0, 1.0])) * np.ones((22, 1))
@@ -149,6 +149,9 @@ def test_weights_that_are_not_finite_are_named_and_not_kept(tmp_path, capsys):
     assert run_epoch(callback, 1) == {"loss": 1.0}
     assert capsys.readouterr().err.startswith("warning: the routing weights of held-out images are not finite after ")
     assert {row.epoch for row in read_by_epoch(tmp_path / "routing.csv")} == {0}
+    # Neither are the rows that an earlier run wrote of this epoch and of later ones.
+    run_epoch(watch(network, tmp_path), 0)
+    assert read_by_epoch(tmp_path / "routing.csv") == ()
 
 
 def test_a_run_that_goes_on_keeps_the_rows_of_its_earlier_epochs(tmp_path):
@@ -200,7 +203,10 @@ def _logged(folder):
     [
         (360, 10, 512, 8, 1),
         (10_000, 10, 256, 8, 41),  # 40 would meet one class of ten that take turns
-        (100, 3, 1, 8, 5),  # 24 at least
+        (100, 3, 1, 8, 5),  # 20 at least
+        (100, 10, 1, 8, 3),  # 7, the next one, would take 15
+        (41, 6, 20, 8, 1),  # 2 and 3 would meet half and a third of the classes, 5 take 9 images
+        (7, 7, 1, 8, 1),
         (50_000, 1000, 256, 224, 227),  # 222 images of 224 x 224 are 128 MiB
     ],
 )
