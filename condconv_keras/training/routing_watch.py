@@ -61,7 +61,7 @@ class RoutingWatch(keras.callbacks.Callback):
         measured = self._sample.measure()
         weights, layers = measured or (None, ())
         rows = [row for row in self._rows if row.epoch < epoch]
-        self._rows = (*rows, *(RoutingOfEpoch.of(epoch, layer) for layer in layers))
+        self._rows = (*rows, *(RoutingOfEpoch.of(epoch, layer, sigmoid=self._sigmoid) for layer in layers))
         write_by_epoch(self._path, self._rows)
         if measured is None:
             self._news = epoch, 0, None

@@ -59,10 +59,19 @@ def test_rows_of_runs_and_sides(runs, tmp_path):
     }
     assert rows[0]["dead_experts"] is None
     plain, twin = results.summary_rows(rows, ("plain", "twin"))
-    assert (plain["mean"], plain["difference"], plain["dead_experts"]) == (0.5, None, 0)
+    assert (plain["mean"], plain["difference"], plain["dead_experts"]) == (0.5, None, None)
     assert (twin["mean"], twin["difference"], twin["runs"], twin["dead_experts"]) == (0.625, 0.125, 2, 1)
     assert twin["standard_error"] == pytest.approx(0.125)
     assert set(rows[0]) == set(results.COLUMNS) and set(plain) == set(results.SUMMARY)
+
+
+@pytest.mark.parametrize("rows", ["0,one,8,2,0,0,0", "1,one,8,,0,0,0", "1,one,8,7,0,0,0\n1,two,8,,0,0,0"])
+def test_dead_experts_of_another_epoch_or_of_a_softmax_are_unknown(runs, tmp_path, rows):
+    (tmp_path / "twin-seed_1" / "routing.csv").write_text(f"epoch,layer,experts,in_use,saturation,spread,mean\n{rows}\n")
+    found = results.gain_rows(runs, tmp_path)
+    assert [row["dead_experts"] for row in found] == [None, 1, None, None]
+    # One run of which nothing is known: neither is of its side.
+    assert results.summary_rows(found, ("plain", "twin"))[1]["dead_experts"] is None
 
 
 def test_seeds_without_a_partner_are_not_compared(runs, tmp_path):

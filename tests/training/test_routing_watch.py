@@ -138,6 +138,7 @@ def test_a_softmax_is_called_neither_dead_nor_constant(tmp_path, capsys):
     logs = run_epoch(watch(network, tmp_path), 1)
     assert logs["spread"] == 0
     assert list(logs) == ["loss", "saturation", "spread"]
+    assert [row.in_use for row in read_by_epoch(tmp_path / "routing.csv")] == [None, None]
     assert capsys.readouterr().err == ""
 
 

@@ -36,6 +36,7 @@ def gain_rows(runs, root):
         if results[run.setting.metric] is None:
             raise UserError(f"the run {run.name} has no {run.setting.metric}: there is nothing of the kind to find")
         folder = RunFolder(root / run.name)
+        _, history = read_rows(folder.history, "the CSV file of a run's epochs")
         if run.side not in counted:
             counted[run.side] = multiply_adds_of(folder.model)
         rows.append(
@@ -43,8 +44,8 @@ def gain_rows(runs, root):
                 "side": run.side,
                 "seed": run.seed,
                 "metric": results[run.setting.metric],
-                **_early(folder, run.setting.metric),
-                "dead_experts": _dead_experts(folder),
+                **_early(history, run.setting.metric),
+                "dead_experts": _dead_experts(folder, len(history) - 1),
                 "multiply_adds": counted[run.side],
                 "parameters": results["parameters"],
                 "seconds": None if results.get("first_step") else results["seconds"],
@@ -79,7 +80,7 @@ def summary_rows(rows, sides):
                 "error_of_mean": statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None,
                 "difference": difference and difference.mean,
                 "standard_error": difference and difference.standard_error,
-                "dead_experts": max((row["dead_experts"] for row in own if row["dead_experts"] is not None), default=0),
+                "dead_experts": None if None in (dead := [row["dead_experts"] for row in own]) else max(dead),
                 "multiply_adds": own[0]["multiply_adds"],
                 "parameters": own[0]["parameters"],
                 "seconds": statistics.fmean(seconds) if seconds else None,
@@ -88,16 +89,19 @@ def summary_rows(rows, sides):
     return summary
 
 
-def _early(folder, metric):
+def _early(history, metric):
     """The held-out metric after each of the first epochs, None where the history has none."""
-    _, history = read_rows(folder.history, "the CSV file of a run's epochs")
     columns = {name: column for task in all_tasks() for column, name in task.validation.items()}
     cells = [row.get(columns[metric]) for row in history.values()][:EARLY_EPOCHS]
     values = [float(cell) if cell else None for cell in cells]
     return dict(zip(_EARLY, [*values, *[None] * EARLY_EPOCHS], strict=False))
 
 
-def _dead_experts(folder):
-    """The dead experts of all routers after the last epoch, or None of a plain network."""
-    rows = read_by_epoch(folder.routing)
-    return sum(row.experts - row.in_use for row in rows if row.epoch == rows[-1].epoch) if rows else None
+def _dead_experts(folder, last_epoch):
+    """The dead experts of all routers after the run's last epoch, or None where nothing is known of them.
+
+    That is so for a plain network, where routers are no sigmoids, and where their weights were not finite.
+    """
+    rows = [row for row in read_by_epoch(folder.routing) if row.epoch == last_epoch]
+    known = rows and all(row.in_use is not None for row in rows)
+    return sum(row.experts - row.in_use for row in rows) if known else None
