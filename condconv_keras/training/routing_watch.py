@@ -51,7 +51,7 @@ class RoutingWatch(keras.callbacks.Callback):
         self._rows = read_by_epoch(self._path)
         self._log = RoutingLog(run.tensorboard / "routing") if logged else None
         self._sigmoid = all(router.activation is keras.activations.sigmoid for _, router in routers(network))
-        self._advice = RoutingAdvice(self._sigmoid, _first_settled(plan.recipe))
+        self._advice = RoutingAdvice(self._sigmoid, plan.recipe, starts_anew=plan.config.weights is None)
         self._news = None
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -83,9 +83,3 @@ class RoutingWatch(keras.callbacks.Callback):
         if self._news is not None:
             self._advice.give(*self._news)
             self._news = None
-
-
-def _first_settled(recipe):
-    """The first epoch, from 0, that a recipe trains whole, at its full rate and without a temperature."""
-    annealed = recipe.temperature_epochs if recipe.routing_temperature > 1 else 0
-    return max(recipe.warmup_epochs, recipe.freeze_epochs, annealed)

@@ -67,7 +67,9 @@ def test_rows_of_runs_and_sides(runs, tmp_path):
 
 @pytest.mark.parametrize("rows", ["0,one,8,2,0,0,0", "1,one,8,,0,0,0", "1,one,8,7,0,0,0\n1,two,8,,0,0,0"])
 def test_dead_experts_of_another_epoch_or_of_a_softmax_are_unknown(runs, tmp_path, rows):
-    (tmp_path / "twin-seed_1" / "routing.csv").write_text(f"epoch,layer,experts,in_use,saturation,spread,mean\n{rows}\n")
+    (tmp_path / "twin-seed_1" / "routing.csv").write_text(
+        f"epoch,layer,experts,in_use,saturation,spread,mean\n{rows}\n"
+    )
     found = results.gain_rows(runs, tmp_path)
     assert [row["dead_experts"] for row in found] == [None, 1, None, None]
     # One run of which nothing is known: neither is of its side.

@@ -16,6 +16,7 @@ from condconv_keras.routing_statistics import sample
 from condconv_keras.routing_statistics.by_epoch import read_by_epoch
 from condconv_keras.routing_statistics.sample import RoutingSample
 from condconv_keras.training.config import Execution
+from condconv_keras.training.routing_advice import gentler
 from condconv_keras.training.routing_watch import RoutingWatch
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError
@@ -46,7 +47,7 @@ def set_routers(network, **routers):
 def watch(network, folder, log_routing=False, **recipe):
     card = ModelCard("tiny", DATASET.class_names, PREPROCESSING)
     plan = types.SimpleNamespace(
-        config=types.SimpleNamespace(execution=Execution(log_routing=log_routing)),
+        config=types.SimpleNamespace(execution=Execution(log_routing=log_routing), weights=None),
         card=card,
         dataset=DATASET,
         recipe=networks.recipe(**recipe),
@@ -106,12 +107,13 @@ def test_a_dead_expert_is_named_once_and_not_after_the_first_epoch(tmp_path, cap
     run_epoch(callback, 1)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: 1 of 3 experts of first is on for none of 22 held-out images after epoch 2: ")
-    assert "try `router_learning_rate=0.1`, `routing_temperature=30`, `expert_start='alike'` or `clip_norm=1`" in line
+    remedies = "`router_scale=0`, `router_learning_rate=0.3`, `routing_temperature=30`, `expert_start='alike'`"
+    assert line.endswith(f"try {remedies}, `clip_norm=1` or a lower `learning_rate`, in a new run")
     run_epoch(callback, 2)
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize(("bias", "advice"), [(0.5, "try more `epochs`"), (-9, "try `router_learning_rate=0.1`")])
+@pytest.mark.parametrize(("bias", "advice"), [(0.5, "try more `epochs`"), (-9, "try `router_scale=0`")])
 def test_constant_routing_is_named_once_after_the_warm_up(tmp_path, capsys, bias, advice):
     network = routed_network()
     callback = watch(network, tmp_path, warmup_epochs=1.5)
@@ -130,6 +132,34 @@ def test_constant_routing_is_named_once_after_the_warm_up(tmp_path, capsys, bias
     assert advice in line
     run_epoch(callback, 3)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("recipe", "starts_anew", "expected"),
+    [
+        ({"router_scale": 0, "clip_norm": 1.0}, True, ["router_learning_rate=0.3", "routing_temperature=30"]),
+        (
+            {"router_learning_rate": 0.3, "clip_norm": 5.0},
+            False,
+            ["router_learning_rate=0.1", "routing_temperature=30", "clip_norm=1"],
+        ),
+        (
+            {"expert_start": "anchored", "routing_temperature": 9, "router_learning_rate": 0.1, "clip_norm": 0.5},
+            True,
+            [],
+        ),
+    ],
+)
+def test_what_is_in_force_or_decided_by_a_file_is_not_advised(recipe, starts_anew, expected):
+    assert gentler(networks.recipe(**recipe), starts_anew) == [f"`{words}`" for words in expected]
+
+
+def test_routers_that_are_slow_on_purpose_may_be_faster(tmp_path, capsys):
+    network = routed_network()
+    set_routers(network, **{name: ([0] * experts, [0.5] * experts) for name, experts in EXPERTS.items()})
+    run_epoch(watch(network, tmp_path, router_learning_rate=0.3), 2)
+    expected = "try more `epochs`, a higher `router_learning_rate` or a higher `learning_rate`"
+    assert capsys.readouterr().err.rstrip().endswith(expected)
 
 
 def test_a_softmax_is_called_neither_dead_nor_constant(tmp_path, capsys):
