@@ -74,7 +74,7 @@ class RoutingAdvice:
 def gentler(recipe, starts_anew):
     """What would keep the routers of a run from learning too fast, best first: words for each, a list.
 
-    What the recipe does already is left out. So is the start of experts where a run starts from a file, which decides it.
+    What the recipe does already is left out. So is how experts start where a file decides that.
     Routers of zeros and a slower rate are what kept all experts in use in the study of docs/when-experts-pay.md.
 
     Args:
