@@ -7,6 +7,7 @@ import subprocess
 import numpy as np
 from absl import flags
 
+from condconv_keras.data.prepared import has_only_left_overs
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import check_parents, write_text
 from condconv_keras.utils.json_text import json_text
@@ -30,7 +31,7 @@ def new_data_set(output_dir, name):
     """Returns the folder of data sets as a `pathlib.Path`; raises a `UserError` if this one cannot be made there."""
     output = pathlib.Path(output_dir).expanduser()
     check_parents(output / name, "output_dir")
-    if (output / name).exists():
+    if (output / name).exists() and not has_only_left_overs(output / name):
         raise UserError(f"--output_dir {str(output)!r} holds a {name} already; remove it or give another folder")
     return output
 

@@ -51,3 +51,11 @@ def test_versions_of_packages(monkeypatch):
 def test_without_dpkg(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert tfds_store.package_versions(("bash",)) == {}
+
+
+def test_what_an_interrupted_preparation_leaves_is_no_data_set(tmp_path):
+    (tmp_path / "two" / "incomplete.ABC_1.0.0").mkdir(parents=True)
+    assert tfds_store.new_data_set(tmp_path, "two") == tmp_path
+    (tmp_path / "two" / "1.0.0").mkdir()
+    with pytest.raises(UserError, match="holds a two already"):
+        tfds_store.new_data_set(tmp_path, "two")
