@@ -14,7 +14,7 @@ from condconv_keras.utils.text_files import read_rows
 EARLY_EPOCHS = 3  # whose held-out metric a row has, too
 _EARLY = tuple(f"epoch_{epoch}" for epoch in range(1, EARLY_EPOCHS + 1))
 _COST = ("multiply_adds", "parameters", "seconds")
-COLUMNS = ("side", "seed", "metric", *_EARLY, "dead_experts", *_COST, "command")
+COLUMNS = ("side", "seed", "split", "metric", *_EARLY, "dead_experts", *_COST, "command")
 SUMMARY = ("side", "runs", "mean", "error_of_mean", "difference", "standard_error", "dead_experts", *_COST)
 
 
@@ -26,7 +26,8 @@ def gain_rows(runs, root):
         root: folder of the run folders.
 
     Raises:
-        UserError: the metric of a run is None: there was nothing to find.
+        UserError: the metric of a run is None, as there was nothing to find; or runs were evaluated on different
+            splits.
     """
     rows, counted = [], {}
     for run in runs:
@@ -43,6 +44,7 @@ def gain_rows(runs, root):
             {
                 "side": run.side,
                 "seed": run.seed,
+                "split": results["split"],
                 "metric": results[run.setting.metric],
                 **_early(history, run.setting.metric),
                 "dead_experts": _dead_experts(folder, len(history) - 1),
@@ -51,6 +53,12 @@ def gain_rows(runs, root):
                 "seconds": None if results.get("first_step") else results["seconds"],
                 "command": results["command"],
             }
+        )
+    splits = {row["split"]: f"{row['side']}-seed_{row['seed']}" for row in rows}
+    if len(splits) > 1:
+        raise UserError(
+            f"expected runs that were evaluated on one split, those in {str(root)!r} were on several: "
+            + ", ".join(f"{name} on {split}" for split, name in splits.items())
         )
     return rows
 
