@@ -55,8 +55,9 @@ def runs(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "multiply_adds_of", lambda path: 100 if "plain" in str(path) else 120)
     runs = [PairedRun(SETTING, side, seed) for seed in (0, 1) for side in ("plain", "twin")]
     routing = "epoch,layer,experts,in_use,saturation,spread,mean\n0,one,8,2,0,0,0\n1,one,8,8,0,0,0\n1,two,8,7,0,0,0\n"
-    for run, metric in zip(runs, (0.5, 0.75, 0.5, 0.5), strict=True):
-        finish(tmp_path, run, metric, [0.125, 0.25], routing if run.side == "twin" else None)
+    early = ([0.125, 0.25], [0.25, 0.25], [0.125, 0.5], [0.125, 0.25])
+    for run, metric, epochs in zip(runs, (0.5, 0.75, 0.5, 0.5), early, strict=True):
+        finish(tmp_path, run, metric, epochs, routing if run.side == "twin" else None)
     return runs
 
 
@@ -64,22 +65,23 @@ def test_rows_of_runs_and_sides(runs, tmp_path):
     rows = results.gain_rows(runs, tmp_path)
     assert [row["metric"] for row in rows] == [0.5, 0.75, 0.5, 0.5]
     assert rows[1] == {
-        **{
-            "side": "twin",
-            "seed": 0,
-            "split": "test",
-            "metric": 0.75,
-            "epoch_1": 0.125,
-            "epoch_2": 0.25,
-            "epoch_3": None,
-        },
-        **{"dead_experts": 1, "multiply_adds": 120, "parameters": 10, "seconds": 4.0, "command": "train twin-seed_0"},
+        "side": "twin",
+        "seed": 0,
+        "split": "test",
+        "metric": 0.75,
+        **{"epoch_1": 0.25, "epoch_2": 0.25, "epoch_3": None},
+        "dead_experts": 1,
+        **{"multiply_adds": 120, "parameters": 10, "seconds": 4.0},
+        "command": "train twin-seed_0",
     }
     assert rows[0]["dead_experts"] is None
     plain, twin = results.summary_rows(rows, ("plain", "twin"))
     assert (plain["mean"], plain["difference"], plain["dead_experts"]) == (0.5, None, None)
     assert (twin["mean"], twin["difference"], twin["runs"], twin["dead_experts"]) == (0.625, 0.125, 2, 1)
     assert twin["standard_error"] == pytest.approx(0.125)
+    assert (twin["epoch_1_difference"], twin["epoch_2_difference"]) == (0.0625, -0.125)
+    assert (twin["epoch_1_error"], twin["epoch_2_error"]) == (pytest.approx(0.0625), pytest.approx(0.125))
+    assert (twin["epoch_3_difference"], plain["epoch_1_difference"]) == (None, None)
     assert set(rows[0]) == set(results.COLUMNS) and set(plain) == set(results.SUMMARY)
 
 

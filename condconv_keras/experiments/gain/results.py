@@ -1,5 +1,6 @@
 """What finished pairs gave: a row for each run, and a row for each side."""
 
+import itertools
 import statistics
 
 from condconv_keras.experiments.gain.comparison import paired_difference
@@ -15,7 +16,13 @@ EARLY_EPOCHS = 3  # whose held-out metric a row has, too
 _EARLY = tuple(f"epoch_{epoch}" for epoch in range(1, EARLY_EPOCHS + 1))
 _COST = ("multiply_adds", "parameters", "seconds")
 COLUMNS = ("side", "seed", "split", "metric", *_EARLY, "dead_experts", *_COST, "command")
-SUMMARY = ("side", "runs", "mean", "error_of_mean", "difference", "standard_error", "dead_experts", *_COST)
+_EARLY_DIFFERENCES = tuple(f"{epoch}_{kind}" for epoch in _EARLY for kind in ("difference", "error"))
+SUMMARY = (
+    *("side", "runs", "mean", "error_of_mean", "difference", "standard_error"),
+    *_EARLY_DIFFERENCES,
+    "dead_experts",
+    *_COST,
+)
 
 
 def gain_rows(runs, root):
@@ -66,19 +73,20 @@ def gain_rows(runs, root):
 def summary_rows(rows, sides):
     """Returns a dict of `SUMMARY` for each side: means over its runs and the paired difference to the plain network.
 
+    `epoch_1_difference` and `epoch_1_error` are that difference and its standard error after the first epoch, and so
+    on; None where a run has no such epoch.
+
     Args:
         rows: of `gain_rows`, the plain network's among them.
         sides: the names of the sides, in order.
     """
-    plain = {row["seed"]: row["metric"] for row in rows if row["side"] == PLAIN}
+    plain = {row["seed"]: row for row in rows if row["side"] == PLAIN}
     summary = []
     for side in sides:
         own = [row for row in rows if row["side"] == side]
         values = [row["metric"] for row in own]
-        difference = None
-        if side != PLAIN:
-            pairs = [row for row in own if row["seed"] in plain]
-            difference = paired_difference([plain[row["seed"]] for row in pairs], [row["metric"] for row in pairs])
+        # The plain network has no partner but itself.
+        pairs = [(plain[row["seed"]], row) for row in own if row["seed"] in plain and side != PLAIN]
         seconds = [row["seconds"] for row in own if row["seconds"] is not None]
         summary.append(
             {
@@ -86,8 +94,8 @@ def summary_rows(rows, sides):
                 "runs": len(own),
                 "mean": statistics.fmean(values),
                 "error_of_mean": statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None,
-                "difference": difference and difference.mean,
-                "standard_error": difference and difference.standard_error,
+                **_difference(pairs, "metric", "difference", "standard_error"),
+                **_early_differences(pairs),
                 "dead_experts": None if None in (dead := [row["dead_experts"] for row in own]) else max(dead),
                 "multiply_adds": own[0]["multiply_adds"],
                 "parameters": own[0]["parameters"],
@@ -95,6 +103,22 @@ def summary_rows(rows, sides):
             }
         )
     return summary
+
+
+def _difference(pairs, column, difference, error):
+    """The paired difference of a column and its standard error, under these names; None where a value is missing."""
+    values = [(baseline[column], row[column]) for baseline, row in pairs]
+    if not values or None in itertools.chain(*values):
+        return {difference: None, error: None}
+    found = paired_difference(*zip(*values, strict=True))
+    return {difference: found.mean, error: found.standard_error}
+
+
+def _early_differences(pairs):
+    differences = {}
+    for epoch in _EARLY:
+        differences |= _difference(pairs, epoch, f"{epoch}_difference", f"{epoch}_error")
+    return differences
 
 
 def _early(history, metric):
