@@ -36,6 +36,19 @@ def new_data_set(output_dir, name):
     return output
 
 
+def check_held_out(count, most):
+    """Raises a `UserError` if no image could be left to train on, before images are drawn.
+
+    Args:
+        count: number of images to hold out.
+        most: number of training images that there can be at most; how many there are is known when they are drawn.
+    """
+    if count >= most:
+        raise UserError(
+            f"expected --validation_images below the number of training images, {most} at most, received: {count}"
+        )
+
+
 def hold_out(splits, count):
     """Returns the splits to write.
 
@@ -70,7 +83,7 @@ def dpkg(*arguments):
         return ""
 
 
-def store(splits, output, *, name, version, class_names, homepage, sources=None):
+def store(splits, output, *, name, version, class_names, homepage, sources):
     """Writes the splits, which TFDS does in a temporary folder that it moves at the end.
 
     Args:
@@ -80,8 +93,8 @@ def store(splits, output, *, name, version, class_names, homepage, sources=None)
         version: as `"1.0.0"`.
         class_names: list of strings.
         homepage: where the images come from.
-        sources: dict of what the images were made from; `sources.json` in the data set's folder then has it with
-            counts and hashes of the splits. None writes no such file.
+        sources: dict of what the images were made from; `sources.json` in the data set's folder has it with counts and
+            hashes of the splits.
 
     Returns:
         One line that says what was written.
@@ -106,8 +119,7 @@ def store(splits, output, *, name, version, class_names, homepage, sources=None)
         homepage=homepage,
     )
     folder = output / name / version
-    if sources is not None:
-        write_text(folder / RECORD, json_text({"splits": {k: _figures(*v) for k, v in splits.items()}, **sources}))
+    write_text(folder / RECORD, json_text({"splits": {k: _figures(*v) for k, v in splits.items()}, **sources}))
     counts = ", ".join(f"{len(labels)} {split}" for split, (_, labels) in splits.items())
     return f"wrote {folder}: {counts} images"
 

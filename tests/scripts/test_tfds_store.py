@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+import types
 
 import numpy as np
 import pytest
 
 from condconv_keras.data import open_dataset
 from condconv_keras.utils.errors import UserError
-from scripts import tfds_store
+from scripts import glyphs, instruments, tfds_store
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 1), np.uint8)
 LABELS = np.array([0, 1, 1, 0, 1, 0, 1])
@@ -41,6 +42,17 @@ def test_held_out_images_are_the_last_ones_and_replace_the_test():
         np.testing.assert_array_equal(held[split][1], LABELS[part])
     with pytest.raises(UserError, match="below the 7 training images, received: 7"):
         tfds_store.hold_out(splits, 7)
+
+
+def test_a_number_to_hold_out_that_is_too_large_is_named_before_images_are_drawn(tmp_path, monkeypatch):
+    flags = types.SimpleNamespace(output_dir=tmp_path, validation_images=60480)
+    monkeypatch.setattr(instruments, "FLAGS", flags)
+    with pytest.raises(UserError, match=r"below the number of training images, 60480 at most, received: 60480"):
+        instruments.main(["instruments"])
+    monkeypatch.setattr(glyphs, "FLAGS", types.SimpleNamespace(output_dir=tmp_path, validation_images=8000))
+    monkeypatch.setattr(glyphs, "installed_faces", lambda: ([None] * 20, {}))
+    with pytest.raises(UserError, match=r"below the number of training images, 8000 at most, received: 8000"):
+        glyphs.main(["glyphs"])
 
 
 def test_versions_of_packages(monkeypatch):
