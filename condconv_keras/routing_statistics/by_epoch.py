@@ -6,7 +6,8 @@ import dataclasses
 import math
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from condconv_keras.routing_statistics.statistics import LayerStatistics
 from condconv_keras.utils.errors import UserError, one_line
@@ -53,7 +54,12 @@ class RoutingOfEpoch:
         )
 
 
-_KINDS = {"int": int, "str": str, "float": float, "int | None": lambda cell: int(cell) if cell else None}
+_KINDS: dict[str, Callable[[str], Any]] = {
+    "int": int,
+    "str": str,
+    "float": float,
+    "int | None": lambda cell: int(cell) if cell else None,
+}
 _COLUMNS = {field.name: _KINDS[str(field.type)] for field in dataclasses.fields(RoutingOfEpoch)}
 
 
