@@ -8,11 +8,9 @@ which loads nothing else: prints their median milliseconds for one image, and th
 quartiles of the rounds' own ratios. As they take turns, each finds the processor's caches full of another's weights.
 """
 
-import concurrent.futures
 import contextlib
 import datetime
 import importlib.metadata
-import multiprocessing
 import os
 import pathlib
 import platform
@@ -22,7 +20,18 @@ import tempfile
 
 from absl import flags
 
-from benchmarks.twins import PLAIN, RUN_TIME, STATIC, chosen_twins, measure, plain_name, table, to_csv, write_files
+from benchmarks.twins import (
+    PLAIN,
+    RUN_TIME,
+    STATIC,
+    chosen_twins,
+    in_own_process,
+    measure,
+    plain_name,
+    table,
+    to_csv,
+    write_files,
+)
 from condconv_keras.commands import cli
 from condconv_keras.commands.model_flags import WIDTHS
 from condconv_keras.export.formats import TFLITE
@@ -55,9 +64,9 @@ def main(argv):
             for mode in FLAGS.modes:
                 files = {}
                 for source, forms in _sources(model):
-                    files |= _in_own_process(write_files, folder, source, forms, mode)
+                    files |= in_own_process(write_files, folder, source, forms, mode)
                 for count in threads:
-                    rows += _in_own_process(measure, model, mode, files, count, FLAGS.rounds)
+                    rows += in_own_process(measure, model, mode, files, count, FLAGS.rounds)
         if FLAGS.csv:
             write_text(FLAGS.csv, to_csv(rows))
     return f"{header()}\n\n{table(rows)}"
@@ -103,13 +112,6 @@ def _sources(model):
         (source(plain_name(model), arguments), [PLAIN]),
         (source(model, {**arguments, **experts}), [RUN_TIME, STATIC] if FLAGS.static_kernels else [RUN_TIME]),
     )
-
-
-def _in_own_process(function, *arguments):
-    """Calls a function in a new process: a conversion takes twenty times the file's size, and keeps half of it."""
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def header():

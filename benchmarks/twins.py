@@ -1,8 +1,10 @@
 """The `.tflite` files of CondConv models and of their plain networks: written, measured and compared."""
 
+import concurrent.futures
 import csv
 import dataclasses
 import io
+import multiprocessing
 import os
 import pathlib
 import statistics
@@ -70,13 +72,20 @@ def _network(entry):
     return entry.builder, dict(entry.arguments), entry.input_size
 
 
+def in_own_process(function, *arguments):
+    """Calls a function in a new process: a conversion takes twenty times the file's size, and keeps half of it."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, context) as pool:
+        return pool.submit(function, *arguments).result()
+
+
 def write_files(folder, source, forms, mode):
     """Writes the files of a network in one mode.
 
     Args:
         folder: path.
-        source: its `condconv_keras.stored.registered.Untrained`.
-        forms: those of `PLAIN`, `RUN_TIME` and `STATIC` to write.
+        source: its `condconv_keras.stored.registered.Untrained`, or anything with a `name` and a `load`.
+        forms: those of `PLAIN`, `RUN_TIME` and `STATIC` to write, or other names of a file as of `RUN_TIME`.
         mode: name of the mode.
 
     Returns:
@@ -109,11 +118,11 @@ def measure(model, mode, files, threads, rounds):
         rounds: number of rounds that count.
     """
     print(f"{model}: measuring {mode}, threads: {threads}", file=sys.stderr, flush=True)
-    times = interleaved_times({form: _invocation(path, threads) for form, path in files.items()}, rounds)
+    times = interleaved_times({form: invocation(path, threads) for form, path in files.items()}, rounds)
     return [compare(model, mode, form, threads, files, times) for form in files if form != PLAIN]
 
 
-def _invocation(path, threads):
+def invocation(path, threads):
     """A function that runs a file once on pixels of noise."""
     import numpy as np
     from ai_edge_litert.interpreter import Interpreter

@@ -23,6 +23,7 @@ from condconv_keras.utils.errors import UserError
 from scripts import tfds_store
 
 NAME = "fashion_mnist"
+PACKAGE, SOURCE = "dataset-fashion-mnist", pathlib.Path("/usr/share/datasets/fashion-mnist")
 VERSION = "3.0.1"  # of TFDS's own builder, which downloads the same images
 SIZE = 28
 SPLITS = {"train": "train", "test": "t10k"}  # to the start of the files' names
@@ -47,8 +48,9 @@ def main(argv):
     cli.expect_flags_only(argv)
     output = tfds_store.new_data_set(FLAGS.output_dir, NAME)
     source = pathlib.Path(FLAGS.source).expanduser()
-    splits = {split: read_split(source, prefix) for split, prefix in SPLITS.items()}
-    return store(tfds_store.hold_out(splits, FLAGS.validation_images), output)
+    used = ["train"] if FLAGS.validation_images else list(SPLITS)
+    splits = {split: read_split(source, SPLITS[split]) for split in used}
+    return store(tfds_store.hold_out(splits, FLAGS.validation_images), output, source)
 
 
 def read_split(source, prefix):
@@ -86,7 +88,7 @@ def read_idx(path, dimensions):
         content = gzip.decompress(path.read_bytes())
     except FileNotFoundError as error:
         raise UserError(
-            f"there is no {str(path)!r}: apt-get install dataset-fashion-mnist, or give the folder with --source"
+            f"there is no {str(path)!r}: apt-get install {PACKAGE}, or give the folder with --source"
         ) from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"expected a gzip file, {str(path)!r} is damaged ({error})") from error
@@ -99,8 +101,9 @@ def read_idx(path, dimensions):
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def store(splits, output):
-    """Writes the splits of `read_split` and returns one line about them."""
+def store(splits, output, source):
+    """Writes the splits of `read_split`, which come from the folder `source`, and returns one line about them."""
+    versions = tfds_store.package_versions([PACKAGE]) if source == SOURCE else {}
     return tfds_store.store(
         splits,
         output,
@@ -108,13 +111,14 @@ def store(splits, output):
         version=VERSION,
         class_names=CLASS_NAMES,
         homepage="https://github.com/zalandoresearch/fashion-mnist",
+        sources={"source": str(source), "versions": versions},
     )
 
 
 if __name__ == "__main__":
     flags.DEFINE_string(
         "source",
-        "/usr/share/datasets/fashion-mnist",
+        str(SOURCE),
         "Folder of the four -ubyte.gz files; default: the Debian package's.",
     )
     tfds_store.define_flags()

@@ -52,6 +52,7 @@ def main(argv):
     output = tfds_store.new_data_set(FLAGS.output_dir, NAME)
     letters = characters()
     faces, versions = installed_faces()
+    tfds_store.check_held_out(FLAGS.validation_images, len(letters) * len(faces) - TEST_IMAGES)
     splits, sources = draw(letters, faces)
     return tfds_store.store(
         tfds_store.hold_out(splits, FLAGS.validation_images),

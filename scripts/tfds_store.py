@@ -7,6 +7,7 @@ import subprocess
 import numpy as np
 from absl import flags
 
+from condconv_keras.data.prepared import has_only_left_overs
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import check_parents, write_text
 from condconv_keras.utils.json_text import json_text
@@ -30,9 +31,22 @@ def new_data_set(output_dir, name):
     """Returns the folder of data sets as a `pathlib.Path`; raises a `UserError` if this one cannot be made there."""
     output = pathlib.Path(output_dir).expanduser()
     check_parents(output / name, "output_dir")
-    if (output / name).exists():
+    if (output / name).exists() and not has_only_left_overs(output / name):
         raise UserError(f"--output_dir {str(output)!r} holds a {name} already; remove it or give another folder")
     return output
+
+
+def check_held_out(count, most):
+    """Raises a `UserError` if no image could be left to train on, before images are drawn.
+
+    Args:
+        count: number of images to hold out.
+        most: number of training images that there can be at most; how many there are is known when they are drawn.
+    """
+    if count >= most:
+        raise UserError(
+            f"expected --validation_images below the number of training images, {most} at most, received: {count}"
+        )
 
 
 def hold_out(splits, count):
@@ -69,7 +83,7 @@ def dpkg(*arguments):
         return ""
 
 
-def store(splits, output, *, name, version, class_names, homepage, sources=None):
+def store(splits, output, *, name, version, class_names, homepage, sources):
     """Writes the splits, which TFDS does in a temporary folder that it moves at the end.
 
     Args:
@@ -79,8 +93,8 @@ def store(splits, output, *, name, version, class_names, homepage, sources=None)
         version: as `"1.0.0"`.
         class_names: list of strings.
         homepage: where the images come from.
-        sources: dict of what the images were made from; `sources.json` in the data set's folder then has it with
-            counts and hashes of the splits. None writes no such file.
+        sources: dict of what the images were made from; `sources.json` in the data set's folder has it with counts and
+            hashes of the splits.
 
     Returns:
         One line that says what was written.
@@ -105,8 +119,7 @@ def store(splits, output, *, name, version, class_names, homepage, sources=None)
         homepage=homepage,
     )
     folder = output / name / version
-    if sources is not None:
-        write_text(folder / RECORD, json_text({"splits": {k: _figures(*v) for k, v in splits.items()}, **sources}))
+    write_text(folder / RECORD, json_text({"splits": {k: _figures(*v) for k, v in splits.items()}, **sources}))
     counts = ", ".join(f"{len(labels)} {split}" for split, (_, labels) in splits.items())
     return f"wrote {folder}: {counts} images"
 

@@ -1,6 +1,7 @@
 """The figures of an analysis: which statistics each of them shows, and what is written below it."""
 
 import dataclasses
+import math
 from typing import Any
 
 from condconv_keras.analysis import figures
@@ -74,20 +75,22 @@ def draw_epochs(rows):
     for row in rows:
         by_layer.setdefault(row.layer, []).append(row)
     layers = by_layer.values()
-    figure = figures.draw_epochs(
-        list(by_layer),
-        [[row.epoch for row in layer] for layer in layers],
-        {
-            "share of the experts in use": [[row.in_use / row.experts for row in layer] for layer in layers],
-            "saturation": [[row.saturation for row in layer] for layer in layers],
-            "spread": [[row.spread for row in layer] for layer in layers],
-        },
-    )
-    caption = (
-        "The routing of held-out images after every epoch of the run, a line for each layer: the experts that are not "
-        "dead, the weights below 0.05 or above 0.95, and the deviation of an expert's weight over the images."
-    )
+    panels = {
+        "saturation": [[row.saturation for row in layer] for layer in layers],
+        "spread": [[row.spread for row in layer] for layer in layers],
+    }
+    shown = "the weights below 0.05 or above 0.95, and the deviation of an expert's weight over the images"
+    if any(row.in_use is not None for row in rows):
+        panels = {"share of the experts in use": [list(map(_share_in_use, layer)) for layer in layers], **panels}
+        shown = f"the experts that are not dead, {shown}"
+    figure = figures.draw_epochs(list(by_layer), [[row.epoch for row in layer] for layer in layers], panels)
+    caption = f"The routing of held-out images after every epoch of the run, a line for each layer: {shown}."
     return Picture("over_epochs", caption, figure)
+
+
+def _share_in_use(row):
+    """Not a number, which is no point of a line, where it is unknown."""
+    return math.nan if row.in_use is None else row.in_use / row.experts
 
 
 def _class_means(layers, class_names, classes):

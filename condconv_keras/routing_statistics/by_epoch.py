@@ -6,7 +6,8 @@ import dataclasses
 import math
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from condconv_keras.routing_statistics.statistics import LayerStatistics
 from condconv_keras.utils.errors import UserError, one_line
@@ -24,7 +25,8 @@ class RoutingOfEpoch:
         epoch: from 0, as in `history.csv`.
         layer: name of the layer.
         experts: their number.
-        in_use: as `LayerStatistics.in_use`, from 0 to `experts`.
+        in_use: as `LayerStatistics.in_use`, from 0 to `experts`; None where routers are no sigmoids, whose weights may
+            be small where an expert is not dead.
         saturation: as `LayerStatistics.saturation`, in [0, 1].
         spread: as `LayerStatistics.spread`, in [0, 0.5] for a sigmoid.
         mean: of all weights of the layer, in [0, 1] for a sigmoid.
@@ -33,26 +35,31 @@ class RoutingOfEpoch:
     epoch: int
     layer: str
     experts: int
-    in_use: int
+    in_use: int | None
     saturation: float
     spread: float
     mean: float
 
     @classmethod
-    def of(cls, epoch: int, statistics: LayerStatistics) -> RoutingOfEpoch:
-        """Returns the row of a layer's statistics, its numbers rounded as the file has them."""
+    def of(cls, epoch: int, statistics: LayerStatistics, *, sigmoid: bool) -> RoutingOfEpoch:
+        """Returns the row of the statistics of a layer, whose router is a `sigmoid` or not, rounded as in the file."""
         return cls(
             epoch=epoch,
             layer=statistics.name,
             experts=statistics.experts,
-            in_use=statistics.in_use,
+            in_use=statistics.in_use if sigmoid else None,
             saturation=round(statistics.saturation, _DIGITS),
             spread=round(statistics.spread, _DIGITS),
             mean=round(float(statistics.overall_mean.mean()), _DIGITS),
         )
 
 
-_KINDS = {"int": int, "str": str, "float": float}
+_KINDS: dict[str, Callable[[str], Any]] = {
+    "int": int,
+    "str": str,
+    "float": float,
+    "int | None": lambda cell: int(cell) if cell else None,
+}
 _COLUMNS = {field.name: _KINDS[str(field.type)] for field in dataclasses.fields(RoutingOfEpoch)}
 
 
@@ -78,6 +85,6 @@ def read_by_epoch(path: str | os.PathLike[str]) -> tuple[RoutingOfEpoch, ...]:
 def _row(cells: Mapping[str, str]) -> RoutingOfEpoch:
     row = RoutingOfEpoch(**{name: kind(cells[name]) for name, kind in _COLUMNS.items()})
     finite = all(map(math.isfinite, (row.saturation, row.spread, row.mean)))
-    if not (row.epoch >= 0 and 0 <= row.in_use <= row.experts and row.experts > 0 and finite):
+    if not (row.epoch >= 0 and 0 <= (row.in_use or 0) <= row.experts and row.experts > 0 and finite):
         raise ValueError(f"a number is out of range in {row}")
     return row

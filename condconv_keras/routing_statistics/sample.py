@@ -10,7 +10,7 @@ from condconv_keras.routing_statistics.statistics import RoutingStatistics
 
 _BATCH = 64
 _MEMORY = 2**27  # bytes of the images, which are kept: reading them takes longer than what is measured
-_FEWEST = 24
+_FEWEST = 20
 
 
 class RoutingSample:
@@ -23,8 +23,7 @@ class RoutingSample:
         network: Keras model with CondConv layers; measured is what its variables are at the time.
         card: its card.
         dataset: data set of the task.
-        images: as many at most, but `_FEWEST` at least where the split has them; fewer where these would take more
-            than 128 MiB.
+        images: as many at most, and no more than 128 MiB of them; but 20 at least, where the split has them.
     """
 
     def __init__(self, network, card, dataset, images):
@@ -56,10 +55,23 @@ class RoutingSample:
     def _read(self):
         dataset, card = self._dataset, self._card
         split = dataset.evaluation_split
-        every = math.ceil(dataset.splits[split] / self._images)
-        # Where the classes take turns, a step that they share a divisor with would pass over some of them.
-        while math.gcd(every, len(dataset.class_names)) > 1:
-            every += 1
+        every = _step(dataset.splits[split], self._images, len(dataset.class_names))
         for images, presence in presence_batches(card.task, dataset, split, card.preprocessing, _BATCH, every):
             if len(images):
                 yield np.asarray(images), presence
+
+
+def _step(examples, images, classes):
+    """How many examples there are to one that is taken.
+
+    Where the classes take turns, a step that they share a divisor with would pass over some of them. The next one takes
+    fewer images; where these would be too few, the one before takes more.
+    """
+    every = math.ceil(examples / images)
+    while math.gcd(every, classes) > 1:
+        every += 1
+    if math.ceil(examples / every) < min(_FEWEST, examples):
+        every = max(examples // _FEWEST, 1)
+        while math.gcd(every, classes) > 1:
+            every -= 1
+    return every

@@ -117,17 +117,29 @@ class LayerStatistics:
         return self.experts - len(self.dead)
 
     @property
+    def routed(self) -> slice:
+        """The experts that the router decides on: all but a first one whose weight is 1 for every image.
+
+        An anchored expert is of that kind, while it is trained and in the file that the run leaves.
+        """
+        pinned = self.experts > 1 and self.overall_mean[0] == 1 and self.overall_std[0] == 0
+        return slice(1 if pinned else 0, self.experts)
+
+    @property
     def saturation(self) -> float:
-        """The share of all weights that are below 0.05 or above 0.95, in [0, 1]: a router learns little from them."""
-        return float(self.saturated.mean())
+        """The share of the `routed` experts' weights that are below 0.05 or above 0.95, in [0, 1].
+
+        A router learns little from them.
+        """
+        return float(self.saturated[self.routed].mean())
 
     @property
     def spread(self) -> float:
-        """The deviation of an expert's weight over all images, mean over the experts, in [0, 0.5] for a sigmoid.
+        """The deviation of an expert's weight over all images, mean over the `routed` experts.
 
-        0 where every image gets the same kernel.
+        In [0, 0.5] for a sigmoid, and 0 where every image gets the same kernel.
         """
-        return float(self.overall_std.mean())
+        return float(self.overall_std[self.routed].mean())
 
     def top_classes(self, count: int) -> np.ndarray:
         """The classes with the highest mean weights of each expert, best first, int64 [experts, at most `count`].
@@ -143,6 +155,12 @@ class LayerStatistics:
         """Counts and means of the classes that have images."""
         seen = self.class_count > 0
         return self.class_count[seen], self.mean[seen]
+
+
+def mean_of_layers(layers: Sequence[LayerStatistics], name: str) -> float:
+    """The `"saturation"` or `"spread"` (`name`) of the `routed` experts of all layers together."""
+    counts = [layer.experts - layer.routed.start for layer in layers]
+    return float(np.average([getattr(layer, name) for layer in layers], weights=counts))
 
 
 class RoutingStatistics:

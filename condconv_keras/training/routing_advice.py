@@ -1,11 +1,11 @@
 """What is said of routers that do not learn, and what to do: one line for each kind of trouble."""
 
+from condconv_keras.routing_statistics.statistics import mean_of_layers
 from condconv_keras.utils.errors import warn
 
 # The weights of an image then differ from those of another by a hundredth: the experts act as one kernel. As built the
 # routers of a network start with more, and those of one that learns have ten times as much.
 CONSTANT_SPREAD = 0.01
-_GENTLER = "`router_learning_rate=0.1`, `routing_temperature=30`, `expert_start='alike'` or `clip_norm=1`"
 
 
 class RoutingAdvice:
@@ -16,12 +16,15 @@ class RoutingAdvice:
     Args:
         sigmoid: whether the routers are sigmoids. Others, whose weights are small where there are many experts, are
             called neither dead nor constant.
-        settled: the first epoch, from 0, whose routing is to differ between images: the one after the warm-up.
+        recipe: `Recipe` of the run. No routing is called constant before its warm-up and its temperature are over.
+        starts_anew: whether the run starts from initial values, and not from those of a file.
     """
 
-    def __init__(self, sigmoid, settled):
+    def __init__(self, sigmoid, recipe, starts_anew):
         self._sigmoid = sigmoid
-        self._settled = settled
+        self._recipe = recipe
+        self._settled = _first_settled(recipe)
+        self._gentler = gentler(recipe, starts_anew)
         self._said = set()
 
     def give(self, epoch, images, layers):
@@ -36,36 +39,69 @@ class RoutingAdvice:
             self._say("not finite", _not_finite(epoch))
         elif self._sigmoid and epoch > 0:
             if any(layer.dead for layer in layers):
-                self._say("dead", _dead(epoch, images, layers))
+                self._say("dead", self._dead(epoch, images, layers))
             if epoch >= self._settled and max(layer.spread for layer in layers) < CONSTANT_SPREAD:
-                self._say("constant", _constant(epoch, layers))
+                self._say("constant", self._constant(epoch, layers))
 
     def _say(self, kind, text):
         if kind not in self._said:
             self._said.add(kind)
             warn(text)
 
+    def _dead(self, epoch, images, layers):
+        worst = max(layers, key=lambda layer: len(layer.dead))
+        others = sum(len(layer.dead) for layer in layers) - len(worst.dead)
+        verb = "is" if len(worst.dead) == 1 else "are"
+        elsewhere = f" (and {others} of other layers)" if others else ""
+        return (
+            f"{len(worst.dead)} of {worst.experts} experts of {worst.name}{elsewhere} {verb} on for none of {images} "
+            f"held-out images after epoch {epoch + 1}: the router learned too fast, and they hardly learn any more; "
+            f"try {_one_of([*self._gentler, 'a lower `learning_rate`'])}, in a new run"
+        )
 
-def _dead(epoch, images, layers):
-    worst = max(layers, key=lambda layer: len(layer.dead))
-    others = sum(len(layer.dead) for layer in layers) - len(worst.dead)
-    verb = "is" if len(worst.dead) == 1 else "are"
-    elsewhere = f" (and {others} of other layers)" if others else ""
-    return (
-        f"{len(worst.dead)} of {worst.experts} experts of {worst.name}{elsewhere} {verb} on for none of {images} "
-        f"held-out images after epoch {epoch + 1}: the router learned too fast, and they hardly learn any more; "
-        f"try {_GENTLER}, or a lower `learning_rate`, in a new run"
-    )
+    def _constant(self, epoch, layers):
+        start = (
+            f"every image has nearly the same routing weights after epoch {epoch + 1} (a spread below "
+            f"{CONSTANT_SPREAD:g} in all layers): the experts act as one kernel"
+        )
+        if mean_of_layers(layers, "saturation") > 0.5:
+            gentler = _one_of(self._gentler or ["a lower `learning_rate`"])
+            return f"{start}, as their weights are close to 0 or 1; try {gentler}, in a new run"
+        faster = ["a higher `router_learning_rate`"] if self._recipe.router_learning_rate < 1 else []
+        return f"{start}; try {_one_of(['more `epochs`', *faster, 'a higher `learning_rate`'])}"
 
 
-def _constant(epoch, layers):
-    start = (
-        f"every image has nearly the same routing weights after epoch {epoch + 1} (a spread below {CONSTANT_SPREAD:g} "
-        "in all layers): the experts act as one kernel"
-    )
-    if sum(layer.saturation * layer.experts for layer in layers) > sum(layer.experts for layer in layers) / 2:
-        return f"{start}, as their weights are close to 0 or 1; try {_GENTLER}, in a new run"
-    return f"{start}; try more `epochs` or a higher `learning_rate`"
+def gentler(recipe, starts_anew):
+    """What would keep the routers of a run from learning too fast, best first: words for each, a list.
+
+    What the recipe does already is left out. So is how experts start where a file decides that.
+    Routers of zeros and a slower rate are what kept all experts in use in the study of docs/when-experts-pay.md.
+
+    Args:
+        recipe, starts_anew: as of `RoutingAdvice`.
+    """
+    independent = starts_anew and recipe.expert_start == "independent" and recipe.router_scale > 0
+    rate = recipe.router_learning_rate
+    slower = 0.3 if rate > 0.3 else 0.1
+    remedies = {
+        "`router_scale=0`": independent,
+        f"`router_learning_rate={slower}`": rate > slower,
+        "`routing_temperature=30`": recipe.routing_temperature == 1,
+        "`expert_start='alike'`": independent,
+        "`clip_norm=1`": recipe.clip_norm is None or recipe.clip_norm > 1,
+    }
+    return [words for words, changes_something in remedies.items() if changes_something]
+
+
+def _one_of(words):
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _first_settled(recipe):
+    """The first epoch, from 0, that a recipe trains whole, at its full rate and without a temperature."""
+    annealed = recipe.temperature_epochs if recipe.routing_temperature > 1 else 0
+    return max(recipe.warmup_epochs, recipe.freeze_epochs, annealed)
 
 
 def _not_finite(epoch):

@@ -5,6 +5,7 @@ import keras
 from condconv_keras.layers.routers import routers
 from condconv_keras.routing_statistics.by_epoch import RoutingOfEpoch, read_by_epoch, write_by_epoch
 from condconv_keras.routing_statistics.sample import RoutingSample
+from condconv_keras.routing_statistics.statistics import mean_of_layers
 from condconv_keras.training.routing_advice import RoutingAdvice
 from condconv_keras.training.routing_log import RoutingLog
 
@@ -50,7 +51,7 @@ class RoutingWatch(keras.callbacks.Callback):
         self._rows = read_by_epoch(self._path)
         self._log = RoutingLog(run.tensorboard / "routing") if logged else None
         self._sigmoid = all(router.activation is keras.activations.sigmoid for _, router in routers(network))
-        self._advice = RoutingAdvice(self._sigmoid, _first_settled(plan.recipe))
+        self._advice = RoutingAdvice(self._sigmoid, plan.recipe, starts_anew=plan.config.weights is None)
         self._news = None
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -58,20 +59,20 @@ class RoutingWatch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         measured = self._sample.measure()
+        weights, layers = measured or (None, ())
+        rows = [row for row in self._rows if row.epoch < epoch]
+        self._rows = (*rows, *(RoutingOfEpoch.of(epoch, layer, sigmoid=self._sigmoid) for layer in layers))
+        write_by_epoch(self._path, self._rows)
         if measured is None:
             self._news = epoch, 0, None
             return
-        weights, layers = measured
-        rows = [row for row in self._rows if row.epoch < epoch]
-        self._rows = (*rows, *(RoutingOfEpoch.of(epoch, layer) for layer in layers))
-        write_by_epoch(self._path, self._rows)
         if self._log is not None:
             self._log.write(epoch, weights, layers)
         self.experts = sum(layer.experts for layer in layers)
         if self._sigmoid:
             logs[IN_USE] = float(sum(layer.in_use for layer in layers))
         for name in (SATURATION, SPREAD):
-            logs[name] = sum(getattr(layer, name) * layer.experts for layer in layers) / self.experts
+            logs[name] = mean_of_layers(layers, name)
         self._news = epoch, len(weights[0]), layers
 
     def on_train_end(self, logs=None):
@@ -82,9 +83,3 @@ class RoutingWatch(keras.callbacks.Callback):
         if self._news is not None:
             self._advice.give(*self._news)
             self._news = None
-
-
-def _first_settled(recipe):
-    """The first epoch, from 0, that a recipe trains whole, at its full rate and without a temperature."""
-    annealed = recipe.temperature_epochs if recipe.routing_temperature > 1 else 0
-    return max(recipe.warmup_epochs, recipe.freeze_epochs, annealed)

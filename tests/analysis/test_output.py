@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -205,6 +206,12 @@ def test_the_epochs_of_a_run_are_a_table_and_a_section_of_the_report(tmp_path):
         assert [list(line.get_ydata()) for line in axes.lines] == expected
     assert [list(line.get_xdata()) for line in spread.lines] == [[0, 1, 2]] * 2
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [name for name, _ in LAYERS]
+    # Of a softmax the experts in use are unknown: in one epoch of one layer, or everywhere.
+    (in_use, *_) = pictures.draw_epochs((dataclasses.replace(rows[0], in_use=None), *rows[1:])).figure.axes
+    np.testing.assert_array_equal(in_use.lines[0].get_ydata(), [np.nan, 2 / 3, 1 / 3])
+    picture = pictures.draw_epochs([dataclasses.replace(row, in_use=None) for row in rows])
+    assert [axes.get_title() for axes in picture.figure.axes] == ["saturation", "spread"]
+    assert "dead" not in picture.caption
 
 
 def test_images_without_classes_have_the_figures_that_need_none(tmp_path):

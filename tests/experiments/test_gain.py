@@ -1,11 +1,14 @@
 """Pairs of runs: the arithmetic, what is read of run folders, and the command up to its first process."""
 
+import dataclasses
 import json
 import math
 import sys
+import types
 
 import pytest
 
+from condconv_keras.experiments.gain import __main__ as command
 from condconv_keras.experiments.gain import data, results
 from condconv_keras.experiments.gain.comparison import paired_difference
 from condconv_keras.experiments.gain.settings import PairedRun, Setting
@@ -32,7 +35,14 @@ def finish(root, run, metric, early, routing=None):
     """Writes what a finished run has, but for its model."""
     folder = root / run.name
     folder.mkdir()
-    facts = {"top_1": metric, "parameters": 10, "seconds": 4.0, "first_step": 0, "command": f"train {run.name}"}
+    facts = {
+        "split": "test",
+        "top_1": metric,
+        "parameters": 10,
+        "seconds": 4.0,
+        "first_step": 0,
+        "command": f"train {run.name}",
+    }
     (folder / "results.json").write_text(json.dumps(facts))
     rows = "".join(f"{i},{value}\n" for i, value in enumerate(early))
     (folder / "history.csv").write_text(f"epoch,val_accuracy\n{rows}")
@@ -45,8 +55,9 @@ def runs(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "multiply_adds_of", lambda path: 100 if "plain" in str(path) else 120)
     runs = [PairedRun(SETTING, side, seed) for seed in (0, 1) for side in ("plain", "twin")]
     routing = "epoch,layer,experts,in_use,saturation,spread,mean\n0,one,8,2,0,0,0\n1,one,8,8,0,0,0\n1,two,8,7,0,0,0\n"
-    for run, metric in zip(runs, (0.5, 0.75, 0.5, 0.5), strict=True):
-        finish(tmp_path, run, metric, [0.125, 0.25], routing if run.side == "twin" else None)
+    early = ([0.125, 0.25], [0.25, 0.25], [0.125, 0.5], [0.125, 0.25])
+    for run, metric, epochs in zip(runs, (0.5, 0.75, 0.5, 0.5), early, strict=True):
+        finish(tmp_path, run, metric, epochs, routing if run.side == "twin" else None)
     return runs
 
 
@@ -54,15 +65,35 @@ def test_rows_of_runs_and_sides(runs, tmp_path):
     rows = results.gain_rows(runs, tmp_path)
     assert [row["metric"] for row in rows] == [0.5, 0.75, 0.5, 0.5]
     assert rows[1] == {
-        **{"side": "twin", "seed": 0, "metric": 0.75, "epoch_1": 0.125, "epoch_2": 0.25, "epoch_3": None},
-        **{"dead_experts": 1, "multiply_adds": 120, "parameters": 10, "seconds": 4.0, "command": "train twin-seed_0"},
+        "side": "twin",
+        "seed": 0,
+        "split": "test",
+        "metric": 0.75,
+        **{"epoch_1": 0.25, "epoch_2": 0.25, "epoch_3": None},
+        "dead_experts": 1,
+        **{"multiply_adds": 120, "parameters": 10, "seconds": 4.0},
+        "command": "train twin-seed_0",
     }
     assert rows[0]["dead_experts"] is None
     plain, twin = results.summary_rows(rows, ("plain", "twin"))
-    assert (plain["mean"], plain["difference"], plain["dead_experts"]) == (0.5, None, 0)
+    assert (plain["mean"], plain["difference"], plain["dead_experts"]) == (0.5, None, None)
     assert (twin["mean"], twin["difference"], twin["runs"], twin["dead_experts"]) == (0.625, 0.125, 2, 1)
     assert twin["standard_error"] == pytest.approx(0.125)
+    assert (twin["epoch_1_difference"], twin["epoch_2_difference"]) == (0.0625, -0.125)
+    assert (twin["epoch_1_error"], twin["epoch_2_error"]) == (pytest.approx(0.0625), pytest.approx(0.125))
+    assert (twin["epoch_3_difference"], plain["epoch_1_difference"]) == (None, None)
     assert set(rows[0]) == set(results.COLUMNS) and set(plain) == set(results.SUMMARY)
+
+
+@pytest.mark.parametrize("rows", ["0,one,8,2,0,0,0", "1,one,8,,0,0,0", "1,one,8,7,0,0,0\n1,two,8,,0,0,0"])
+def test_dead_experts_of_another_epoch_or_of_a_softmax_are_unknown(runs, tmp_path, rows):
+    (tmp_path / "twin-seed_1" / "routing.csv").write_text(
+        f"epoch,layer,experts,in_use,saturation,spread,mean\n{rows}\n"
+    )
+    found = results.gain_rows(runs, tmp_path)
+    assert [row["dead_experts"] for row in found] == [None, 1, None, None]
+    # One run of which nothing is known: neither is of its side.
+    assert results.summary_rows(found, ("plain", "twin"))[1]["dead_experts"] is None
 
 
 def test_seeds_without_a_partner_are_not_compared(runs, tmp_path):
@@ -75,6 +106,13 @@ def test_a_metric_that_was_not_found(runs, tmp_path):
     path = tmp_path / "twin-seed_1" / "results.json"
     path.write_text(path.read_text().replace("0.5", "null"))
     with pytest.raises(UserError, match="twin-seed_1 has no top_1"):
+        results.gain_rows(runs, tmp_path)
+
+
+def test_runs_of_different_splits_are_not_compared(runs, tmp_path):
+    path = tmp_path / "twin-seed_1" / "results.json"
+    path.write_text(path.read_text().replace('"test"', '"validation"'))
+    with pytest.raises(UserError, match=r"one split, .* on several: plain-seed_1 on test, twin-seed_1 on validation"):
         results.gain_rows(runs, tmp_path)
 
 
@@ -107,8 +145,46 @@ def test_data_that_cannot_be_made_are_named(tmp_path, monkeypatch):
     setting = Setting(dataset="glyphs", maker=("-m", "scripts.glyphs"), sides={})
     with pytest.raises(UserError, match=r"expected the data set 'glyphs' in `data_dir` .* -m scripts.glyphs, is in a"):
         data.make(setting, tmp_path)
-    (tmp_path / "glyphs").mkdir()
-    data.make(setting, tmp_path)  # is there
+    (tmp_path / "glyphs").mkdir()  # as an interrupted preparation leaves it
+    with pytest.raises(UserError, match="expected the data set 'glyphs'"):
+        data.make(setting, tmp_path)
+
+
+def prepare(folder, *splits):
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").write_text(json.dumps({"splits": [{"name": name} for name in splits]}))
+
+
+def test_the_split_of_a_comparison_is_checked_before_training(tmp_path):
+    setting = Setting(dataset="glyphs", maker=("-m", "scripts.no_such"), sides={})
+    with pytest.raises(UserError, match=r"'glyphs' .* scripts.no_such, writes it with a number of `validation_"):
+        data.make(setting, tmp_path, data.HELD_OUT)
+    prepare(tmp_path / "glyphs/1.0.0", "train", "test", "unseen_faces")
+    prepare(tmp_path / "held/glyphs/1.0.0", "train", "validation")
+    data.make(setting, tmp_path)
+    data.make(setting, tmp_path / "held", data.HELD_OUT)
+    with pytest.raises(UserError, match=r"evaluated on its 'test', it has the splits train, validation: a final"):
+        data.make(setting, tmp_path / "held")
+    with pytest.raises(UserError, match=r"evaluated on its 'validation', it has the splits train, test, unseen_faces"):
+        data.make(setting, tmp_path, data.HELD_OUT)
+    data.make(SETTING, tmp_path)  # embedded
+    with pytest.raises(UserError, match="`held_out` must be False for the embedded data set 'digits'"):
+        data.make(SETTING, tmp_path, data.HELD_OUT)
+
+
+def test_sides_are_named_once_beside_plain_and_twin(monkeypatch):
+    monkeypatch.setattr(command, "FLAGS", types.SimpleNamespace(sides=["n4", "plain", "n4"]))
+    setting = dataclasses.replace(SETTING, sides={"plain": "", "n2": "", "twin": "", "n4": ""})
+    assert command._sides(setting) == ["plain", "twin", "n4"]
+
+
+def test_the_twin_of_the_answer_is_the_twin(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "FLAGS", types.SimpleNamespace(setting="s", seeds=2))
+    rows = results.gain_rows(runs, tmp_path)
+    rows += [{**row, "side": "n4", "metric": 0.875} for row in rows if row["side"] == "twin"]
+    answer = command._result(SETTING, tmp_path, rows, results.summary_rows(rows, ["plain", "n4", "twin"]))
+    assert (answer["plain"], answer["twin"], answer["difference"]) == ([0.5, 0.5], [0.75, 0.5], 0.125)
+    assert answer["split"] == "test"
 
 
 def test_a_script_that_fails_is_named(tmp_path):

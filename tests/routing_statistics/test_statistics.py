@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from condconv_keras.routing_statistics.statistics import BIN_EDGES, BINS, RoutingStatistics
+from condconv_keras.routing_statistics.statistics import BIN_EDGES, BINS, RoutingStatistics, mean_of_layers
 from condconv_keras.utils.errors import UserError
 from tests.analysis.stored import CLASSES, IMAGES, LAYERS, gathered, one_layer, stored_weights
 
@@ -115,6 +115,21 @@ def test_saturated_weights_are_counted_between_the_edges_of_the_histogram():
     assert layer.saturation == 0.5
     # Half of the images at either end is all that a weight in [0, 1] can vary.
     assert one_layer([[0.0, 1.0], [1.0, 0.0]], [0, 0], ["a"]).spread == 0.5
+
+
+def test_an_anchored_expert_counts_in_neither_saturation_nor_spread():
+    weights = np.array([[1.0, 0.2, 0.96], [1.0, 0.4, 0.5]])
+    layer = one_layer(weights, [0, 0], ["a"])
+    # By hand: one of four weights, and deviations of 0.1 and 0.23.
+    assert layer.saturation == 0.25
+    assert layer.spread == pytest.approx(0.165)
+    assert (layer.experts, layer.routed) == (3, slice(1, 3))
+    # Elsewhere, or not for every image, it is a router's choice; and a single expert is all that there is.
+    assert one_layer(weights[:, ::-1], [0, 0], ["a"]).saturation == 0.5
+    assert one_layer(np.where(weights == 1, 0.99, weights), [0, 0], ["a"]).saturation == 0.5
+    assert one_layer(weights[:, :1], [0, 0], ["a"]).saturation == 1
+    other = one_layer([[0.0], [0.0]], [0, 0], ["a"])
+    assert mean_of_layers([layer, other], "saturation") == pytest.approx((1 + 2) / (4 + 2))
 
 
 def test_dead_and_always_on_experts():

@@ -1,6 +1,7 @@
 """The Fashion-MNIST script on a small folder of IDX files."""
 
 import gzip
+import json
 import struct
 
 import numpy as np
@@ -48,7 +49,10 @@ def test_the_data_set_can_be_opened(source, tmp_path):
     splits = {
         split: fashion_mnist.read_split(source, prefix) for split, prefix in (("train", "train"), ("test", "t10k"))
     }
-    fashion_mnist.store(splits, tmp_path / "data")
+    fashion_mnist.store(splits, tmp_path / "data", source)
+    record = json.loads((tmp_path / "data/fashion_mnist/3.0.1/sources.json").read_text())
+    assert (record["source"], record["versions"]) == (str(source), {})  # the package is not where these come from
+    assert {split: part["images"] for split, part in record["splits"].items()} == {"train": 30, "test": 12}
     dataset = open_dataset("fashion_mnist", data_dir=tmp_path / "data")
     assert dataset.splits == {"train": 30, "test": 12}
     assert dataset.image_shape == (28, 28, 1)
@@ -77,6 +81,8 @@ def test_a_missing_package_or_an_existing_data_set(source, tmp_path):
 
 
 def test_validation_images_are_the_last_training_images(source, tmp_path):
+    for path in source.glob("t10k*"):  # which are not used
+        path.unlink()
     command = (f"--source={source}", f"--output_dir={tmp_path / 'data'}")
     answer = processes.run("-m", "scripts.fashion_mnist", *command, "--validation_images=7")
     assert "23 train, 7 validation images" in answer.stdout

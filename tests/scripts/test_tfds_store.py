@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+import types
 
 import numpy as np
 import pytest
 
 from condconv_keras.data import open_dataset
 from condconv_keras.utils.errors import UserError
-from scripts import tfds_store
+from scripts import glyphs, instruments, tfds_store
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 1), np.uint8)
 LABELS = np.array([0, 1, 1, 0, 1, 0, 1])
@@ -43,6 +44,17 @@ def test_held_out_images_are_the_last_ones_and_replace_the_test():
         tfds_store.hold_out(splits, 7)
 
 
+def test_a_number_to_hold_out_that_is_too_large_is_named_before_images_are_drawn(tmp_path, monkeypatch):
+    flags = types.SimpleNamespace(output_dir=tmp_path, validation_images=60480)
+    monkeypatch.setattr(instruments, "FLAGS", flags)
+    with pytest.raises(UserError, match=r"below the number of training images, 60480 at most, received: 60480"):
+        instruments.main(["instruments"])
+    monkeypatch.setattr(glyphs, "FLAGS", types.SimpleNamespace(output_dir=tmp_path, validation_images=8000))
+    monkeypatch.setattr(glyphs, "installed_faces", lambda: ([None] * 20, {}))
+    with pytest.raises(UserError, match=r"below the number of training images, 8000 at most, received: 8000"):
+        glyphs.main(["glyphs"])
+
+
 def test_versions_of_packages(monkeypatch):
     monkeypatch.setattr(tfds_store, "dpkg", lambda *words: {"b": "1.2-3"}.get(words[-1], ""))
     assert tfds_store.package_versions(("a", "b")) == {"b": "1.2-3"}
@@ -51,3 +63,11 @@ def test_versions_of_packages(monkeypatch):
 def test_without_dpkg(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert tfds_store.package_versions(("bash",)) == {}
+
+
+def test_what_an_interrupted_preparation_leaves_is_no_data_set(tmp_path):
+    (tmp_path / "two" / "incomplete.ABC_1.0.0").mkdir(parents=True)
+    assert tfds_store.new_data_set(tmp_path, "two") == tmp_path
+    (tmp_path / "two" / "1.0.0").mkdir()
+    with pytest.raises(UserError, match="holds a two already"):
+        tfds_store.new_data_set(tmp_path, "two")

@@ -16,6 +16,7 @@ from condconv_keras.routing_statistics import sample
 from condconv_keras.routing_statistics.by_epoch import read_by_epoch
 from condconv_keras.routing_statistics.sample import RoutingSample
 from condconv_keras.training.config import Execution
+from condconv_keras.training.routing_advice import gentler
 from condconv_keras.training.routing_watch import RoutingWatch
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError
@@ -46,7 +47,7 @@ def set_routers(network, **routers):
 def watch(network, folder, log_routing=False, **recipe):
     card = ModelCard("tiny", DATASET.class_names, PREPROCESSING)
     plan = types.SimpleNamespace(
-        config=types.SimpleNamespace(execution=Execution(log_routing=log_routing)),
+        config=types.SimpleNamespace(execution=Execution(log_routing=log_routing), weights=None),
         card=card,
         dataset=DATASET,
         recipe=networks.recipe(**recipe),
@@ -81,7 +82,7 @@ def test_the_rows_and_the_logs_are_numpys_of_the_present_weights(tmp_path):
     assert [(row.epoch, row.layer, row.experts) for row in rows] == [
         (epoch, *layer) for epoch in (0, 1) for layer in EXPERTS.items()
     ]
-    # One for 64 training images, but 24 at least; every 17th of the 360, as ten classes might take turns.
+    # One for 64 training images: 22; every 17th of the 360, as ten classes might take turns.
     first = expected_weights(network, "first", every=17)
     assert len(first) == 22
     constant = 1 / (1 + np.exp([-5.0, 1.0])) * np.ones((22, 1))
@@ -106,12 +107,13 @@ def test_a_dead_expert_is_named_once_and_not_after_the_first_epoch(tmp_path, cap
     run_epoch(callback, 1)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: 1 of 3 experts of first is on for none of 22 held-out images after epoch 2: ")
-    assert "try `router_learning_rate=0.1`, `routing_temperature=30`, `expert_start='alike'` or `clip_norm=1`" in line
+    remedies = "`router_scale=0`, `router_learning_rate=0.3`, `routing_temperature=30`, `expert_start='alike'`"
+    assert line.endswith(f"try {remedies}, `clip_norm=1` or a lower `learning_rate`, in a new run")
     run_epoch(callback, 2)
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize(("bias", "advice"), [(0.5, "try more `epochs`"), (-9, "try `router_learning_rate=0.1`")])
+@pytest.mark.parametrize(("bias", "advice"), [(0.5, "try more `epochs`"), (-9, "try `router_scale=0`")])
 def test_constant_routing_is_named_once_after_the_warm_up(tmp_path, capsys, bias, advice):
     network = routed_network()
     callback = watch(network, tmp_path, warmup_epochs=1.5)
@@ -132,12 +134,41 @@ def test_constant_routing_is_named_once_after_the_warm_up(tmp_path, capsys, bias
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    ("recipe", "starts_anew", "expected"),
+    [
+        ({"router_scale": 0, "clip_norm": 1.0}, True, ["router_learning_rate=0.3", "routing_temperature=30"]),
+        (
+            {"router_learning_rate": 0.3, "clip_norm": 5.0},
+            False,
+            ["router_learning_rate=0.1", "routing_temperature=30", "clip_norm=1"],
+        ),
+        (
+            {"expert_start": "anchored", "routing_temperature": 9, "router_learning_rate": 0.1, "clip_norm": 0.5},
+            True,
+            [],
+        ),
+    ],
+)
+def test_what_is_in_force_or_decided_by_a_file_is_not_advised(recipe, starts_anew, expected):
+    assert gentler(networks.recipe(**recipe), starts_anew) == [f"`{words}`" for words in expected]
+
+
+def test_routers_that_are_slow_on_purpose_may_be_faster(tmp_path, capsys):
+    network = routed_network()
+    set_routers(network, **{name: ([0] * experts, [0.5] * experts) for name, experts in EXPERTS.items()})
+    run_epoch(watch(network, tmp_path, router_learning_rate=0.3), 2)
+    expected = "try more `epochs`, a higher `router_learning_rate` or a higher `learning_rate`"
+    assert capsys.readouterr().err.rstrip().endswith(expected)
+
+
 def test_a_softmax_is_called_neither_dead_nor_constant(tmp_path, capsys):
     network = routed_network("softmax")
     set_routers(network, first=([0, 0, 0], [9, 0, 0]), second=([0, 0], [9, 0]))
     logs = run_epoch(watch(network, tmp_path), 1)
     assert logs["spread"] == 0
     assert list(logs) == ["loss", "saturation", "spread"]
+    assert [row.in_use for row in read_by_epoch(tmp_path / "routing.csv")] == [None, None]
     assert capsys.readouterr().err == ""
 
 
@@ -149,6 +180,9 @@ def test_weights_that_are_not_finite_are_named_and_not_kept(tmp_path, capsys):
     assert run_epoch(callback, 1) == {"loss": 1.0}
     assert capsys.readouterr().err.startswith("warning: the routing weights of held-out images are not finite after ")
     assert {row.epoch for row in read_by_epoch(tmp_path / "routing.csv")} == {0}
+    # Neither are the rows that an earlier run wrote of this epoch and of later ones.
+    run_epoch(watch(network, tmp_path), 0)
+    assert read_by_epoch(tmp_path / "routing.csv") == ()
 
 
 def test_a_run_that_goes_on_keeps_the_rows_of_its_earlier_epochs(tmp_path):
@@ -200,7 +234,10 @@ def _logged(folder):
     [
         (360, 10, 512, 8, 1),
         (10_000, 10, 256, 8, 41),  # 40 would meet one class of ten that take turns
-        (100, 3, 1, 8, 5),  # 24 at least
+        (100, 3, 1, 8, 5),  # 20 at least
+        (100, 10, 1, 8, 3),  # 7, the next one, would take 15
+        (41, 6, 20, 8, 1),  # 2 and 3 would meet half and a third of the classes, 5 take 9 images
+        (7, 7, 1, 8, 1),
         (50_000, 1000, 256, 224, 227),  # 222 images of 224 x 224 are 128 MiB
     ],
 )

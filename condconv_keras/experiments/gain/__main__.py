@@ -9,7 +9,8 @@ with the paired difference to the plain network. `--sides` takes further sides o
 experts; `--sides=all` all.
 
 `--data_dir` is where prepared TFDS data sets lie. A set that is missing there is drawn or read from the packages of
-Debian that its script names.
+Debian that its script names. The runs are evaluated on its test, the last word, and a set without one is refused:
+`--held_out` compares on its held-out training images instead, to choose settings by.
 """
 
 import pathlib
@@ -37,11 +38,12 @@ def main(argv):
         raise unknown_name("setting", FLAGS.setting, SETTINGS)
     setting = SETTINGS[FLAGS.setting]
     sides = _sides(setting)
-    root = pathlib.Path(FLAGS.output_dir or f"runs/gain/{FLAGS.setting}")
+    split = data.HELD_OUT if FLAGS.held_out else data.TEST
+    root = pathlib.Path(FLAGS.output_dir or f"runs/gain/{FLAGS.setting}{'-held_out' if FLAGS.held_out else ''}")
     check_writable(root, "output_dir")
     require("tensorflow", "tensorflow_datasets", "matplotlib")
     data_dir = pathlib.Path(FLAGS.data_dir)
-    data.make(setting, data_dir)
+    data.make(setting, data_dir, split)
     root.mkdir(parents=True, exist_ok=True)
     common = [] if setting.maker is None else [f"--data_dir={data_dir.absolute()}"]
     # A seed at a time: what there is when it is interrupted can be compared.
@@ -50,19 +52,20 @@ def main(argv):
     if failed:
         place = "above" if FLAGS.jobs == 1 else f"in {str(root)!r}, NAME.log"
         raise UserError(f"{len(failed)} of {len(runs)} runs failed, their messages are {place}: {', '.join(failed)}")
-    summary = summary_rows(_gather(runs, root), sides)
+    rows = _gather(runs, root)
+    summary = summary_rows(rows, sides)
     write_rows(root / "summary.csv", SUMMARY, summary)
-    return cli.to_json(_result(setting, root, runs, summary)) if FLAGS.json else _table(setting, summary)
+    return cli.to_json(_result(setting, root, rows, summary)) if FLAGS.json else _table(setting, summary)
 
 
 def _sides(setting):
-    """The names of the sides to train, the plain one first."""
+    """The names of the sides to train, each once: always the plain one and the twin, in this order."""
     if FLAGS.sides == ["all"]:
         return list(setting.sides)
     for side in FLAGS.sides:
         if side not in setting.sides:
             raise unknown_name("side", side, setting.sides)
-    return [PLAIN, *(side for side in FLAGS.sides if side != PLAIN)]
+    return list(dict.fromkeys([PLAIN, TWIN, *FLAGS.sides]))
 
 
 def _gather(runs, root):
@@ -71,16 +74,14 @@ def _gather(runs, root):
     return rows
 
 
-def _result(setting, root, runs, summary):
-    by_side = {row["side"]: row for row in summary}
-    values = {side: [row["metric"] for row in gain_rows(runs, root) if row["side"] == side] for side in by_side}
-    twin = by_side.get(TWIN, summary[-1])
+def _result(setting, root, rows, summary):
+    (twin,) = (row for row in summary if row["side"] == TWIN)
     return {
         "setting": FLAGS.setting,
         "metric": setting.metric,
+        "split": rows[0]["split"],
         "seeds": FLAGS.seeds,
-        PLAIN: values[PLAIN],
-        TWIN: values[twin["side"]],
+        **{side: [row["metric"] for row in rows if row["side"] == side] for side in (PLAIN, TWIN)},
         "difference": twin["difference"],
         "standard_error": twin["standard_error"],
         "sides": summary,
@@ -105,10 +106,15 @@ def _number(value, form):
 
 def _define_flags():
     flags.DEFINE_string("setting", None, f"What to compare: {', '.join(SETTINGS)}.", required=True)
-    flags.DEFINE_list("sides", [TWIN], "Sides to train beside the plain network, 'all' for all of the setting.")
+    flags.DEFINE_list(
+        "sides", [TWIN], "Sides to train beside the plain network and the twin, 'all' for all of the setting."
+    )
     flags.DEFINE_integer("seeds", 3, "Seeds of each side: 0, 1 and so on.", lower_bound=1)
     flags.DEFINE_string("data_dir", "data", "Folder of prepared TFDS data sets; what is missing there is made.")
-    flags.DEFINE_string("output_dir", None, "Folder of the runs; default: runs/gain/SETTING.")
+    flags.DEFINE_bool(
+        "held_out", False, "Evaluate on held-out training images: of a set that was written with --validation_images."
+    )
+    flags.DEFINE_string("output_dir", None, "Folder of the runs; default: runs/gain/SETTING, or SETTING-held_out.")
     flags.DEFINE_integer("jobs", 2, "Runs at a time, each on its share of the cores.", lower_bound=1)
     flags.DEFINE_bool("json", False, "Print one JSON object instead of a table.")
 

@@ -1,25 +1,49 @@
-"""The data sets of the study: each is written by a script of the project's clone."""
+"""The data sets of the study: each is written by a script of the project's clone, and its test is the last word."""
 
 import importlib.util
 import shlex
 import subprocess
 import sys
 
+from condconv_keras.data.dataset import EVALUATION_SPLITS
+from condconv_keras.data.prepared import prepared_splits
 from condconv_keras.utils.errors import UserError
 
+TEST, HELD_OUT = "test", "validation"
 
-def make(setting, data_dir):
+
+def make(setting, data_dir, split=TEST):
     """Writes the data set of a setting, if it is not there, by its script.
 
     Args:
         setting: `Setting`.
         data_dir: folder of prepared TFDS data sets.
+        split: `TEST`, or `HELD_OUT` for a set whose test images were left out; that the runs are to be evaluated on.
 
     Raises:
-        UserError: the script is not there or fails.
+        UserError: the set would be evaluated on another split; it is missing and has to be written with a number of
+            images to hold out; the script is not there or fails.
     """
-    if setting.maker is None or (data_dir / setting.dataset).is_dir():
+    if setting.maker is None:
+        if split != TEST:
+            raise UserError(
+                f"`held_out` must be False for the embedded data set {setting.dataset!r}: it has a test only"
+            )
         return
+    if splits := prepared_splits(data_dir, setting.dataset):
+        evaluated = next((known for known in EVALUATION_SPLITS if known in splits), None)
+        if evaluated != split:
+            hint = "a final comparison needs its test" if split == TEST else "without `held_out` that is what counts"
+            raise UserError(
+                f"expected the data set {setting.dataset!r} in `data_dir` {str(data_dir)!r} to be evaluated on its "
+                f"{split!r}, it has the splits {', '.join(splits)}: {hint}; give another `data_dir`"
+            )
+        return
+    if split != TEST:
+        raise UserError(
+            f"expected the data set {setting.dataset!r} with images held out in `data_dir` {str(data_dir)!r}; its "
+            f"script, {' '.join(setting.maker)}, writes it with a number of `validation_images`"
+        )
     if importlib.util.find_spec(setting.maker[1].partition(".")[0]) is None:
         raise UserError(
             f"expected the data set {setting.dataset!r} in `data_dir` {str(data_dir)!r}: the script that writes it, "

@@ -1,5 +1,6 @@
 """What finished pairs gave: a row for each run, and a row for each side."""
 
+import itertools
 import statistics
 
 from condconv_keras.experiments.gain.comparison import paired_difference
@@ -14,8 +15,14 @@ from condconv_keras.utils.text_files import read_rows
 EARLY_EPOCHS = 3  # whose held-out metric a row has, too
 _EARLY = tuple(f"epoch_{epoch}" for epoch in range(1, EARLY_EPOCHS + 1))
 _COST = ("multiply_adds", "parameters", "seconds")
-COLUMNS = ("side", "seed", "metric", *_EARLY, "dead_experts", *_COST, "command")
-SUMMARY = ("side", "runs", "mean", "error_of_mean", "difference", "standard_error", "dead_experts", *_COST)
+COLUMNS = ("side", "seed", "split", "metric", *_EARLY, "dead_experts", *_COST, "command")
+_EARLY_DIFFERENCES = tuple(f"{epoch}_{kind}" for epoch in _EARLY for kind in ("difference", "error"))
+SUMMARY = (
+    *("side", "runs", "mean", "error_of_mean", "difference", "standard_error"),
+    *_EARLY_DIFFERENCES,
+    "dead_experts",
+    *_COST,
+)
 
 
 def gain_rows(runs, root):
@@ -26,7 +33,8 @@ def gain_rows(runs, root):
         root: folder of the run folders.
 
     Raises:
-        UserError: the metric of a run is None: there was nothing to find.
+        UserError: the metric of a run is None, as there was nothing to find; or runs were evaluated on different
+            splits.
     """
     rows, counted = [], {}
     for run in runs:
@@ -36,20 +44,28 @@ def gain_rows(runs, root):
         if results[run.setting.metric] is None:
             raise UserError(f"the run {run.name} has no {run.setting.metric}: there is nothing of the kind to find")
         folder = RunFolder(root / run.name)
+        _, history = read_rows(folder.history, "the CSV file of a run's epochs")
         if run.side not in counted:
             counted[run.side] = multiply_adds_of(folder.model)
         rows.append(
             {
                 "side": run.side,
                 "seed": run.seed,
+                "split": results["split"],
                 "metric": results[run.setting.metric],
-                **_early(folder, run.setting.metric),
-                "dead_experts": _dead_experts(folder),
+                **_early(history, run.setting.metric),
+                "dead_experts": _dead_experts(folder, len(history) - 1),
                 "multiply_adds": counted[run.side],
                 "parameters": results["parameters"],
                 "seconds": None if results.get("first_step") else results["seconds"],
                 "command": results["command"],
             }
+        )
+    splits = {row["split"]: f"{row['side']}-seed_{row['seed']}" for row in rows}
+    if len(splits) > 1:
+        raise UserError(
+            f"expected runs that were evaluated on one split, those in {str(root)!r} were on several: "
+            + ", ".join(f"{name} on {split}" for split, name in splits.items())
         )
     return rows
 
@@ -57,19 +73,20 @@ def gain_rows(runs, root):
 def summary_rows(rows, sides):
     """Returns a dict of `SUMMARY` for each side: means over its runs and the paired difference to the plain network.
 
+    `epoch_1_difference` and `epoch_1_error` are that difference and its standard error after the first epoch, and so
+    on; None where a run has no such epoch.
+
     Args:
         rows: of `gain_rows`, the plain network's among them.
         sides: the names of the sides, in order.
     """
-    plain = {row["seed"]: row["metric"] for row in rows if row["side"] == PLAIN}
+    plain = {row["seed"]: row for row in rows if row["side"] == PLAIN}
     summary = []
     for side in sides:
         own = [row for row in rows if row["side"] == side]
         values = [row["metric"] for row in own]
-        difference = None
-        if side != PLAIN:
-            pairs = [row for row in own if row["seed"] in plain]
-            difference = paired_difference([plain[row["seed"]] for row in pairs], [row["metric"] for row in pairs])
+        # The plain network has no partner but itself.
+        pairs = [(plain[row["seed"]], row) for row in own if row["seed"] in plain and side != PLAIN]
         seconds = [row["seconds"] for row in own if row["seconds"] is not None]
         summary.append(
             {
@@ -77,9 +94,9 @@ def summary_rows(rows, sides):
                 "runs": len(own),
                 "mean": statistics.fmean(values),
                 "error_of_mean": statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None,
-                "difference": difference and difference.mean,
-                "standard_error": difference and difference.standard_error,
-                "dead_experts": max((row["dead_experts"] for row in own if row["dead_experts"] is not None), default=0),
+                **_difference(pairs, "metric", "difference", "standard_error"),
+                **_early_differences(pairs),
+                "dead_experts": None if None in (dead := [row["dead_experts"] for row in own]) else max(dead),
                 "multiply_adds": own[0]["multiply_adds"],
                 "parameters": own[0]["parameters"],
                 "seconds": statistics.fmean(seconds) if seconds else None,
@@ -88,16 +105,35 @@ def summary_rows(rows, sides):
     return summary
 
 
-def _early(folder, metric):
+def _difference(pairs, column, difference, error):
+    """The paired difference of a column and its standard error, under these names; None where a value is missing."""
+    values = [(baseline[column], row[column]) for baseline, row in pairs]
+    if not values or None in itertools.chain(*values):
+        return {difference: None, error: None}
+    found = paired_difference(*zip(*values, strict=True))
+    return {difference: found.mean, error: found.standard_error}
+
+
+def _early_differences(pairs):
+    differences = {}
+    for epoch in _EARLY:
+        differences |= _difference(pairs, epoch, f"{epoch}_difference", f"{epoch}_error")
+    return differences
+
+
+def _early(history, metric):
     """The held-out metric after each of the first epochs, None where the history has none."""
-    _, history = read_rows(folder.history, "the CSV file of a run's epochs")
     columns = {name: column for task in all_tasks() for column, name in task.validation.items()}
     cells = [row.get(columns[metric]) for row in history.values()][:EARLY_EPOCHS]
     values = [float(cell) if cell else None for cell in cells]
     return dict(zip(_EARLY, [*values, *[None] * EARLY_EPOCHS], strict=False))
 
 
-def _dead_experts(folder):
-    """The dead experts of all routers after the last epoch, or None of a plain network."""
-    rows = read_by_epoch(folder.routing)
-    return sum(row.experts - row.in_use for row in rows if row.epoch == rows[-1].epoch) if rows else None
+def _dead_experts(folder, last_epoch):
+    """The dead experts of all routers after the run's last epoch, or None where nothing is known of them.
+
+    That is so for a plain network, where routers are no sigmoids, and where their weights were not finite.
+    """
+    rows = [row for row in read_by_epoch(folder.routing) if row.epoch == last_epoch]
+    known = rows and all(row.in_use is not None for row in rows)
+    return sum(row.experts - row.in_use for row in rows) if known else None
