@@ -25,7 +25,7 @@ def runs(tmp_path, monkeypatch):
     def multiply_adds(path):
         return next(count for width, count in MULTIPLY_ADDS.items() if f"width_{width}-" in str(path))
 
-    monkeypatch.setattr(results, "_multiply_adds", multiply_adds)
+    monkeypatch.setattr(results, "multiply_adds_of", multiply_adds)
     return [*made, Run(Setting("mobilenet_v1", "0.25", "", ""), "1")]
 
 
