@@ -15,6 +15,8 @@ from tests.processes import ROOT
 README = (ROOT / "README.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
+GAINS = ("separable_instruments", "separable_fashion_mnist")
+
 
 def rows(section):
     """The tables' rows below a heading as lists of cells, headings aside."""
@@ -97,6 +99,11 @@ def test_what_we_measured():
     plain, experts = studies["0.25", ""], studies["0.25", "8"]
     expected = [f"{float(line['mean']):.3f} ± {float(line['deviation']):.3f}" for line in (plain, experts)]
     assert re.findall(r"[\d.]+ ± [\d.]+", answers["docs/results/experts/README.md"]) == expected
+    gains = [float(table(f"gain/{name}/summary.csv")[1]["difference"]) for name in GAINS]
+    expected = [f"+{100 * gain:.1f}" for gain in gains]
+    assert re.findall(r"\+[\d.]+", answers["docs/when-experts-pay.md"]) == expected
+    tagline = re.search(r"gain ([\d.]+) to ([\d.]+) points", " ".join(README.split()))
+    assert [f"+{value}" for value in tagline.groups()] == sorted(expected)
     runs = [run for run in result("warm_start.json") if "initial_weights" in run["command"]]
     plain, twin = ([run["top_1"] for run in runs if run.get("num_experts") == count] for count in (None, 4))
     assert len(plain) == len(twin) == 3
