@@ -66,6 +66,8 @@ _SUMMARY = {
 }
 _TUNING = {
     "network": lambda row: row["model"],
+    "width": lambda row: row["width_multiplier"],
+    "experts": lambda row: row["num_experts"],
     "flags": lambda row: f"`{row['flags']}`",
     "seed": lambda row: row["seed"],
     "held-out accuracy, %": _number("metric", ".2f", 100),
