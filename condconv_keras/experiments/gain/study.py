@@ -49,7 +49,7 @@ SETTINGS = types.MappingProxyType(
             experts=8,
             common="--epochs=8 --warmup_epochs=0.5 --label_smoothing=0",
             plain_flags="--learning_rate=1.6",
-            twin_flags="--learning_rate=0.8 --router_scale=0",
+            twin_flags="--learning_rate=0.8 --router_scale=0 --router_learning_rate=0.1",
             same_multiply_adds=1.19,
             same_parameters=4.14,
         ),
