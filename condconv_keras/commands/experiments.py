@@ -27,10 +27,9 @@ from condconv_keras.experiments.results import (
     write_runs,
     write_summary,
 )
-from condconv_keras.experiments.runner import train_missing
+from condconv_keras.experiments.runner import failure, train_missing
 from condconv_keras.experiments.table import read_table
 from condconv_keras.tasks.table import all_tasks
-from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import check_writable, whole_file
 from condconv_keras.utils.lazy import require
 
@@ -55,8 +54,7 @@ def main(argv):
         with whole_file(root / f"accuracy.{kind}") as path:
             figure.savefig(path, format=kind)
     if failed:
-        place = "above" if FLAGS.jobs == 1 else f"in {str(root)!r}, NAME.log"
-        raise UserError(f"{len(failed)} of {len(runs)} runs failed, their messages are {place}: {', '.join(failed)}")
+        raise failure(failed, runs, root, FLAGS.jobs)
     return _report(summary)
 
 

@@ -41,6 +41,18 @@ def finished(folder):
     return RunFolder(folder).read_results()
 
 
+def metric_of(results, run, metric):
+    """The metric of a run's results; raises a `UserError` if it is None: there was nothing to find."""
+    if results[metric] is None:
+        raise UserError(f"the run {run.name} has no {metric}: there is nothing of the kind to find")
+    return results[metric]
+
+
+def seconds_of(results):
+    """The seconds of a training, or None of one that was interrupted, whose results have those of its last part."""
+    return None if results.get("first_step") else results["seconds"]
+
+
 def run_rows(runs, root, metric):
     """Returns a dict for each finished run.
 
@@ -61,18 +73,16 @@ def run_rows(runs, root, metric):
         results = finished(root / run.name)
         if results is None:
             continue
-        if results[metric] is None:
-            raise UserError(f"the run {run.name} has no {metric}: there is nothing of the kind to find")
         if run.setting not in multiply_adds:
             multiply_adds[run.setting] = multiply_adds_of(root / run.name / "model.keras")
         rows.append(
             {
                 **dataclasses.asdict(run.setting),
                 "seed": run.seed,
-                "metric": results[metric],
+                "metric": metric_of(results, run, metric),
                 "multiply_adds": multiply_adds[run.setting],
                 "parameters": results["parameters"],
-                "seconds": None if results.get("first_step") else results["seconds"],
+                "seconds": seconds_of(results),
                 "command": results["command"],
             }
         )

@@ -60,6 +60,12 @@ def train_missing(program, runs, output_dir, common, jobs, after_each):
     return failed
 
 
+def failure(failed, runs, output_dir, jobs):
+    """Returns the `UserError` that names the runs which `train_missing` returned as failed."""
+    place = "above" if jobs == 1 else f"in {str(output_dir)!r}, NAME.log"
+    return UserError(f"{len(failed)} of {len(runs)} runs failed, their messages are {place}: {', '.join(failed)}")
+
+
 def _check_arguments(run, output_dir, common):
     """Raises a `UserError` if the results of a run are those of other arguments: they would be compared as if not."""
     results = finished(output_dir / run.name)

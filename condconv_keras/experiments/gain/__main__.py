@@ -22,8 +22,8 @@ from condconv_keras.experiments.gain import data
 from condconv_keras.experiments.gain.results import COLUMNS, SUMMARY, gain_rows, summary_rows
 from condconv_keras.experiments.gain.settings import PLAIN, TWIN, PairedRun
 from condconv_keras.experiments.gain.study import SETTINGS
-from condconv_keras.experiments.runner import train_missing
-from condconv_keras.utils.errors import UserError, unknown_name
+from condconv_keras.experiments.runner import failure, train_missing
+from condconv_keras.utils.errors import unknown_name
 from condconv_keras.utils.files import check_writable, write_rows
 from condconv_keras.utils.lazy import require
 
@@ -50,8 +50,7 @@ def main(argv):
     runs = [PairedRun(setting, side, seed) for seed in range(FLAGS.seeds) for side in sides]
     failed = train_missing(_TRAIN, runs, root, common, FLAGS.jobs, lambda: _gather(runs, root))
     if failed:
-        place = "above" if FLAGS.jobs == 1 else f"in {str(root)!r}, NAME.log"
-        raise UserError(f"{len(failed)} of {len(runs)} runs failed, their messages are {place}: {', '.join(failed)}")
+        raise failure(failed, runs, root, FLAGS.jobs)
     rows = _gather(runs, root)
     summary = summary_rows(rows, sides)
     write_rows(root / "summary.csv", SUMMARY, summary)

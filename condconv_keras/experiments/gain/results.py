@@ -5,7 +5,7 @@ import statistics
 
 from condconv_keras.experiments.gain.comparison import paired_difference
 from condconv_keras.experiments.gain.settings import PLAIN
-from condconv_keras.experiments.results import finished, multiply_adds_of
+from condconv_keras.experiments.results import finished, metric_of, multiply_adds_of, seconds_of
 from condconv_keras.routing_statistics.by_epoch import read_by_epoch
 from condconv_keras.tasks.table import all_tasks
 from condconv_keras.training.run_folder import RunFolder
@@ -41,8 +41,6 @@ def gain_rows(runs, root):
         results = finished(root / run.name)
         if results is None:
             continue
-        if results[run.setting.metric] is None:
-            raise UserError(f"the run {run.name} has no {run.setting.metric}: there is nothing of the kind to find")
         folder = RunFolder(root / run.name)
         _, history = read_rows(folder.history, "the CSV file of a run's epochs")
         if run.side not in counted:
@@ -52,12 +50,12 @@ def gain_rows(runs, root):
                 "side": run.side,
                 "seed": run.seed,
                 "split": results["split"],
-                "metric": results[run.setting.metric],
+                "metric": metric_of(results, run, run.setting.metric),
                 **_early(history, run.setting.metric),
                 "dead_experts": _dead_experts(folder, len(history) - 1),
                 "multiply_adds": counted[run.side],
                 "parameters": results["parameters"],
-                "seconds": None if results.get("first_step") else results["seconds"],
+                "seconds": seconds_of(results),
                 "command": results["command"],
             }
         )
