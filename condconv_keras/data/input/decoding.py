@@ -48,7 +48,8 @@ def _decode_jpeg(encoded, channels, apply_orientation):
     image = _decode(encoded, channels)
     if not apply_orientation:
         return image
-    return tf.cond(is_plain_jpeg(encoded), lambda: tf.identity(image), lambda: turned(image, jpeg_orientation(encoded)))
+    is_upright = is_plain_jpeg(encoded)
+    return tf.cond(is_upright, lambda: tf.identity(image), lambda: _turned_as(image, encoded, jpeg_orientation))
 
 
 def _decode_no_jpeg(encoded, channels, apply_orientation, only_common):
@@ -58,7 +59,14 @@ def _decode_no_jpeg(encoded, channels, apply_orientation, only_common):
         image = tf.cond(
             is_png(encoded), lambda: _decode(encoded, channels), lambda: _of_rgb(_decode_other(encoded), channels)
         )
-    return turned(image, orientation_of_no_jpeg(encoded)) if apply_orientation else image
+    return _turned_as(image, encoded, orientation_of_no_jpeg) if apply_orientation else image
+
+
+def _turned_as(image, encoded, orientation):
+    """The image turned as a function of its file says."""
+    # What ran beside a decoder that fails would be stopped, and that could be told instead of what is wrong.
+    with tf.control_dependencies([image]):
+        return turned(image, orientation(encoded))
 
 
 def _decode(encoded, channels):

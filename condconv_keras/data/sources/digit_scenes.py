@@ -92,14 +92,15 @@ class DigitScenes(DetectionDataset):
         return slice_records(indices, indices, shuffle_seed).map(example, tf.data.AUTOTUNE)
 
 
-def scene_digits(split, index):
+def scene_digits(split, index, digits=None):
     """Returns the list of `PlacedDigit` of a scene, the lower ones first.
 
     Args:
         split: `"train"` or `"validation"`.
         index: int, of the scene.
+        digits: pair of images and labels to choose from, as of `digit_splits`; None for those of the split.
     """
-    images, labels = _digits()[DIGITS_OF[split]]
+    images, labels = digits or _digits()[DIGITS_OF[split]]
     random = _generator(split, index, 0)
     placed = []
     for _ in range(random.integers(1, MAX_DIGITS + 1)):

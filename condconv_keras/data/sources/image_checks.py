@@ -232,6 +232,8 @@ def _measure():
     def measure(content):
         size = tf.shape(decode_image(content, CHANNELS, apply_orientation=False))[:2]
         hashed = tf.strings.to_hash_bucket_fast(content, 2**63 - 1)
-        return size, exif_orientation(content), is_common(content), hashed
+        # After the decoder, as in `decode_image`.
+        with tf.control_dependencies([size]):
+            return size, exif_orientation(content), is_common(content), hashed
 
     return tf.function(measure, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
