@@ -102,28 +102,54 @@ def store(splits, output, *, name, version, class_names, homepage, sources):
     import tensorflow_datasets as tfds
 
     shape = next(iter(splits.values()))[0].shape[1:]
-    tfds.dataset_builders.store_as_tfds_dataset(
-        name,
+    return store_examples(
+        {
+            split: [{"image": image, "label": int(label)} for image, label in zip(images, labels, strict=True)]
+            for split, (images, labels) in splits.items()
+        },
+        output,
+        name=name,
         version=version,
         features=tfds.features.FeaturesDict(
             {"image": tfds.features.Image(shape=shape), "label": tfds.features.ClassLabel(names=list(class_names))}
         ),
-        split_datasets={
-            split: [
-                (i, {"image": image, "label": int(label)})
-                for i, (image, label) in enumerate(zip(images, labels, strict=True))
-            ]
-            for split, (images, labels) in splits.items()
-        },
+        homepage=homepage,
+        sources=sources,
+    )
+
+
+def store_examples(splits, output, *, name, version, features, homepage, sources):
+    """Writes splits of examples of any features, as `store`.
+
+    Args:
+        splits: dict of lists of examples, dicts of the features with an `"image"` and a `"label"` or `"objects"`, which
+            have labels.
+        features: `tfds.features.FeaturesDict` of an example.
+        output, name, version, homepage, sources: as in `store`.
+    """
+    import tensorflow_datasets as tfds
+
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name,
+        version=version,
+        features=features,
+        split_datasets={split: list(enumerate(examples)) for split, examples in splits.items()},
         data_dir=output,
         homepage=homepage,
     )
     folder = output / name / version
-    write_text(folder / RECORD, json_text({"splits": {k: _figures(*v) for k, v in splits.items()}, **sources}))
-    counts = ", ".join(f"{len(labels)} {split}" for split, (_, labels) in splits.items())
+    write_text(folder / RECORD, json_text({"splits": {k: _figures(v) for k, v in splits.items()}, **sources}))
+    counts = ", ".join(f"{len(examples)} {split}" for split, examples in splits.items())
     return f"wrote {folder}: {counts} images"
 
 
-def _figures(images, labels):
-    content = np.ascontiguousarray(images).tobytes() + np.asarray(labels, "<i8").tobytes()
-    return {"images": len(labels), "sha256": hashlib.sha256(content).hexdigest()}
+def _figures(examples):
+    """The number of images and a hash of their pixels, then of their labels."""
+    images = b"".join(np.ascontiguousarray(example["image"]).tobytes() for example in examples)
+    labels = [_labels(example) for example in examples]
+    content = images + np.asarray(np.concatenate(labels), "<i8").tobytes()
+    return {"images": len(examples), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _labels(example):
+    return [example["label"]] if "label" in example else [found["label"] for found in example["objects"]]

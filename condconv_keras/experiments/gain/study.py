@@ -7,23 +7,32 @@ from condconv_keras.experiments.gain.settings import PLAIN, TWIN, Setting
 _COUNTS = (1, 2, 4, 8, 16, 32)
 
 
-def _separable(dataset, *, width, experts, plain_flags, twin_flags, same_multiply_adds, same_parameters, **fields):
+def _separable(
+    dataset, *, width, experts, epochs, plain_flags, twin_flags, longer, same_multiply_adds, same_parameters, **fields
+):
     """The separable network on a set of scripts/, each side with the flags that were chosen for it.
 
     Args:
         dataset: name of the set and of its script.
         width: of the plain network and its twin.
         experts: the twin's.
+        epochs: of all sides but one.
         plain_flags, twin_flags: as chosen on held-out training images.
+        longer: epochs in which the plain network trains at least as long by the clock as the twin does.
         same_multiply_adds, same_parameters: width of the plain network that has about as many as the twin.
         **fields: of `Setting`.
     """
-    twin = f"--model=condconv_separable_cnn --width_multiplier={width} {twin_flags}"
+
+    def plain(width, epochs=epochs):
+        return f"--model=separable_cnn --width_multiplier={width} --epochs={epochs} {plain_flags}"
+
+    twin = f"--model=condconv_separable_cnn --width_multiplier={width} --epochs={epochs} {twin_flags}"
     sides = {
-        PLAIN: f"--model=separable_cnn --width_multiplier={width} {plain_flags}",
+        PLAIN: plain(width),
         TWIN: f"{twin} --num_experts={experts}",
-        "same_multiply_adds": f"--model=separable_cnn --width_multiplier={same_multiply_adds} {plain_flags}",
-        "same_parameters": f"--model=separable_cnn --width_multiplier={same_parameters} {plain_flags}",
+        "longer": plain(width, longer),
+        "same_multiply_adds": plain(same_multiply_adds),
+        "same_parameters": plain(same_parameters),
         **{f"experts_{count}": f"{twin} --num_experts={count}" for count in _COUNTS if count != experts},
         "plain_classifier": f"{twin} --num_experts={experts} --nocondconv_classifier",
         "last_two_blocks": f"{twin} --num_experts={experts} --start_block=3",
@@ -37,7 +46,9 @@ SETTINGS = types.MappingProxyType(
             "fashion_mnist",
             width=0.5,
             experts=8,
-            common="--epochs=12 --warmup_epochs=0.5 --label_smoothing=0",
+            epochs=12,
+            longer=15,
+            common="--warmup_epochs=0.5 --label_smoothing=0",
             plain_flags="--learning_rate=0.4",
             twin_flags="--learning_rate=0.4 --router_scale=0 --router_learning_rate=0.3",
             same_multiply_adds=0.545,
@@ -47,7 +58,9 @@ SETTINGS = types.MappingProxyType(
             "instruments",
             width=1,
             experts=8,
-            common="--epochs=8 --warmup_epochs=0.5 --label_smoothing=0",
+            epochs=8,
+            longer=10,
+            common="--warmup_epochs=0.5 --label_smoothing=0",
             plain_flags="--learning_rate=1.6",
             twin_flags="--learning_rate=0.8 --router_scale=0 --router_learning_rate=0.1",
             same_multiply_adds=1.19,
