@@ -8,6 +8,7 @@ import csv
 import pathlib
 import re
 
+from condconv_keras.experiments.gain.study import SETTINGS
 from condconv_keras.utils.files import write_text
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -30,9 +31,15 @@ def _table(path):
         rows = list(csv.DictReader(file))
     columns = _TUNING if path.name == "tuning.csv" else _SUMMARY
     shown = {title: cell for title, cell in columns.items() if any(cell(row) for row in rows)}
-    lines = [f"| {' | '.join(shown)} |", "|" + "---|" * len(shown)]
+    setting = SETTINGS.get(path.parent.name)
+    titles = [title.replace("accuracy", setting.metric) if _finds_boxes(setting) else title for title in shown]
+    lines = [f"| {' | '.join(titles)} |", "|" + "---|" * len(shown)]
     lines += [f"| {' | '.join(cell(row) or '-' for cell in shown.values())} |" for row in rows]
     return "\n".join(lines)
+
+
+def _finds_boxes(setting):
+    return setting is not None and setting.metric.startswith("AP")
 
 
 def _number(name, form, factor=1.0):
