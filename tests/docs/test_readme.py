@@ -8,8 +8,10 @@ import statistics
 import tomllib
 
 import pytest
+from PIL import Image
 
 from condconv_keras.models import model_entry
+from scripts import gain_figure
 from tests.processes import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -120,3 +122,21 @@ def test_what_we_measured():
     peers = {(line["name"], line["work"], line["batch"]): line["ratio"] for line in table("speed/peers_models.csv")}
     ours = [float(peers["condconv_efficientnet_b0", work, "16"]) for work in ("inference", "training")]
     assert re.findall(r"0\.\d+", answers["docs/results/speed.md#beside-timm"]) == [f"{ratio:.2f}" for ratio in ours]
+
+
+def test_the_figure_was_drawn_from_the_files_as_they_are():
+    with Image.open(gain_figure.FIGURE) as image:
+        assert image.text["Description"] == gain_figure.description(), "run `python -m scripts.gain_figure`"
+    assert str(gain_figure.FIGURE.relative_to(ROOT)) in README
+
+
+@pytest.mark.parametrize("setting", gain_figure.TITLES)
+def test_points_of_the_figure(setting):
+    plain, experts = gain_figure.points(setting)
+    by_side = {line["side"]: line for line in table(f"gain/{setting}/summary.csv")}
+    assert (plain[0][0], plain[0][1]) == (
+        float(by_side["plain"]["multiply_adds"]) / 1e6,
+        100 * float(by_side["plain"]["mean"]),
+    )
+    assert len(plain) > 1
+    assert 100 * float(by_side["twin"]["mean"]) in [point[1] for point in experts]

@@ -5,10 +5,22 @@ import types
 from condconv_keras.experiments.gain.settings import PLAIN, TWIN, Setting
 
 _COUNTS = (1, 2, 4, 8, 16, 32)
+_PLACES = {1: "all_blocks", 3: "last_two_blocks"}  # by the first block with experts
 
 
 def _separable(
-    dataset, *, width, experts, epochs, plain_flags, twin_flags, longer, same_multiply_adds, same_parameters, **fields
+    dataset,
+    *,
+    width,
+    experts,
+    start_block=1,
+    epochs,
+    plain_flags,
+    twin_flags,
+    longer,
+    same_multiply_adds,
+    same_parameters,
+    **fields,
 ):
     """The separable network on a set of scripts/, each side with the flags that were chosen for it.
 
@@ -16,6 +28,7 @@ def _separable(
         dataset: name of the set and of its script.
         width: of the plain network and its twin.
         experts: the twin's.
+        start_block: the first block of the twin that has experts.
         epochs: of all sides but one.
         plain_flags, twin_flags: as chosen on held-out training images.
         longer: epochs in which the plain network trains at least as long by the clock as the twin does.
@@ -27,6 +40,8 @@ def _separable(
         return f"--model=separable_cnn --width_multiplier={width} --epochs={epochs} {plain_flags}"
 
     twin = f"--model=condconv_separable_cnn --width_multiplier={width} --epochs={epochs} {twin_flags}"
+    if start_block > 1:
+        twin += f" --start_block={start_block}"
     sides = {
         PLAIN: plain(width),
         TWIN: f"{twin} --num_experts={experts}",
@@ -35,7 +50,11 @@ def _separable(
         "same_parameters": plain(same_parameters),
         **{f"experts_{count}": f"{twin} --num_experts={count}" for count in _COUNTS if count != experts},
         "plain_classifier": f"{twin} --num_experts={experts} --nocondconv_classifier",
-        "last_two_blocks": f"{twin} --num_experts={experts} --start_block=3",
+        **{
+            name: f"{twin} --num_experts={experts} --start_block={block}"
+            for block, name in _PLACES.items()
+            if block != start_block
+        },
     }
     return Setting(dataset=dataset, maker=("-m", f"scripts.{dataset}"), sides=sides, **fields)
 
@@ -65,6 +84,19 @@ SETTINGS = types.MappingProxyType(
             twin_flags="--learning_rate=0.8 --router_scale=0 --router_learning_rate=0.1",
             same_multiply_adds=1.19,
             same_parameters=4.14,
+        ),
+        "separable_glyphs": _separable(
+            "glyphs",
+            width=1,
+            experts=4,
+            start_block=3,
+            epochs=8,
+            longer=10,
+            common="--warmup_epochs=0.5 --label_smoothing=0",
+            plain_flags="--learning_rate=1.6",
+            twin_flags="--learning_rate=1.6 --router_scale=0 --router_learning_rate=0.1",
+            same_multiply_adds=1.4,
+            same_parameters=3.5,
         ),
         # docs/results/demo/tuning.csv has what was tried.
         "digits": Setting(

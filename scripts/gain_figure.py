@@ -1,0 +1,83 @@
+"""Draws README's figure of accuracy against multiply-adds: `python -m scripts.gain_figure`.
+
+The points are the rows of each `summary.csv` in docs/results/gain of a set of small networks that was compared with
+wider plain networks, with two standard errors of the mean to either side. The picture's description names the files
+with hashes of them: a test compares these.
+"""
+
+import csv
+import pathlib
+
+from condconv_keras.experiments.gain.settings import PLAIN
+from condconv_keras.utils.files import file_hash, whole_file
+from condconv_keras.utils.lazy import LazyModule
+
+pyplot = LazyModule("matplotlib.pyplot")
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "docs/results/gain"
+FIGURE = ROOT / "docs/images/accuracy_by_multiply_adds.png"
+TITLES = {"separable_instruments": "120 instruments", "separable_fashion_mnist": "Fashion-MNIST"}
+WIDER = (PLAIN, "same_multiply_adds", "same_parameters")
+_PLAIN, _TWIN = "#707070", "#c2410c"
+
+
+def points(setting):
+    """Returns the points of a setting: the plain networks', and those with experts.
+
+    Both are lists of `(millions of multiply-adds, accuracy in %, two standard errors, label)` by multiply-adds.
+    """
+    with open(FOLDER / setting / "summary.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    experts = [row for row in rows if row["side"] == "twin" or row["side"].startswith("experts_")]
+    plain = [row for row in rows if row["side"] in WIDER]
+    return [sorted(_point(row) for row in kind) for kind in (plain, experts)]
+
+
+def _point(row):
+    label = row["side"].replace("_", " ")
+    return (
+        float(row["multiply_adds"]) / 1e6,
+        100 * float(row["mean"]),
+        200 * float(row["error_of_mean"]),
+        f"{label}, {int(row['parameters']):,} parameters",
+    )
+
+
+def description():
+    """What the picture says of the files that it was drawn from: a line for each, with its SHA-256."""
+    files = [FOLDER / setting / "summary.csv" for setting in TITLES]
+    return "\n".join(f"{path.relative_to(ROOT)} {file_hash(path)}" for path in files)
+
+
+def draw():
+    """Returns the figure, a panel for each of `TITLES`."""
+    figure, panels = pyplot.subplots(1, len(TITLES), figsize=(10, 4), layout="constrained")
+    for axes, (setting, title) in zip(panels, TITLES.items(), strict=True):
+        plain, experts = points(setting)
+        _series(axes, plain, _PLAIN, "o-", "plain, wider and wider")
+        _series(axes, experts, _TWIN, "D-", "with experts")
+        axes.set(title=title, xscale="log", xlabel="million multiply-adds", ylabel="test accuracy, %")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}")
+        axes.tick_params(which="minor", labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(loc="lower right", frameon=False)
+    return figure
+
+
+def _series(axes, points, color, style, label):
+    across, up, errors, names = zip(*points, strict=True)
+    axes.errorbar(across, up, errors, fmt=style, color=color, label=label, capsize=3, markersize=6, linewidth=1.2)
+    for x, y, name in zip(across, up, names, strict=True):
+        axes.annotate(name.split(", ")[1], (x, y), (6, -12), textcoords="offset points", fontsize=8, color=color)
+
+
+def main():
+    """Draws the figure anew."""
+    with whole_file(FIGURE) as path:
+        draw().savefig(path, format="png", dpi=150, metadata={"Description": description()})
+
+
+if __name__ == "__main__":
+    main()
