@@ -15,7 +15,8 @@ def _separable(
     experts,
     start_block=1,
     epochs,
-    plain_flags,
+    plain_rate,
+    twin_rate,
     twin_flags,
     longer,
     same_multiply_adds,
@@ -24,37 +25,40 @@ def _separable(
 ):
     """The separable network on a set of scripts/, each side with the flags that were chosen for it.
 
+    A step of SGD moves a kernel that n experts at the weight 1/2 mix n/4 times as far as a plain one, so other numbers
+    of experts get a rate that moves it as far as the twin's, at most the plain network's.
+
     Args:
         dataset: name of the set and of its script.
         width: of the plain network and its twin.
         experts: the twin's.
         start_block: the first block of the twin that has experts.
         epochs: of all sides but one.
-        plain_flags, twin_flags: as chosen on held-out training images.
+        plain_rate, twin_rate: learning rates, as chosen on held-out training images.
+        twin_flags: its others.
         longer: epochs in which the plain network trains at least as long by the clock as the twin does.
         same_multiply_adds, same_parameters: width of the plain network that has about as many as the twin.
         **fields: of `Setting`.
     """
 
     def plain(width, epochs=epochs):
-        return f"--model=separable_cnn --width_multiplier={width} --epochs={epochs} {plain_flags}"
+        return f"--model=separable_cnn --width_multiplier={width} --epochs={epochs} --learning_rate={plain_rate}"
 
-    twin = f"--model=condconv_separable_cnn --width_multiplier={width} --epochs={epochs} {twin_flags}"
-    if start_block > 1:
-        twin += f" --start_block={start_block}"
+    def twin(count=experts, block=start_block):
+        placement = f"--num_experts={count}" + (f" --start_block={block}" if block > 1 else "")
+        rate = twin_rate if count == experts else min(plain_rate, twin_rate * experts / count)
+        network = f"--model=condconv_separable_cnn --width_multiplier={width} {placement}"
+        return f"{network} --epochs={epochs} --learning_rate={rate:g} {twin_flags}"
+
     sides = {
         PLAIN: plain(width),
-        TWIN: f"{twin} --num_experts={experts}",
+        TWIN: twin(),
         "longer": plain(width, longer),
         "same_multiply_adds": plain(same_multiply_adds),
         "same_parameters": plain(same_parameters),
-        **{f"experts_{count}": f"{twin} --num_experts={count}" for count in _COUNTS if count != experts},
-        "plain_classifier": f"{twin} --num_experts={experts} --nocondconv_classifier",
-        **{
-            name: f"{twin} --num_experts={experts} --start_block={block}"
-            for block, name in _PLACES.items()
-            if block != start_block
-        },
+        **{f"experts_{count}": twin(count) for count in _COUNTS if count != experts},
+        "plain_classifier": f"{twin()} --nocondconv_classifier",
+        **{name: twin(block=block) for block, name in _PLACES.items() if block != start_block},
     }
     return Setting(dataset=dataset, maker=("-m", f"scripts.{dataset}"), sides=sides, **fields)
 
@@ -68,8 +72,9 @@ SETTINGS = types.MappingProxyType(
             epochs=12,
             longer=15,
             common="--warmup_epochs=0.5 --label_smoothing=0",
-            plain_flags="--learning_rate=0.4",
-            twin_flags="--learning_rate=0.4 --router_scale=0 --router_learning_rate=0.3",
+            plain_rate=0.4,
+            twin_rate=0.4,
+            twin_flags="--router_scale=0 --router_learning_rate=0.3",
             same_multiply_adds=0.545,
             same_parameters=1.76,
         ),
@@ -80,8 +85,9 @@ SETTINGS = types.MappingProxyType(
             epochs=8,
             longer=10,
             common="--warmup_epochs=0.5 --label_smoothing=0",
-            plain_flags="--learning_rate=1.6",
-            twin_flags="--learning_rate=0.8 --router_scale=0 --router_learning_rate=0.1",
+            plain_rate=1.6,
+            twin_rate=0.8,
+            twin_flags="--router_scale=0 --router_learning_rate=0.1",
             same_multiply_adds=1.19,
             same_parameters=4.14,
         ),
@@ -93,8 +99,9 @@ SETTINGS = types.MappingProxyType(
             epochs=8,
             longer=10,
             common="--warmup_epochs=0.5 --label_smoothing=0",
-            plain_flags="--learning_rate=1.6",
-            twin_flags="--learning_rate=1.6 --router_scale=0 --router_learning_rate=0.1",
+            plain_rate=1.6,
+            twin_rate=1.6,
+            twin_flags="--router_scale=0 --router_learning_rate=0.1",
             same_multiply_adds=1.4,
             same_parameters=3.5,
         ),
