@@ -134,7 +134,7 @@ def test_predictions_are_what_pycocotools_evaluates(run, squares, results, tmp_p
         (["--mixup_alpha=0.2"], "--mixup_alpha is for classifiers"),
         (
             ["--recipe=mobilenet"],
-            "--recipe of a detector is one of ssd, ssd_small, digit_scenes. Received: 'mobile",
+            "--recipe of a detector is one of ssd, ssd_small, digit_scenes, scenes. Received: 'mobile",
         ),
         (["--augmentation=inception"], "unknown augmentation 'inception'. Known: none, ssd, ssd_no_flip."),
         (["--condconv_classifier"], "--condconv_classifier is not for --model=condconv_ssd300_mobilenet_v1"),

@@ -157,7 +157,7 @@ def test_a_recipe_that_0_1_stored():
 
 
 def test_a_recipe_of_another_task():
-    expected = "`recipe` of a detector is one of ssd, ssd_small, digit_scenes. Received: 'small'"
+    expected = "`recipe` of a detector is one of ssd, ssd_small, digit_scenes, scenes. Received: 'small'"
     with pytest.raises(UserError, match=f"^{expected}$"):
         get_recipe("small", "detection")
 
@@ -173,6 +173,7 @@ def test_the_recipe_of_a_run_that_names_none():
     assert default_recipe_name("imagenet2012", "efficientnet") == "efficientnet"
     assert default_recipe_name("/photos", "efficientnet") == "small"
     assert default_recipe_name("digit_scenes", "ssd", "detection") == "digit_scenes"
+    assert default_recipe_name("scenes", "ssd", "detection") == "scenes"
     assert default_recipe_name("coco/2014", "ssd", "detection") == "ssd"
     assert default_recipe_name("voc/2007", "ssd", "detection") == "ssd_small"
 
@@ -185,5 +186,6 @@ def test_the_rates_of_our_recipes_for_their_batches():
 
 
 def test_every_recipe_is_valid():
-    ours = {"digits", "fashion_mnist", "glyphs", "instruments", "finetune", "small", "digit_scenes", "ssd_small"}
+    classifiers = {"digits", "fashion_mnist", "glyphs", "instruments", "finetune", "small"}
+    ours = {*classifiers, "digit_scenes", "scenes", "ssd_small"}
     assert {*ours, *PUBLISHED} == RECIPES.keys()
