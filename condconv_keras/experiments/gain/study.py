@@ -44,11 +44,11 @@ def _separable(
     def plain(width, epochs=epochs):
         return f"--model=separable_cnn --width_multiplier={width} --epochs={epochs} --learning_rate={plain_rate}"
 
-    def twin(count=experts, block=start_block):
+    def twin(count=experts, block=start_block, start=twin_flags):
         placement = f"--num_experts={count}" + (f" --start_block={block}" if block > 1 else "")
         rate = twin_rate if count == experts else min(plain_rate, twin_rate * experts / count)
         network = f"--model=condconv_separable_cnn --width_multiplier={width} {placement}"
-        return f"{network} --epochs={epochs} --learning_rate={rate:g} {twin_flags}"
+        return f"{network} --epochs={epochs} --learning_rate={rate:g} {start}".rstrip()
 
     sides = {
         PLAIN: plain(width),
@@ -59,6 +59,10 @@ def _separable(
         **{f"experts_{count}": twin(count) for count in _COUNTS if count != experts},
         "plain_classifier": f"{twin()} --nocondconv_classifier",
         **{name: twin(block=block) for block, name in _PLACES.items() if block != start_block},
+        "router_per_layer": f"{twin()} --routing_per=layer",
+        "router_per_network": f"{twin()} --routing_per=network",
+        "start_as_built": twin(start=""),
+        "start_annealed": twin(start=f"--routing_temperature=30 --temperature_epochs={epochs / 2:g}"),
     }
     return Setting(dataset=dataset, maker=("-m", f"scripts.{dataset}"), sides=sides, **fields)
 
