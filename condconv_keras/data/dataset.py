@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from condconv_keras.data.input.decoding import DecodedImage, EncodedImage
+from condconv_keras.data.input.tuning import untuned
 from condconv_keras.data.split_rule import NEW, SplitRule
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import tensorflow as tf
@@ -261,7 +262,7 @@ class ImageDataset(Dataset):
     def class_counts(self, split: str) -> np.ndarray:
         """Returns the number of examples of each class of a split, int64 [classes]. No image is decoded."""
         counts = np.zeros(len(self.class_names), np.int64)
-        for labels in self.records(split).map(lambda _, label: label).batch(4096).as_numpy_iterator():
+        for labels in untuned(self.records(split).map(lambda _, label: label).batch(4096)).as_numpy_iterator():
             counts += np.bincount(labels, minlength=len(counts))
         return counts
 

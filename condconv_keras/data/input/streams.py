@@ -10,6 +10,7 @@ from condconv_keras.data.dataset import Dataset
 from condconv_keras.data.input.decoding import DecodedImage
 from condconv_keras.data.input.service import check_service, through_service
 from condconv_keras.data.input.shard import InputShard
+from condconv_keras.data.input.tuning import PARALLEL_CALLS, untuned
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import tensorflow as tf
 
@@ -110,12 +111,14 @@ def training_stream(
         image = DecodedImage(record) if in_memory else dataset.image(record)
         return *prepare(image, label, example_seed), example_seed
 
+    # The workers of a service tune themselves.
+    parallel_calls = PARALLEL_CALLS if data_service is None else tf.data.AUTOTUNE
     batches = (
         tf.data.Dataset.range(first_epoch, tf.int64.max)
         .flat_map(epoch)
-        .map(prepare_example, tf.data.AUTOTUNE)
+        .map(prepare_example, parallel_calls)
         .batch(device_batch_size, drop_remainder=True)
-        .map(tf.autograph.experimental.do_not_convert(finish), tf.data.AUTOTUNE)
+        .map(tf.autograph.experimental.do_not_convert(finish), parallel_calls)
     )
     if data_service is not None:
         batches = through_service(batches, data_service, repr((dataset.name, split, batch_size, made_by, position)))
@@ -155,9 +158,9 @@ def evaluation_stream(
 
     records = dataset.records(split)
     if shard is None:
-        batches = records.map(prepare_example, tf.data.AUTOTUNE).batch(batch_size)
+        batches = records.map(prepare_example, PARALLEL_CALLS).batch(batch_size)
     else:
-        examples = records.shard(shard.count, shard.index).map(prepare_example, tf.data.AUTOTUNE)
+        examples = records.shard(shard.count, shard.index).map(prepare_example, PARALLEL_CALLS)
         fillers = tf.data.Dataset.from_tensors(make_filler()).repeat()
         device_batches = -(-dataset.splits[split] // (shard.count * shard.replicas * batch_size))
         filled = examples.concatenate(fillers).take(device_batches * shard.replicas * batch_size)
@@ -176,4 +179,4 @@ def _finish(batches: tf.data.Dataset) -> tf.data.Dataset:
     """Prefetches; a distribution strategy takes the batches as they are, since `InputShard` has shared them out."""
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
+    return untuned(batches.prefetch(tf.data.AUTOTUNE)).with_options(options)

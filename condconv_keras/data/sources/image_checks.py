@@ -14,6 +14,7 @@ from condconv_keras.data.formats.damage import damage
 from condconv_keras.data.formats.exif import UPRIGHT, exif_orientation
 from condconv_keras.data.input.decoding import decode_image, is_common
 from condconv_keras.data.input.orientation import FIRST_TRANSPOSED
+from condconv_keras.data.input.tuning import untuned
 from condconv_keras.data.sources.image_memory import ImageMemory
 from condconv_keras.utils.errors import UserError, op_reason
 from condconv_keras.utils.lazy import LazyModule
@@ -179,7 +180,7 @@ def _measured_in_bulk(paths, rows):
         deterministic=False,
     )
     common = measured.ignore_errors().filter(lambda row, size, orientation, is_common, hashed: is_common)
-    return common.batch(_BATCH).as_numpy_iterator()
+    return untuned(common.batch(_BATCH)).as_numpy_iterator()
 
 
 @dataclasses.dataclass(frozen=True)

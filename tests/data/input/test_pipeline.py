@@ -200,3 +200,8 @@ def test_wrong_arguments(digits):
         evaluation_batches(digits, "val", RAW, 4)
     with pytest.raises(UserError, match="at least 1, received: 0"):
         evaluation_batches(digits, "test", RAW, 0)
+
+
+def test_iterators_do_not_wait_for_the_thread_that_tunes_them(digits):
+    for batches in (training_batches(digits, "train", RAW, 479), evaluation_batches(digits, "test", RAW, 100)):
+        assert batches.options().autotune.enabled is False
