@@ -64,6 +64,7 @@ _SUMMARY = {
     "seeds": lambda row: row["runs"],
     "accuracy, %": _with_error("mean", "error_of_mean", ".2f", 100),
     "gain, points": _with_error("difference", "standard_error", "+.2f", 100),
+    "the twin's lead, points": _with_error("twin_lead", "twin_lead_error", "+.2f", 100),
     "million multiply-adds": _number("multiply_adds", ".3f", 1e-6),
     "parameters": lambda row: f"{int(row['parameters']):,}",
     "seconds of training": _number("seconds", ".0f"),

@@ -79,6 +79,7 @@ def test_rows_of_runs_and_sides(runs, tmp_path):
     assert (plain["mean"], plain["difference"], plain["dead_experts"]) == (0.5, None, None)
     assert (twin["mean"], twin["difference"], twin["runs"], twin["dead_experts"]) == (0.625, 0.125, 2, 1)
     assert twin["standard_error"] == pytest.approx(0.125)
+    assert (plain["twin_lead"], plain["twin_lead_error"], twin["twin_lead"]) == (0.125, twin["standard_error"], None)
     assert (twin["epoch_1_difference"], twin["epoch_2_difference"]) == (0.0625, -0.125)
     assert (twin["epoch_1_error"], twin["epoch_2_error"]) == (pytest.approx(0.0625), pytest.approx(0.125))
     assert (twin["epoch_3_difference"], plain["epoch_1_difference"]) == (None, None)

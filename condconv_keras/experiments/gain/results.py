@@ -4,7 +4,7 @@ import itertools
 import statistics
 
 from condconv_keras.experiments.gain.comparison import paired_difference
-from condconv_keras.experiments.gain.settings import PLAIN
+from condconv_keras.experiments.gain.settings import PLAIN, TWIN
 from condconv_keras.experiments.results import finished, metric_of, multiply_adds_of, seconds_of
 from condconv_keras.routing_statistics.by_epoch import read_by_epoch
 from condconv_keras.tasks.table import all_tasks
@@ -18,7 +18,7 @@ _COST = ("multiply_adds", "parameters", "seconds")
 COLUMNS = ("side", "seed", "split", "metric", *_EARLY, "dead_experts", *_COST, "command")
 _EARLY_DIFFERENCES = tuple(f"{epoch}_{kind}" for epoch in _EARLY for kind in ("difference", "error"))
 SUMMARY = (
-    *("side", "runs", "mean", "error_of_mean", "difference", "standard_error"),
+    *("side", "runs", "mean", "error_of_mean", "difference", "standard_error", "twin_lead", "twin_lead_error"),
     *_EARLY_DIFFERENCES,
     "dead_experts",
     *_COST,
@@ -71,20 +71,21 @@ def gain_rows(runs, root):
 def summary_rows(rows, sides):
     """Returns a dict of `SUMMARY` for each side: means over its runs and the paired difference to the plain network.
 
-    `epoch_1_difference` and `epoch_1_error` are that difference and its standard error after the first epoch, and so
+    `twin_lead` is how far the twin is ahead of the side, over the pairs of the two. `epoch_1_difference` and `epoch_1_error` are that difference and its standard error after the first epoch, and so
     on; None where a run has no such epoch.
 
     Args:
-        rows: of `gain_rows`, the plain network's among them.
+        rows: of `gain_rows`, those of the plain network and of the twin among them.
         sides: the names of the sides, in order.
     """
-    plain = {row["seed"]: row for row in rows if row["side"] == PLAIN}
+    plain, twin = ({row["seed"]: row for row in rows if row["side"] == side} for side in (PLAIN, TWIN))
     summary = []
     for side in sides:
         own = [row for row in rows if row["side"] == side]
         values = [row["metric"] for row in own]
-        # The plain network has no partner but itself.
+        # Neither the plain network nor the twin is a partner of itself.
         pairs = [(plain[row["seed"]], row) for row in own if row["seed"] in plain and side != PLAIN]
+        leads = [(row, twin[row["seed"]]) for row in own if row["seed"] in twin and side != TWIN]
         seconds = [row["seconds"] for row in own if row["seconds"] is not None]
         summary.append(
             {
@@ -93,6 +94,7 @@ def summary_rows(rows, sides):
                 "mean": statistics.fmean(values),
                 "error_of_mean": statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None,
                 **_difference(pairs, "metric", "difference", "standard_error"),
+                **_difference(leads, "metric", "twin_lead", "twin_lead_error"),
                 **_early_differences(pairs),
                 "dead_experts": None if None in (dead := [row["dead_experts"] for row in own]) else max(dead),
                 "multiply_adds": own[0]["multiply_adds"],
