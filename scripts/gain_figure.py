@@ -55,12 +55,13 @@ def draw():
     figure, panels = pyplot.subplots(1, len(TITLES), figsize=(10, 4), layout="constrained")
     for axes, (setting, title) in zip(panels, TITLES.items(), strict=True):
         plain, experts = points(setting)
+        start, *_ = plain
+        axes.plot(*zip(*((start[0], start[1]), *(point[:2] for point in experts)), strict=True), ":", color=_TWIN)
         _series(axes, plain, _PLAIN, "o-", "plain, wider and wider")
         _series(axes, experts, _TWIN, "D-", "with experts")
-        axes.set(title=title, xscale="log", xlabel="million multiply-adds", ylabel="test accuracy, %")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}")
-        axes.tick_params(which="minor", labelsize=8)
+        axes.set(title=title, xlabel="million multiply-adds", ylabel="test accuracy, %")
+        axes.locator_params(nbins=5)
+        axes.margins(x=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(loc="lower right", frameon=False)
     return figure
