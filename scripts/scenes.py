@@ -1,10 +1,10 @@
 """Writes scenes of handwritten digits as a TFDS data set: `python -m scripts.scenes --output_dir=DIR`.
 
     python -m scripts.scenes --output_dir=data
-    python train.py --dataset=scenes --data_dir=data --model=condconv_ssd300_mobilenet_v1 --input_size=128
-        --width_multiplier=0.25 --model_dir=runs/scenes
+    python train.py --dataset=scenes --data_dir=data --model=condconv_ssd300_mobilenet_v1 --width_multiplier=0.25
+        --model_dir=runs/scenes
 
-128x128, RGB, with boxes of ten classes; no download. The scenes are made as those of the embedded data set
+160x160, RGB, with boxes of ten classes; no download. The scenes are made as those of the embedded data set
 `digit_scenes` (`condconv_keras.data.sources.digit_scenes`) and made smaller once, so that training does not wait for
 them. 8,000 are for training and 1,000 for the test. The digits of the test scenes are in no training scene, and none
 of its scenes is one of the 200 of `digit_scenes`.
@@ -27,7 +27,7 @@ tqdm = LazyModule("tqdm")
 
 NAME = "scenes"
 VERSION = "1.0.0"
-SIZE = 128
+SIZE = 160
 SPLITS = {"train": 8000, "test": 1000}
 HELD_OUT_DIGITS = 4  # each fourth digit is held out
 
@@ -50,7 +50,7 @@ def main(argv):
 
 
 def scene_splits(held_out, counts=SPLITS):
-    """Returns a dict of the splits to lists of examples: the image, uint8 `[128, 128, 3]`, and its objects.
+    """Returns a dict of the splits to lists of examples: the image, uint8 `[160, 160, 3]`, and its objects.
 
     Args:
         held_out: number of scenes of held-out digits to make in place of the test, or 0.

@@ -40,7 +40,7 @@ def test_a_test_scene_is_one_of_digit_scenes_that_the_embedded_set_has_not():
     (example,) = scenes.scene_splits(0, {"train": 0, "test": 1})["test"]
     placed = digit_scenes.scene_digits("validation", 200)
     assert digit_scenes.SPLITS["validation"] == 200
-    image = Image.fromarray(digit_scenes.render("validation", 200, placed)).resize((128, 128), Image.Resampling.BOX)
+    image = Image.fromarray(digit_scenes.render("validation", 200, placed)).resize((160, 160), Image.Resampling.BOX)
     np.testing.assert_array_equal(example["image"], np.asarray(image))
     assert [digit["label"] for digit in example["objects"]] == [digit.digit for digit in placed]
     np.testing.assert_allclose([digit["bbox"] * 300 for digit in example["objects"]], [digit.box for digit in placed])

@@ -79,6 +79,6 @@ RECIPES = {
     # Ours: a data set of boxes without a recipe of its own, on one small machine.
     "ssd_small": _SSD_SMALL,
     "digit_scenes": _DIGIT_SCENES,
-    # Those of `scripts/scenes.py`, whose images are smaller.
-    "scenes": dataclasses.replace(_DIGIT_SCENES, input_size=128),
+    # Those of `scripts/scenes.py`, which are stored in that size.
+    "scenes": _DIGIT_SCENES,
 }
