@@ -130,6 +130,17 @@ def test_the_figure_was_drawn_from_the_files_as_they_are():
     assert str(gain_figure.FIGURE.relative_to(ROOT)) in README
 
 
+def test_what_is_said_of_wider_plain_networks():
+    sides = [{line["side"]: line for line in table(f"gain/{name}/summary.csv")} for name in GAINS]
+    caption = re.search(r"multiply-adds stays ([\d.]+) and ([\d.]+) points behind", " ".join(README.split()))
+    leads = [float(side["same_multiply_adds"]["twin_lead"]) for side in sides]
+    assert list(caption.groups()) == [f"{100 * lead:.1f}" for lead in leads]
+    wide = sides[1]["same_parameters"]
+    assert float(wide["twin_lead"]) < 0
+    assert round(int(wide["multiply_adds"]) / int(sides[1]["twin"]["multiply_adds"])) == 6
+    assert "one of its parameters passes it at 6 times the multiply-adds" in " ".join(README.split())
+
+
 @pytest.mark.parametrize("setting", gain_figure.TITLES)
 def test_points_of_the_figure(setting):
     plain, experts = gain_figure.points(setting)
