@@ -25,7 +25,7 @@ _PLAIN, _TWIN = "#707070", "#c2410c"
 def points(setting):
     """Returns the points of a setting: the plain networks', and those with experts.
 
-    Both are lists of `(millions of multiply-adds, accuracy in %, two standard errors, label)` by multiply-adds.
+    Both are lists of `(millions of multiply-adds, accuracy in %, two standard errors, parameters)` by multiply-adds.
     """
     with open(FOLDER / setting / "summary.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -35,12 +35,11 @@ def points(setting):
 
 
 def _point(row):
-    label = row["side"].replace("_", " ")
     return (
         float(row["multiply_adds"]) / 1e6,
         100 * float(row["mean"]),
         200 * float(row["error_of_mean"]),
-        f"{label}, {int(row['parameters']):,} parameters",
+        int(row["parameters"]),
     )
 
 
@@ -55,8 +54,6 @@ def draw():
     figure, panels = pyplot.subplots(1, len(TITLES), figsize=(10, 4), layout="constrained")
     for axes, (setting, title) in zip(panels, TITLES.items(), strict=True):
         plain, experts = points(setting)
-        start, *_ = plain
-        axes.plot(*zip(*((start[0], start[1]), *(point[:2] for point in experts)), strict=True), ":", color=_TWIN)
         _series(axes, plain, _PLAIN, "o-", "plain, wider and wider")
         _series(axes, experts, _TWIN, "D-", "with experts")
         axes.set(title=title, xlabel="million multiply-adds", ylabel="test accuracy, %")
@@ -68,10 +65,11 @@ def draw():
 
 
 def _series(axes, points, color, style, label):
-    across, up, errors, names = zip(*points, strict=True)
+    across, up, errors, parameters = zip(*points, strict=True)
     axes.errorbar(across, up, errors, fmt=style, color=color, label=label, capsize=3, markersize=6, linewidth=1.2)
-    for x, y, name in zip(across, up, names, strict=True):
-        axes.annotate(name.split(", ")[1], (x, y), (6, -12), textcoords="offset points", fontsize=8, color=color)
+    for x, y, count in zip(across, up, parameters, strict=True):
+        label = f"{count:,} parameters"
+        axes.annotate(label, (x, y), (6, -12), textcoords="offset points", fontsize=8, color=color)
 
 
 def main():

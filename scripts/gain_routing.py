@@ -1,11 +1,12 @@
 """What the routers of a comparison learned, by layer: `python -m scripts.gain_routing --runs=FOLDER --data_dir=data`.
 
 `--runs` is the folder of a run of `python -m condconv_keras.experiments.gain`. `analyze.py` passes the data set's test
-through each finished network of a side, the twin if `--side` names no other. `routing.csv` in the folder then has a row
-for each layer, in their order: the means over the seeds of the numbers that docs/analysis.md defines, and their
+through each finished network of a side, the twin if `--side` names no other. `routing-SIDE.csv` in the folder then has
+a row for each layer, in their order: the means over the seeds of the numbers that docs/analysis.md defines, and their
 standard errors.
 """
 
+import glob
 import json
 import pathlib
 import statistics
@@ -19,7 +20,7 @@ from condconv_keras.commands import cli
 from condconv_keras.experiments.gain.settings import TWIN
 from condconv_keras.experiments.results import finished
 from condconv_keras.utils.errors import UserError
-from condconv_keras.utils.files import write_rows
+from condconv_keras.utils.files import check_writable, write_rows
 
 FLAGS = flags.FLAGS
 NUMBERS = ("class_specificity", "near_0", "near_1", "saturation", "spread")
@@ -33,13 +34,13 @@ _ANALYZE = (sys.executable, "-m", "condconv_keras.commands.analyze")
 def main(argv):
     cli.expect_flags_only(argv)
     root = pathlib.Path(FLAGS.runs)
-    folders = [
-        path for path in sorted(root.glob(f"{FLAGS.side}-seed_*")) if path.is_dir() and finished(path) is not None
-    ]
+    runs = sorted(root.glob(f"{glob.escape(FLAGS.side)}-seed_*"))
+    folders = [path for path in runs if path.is_dir() and finished(path) is not None]
     if not folders:
         raise UserError(f"expected finished runs {FLAGS.side}-seed_N in --runs, received: {str(root)!r}")
+    check_writable(root, "runs")
     rows = layer_rows(FLAGS.side, [_analysis(folder, FLAGS.data_dir) for folder in folders])
-    write_rows(root / "routing.csv", COLUMNS, rows)
+    write_rows(root / f"routing-{FLAGS.side}.csv", COLUMNS, rows)
     return cli.table([(row["layer"], f"{row['class_specificity']:.3f}") for row in rows])
 
 
@@ -60,7 +61,13 @@ def layer_rows(side, analyses):
     Args:
         side: the name of the side.
         analyses: list of what `analyze.py --json` says, of networks with the same layers.
+
+    Raises:
+        UserError: the networks have other layers.
     """
+    names = [[layer["layer"] for layer in analysis["layers"]] for analysis in analyses]
+    if any(others != names[0] for others in names):
+        raise UserError(f"expected runs {side}-seed_N of the same layers with routers, received: {names}")
     rows = []
     for layers in zip(*(analysis["layers"] for analysis in analyses), strict=True):
         row = {

@@ -2,16 +2,18 @@
 
     python -m scripts.scenes --output_dir=data
     python train.py --dataset=scenes --data_dir=data --model=condconv_ssd300_mobilenet_v1 --width_multiplier=0.25
-        --model_dir=runs/scenes
+        --model_dir=runs/small_scenes
 
 160x160, RGB, with boxes of ten classes; no download. The scenes are made as those of the embedded data set
 `digit_scenes` (`condconv_keras.data.sources.digit_scenes`) and made smaller once, so that training does not wait for
-them. 8,000 are for training and 1,000 for the test. The digits of the test scenes are in no training scene, and none
-of its scenes is one of the 200 of `digit_scenes`.
+them. 8,000 are for training and 1,000 for the test. The digits of the test scenes are in no training scene. No test
+scene is one of the 200 of `digit_scenes` that its recipe was chosen on, but those show the same 360 digits.
 
 `--validation_images=1000` is for choosing a recipe. It leaves the test out, takes a quarter of the training digits
 away, and makes that many scenes of them as the split `validation`.
 """
+
+import importlib.metadata
 
 import numpy as np
 from absl import flags
@@ -29,7 +31,9 @@ NAME = "scenes"
 VERSION = "1.0.0"
 SIZE = 160
 SPLITS = {"train": 8000, "test": 1000}
-HELD_OUT_DIGITS = 4  # each fourth digit is held out
+HOLD_OUT_EVERY = 4  # the first of four digits
+
+_PACKAGES = ("numpy", "pillow", "scikit-learn")  # that decide the pixels
 
 FLAGS = flags.FLAGS
 
@@ -45,7 +49,11 @@ def main(argv):
         version=VERSION,
         features=_features(),
         homepage="https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits",
-        sources={"digits": "scikit-learn's load_digits", "made_by": "condconv_keras.data.sources.digit_scenes"},
+        sources={
+            "digits": "scikit-learn's load_digits",
+            "made_by": "condconv_keras.data.sources.digit_scenes",
+            "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
     )
 
 
@@ -64,7 +72,7 @@ def scene_splits(held_out, counts=SPLITS):
             "train": _scenes("train", 0, counts["train"], digits["train"]),
             "test": _scenes("validation", first, counts["test"], digits["test"]),
         }
-    is_held_out = np.arange(len(digits["train"][1])) % HELD_OUT_DIGITS == 0
+    is_held_out = np.arange(len(digits["train"][1])) % HOLD_OUT_EVERY == 0
     kept, taken = (tuple(array[mask] for array in digits["train"]) for mask in (~is_held_out, is_held_out))
     return {
         "train": _scenes("train", 0, counts["train"], kept),

@@ -1,9 +1,11 @@
 """Runs the project's commands as a user does: in a process of their own."""
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
+import re
 import select
 import signal
 import subprocess
@@ -58,6 +60,13 @@ def run(*arguments, check=True, fresh=False, folder=ROOT, stdin=os.devnull, **en
     if check:
         assert finished.returncode == 0, finished.stderr
     return finished
+
+
+@functools.cache
+def flags_of(*arguments):
+    """The flags that the help of a command shows, a set; of a switch `name` and `noname`."""
+    shown = re.findall(r"^  --(\[no\])?(\w+)", run(*arguments, "--help").stdout, re.MULTILINE)
+    return {name for _, name in shown} | {f"no{name}" for switch, name in shown if switch}
 
 
 def _started(arguments, folder, stdin, environment):

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from condconv_keras.data.input.decoding import DecodedImage, EncodedImage
-from condconv_keras.data.input.tuning import untuned
+from condconv_keras.data.input.tuning import PARALLEL_CALLS, untuned
 from condconv_keras.data.split_rule import NEW, SplitRule
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import tensorflow as tf
@@ -245,7 +245,7 @@ class Dataset(abc.ABC):
         The order is fixed. It is the stored one unless `shuffle_files_seed` is given, which permutes the files.
         """
         records = self.records(split, shuffle_files_seed)
-        return records.map(lambda record, label: (self.image(record).whole(), label), tf.data.AUTOTUNE)
+        return untuned(records.map(lambda record, label: (self.image(record).whole(), label), PARALLEL_CALLS))
 
 
 class ImageDataset(Dataset):

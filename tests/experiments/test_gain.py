@@ -80,6 +80,12 @@ def test_rows_of_runs_and_sides(runs, tmp_path):
     assert (twin["mean"], twin["difference"], twin["runs"], twin["dead_experts"]) == (0.625, 0.125, 2, 1)
     assert twin["standard_error"] == pytest.approx(0.125)
     assert (plain["twin_lead"], plain["twin_lead_error"], twin["twin_lead"]) == (0.125, twin["standard_error"], None)
+    wider = [
+        {**rows[0], "side": "wider", "metric": metric, "seed": seed} for seed, metric in ((0, 0.5), (1, 1), (2, 0))
+    ]
+    _, _, wider = results.summary_rows(rows + wider, ("plain", "twin", "wider"))
+    # Its third seed has no partner: the twin is 0.25 ahead and 0.5 behind.
+    assert (wider["twin_lead"], wider["twin_lead_error"], wider["difference"]) == (-0.125, pytest.approx(0.375), 0.25)
     assert (twin["epoch_1_difference"], twin["epoch_2_difference"]) == (0.0625, -0.125)
     assert (twin["epoch_1_error"], twin["epoch_2_error"]) == (pytest.approx(0.0625), pytest.approx(0.125))
     assert (twin["epoch_3_difference"], plain["epoch_1_difference"]) == (None, None)
@@ -131,6 +137,36 @@ def test_every_setting_compares_a_plain_network_with_a_twin(name):
         (model,) = (word.partition("=")[2] for word in setting.arguments(side) if word.startswith("--model="))
         placements[side] = model_entry(model).placement
     assert placements["plain"] is None and placements["twin"] is not None
+
+
+def _flags(setting, side):
+    return dict(word.removeprefix("--").partition("=")[::2] for word in SETTINGS[setting].arguments(side))
+
+
+def test_the_rate_moves_the_mixed_kernel_as_far_with_any_number_of_experts():
+    twin = _flags("separable_instruments", "twin")
+    products = {
+        side: float(flags["learning_rate"]) * int(flags["num_experts"])
+        for side in ("twin", "experts_1", "experts_2", "experts_4", "experts_16", "experts_32")
+        for flags in [_flags("separable_instruments", side)]
+    }
+    assert set(products.values()) == {float(twin["learning_rate"]) * 8}
+
+
+def test_what_sides_differ_in():
+    plain, twin = (_flags("separable_glyphs", side) for side in ("plain", "twin"))
+    longer = _flags("separable_glyphs", "longer")
+    assert {name for name in plain if plain[name] != longer[name]} == {"epochs"}
+    assert int(longer["epochs"]) == 1.25 * int(plain["epochs"])
+    assert twin["start_block"] == "3" and "start_block" not in _flags("separable_glyphs", "all_blocks")
+    assert "router_scale" not in _flags("separable_glyphs", "start_as_built")
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_train_knows_the_flags_of_every_side(name):
+    defined = processes.flags_of("-m", "condconv_keras.commands.train")
+    for side in SETTINGS[name].sides:
+        assert set(_flags(name, side)) <= defined
 
 
 def test_wrong_flags_are_answered_at_once(tmp_path):

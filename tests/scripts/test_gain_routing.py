@@ -3,11 +3,13 @@
 import csv
 import json
 import math
+import subprocess
 
 import pytest
 
 from condconv_keras.utils.errors import UserError
 from scripts import gain_routing
+from tests import processes
 
 
 def _analysis(specificity, chance=0.25):
@@ -47,7 +49,7 @@ def test_finished_runs_of_the_side_are_analyzed(tmp_path, monkeypatch):
     monkeypatch.setattr(gain_routing, "FLAGS", flags)
     gain_routing.main(["gain_routing"])
     assert analyzed == ["twin-seed_0", "twin-seed_1"]
-    with open(tmp_path / "routing.csv", newline="") as file:
+    with open(tmp_path / "routing-twin.csv", newline="") as file:
         assert [(row["layer"], row["runs"], row["class_specificity"]) for row in csv.DictReader(file)] == [
             ("first", "2", "0.0"),
             ("second", "2", "1.0"),
@@ -55,3 +57,25 @@ def test_finished_runs_of_the_side_are_analyzed(tmp_path, monkeypatch):
     flags.side = "longer"
     with pytest.raises(UserError, match="expected finished runs longer-seed_N in --runs"):
         gain_routing.main(["gain_routing"])
+
+
+def test_networks_of_other_layers_are_not_averaged():
+    other = {"chance_specificity": 0.5, "layers": _analysis((0, 1))["layers"][:1]}
+    with pytest.raises(UserError, match=r"twin-seed_N of the same layers .* \[\['first', 'second'\], \['first'\]\]"):
+        gain_routing.layer_rows("twin", [_analysis((0, 1)), other])
+
+
+def test_analyze_is_asked_for_json_and_its_failure_named(monkeypatch):
+    commands = []
+
+    def run(command, **options):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, len(commands) - 1, stdout='{"layers": []}')
+
+    monkeypatch.setattr(gain_routing.subprocess, "run", run)
+    assert gain_routing._analysis("runs/twin-seed_0", "data") == {"layers": []}
+    asked = {word.removeprefix("--").partition("=")[0] for word in commands[0][3:]}
+    assert asked <= processes.flags_of("-m", "condconv_keras.commands.analyze")
+    assert {"--model=runs/twin-seed_0", "--data_dir=data", "--json"} <= set(commands[0])
+    with pytest.raises(UserError, match="the run 'runs/twin-seed_0' could not be analyzed"):
+        gain_routing._analysis("runs/twin-seed_0", None)

@@ -1,5 +1,9 @@
 """Scenes of digits as a prepared data set: whose digits they have, their boxes, and what is stored."""
 
+import hashlib
+import json
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -51,6 +55,13 @@ def test_what_is_stored_is_what_was_made(tmp_path):
     tfds_store.store_examples(
         splits, tmp_path, name="scenes", version="1.0.0", features=scenes._features(), homepage="", sources={}
     )
+    record = json.loads((tmp_path / "scenes/1.0.0/sources.json").read_text())
+    content = hashlib.sha256(b"".join(example["image"].tobytes() for example in splits["test"]))
+    for example in splits["test"]:
+        content.update(struct.pack("<q", len(example["objects"])))
+        for digit in example["objects"]:
+            content.update(struct.pack("<q4f", digit["label"], *digit["bbox"]))
+    assert record["splits"]["test"] == {"images": 3, "sha256": content.hexdigest()}
     dataset = open_detection_dataset("scenes", data_dir=tmp_path)
     assert dataset.splits == {"train": 2, "test": 3}
     stored = list(dataset.examples("test").as_numpy_iterator())

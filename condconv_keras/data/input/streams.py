@@ -10,7 +10,7 @@ from condconv_keras.data.dataset import Dataset
 from condconv_keras.data.input.decoding import DecodedImage
 from condconv_keras.data.input.service import check_service, through_service
 from condconv_keras.data.input.shard import InputShard
-from condconv_keras.data.input.tuning import PARALLEL_CALLS, untuned
+from condconv_keras.data.input.tuning import PARALLEL_BATCHES, PARALLEL_CALLS, untuned
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import tensorflow as tf
 
@@ -111,14 +111,15 @@ def training_stream(
         image = DecodedImage(record) if in_memory else dataset.image(record)
         return *prepare(image, label, example_seed), example_seed
 
-    # The workers of a service tune themselves.
-    parallel_calls = PARALLEL_CALLS if data_service is None else tf.data.AUTOTUNE
+    # The workers of a service have cores of their own, and tune what they do.
+    is_served = data_service is not None
+    parallel_calls, parallel_batches = [tf.data.AUTOTUNE] * 2 if is_served else (PARALLEL_CALLS, PARALLEL_BATCHES)
     batches = (
         tf.data.Dataset.range(first_epoch, tf.int64.max)
         .flat_map(epoch)
         .map(prepare_example, parallel_calls)
         .batch(device_batch_size, drop_remainder=True)
-        .map(tf.autograph.experimental.do_not_convert(finish), parallel_calls)
+        .map(tf.autograph.experimental.do_not_convert(finish), parallel_batches)
     )
     if data_service is not None:
         batches = through_service(batches, data_service, repr((dataset.name, split, batch_size, made_by, position)))
@@ -179,4 +180,4 @@ def _finish(batches: tf.data.Dataset) -> tf.data.Dataset:
     """Prefetches; a distribution strategy takes the batches as they are, since `InputShard` has shared them out."""
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return untuned(batches.prefetch(tf.data.AUTOTUNE)).with_options(options)
+    return untuned(batches.prefetch(PARALLEL_BATCHES)).with_options(options)

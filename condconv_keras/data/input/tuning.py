@@ -1,10 +1,13 @@
-"""Data sets that tf.data does not tune while they are read."""
+"""Data sets that tf.data does not tune while they are read, and the numbers that it would choose."""
 
 import os
 
 from condconv_keras.utils.lazy import tensorflow as tf
 
-PARALLEL_CALLS = os.cpu_count()
+# Of functions of one example. The cores of this process, which a run of several at a time shares with the others.
+PARALLEL_CALLS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+# Of functions of a batch, and batches that are ready before they are asked for: each takes the memory of one.
+PARALLEL_BATCHES = 2
 
 
 def untuned(dataset):
@@ -15,8 +18,8 @@ def untuned(dataset):
     sleeps on: at the end of a training of some minutes the process stood still for half a minute on average.
 
     Args:
-        dataset: `tf.data.Dataset`. Where it has `tf.data.AUTOTUNE` for a number of parallel calls, that is at most 16;
-            `PARALLEL_CALLS` is as many as there are cores.
+        dataset: `tf.data.Dataset`. Where it has `tf.data.AUTOTUNE` for a number of parallel calls, that is then the
+            number of TensorFlow's threads, at most 16; for a number of batches to prefetch, it grows without a limit.
     """
     options = tf.data.Options()
     options.autotune.enabled = False

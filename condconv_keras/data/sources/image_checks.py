@@ -14,7 +14,7 @@ from condconv_keras.data.formats.damage import damage
 from condconv_keras.data.formats.exif import UPRIGHT, exif_orientation
 from condconv_keras.data.input.decoding import decode_image, is_common
 from condconv_keras.data.input.orientation import FIRST_TRANSPOSED
-from condconv_keras.data.input.tuning import untuned
+from condconv_keras.data.input.tuning import PARALLEL_CALLS, untuned
 from condconv_keras.data.sources.image_memory import ImageMemory
 from condconv_keras.utils.errors import UserError, op_reason
 from condconv_keras.utils.lazy import LazyModule
@@ -176,7 +176,7 @@ def _measured_in_bulk(paths, rows):
     named = tf.data.Dataset.from_tensor_slices((rows, [os.fsencode(paths[row]) for row in rows]))
     measured = named.map(
         tf.autograph.experimental.do_not_convert(lambda row, path: (row, *measure(read_file(path)))),
-        num_parallel_calls=os.cpu_count(),
+        num_parallel_calls=PARALLEL_CALLS,
         deterministic=False,
     )
     common = measured.ignore_errors().filter(lambda row, size, orientation, is_common, hashed: is_common)
@@ -205,20 +205,12 @@ def _measured_one_by_one(paths):
 def _measured(measure, path):
     try:
         content = read_file(path)
-        values = [value.numpy() for value in _run(measure, content)]
+        values = [value.numpy() for value in measure(content)]
     except tf.errors.OpError as error:
         # Another content would be decoded. What cannot be read may be readable again, and the content the same.
         return _Bad(op_reason(error), isinstance(error, tf.errors.InvalidArgumentError))
     reason = damage(content.numpy())
     return values if reason is None else _Bad(reason, True)
-
-
-def _run(measure, content):
-    try:
-        return measure(content)
-    except tf.errors.CancelledError:
-        # Of a graph that fails, a part that was stopped by that may be told of first. Operation by operation it is not.
-        return measure.python_function(content)
 
 
 @functools.cache
@@ -233,7 +225,7 @@ def _measure():
     def measure(content):
         size = tf.shape(decode_image(content, CHANNELS, apply_orientation=False))[:2]
         hashed = tf.strings.to_hash_bucket_fast(content, 2**63 - 1)
-        # After the decoder, as in `decode_image`.
+        # After the decoder: what ran beside it when it fails would be stopped, and that could be told as the reason.
         with tf.control_dependencies([size]):
             return size, exif_orientation(content), is_common(content), hashed
 

@@ -171,7 +171,9 @@ def _label(example, keys, apply_orientation):
     finite = tf.reduce_all(tf.math.is_finite(objects[keys.box]), axis=1)
     kept = _largest(boxes, finite & (label["classes"] >= 0) & _has_area(boxes))
     if apply_orientation:
-        label["boxes"] = turned_boxes(boxes, exif_orientation(example[keys.image]))
+        # What ran beside a decoder that fails would be stopped, and that could be told instead of what is wrong.
+        with tf.control_dependencies([box_area]):
+            label["boxes"] = turned_boxes(boxes, exif_orientation(example[keys.image]))
     return {name: tf.gather(values, kept) for name, values in label.items()} | {"image_id": image_id}
 
 

@@ -4,9 +4,9 @@
 
 Each setting is one of the study of docs/when-experts-pay.md, or `digits`, which `make demo` runs: data, networks and,
 for each side, the recipe that was chosen for it on held-out training images. The runs go to `--output_dir`; the same
-command goes on where it was interrupted. `runs.csv` there has a row for each run and `summary.csv` one for each side,
-with the paired difference to the plain network. `--sides` takes further sides of the setting, such as other numbers of
-experts; `--sides=all` all.
+command goes on where it was interrupted. `runs.csv` there has a row for each run. `summary.csv` has one for each side,
+with the paired difference to the plain network, and of the twin to the side. `--sides` takes further sides of the
+setting, such as other numbers of experts; `--sides=all` all.
 
 `--data_dir` is where prepared TFDS data sets lie. A set that is missing there is drawn or read from the packages of
 Debian that its script names. The runs are evaluated on its test, the last word, and a set without one is refused:

@@ -71,8 +71,9 @@ def gain_rows(runs, root):
 def summary_rows(rows, sides):
     """Returns a dict of `SUMMARY` for each side: means over its runs and the paired difference to the plain network.
 
-    `twin_lead` is how far the twin is ahead of the side, over the pairs of the two. `epoch_1_difference` and `epoch_1_error` are that difference and its standard error after the first epoch, and so
-    on; None where a run has no such epoch.
+    `twin_lead` is how far the twin is ahead of the side, over the pairs of the two. `epoch_1_difference` and
+    `epoch_1_error` are the difference to the plain network and its standard error after the first epoch, and so on;
+    None where a run has no such epoch.
 
     Args:
         rows: of `gain_rows`, those of the plain network and of the twin among them.
@@ -83,7 +84,7 @@ def summary_rows(rows, sides):
     for side in sides:
         own = [row for row in rows if row["side"] == side]
         values = [row["metric"] for row in own]
-        # Neither the plain network nor the twin is a partner of itself.
+        # No network is its own partner.
         pairs = [(plain[row["seed"]], row) for row in own if row["seed"] in plain and side != PLAIN]
         leads = [(row, twin[row["seed"]]) for row in own if row["seed"] in twin and side != TWIN]
         seconds = [row["seconds"] for row in own if row["seconds"] is not None]

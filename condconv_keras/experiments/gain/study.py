@@ -25,8 +25,8 @@ def _separable(
 ):
     """The separable network on a set of scripts/, each side with the flags that were chosen for it.
 
-    A step of SGD moves a kernel that n experts at the weight 1/2 mix n/4 times as far as a plain one, so other numbers
-    of experts get a rate that moves it as far as the twin's, at most the plain network's.
+    A step of SGD moves a kernel that n experts at the weight 1/2 mix n/4 times as far as a plain one. Networks of other
+    numbers of experts get the rate at which a step moves it as far as the twin's.
 
     Args:
         dataset: name of the set and of its script.
@@ -36,7 +36,7 @@ def _separable(
         epochs: of all sides but one.
         plain_rate, twin_rate: learning rates, as chosen on held-out training images.
         twin_flags: its others.
-        longer: epochs in which the plain network trains at least as long by the clock as the twin does.
+        longer: epochs, more of them, of a plain network that gets the time that the twin takes.
         same_multiply_adds, same_parameters: width of the plain network that has about as many as the twin.
         **fields: of `Setting`.
     """
@@ -46,7 +46,7 @@ def _separable(
 
     def twin(count=experts, block=start_block, start=twin_flags):
         placement = f"--num_experts={count}" + (f" --start_block={block}" if block > 1 else "")
-        rate = twin_rate if count == experts else min(plain_rate, twin_rate * experts / count)
+        rate = twin_rate * experts / count
         network = f"--model=condconv_separable_cnn --width_multiplier={width} {placement}"
         return f"{network} --epochs={epochs} --learning_rate={rate:g} {start}".rstrip()
 

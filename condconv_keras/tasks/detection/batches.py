@@ -34,7 +34,9 @@ def training_detection_batches(
 
     def prepare(image, label, seed):
         image, *boxes = training_detection_example(image.whole(), label, seed, preprocessing, augmentation)
-        return image, match_anchors(anchors, *boxes)
+        # What ran beside a decoder that fails would be stopped, and that could be told instead of what is wrong.
+        with tf.control_dependencies([image]):
+            return image, match_anchors(anchors, *boxes)
 
     def finish(images, targets, seeds):
         del seeds

@@ -11,7 +11,6 @@ from absl import logging
 from PIL import Image
 
 from condconv_keras.data import Preprocessing, evaluation_batches, open_dataset, training_batches
-from condconv_keras.data.sources import image_checks
 from condconv_keras.data.sources.image_folder import ImageFolder
 from condconv_keras.utils.errors import UserError
 from tests.data.splits import small_hashes
@@ -506,20 +505,6 @@ def test_class_folders_of_splits_that_are_spelled_otherwise_are_the_same(tmp_pat
     # Where it tells two apart, the spelling counts.
     root = _write_splits(tmp_path / "twins", classes=("Cat", "cat"))
     assert open_dataset(str(root)).class_names == ("Cat", "cat")
-
-
-def test_the_reason_of_a_bad_file_is_not_that_others_were_stopped(tmp_path, monkeypatch):
-    """What a busy machine says of a graph that fails in one of its parts."""
-    (tmp_path / "1.gif").write_bytes(BAD_FILES["half.gif"])
-    measure = image_checks._measure()
-
-    def stopped(content):
-        raise tf.errors.CancelledError(None, None, "Function was cancelled before it was started")
-
-    stopped.python_function = measure.python_function
-    monkeypatch.setattr(image_checks, "_measure", lambda: stopped)
-    with pytest.raises(UserError, match="the GIF file ends before its first image does"):
-        image_checks.check_images(tmp_path, [str(tmp_path / "1.gif")], False, True)
 
 
 def test_what_would_be_taken_for_a_part_of_the_data(tmp_path, monkeypatch):
