@@ -1,7 +1,8 @@
 """Fills the tables of docs/when-experts-pay.md from the runs' own: `python -m scripts.gain_page`.
 
 A table stands between `<!-- table of FILE -->` and `<!-- end of table -->`; the file is a `summary.csv` that
-`python -m condconv_keras.experiments.gain` wrote, in docs/results/gain, or a `tuning.csv` beside it.
+`python -m condconv_keras.experiments.gain` wrote, in docs/results/gain, or beside it a `tuning.csv` of
+`python -m experiments`, or a `timed.csv`, the `runs.csv` of runs that were trained for their time.
 """
 
 import csv
@@ -29,7 +30,7 @@ def filled(text, root=ROOT):
 def _table(path):
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
-    columns = _TUNING if path.name == "tuning.csv" else _SUMMARY
+    columns = _COLUMNS.get(path.stem, _SUMMARY)
     shown = {title: cell for title, cell in columns.items() if any(cell(row) for row in rows)}
     setting = SETTINGS.get(path.parent.name)
     titles = [title.replace("accuracy", setting.metric) if _finds_boxes(setting) else title for title in shown]
@@ -67,7 +68,6 @@ _SUMMARY = {
     "the twin's lead, points": _with_error("twin_lead", "twin_lead_error", "+.2f", 100),
     "million multiply-adds": _number("multiply_adds", ".3f", 1e-6),
     "parameters": lambda row: f"{int(row['parameters']):,}",
-    "seconds of training": _number("seconds", ".0f"),
     "dead experts": lambda row: row["dead_experts"],
     "ms an image": _number("milliseconds", ".3f"),
     "KB of .tflite": _number("tflite_bytes", ".0f", 1e-3),
@@ -80,6 +80,13 @@ _TUNING = {
     "seed": lambda row: row["seed"],
     "held-out accuracy, %": _number("metric", ".2f", 100),
 }
+_TIMED = {
+    "network": lambda row: row["side"],
+    "seed": lambda row: row["seed"],
+    "accuracy, %": _number("metric", ".2f", 100),
+    "seconds of training": _number("seconds", ".1f"),
+}
+_COLUMNS = {"tuning": _TUNING, "timed": _TIMED}
 
 
 def main():

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from condconv_keras.experiments.gain.settings import Setting
 from scripts import gain_page
 
 TEXT = gain_page.PAGE.read_text(encoding="utf-8")
@@ -41,12 +42,23 @@ def test_a_table_of_runs(tmp_path):
     lines = gain_page.filled(text, tmp_path).splitlines()
     assert lines[:3] == ["a", "<!-- table of summary.csv -->", ""]
     assert lines[5:7] == [
-        "| plain | 5 | 81.23 ± 0.10 | - | 0.100 | 1,203 | 60 | 0 |",
-        "| twin | 5 | 82.23 ± 0.20 | +1.00 ± 0.25 | 0.110 | 2,500 | - | 0 |",
+        "| plain | 5 | 81.23 ± 0.10 | - | 0.100 | 1,203 | 0 |",
+        "| twin | 5 | 82.23 ± 0.20 | +1.00 ± 0.25 | 0.110 | 2,500 | 0 |",
     ]
     assert lines[-3:] == ["", "<!-- end of table -->", "b"]
     again = "\n".join([*lines, ""])
     assert gain_page.filled(again, tmp_path) == again
+
+
+def test_tables_of_a_detector_and_of_times(tmp_path, monkeypatch):
+    boxes = Setting(dataset="scenes", maker=None, metric="AP", sides={})
+    monkeypatch.setattr(gain_page, "SETTINGS", {"boxes": boxes})
+    (tmp_path / "boxes").mkdir()
+    (tmp_path / "boxes/timed.csv").write_text("side,seed,metric,seconds\nplain,0,0.6125,99.96\n")
+    text = "<!-- table of boxes/timed.csv -->\n<!-- end of table -->"
+    _, _, titles, _, row, *_ = gain_page.filled(text, tmp_path).splitlines()
+    assert titles == "| network | seed | AP, % | seconds of training |"
+    assert row == "| plain | 0 | 61.25 | 100.0 |"
 
 
 def test_a_table_that_is_missing(tmp_path):
