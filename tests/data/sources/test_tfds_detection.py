@@ -11,6 +11,7 @@ from condconv_keras.data import open_detection_dataset
 from condconv_keras.data.sources import tfds_detection
 from condconv_keras.data.sources.clean_boxes import Boxes, clean_boxes
 from condconv_keras.utils.errors import UserError
+from tests.data.races import reasons
 from tests.images import encoded, exif, smooth_photo
 
 SHAPE = (20, 40, 3)
@@ -173,6 +174,18 @@ def test_boxes_are_cleaned_as_those_of_a_folder():
         expected, _ = clean_boxes(Boxes(boxes * np.array([20, 40, 20, 40]), classes, is_crowd, area), (20, 40))
         for name, values in vars(expected).items():
             np.testing.assert_allclose(label[name], values, rtol=1e-5)
+
+
+def test_what_is_wrong_with_an_image_is_told_of_its_boxes():
+    keys = tfds_detection._Keys("image", "objects", "bbox", "label", None, None, None, None)
+    objects = {"bbox": tf.constant([[0.0, 0.0, 1.0, 1.0]]), "label": tf.constant([0])}
+
+    def label(content):
+        return tfds_detection._label({"image": content, "objects": objects, "tfds_id": "0"}, keys, True)
+
+    traced = tf.function(label, autograph=False).get_concrete_function(tf.TensorSpec([], tf.string))
+    damaged = [b"a text", encoded(smooth_photo(40, 40), "PNG")[:60]]
+    assert reasons(traced, damaged) == {tf.errors.InvalidArgumentError}
 
 
 @pytest.mark.parametrize(
