@@ -4,7 +4,6 @@ import types
 
 from condconv_keras.experiments.gain.settings import PLAIN, TWIN, Setting
 
-_COUNTS = (1, 2, 4, 8, 16, 32)
 _PLACES = {1: "all_blocks", 3: "last_two_blocks"}  # by the first block with experts
 
 
@@ -17,6 +16,7 @@ def _separable(
     epochs,
     plain_rate,
     twin_rate,
+    other_rates,
     twin_flags,
     longer,
     same_multiply_adds,
@@ -25,9 +25,6 @@ def _separable(
 ):
     """The separable network on a set of scripts/, each side with the flags that were chosen for it.
 
-    A step of SGD moves a kernel that n experts at the weight 1/2 mix n/4 times as far as a plain one. Networks of other
-    numbers of experts get the rate at which a step moves it as far as the twin's.
-
     Args:
         dataset: name of the set and of its script.
         width: of the plain network and its twin.
@@ -35,6 +32,7 @@ def _separable(
         start_block: the first block of the twin that has experts.
         epochs: of all sides but one.
         plain_rate, twin_rate: learning rates, as chosen on held-out training images.
+        other_rates: dict of other numbers of experts to theirs.
         twin_flags: its others.
         longer: epochs, more of them, of a plain network that gets the time that the twin takes.
         same_multiply_adds, same_parameters: width of the plain network that has about as many as the twin.
@@ -44,11 +42,10 @@ def _separable(
     def plain(width, epochs=epochs):
         return f"--model=separable_cnn --width_multiplier={width} --epochs={epochs} --learning_rate={plain_rate}"
 
-    def twin(count=experts, block=start_block, start=twin_flags):
+    def twin(count=experts, rate=twin_rate, block=start_block, start=twin_flags):
         placement = f"--num_experts={count}" + (f" --start_block={block}" if block > 1 else "")
-        rate = twin_rate * experts / count
         network = f"--model=condconv_separable_cnn --width_multiplier={width} {placement}"
-        return f"{network} --epochs={epochs} --learning_rate={rate:g} {start}".rstrip()
+        return f"{network} --epochs={epochs} --learning_rate={rate} {start}".rstrip()
 
     sides = {
         PLAIN: plain(width),
@@ -56,7 +53,7 @@ def _separable(
         "longer": plain(width, longer),
         "same_multiply_adds": plain(same_multiply_adds),
         "same_parameters": plain(same_parameters),
-        **{f"experts_{count}": twin(count) for count in _COUNTS if count != experts},
+        **{f"experts_{count}": twin(count, rate) for count, rate in other_rates.items()},
         "plain_classifier": f"{twin()} --nocondconv_classifier",
         **{name: twin(block=block) for block, name in _PLACES.items() if block != start_block},
         "router_per_layer": f"{twin()} --routing_per=layer",
@@ -78,6 +75,7 @@ SETTINGS = types.MappingProxyType(
             common="--warmup_epochs=0.5 --label_smoothing=0",
             plain_rate=0.4,
             twin_rate=0.4,
+            other_rates={16: 0.4},
             twin_flags="--router_scale=0 --router_learning_rate=0.3",
             same_multiply_adds=0.545,
             same_parameters=1.76,
@@ -91,6 +89,7 @@ SETTINGS = types.MappingProxyType(
             common="--warmup_epochs=0.5 --label_smoothing=0",
             plain_rate=1.6,
             twin_rate=0.8,
+            other_rates={1: 1.6, 2: 3.2, 4: 1.6, 16: 0.4, 32: 0.4},
             twin_flags="--router_scale=0 --router_learning_rate=0.1",
             same_multiply_adds=1.19,
             same_parameters=4.14,
@@ -105,6 +104,7 @@ SETTINGS = types.MappingProxyType(
             common="--warmup_epochs=0.5 --label_smoothing=0",
             plain_rate=1.6,
             twin_rate=1.6,
+            other_rates={8: 0.8},
             twin_flags="--router_scale=0 --router_learning_rate=0.1",
             same_multiply_adds=1.4,
             same_parameters=3.5,
