@@ -146,7 +146,7 @@ def _flags(setting, side):
 def test_numbers_of_experts_have_rates_of_their_own():
     sides = ("twin", "experts_1", "experts_2")
     flags = [_flags("separable_instruments", side) for side in sides]
-    assert [(f["num_experts"], f["learning_rate"]) for f in flags] == [("8", "0.8"), ("1", "1.6"), ("2", "3.2")]
+    assert [(f["num_experts"], f["learning_rate"]) for f in flags] == [("8", "0.8"), ("1", "1.6"), ("2", "1.6")]
     others = [{k: v for k, v in f.items() if k not in ("num_experts", "learning_rate")} for f in flags]
     assert others[0] == others[1] == others[2]
 
