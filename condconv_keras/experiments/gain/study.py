@@ -89,8 +89,8 @@ SETTINGS = types.MappingProxyType(
             common="--warmup_epochs=0.5 --label_smoothing=0",
             plain_rate=1.6,
             twin_rate=0.8,
-            # Two experts were 0.1 points better at 3.2, where one of them died in a run of the test.
-            other_rates={1: 1.6, 2: 1.6, 4: 1.6, 16: 0.8, 32: 1.6},
+            # Two and 32 experts were better at twice these rates, but there an expert died in a run of the test.
+            other_rates={1: 1.6, 2: 1.6, 4: 1.6, 16: 0.8, 32: 0.8},
             twin_flags="--router_scale=0 --router_learning_rate=0.1",
             same_multiply_adds=1.19,
             same_parameters=4.14,
