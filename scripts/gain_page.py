@@ -1,8 +1,9 @@
 """Fills the tables of docs/when-experts-pay.md from the runs' own: `python -m scripts.gain_page`.
 
-A table stands between `<!-- table of FILE -->` and `<!-- end of table -->`; the file is a `summary.csv` that
-`python -m condconv_keras.experiments.gain` wrote, in docs/results/gain, or beside it a `tuning.csv` of
-`python -m experiments`, or a `timed.csv`, the `runs.csv` of runs that were trained for their time.
+A table stands between `<!-- table of FILE -->` and `<!-- end of table -->`. The file is a `summary.csv` that
+`python -m condconv_keras.experiments.gain` wrote, in docs/results/gain, or one beside it: a `tuning.csv` of
+`python -m experiments`, a `timed.csv`, the `runs.csv` of runs that were trained for their time, or a
+`routing-SIDE.csv` of `python -m scripts.gain_routing`.
 """
 
 import csv
@@ -30,7 +31,7 @@ def filled(text, root=ROOT):
 def _table(path):
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
-    columns = _COLUMNS.get(path.stem, _SUMMARY)
+    columns = _COLUMNS.get(path.stem.partition("-")[0], _SUMMARY)
     shown = {title: cell for title, cell in columns.items() if any(cell(row) for row in rows)}
     setting = SETTINGS.get(path.parent.name)
     titles = [title.replace("accuracy", setting.metric) if _finds_boxes(setting) else title for title in shown]
@@ -86,7 +87,15 @@ _TIMED = {
     "accuracy, %": _number("metric", ".2f", 100),
     "seconds of training": _number("seconds", ".1f"),
 }
-_COLUMNS = {"tuning": _TUNING, "timed": _TIMED}
+_ROUTING = {
+    "layer": lambda row: row["layer"],
+    "class-specificity": _with_error("class_specificity", "class_specificity_error", ".3f"),
+    "by chance": _number("chance_specificity", ".3f"),
+    "spread": _with_error("spread", "spread_error", ".3f"),
+    "weights below 0.1, %": _with_error("near_0", "near_0_error", ".1f", 100),
+    "weights from 0.9 on, %": _with_error("near_1", "near_1_error", ".1f", 100),
+}
+_COLUMNS = {"tuning": _TUNING, "timed": _TIMED, "routing": _ROUTING}
 
 
 def main():

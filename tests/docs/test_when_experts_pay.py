@@ -5,7 +5,8 @@ import re
 import pytest
 
 from condconv_keras.experiments.gain.settings import Setting
-from scripts import gain_page
+from condconv_keras.utils.files import write_rows
+from scripts import gain_page, gain_routing
 
 TEXT = gain_page.PAGE.read_text(encoding="utf-8")
 _FILES = re.compile(r"<!-- table of (\S+) -->")
@@ -59,6 +60,15 @@ def test_tables_of_a_detector_and_of_times(tmp_path, monkeypatch):
     _, _, titles, _, row, *_ = gain_page.filled(text, tmp_path).splitlines()
     assert titles == "| network | seed | AP, % | seconds of training |"
     assert row == "| plain | 0 | 61.25 | 100.0 |"
+
+
+def test_a_table_of_routers(tmp_path):
+    numbers = dict.fromkeys(gain_routing.NUMBERS, 0.25) | {f"{n}_error": 0.0125 for n in gain_routing.NUMBERS}
+    row = {"side": "twin", "runs": 5, "layer": "block_1_routing", "experts": 8, "chance_specificity": 0.0125, **numbers}
+    write_rows(tmp_path / "routing-twin.csv", gain_routing.COLUMNS, [row])
+    text = "<!-- table of routing-twin.csv -->\n<!-- end of table -->"
+    line = gain_page.filled(text, tmp_path).splitlines()[4]
+    assert line == "| block_1_routing | 0.250 ± 0.013 | 0.013 | 0.250 ± 0.013 | 25.0 ± 1.2 | 25.0 ± 1.2 |"
 
 
 def test_a_table_that_is_missing(tmp_path):
