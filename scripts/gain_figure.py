@@ -9,6 +9,7 @@ import csv
 import pathlib
 
 from condconv_keras.experiments.gain.settings import PLAIN
+from condconv_keras.experiments.gain.study import SETTINGS
 from condconv_keras.utils.files import file_hash, whole_file
 from condconv_keras.utils.lazy import LazyModule
 
@@ -25,21 +26,31 @@ _PLAIN, _TWIN = "#707070", "#c2410c"
 def points(setting):
     """Returns the points of a setting: the plain networks', and those with experts.
 
-    Both are lists of `(millions of multiply-adds, accuracy in %, two standard errors, parameters)` by multiply-adds.
+    Both are lists of `(millions of multiply-adds, accuracy in %, two standard errors, label)` by multiply-adds. The label
+    is the number of parameters, or that of experts.
     """
     with open(FOLDER / setting / "summary.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     experts = [row for row in rows if row["side"] == "twin" or row["side"].startswith("experts_")]
     plain = [row for row in rows if row["side"] in WIDER]
-    return [sorted(_point(row) for row in kind) for kind in (plain, experts)]
+    counts = {side: _experts(SETTINGS[setting].arguments(side)) for side in (row["side"] for row in experts)}
+    return [
+        sorted(_point(row, f"{int(row['parameters']):,} parameters") for row in plain),
+        sorted(_point(row, f"n = {counts[row['side']]}") for row in experts),
+    ]
 
 
-def _point(row):
+def _experts(arguments):
+    (count,) = (word.partition("=")[2] for word in arguments if word.startswith("--num_experts="))
+    return count
+
+
+def _point(row, label):
     return (
         float(row["multiply_adds"]) / 1e6,
         100 * float(row["mean"]),
         200 * float(row["error_of_mean"]),
-        int(row["parameters"]),
+        label,
     )
 
 
@@ -54,8 +65,8 @@ def draw():
     figure, panels = pyplot.subplots(1, len(TITLES), figsize=(10, 4), layout="constrained")
     for axes, (setting, title) in zip(panels, TITLES.items(), strict=True):
         plain, experts = points(setting)
-        _series(axes, plain, _PLAIN, "o-", "plain, wider and wider")
-        _series(axes, experts, _TWIN, "D-", "with experts")
+        _series(axes, plain, _PLAIN, "o-", "plain, wider and wider", (10, -14), "left")
+        _series(axes, experts, _TWIN, "D-", "with n experts", (-8, 4), "right")
         axes.set(title=title, xlabel="million multiply-adds", ylabel="test accuracy, %")
         axes.locator_params(nbins=5)
         axes.margins(x=0.3)
@@ -64,12 +75,11 @@ def draw():
     return figure
 
 
-def _series(axes, points, color, style, label):
-    across, up, errors, parameters = zip(*points, strict=True)
-    axes.errorbar(across, up, errors, fmt=style, color=color, label=label, capsize=3, markersize=6, linewidth=1.2)
-    for x, y, count in zip(across, up, parameters, strict=True):
-        label = f"{count:,} parameters"
-        axes.annotate(label, (x, y), (6, -12), textcoords="offset points", fontsize=8, color=color)
+def _series(axes, points, color, style, title, offset, side):
+    across, up, errors, labels = zip(*points, strict=True)
+    axes.errorbar(across, up, errors, fmt=style, color=color, label=title, capsize=3, markersize=6, linewidth=1.2)
+    for x, y, label in zip(across, up, labels, strict=True):
+        axes.annotate(label, (x, y), offset, textcoords="offset points", fontsize=8, color=color, ha=side)
 
 
 def main():

@@ -151,5 +151,6 @@ def test_points_of_the_figure(setting):
         float(by_side["plain"]["multiply_adds"]) / 1e6,
         100 * float(by_side["plain"]["mean"]),
     )
-    assert len(plain) > 1
+    assert len(plain) > 1 and plain[0][3] == f"{int(by_side['plain']['parameters']):,} parameters"
+    assert [point[3] for point in experts if point[1] == 100 * float(by_side["twin"]["mean"])] == ["n = 8"]
     assert 100 * float(by_side["twin"]["mean"]) in [point[1] for point in experts]
