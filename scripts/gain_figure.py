@@ -26,8 +26,8 @@ _PLAIN, _TWIN = "#707070", "#c2410c"
 def points(setting):
     """Returns the points of a setting: the plain networks', and those with experts.
 
-    Both are lists of `(millions of multiply-adds, accuracy in %, two standard errors, label)` by multiply-adds. The label
-    is the number of parameters, or that of experts.
+    Both are lists of `(millions of multiply-adds, accuracy in %, two standard errors, label)` by multiply-adds. The
+    label is the number of parameters, or that of experts.
     """
     with open(FOLDER / setting / "summary.csv", newline="") as file:
         rows = list(csv.DictReader(file))
