@@ -70,7 +70,7 @@ _SUMMARY = {
     "million multiply-adds": _number("multiply_adds", ".3f", 1e-6),
     "parameters": lambda row: f"{int(row['parameters']):,}",
     "dead experts": lambda row: row["dead_experts"],
-    "ms an image": _number("milliseconds", ".3f"),
+    "ms an image": _number("milliseconds", ".4f"),
     "KB of .tflite": _number("tflite_bytes", ".0f", 1e-3),
 }
 _TUNING = {
