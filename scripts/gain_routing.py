@@ -1,4 +1,4 @@
-"""What the routers of a comparison learned, by layer: `python -m scripts.gain_routing --runs=FOLDER --data_dir=data`.
+"""Sums up, layer by layer, what routers of a comparison learned: `python -m scripts.gain_routing --runs=FOLDER`.
 
 `--runs` is the folder of a run of `python -m condconv_keras.experiments.gain`. `analyze.py` passes the data set's test
 through each finished network of a side, the twin if `--side` names no other. `routing-SIDE.csv` in the folder then has
