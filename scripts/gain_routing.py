@@ -17,6 +17,7 @@ import tempfile
 from absl import flags
 
 from condconv_keras.commands import cli
+from condconv_keras.experiments.gain.comparison import error_of_mean
 from condconv_keras.experiments.gain.settings import TWIN
 from condconv_keras.experiments.results import finished
 from condconv_keras.utils.errors import UserError
@@ -79,8 +80,7 @@ def layer_rows(side, analyses):
         }
         for number in NUMBERS:
             values = [layer[number] for layer in layers]
-            error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
-            row |= {number: statistics.fmean(values), f"{number}_error": error}
+            row |= {number: statistics.fmean(values), f"{number}_error": error_of_mean(values)}
         rows.append(row)
     return rows
 

@@ -64,9 +64,16 @@ def _decode_no_jpeg(encoded, channels, apply_orientation, only_common):
 
 def _turned_as(image, encoded, orientation):
     """The image turned as a function of its file says."""
-    # What ran beside a decoder that fails would be stopped, and that could be told instead of what is wrong.
-    with tf.control_dependencies([image]):
+    with after(image):
         return turned(image, orientation(encoded))
+
+
+def after(decoded):
+    """Returns a context whose operations wait for what a decoder yields, a tensor.
+
+    What ran beside a decoder that fails would be stopped, and that could be told instead of what is wrong.
+    """
+    return tf.control_dependencies([decoded])
 
 
 def _decode(encoded, channels):

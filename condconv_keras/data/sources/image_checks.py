@@ -12,7 +12,7 @@ from absl import logging
 
 from condconv_keras.data.formats.damage import damage
 from condconv_keras.data.formats.exif import UPRIGHT, exif_orientation
-from condconv_keras.data.input.decoding import decode_image, is_common
+from condconv_keras.data.input.decoding import after, decode_image, is_common
 from condconv_keras.data.input.orientation import FIRST_TRANSPOSED
 from condconv_keras.data.input.tuning import PARALLEL_CALLS, untuned
 from condconv_keras.data.sources.image_memory import ImageMemory
@@ -225,8 +225,7 @@ def _measure():
     def measure(content):
         size = tf.shape(decode_image(content, CHANNELS, apply_orientation=False))[:2]
         hashed = tf.strings.to_hash_bucket_fast(content, 2**63 - 1)
-        # After the decoder: what ran beside it when it fails would be stopped, and that could be told as the reason.
-        with tf.control_dependencies([size]):
+        with after(size):
             return size, exif_orientation(content), is_common(content), hashed
 
     return tf.function(measure, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)

@@ -6,7 +6,7 @@ import numpy as np
 
 from condconv_keras.data.detection_dataset import DetectionDataset
 from condconv_keras.data.formats.exif import exif_orientation
-from condconv_keras.data.input.decoding import decode_image
+from condconv_keras.data.input.decoding import after, decode_image
 from condconv_keras.data.input.orientation import turned_boxes
 from condconv_keras.data.sources.clean_boxes import MAX_BOXES
 from condconv_keras.data.sources.tfds_source import (
@@ -171,8 +171,7 @@ def _label(example, keys, apply_orientation):
     finite = tf.reduce_all(tf.math.is_finite(objects[keys.box]), axis=1)
     kept = _largest(boxes, finite & (label["classes"] >= 0) & _has_area(boxes))
     if apply_orientation:
-        # What ran beside a decoder that fails would be stopped, and that could be told instead of what is wrong.
-        with tf.control_dependencies([box_area]):
+        with after(box_area):
             label["boxes"] = turned_boxes(boxes, exif_orientation(example[keys.image]))
     return {name: tf.gather(values, kept) for name, values in label.items()} | {"image_id": image_id}
 

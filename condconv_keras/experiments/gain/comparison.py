@@ -34,5 +34,9 @@ def paired_difference(baseline: Sequence[float], side: Sequence[float]) -> Diffe
             f"Received: {len(baseline)} and {len(side)} values"
         )
     differences = [b - a for a, b in zip(baseline, side, strict=True)]
-    error = statistics.stdev(differences) / math.sqrt(len(differences)) if len(differences) > 1 else None
-    return Difference(statistics.fmean(differences), error)
+    return Difference(statistics.fmean(differences), error_of_mean(differences))
+
+
+def error_of_mean(values: Sequence[float]) -> float | None:
+    """The standard error of the mean of values; None for a single one."""
+    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None

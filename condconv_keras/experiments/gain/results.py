@@ -3,7 +3,7 @@
 import itertools
 import statistics
 
-from condconv_keras.experiments.gain.comparison import paired_difference
+from condconv_keras.experiments.gain.comparison import error_of_mean, paired_difference
 from condconv_keras.experiments.gain.settings import PLAIN, TWIN
 from condconv_keras.experiments.results import finished, metric_of, multiply_adds_of, seconds_of
 from condconv_keras.routing_statistics.by_epoch import read_by_epoch
@@ -93,7 +93,7 @@ def summary_rows(rows, sides):
                 "side": side,
                 "runs": len(own),
                 "mean": statistics.fmean(values),
-                "error_of_mean": statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None,
+                "error_of_mean": error_of_mean(values),
                 **_difference(pairs, "metric", "difference", "standard_error"),
                 **_difference(leads, "metric", "twin_lead", "twin_lead_error"),
                 **_early_differences(pairs),

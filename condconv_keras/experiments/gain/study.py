@@ -21,7 +21,6 @@ def _separable(
     longer,
     same_multiply_adds,
     same_parameters,
-    **fields,
 ):
     """The separable network on a set of scripts/, each side with the flags that were chosen for it.
 
@@ -36,7 +35,6 @@ def _separable(
         twin_flags: its others.
         longer: epochs, more of them, of a plain network that gets the time that the twin takes.
         same_multiply_adds, same_parameters: width of the plain network that has about as many as the twin.
-        **fields: of `Setting`.
     """
 
     def plain(width, epochs=epochs):
@@ -61,7 +59,8 @@ def _separable(
         "start_as_built": twin(start=""),
         "start_annealed": twin(start=f"--routing_temperature=30 --temperature_epochs={epochs / 2:g}"),
     }
-    return Setting(dataset=dataset, maker=("-m", f"scripts.{dataset}"), sides=sides, **fields)
+    common = "--warmup_epochs=0.5 --label_smoothing=0"
+    return Setting(dataset=dataset, maker=("-m", f"scripts.{dataset}"), common=common, sides=sides)
 
 
 SETTINGS = types.MappingProxyType(
@@ -72,7 +71,6 @@ SETTINGS = types.MappingProxyType(
             experts=8,
             epochs=12,
             longer=15,
-            common="--warmup_epochs=0.5 --label_smoothing=0",
             plain_rate=0.4,
             twin_rate=0.4,
             other_rates={16: 0.4},
@@ -86,7 +84,6 @@ SETTINGS = types.MappingProxyType(
             experts=8,
             epochs=8,
             longer=10,
-            common="--warmup_epochs=0.5 --label_smoothing=0",
             plain_rate=1.6,
             twin_rate=0.8,
             # Two and 32 experts were better at twice these rates, but there an expert died in a run of the test.
@@ -102,7 +99,6 @@ SETTINGS = types.MappingProxyType(
             start_block=3,
             epochs=8,
             longer=10,
-            common="--warmup_epochs=0.5 --label_smoothing=0",
             plain_rate=1.6,
             twin_rate=1.6,
             other_rates={8: 0.8},

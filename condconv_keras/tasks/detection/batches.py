@@ -3,6 +3,7 @@
 import numpy as np
 
 from condconv_keras.data.augment.box_augmentation import training_detection_example
+from condconv_keras.data.input.decoding import after
 from condconv_keras.data.input.streams import ONE_PIPELINE, START, evaluation_stream, training_stream
 from condconv_keras.data.sources.clean_boxes import MAX_BOXES
 from condconv_keras.tasks.detection.matching import load_matching, match_anchors
@@ -34,8 +35,7 @@ def training_detection_batches(
 
     def prepare(image, label, seed):
         image, *boxes = training_detection_example(image.whole(), label, seed, preprocessing, augmentation)
-        # What ran beside a decoder that fails would be stopped, and that could be told instead of what is wrong.
-        with tf.control_dependencies([image]):
+        with after(image):
             return image, match_anchors(anchors, *boxes)
 
     def finish(images, targets, seeds):
