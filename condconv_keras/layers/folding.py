@@ -5,8 +5,7 @@ Both directions copy a network, layer by layer: options make variables, and a bu
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -15,11 +14,12 @@ import numpy as np
 from condconv_keras.facts.created_models import remember_copy
 from condconv_keras.layers.base_cond_conv import BaseCondConv2D
 from condconv_keras.layers.batch_normalization import use_fused_batch_norm
+from condconv_keras.layers.copying import copy_graph
 from condconv_keras.layers.routers import routers
 from condconv_keras.layers.routing import Routing
 from condconv_keras.layers.routing_options import OPTION_NAMES, RoutingOptions
 from condconv_keras.layers.strided_conv import slice_strided_1x1
-from condconv_keras.utils.keras_graph import all_layers, producer_of, renew_normalizations
+from condconv_keras.utils.keras_graph import all_layers, renew_normalizations
 
 # sigmoid(18) is 1 - 1.5e-8, which float32 rounds to 1: its neighbor below 1 is 1 - 6e-8. Not more, because an int8 file
 # spreads its 256 steps over the range of all logits.
@@ -110,8 +110,7 @@ def _copied(
         pairs.append((layer, type(layer).from_config(config)))
         return pairs[-1][1]
 
-    with _not_compiled(model):
-        copy = keras.models.clone_model(model, _inputs_like(model), clone, recursive=True)
+    copy = copy_graph(model, clone)
     for layer, new in pairs:
         if isinstance(layer, Routing):
             put(layer, new)
@@ -130,33 +129,6 @@ def _copied(
     renew_normalizations(copy)
     # They are no part of a configuration, so the copy lacks them.
     return remember_copy(slice_strided_1x1(use_fused_batch_norm(copy)), model)
-
-
-@contextlib.contextmanager
-def _not_compiled(model: keras.Model) -> Iterator[None]:
-    """While open, Keras takes a model and those inside it for not compiled.
-
-    It would compile the copy of a compiled one by names, which losses of the user do not have, with a new optimizer.
-    """
-    compiled = [layer for layer in all_layers(model) if isinstance(layer, keras.Model) and layer.compiled]
-    for each in compiled:
-        each.compiled = False
-    try:
-        yield
-    finally:
-        for each in compiled:
-            each.compiled = True
-
-
-def _inputs_like(model: keras.Model) -> Any:
-    """New inputs of a functional model, under the names of its own: Keras takes those of their tensors."""
-    if isinstance(model, keras.Sequential):
-        return None
-
-    def new_input(tensor: keras.KerasTensor) -> keras.KerasTensor:
-        return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=producer_of(tensor)[0].name)
-
-    return keras.tree.map_structure(new_input, model.input)
 
 
 def _without_options(config: dict[str, Any]) -> dict[str, Any]:

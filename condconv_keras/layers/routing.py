@@ -171,9 +171,7 @@ class Routing(keras.layers.Layer):
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         training = bool(training and self.trainable)
-        features = ops.cast(inputs, self.routing_dtype)
-        if len(inputs.shape) == 4:
-            features = ops.mean(features, axis=(1, 2) if self.data_format == "channels_last" else (2, 3))
+        features = self.pooled(inputs)
         if self.normalization is not None:
             features = self.normalization(features, training=training)
         logits = ops.matmul(features, ops.cast(self.kernel, self.routing_dtype))
@@ -186,6 +184,13 @@ class Routing(keras.layers.Layer):
             return self._trained(weights) if training else weights
         others = self._trained(weights[:, 1:]) if training and self.num_experts > 1 else weights[:, 1:]
         return ops.concatenate([ops.ones_like(weights[:, :1]), others], axis=1)
+
+    def pooled(self, inputs: Tensor) -> Tensor:
+        """The features [batch, channels] of a feature map, in the dtype of the routing weights."""
+        features = ops.cast(inputs, self.routing_dtype)
+        if len(inputs.shape) == 2:
+            return features
+        return ops.mean(features, axis=(1, 2) if self.data_format == "channels_last" else (2, 3))
 
     def _trained(self, weights: Tensor) -> Tensor:
         """The weights of experts that are not pinned, as training takes them; what they cost is added to the loss."""

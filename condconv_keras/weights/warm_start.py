@@ -24,6 +24,7 @@ from condconv_keras.utils.annotations import Tensor
 from condconv_keras.utils.errors import UserError
 from condconv_keras.weights.assign import assign_weights
 from condconv_keras.weights.expert_start import columns_of, first_columns, parts_of_experts, routing_activation
+from condconv_keras.weights.router_fit import fit_normalization, fit_router, router_features
 from condconv_keras.weights.source import WeightSource
 
 # What decides, besides its variables, what a layer computes; names of the layers' configurations.
@@ -195,42 +196,14 @@ def _fit_routers(
     Where the input of an old one is batch-normalized, its columns take that back.
     """
     layers = [*new, *(layer for layer in old if _router(layer).normalization is not None)]
-    features = _router_features(model, layers, images) if layers else {}
-    for layer in layers:
-        router, values = _router(layer), features[layer.name]
-        mean, deviation = np.zeros(values.shape[1]), np.ones(values.shape[1])
-        if router.normalization is not None:
-            mean, variance = values.mean(axis=0), values.var(axis=0)
-            router.normalization.moving_mean.assign(mean)
-            router.normalization.moving_variance.assign(variance)
-            deviation = np.sqrt(variance + router.normalization.epsilon)
+    features = router_features(model, [_router(layer) for layer in layers], images)
+    for layer, values in zip(layers, features, strict=True):
         if layer in new:
-            _normalize_router(router, (values - mean) / deviation, scale)
+            fit_router(_router(layer), values, scale)
             continue
+        router = _router(layer)
+        mean, deviation = fit_normalization(router, values)
         kernel = np.array(router.kernel)
         router.kernel.assign(kernel * deviation[:, np.newaxis])
         if router.use_bias:
             router.bias.assign(np.array(router.bias) + mean @ kernel)
-
-
-def _normalize_router(router: Any, features: np.ndarray, scale: float) -> None:
-    """Gives the logits of features [images, channels] mean 0 and a standard deviation."""
-    kernel = np.array(router.kernel)
-    logits = features @ kernel
-    shift = logits.mean(axis=0) if router.use_bias else np.zeros_like(logits[0])
-    deviation = np.sqrt(np.mean((logits - shift) ** 2, axis=0))
-    factor = np.divide(scale, deviation, out=np.ones_like(deviation), where=deviation > 0)
-    router.kernel.assign(kernel * factor)
-    if router.use_bias:
-        router.bias.assign(-shift * factor)
-
-
-def _router_features(model: keras.Model, layers: Sequence[keras.Layer], images: Tensor) -> dict[str, np.ndarray]:
-    """The pooled inputs [images, channels] of the layers' routers, by the layers' names."""
-    features = {layer.name: layer.input for layer in layers}
-    for layer in layers:
-        if len(layer.input.shape) == 4:
-            pool = keras.layers.GlobalAveragePooling2D(data_format=_router(layer).data_format, dtype="float32")
-            features[layer.name] = pool(layer.input)
-    values = keras.Model(model.input, features)(images, training=False)
-    return {name: np.array(value) for name, value in values.items()}

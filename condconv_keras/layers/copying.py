@@ -1,0 +1,58 @@
+"""Copies of the graphs of functional and sequential models, with layers of one's own in the places of theirs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+
+from condconv_keras.utils.keras_graph import all_layers, producer_of
+
+
+def copy_graph(
+    model: keras.Model,
+    clone: Callable[[Any], Any],
+    call: Callable[..., Any] | None = None,
+    recursive: bool = True,
+) -> keras.Model:
+    """Returns a model of the same graph and the same inputs, whose layers are those that `clone` returns.
+
+    Args:
+        model: built functional or sequential model, compiled or not. The copy is not compiled.
+        clone: function of a layer or operation of the model that returns what stands in its place; called once for
+            each of them.
+        call: function of what `clone` returned and of the arguments of one of its calls that returns the outputs; None
+            to call it. For functional models.
+        recursive: whether models inside the model are copied in the same way; else `clone` is given them, too.
+    """
+    with _not_compiled(model):
+        return keras.models.clone_model(model, _inputs_like(model), clone, call_function=call, recursive=recursive)
+
+
+@contextlib.contextmanager
+def _not_compiled(model: keras.Model) -> Iterator[None]:
+    """While open, Keras takes a model and those inside it for not compiled.
+
+    It would compile the copy of a compiled one by names, which losses of the user do not have, with a new optimizer.
+    """
+    compiled = [layer for layer in all_layers(model) if isinstance(layer, keras.Model) and layer.compiled]
+    for each in compiled:
+        each.compiled = False
+    try:
+        yield
+    finally:
+        for each in compiled:
+            each.compiled = True
+
+
+def _inputs_like(model: keras.Model) -> Any:
+    """New inputs of a functional model, under the names of its own: Keras takes those of their tensors."""
+    if isinstance(model, keras.Sequential):
+        return None
+
+    def new_input(tensor: keras.KerasTensor) -> keras.KerasTensor:
+        return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=producer_of(tensor)[0].name)
+
+    return keras.tree.map_structure(new_input, model.input)
