@@ -97,18 +97,28 @@ def profile(model: keras.Model, input_shape: Sequence[int] | None = None) -> Pro
         >>> profile(keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])).multiply_adds
         3888
     """
-    inputs = _zeros(model, input_shape)
-    if not all(layer.built for layer in all_layers(model)):
-        # A layer may create its sublayers when it is built.
-        model(inputs, training=False)
-    with _recorded_calls(model) as rows:
-        model(inputs, training=False)
+    rows = [row for _, row in layer_costs(model, input_shape)]
     return Profile(
         **{field.name: sum(getattr(row, field.name) for row in rows) for field in dataclasses.fields(Cost)},
         parameters=model.count_params(),
         trainable_parameters=sum(math.prod(weight.shape) for weight in model.trainable_weights),
         layers=tuple(rows),
     )
+
+
+def layer_costs(model: keras.Model, input_shape: Sequence[int] | None = None) -> list[tuple[keras.Layer, LayerProfile]]:
+    """The counted layers of a model with the cost of each of their calls, in the order of the calls.
+
+    Args:
+        model, input_shape: as of `profile`, with its errors.
+    """
+    inputs = _zeros(model, input_shape)
+    if not all(layer.built for layer in all_layers(model)):
+        # A layer may create its sublayers when it is built.
+        model(inputs, training=False)
+    with _recorded_calls(model) as rows:
+        model(inputs, training=False)
+    return rows
 
 
 def _zeros(model: keras.Model, input_shape: Sequence[int] | None) -> Tensor:
@@ -132,9 +142,9 @@ def _zeros(model: keras.Model, input_shape: Sequence[int] | None) -> Tensor:
 
 
 @contextlib.contextmanager
-def _recorded_calls(model: keras.Model) -> Iterator[list[LayerProfile]]:
-    """While open, every call of a counted layer appends its `LayerProfile` to the list that is yielded."""
-    rows: list[LayerProfile] = []
+def _recorded_calls(model: keras.Model) -> Iterator[list[tuple[keras.Layer, LayerProfile]]]:
+    """While open, every call of a counted layer appends it and its `LayerProfile` to the list that is yielded."""
+    rows: list[tuple[keras.Layer, LayerProfile]] = []
     with contextlib.ExitStack() as stack:
         for layer in all_layers(model):
             count = _counting_rule(layer)
@@ -143,7 +153,7 @@ def _recorded_calls(model: keras.Model) -> Iterator[list[LayerProfile]]:
         yield rows
 
 
-def _recorder(layer: keras.Layer, count: _Rule, rows: list[LayerProfile]) -> Callable[..., Any]:
+def _recorder(layer: keras.Layer, count: _Rule, rows: list[tuple[keras.Layer, LayerProfile]]) -> Callable[..., Any]:
     def wrap(call: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(call)
         def recorded(*args: Any, **kwargs: Any) -> Any:
@@ -151,15 +161,14 @@ def _recorder(layer: keras.Layer, count: _Rule, rows: list[LayerProfile]) -> Cal
             inputs = [tuple(x.shape) for x in keras.tree.flatten((args, kwargs)) if hasattr(x, "shape")]
             output = tuple(outputs.shape)
             cost = count(layer, inputs, output)
-            rows.append(
-                LayerProfile(
-                    name=layer.name,
-                    type=type(layer).__name__,
-                    input_shape=inputs[0],
-                    output_shape=output,
-                    **dataclasses.asdict(cost),
-                )
+            row = LayerProfile(
+                name=layer.name,
+                type=type(layer).__name__,
+                input_shape=inputs[0],
+                output_shape=output,
+                **dataclasses.asdict(cost),
             )
+            rows.append((layer, row))
             return outputs
 
         return recorded

@@ -19,6 +19,7 @@ ORDER = (
     ("commands",),
     ("experiments",),
     ("export", "analysis"),
+    ("convert",),
     ("stored",),
     ("training",),
     ("routing_statistics",),

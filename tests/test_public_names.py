@@ -16,7 +16,8 @@ def test_the_names_are_there():
         name: getattr(condconv_keras, name).__name__ for name in condconv_keras.__all__ if name != "__version__"
     } == {
         **{name: name for name in ("AnnealedTemperature", "CondConv2D", "DepthwiseCondConv2D", "Routing")},
-        **{name: name for name in ("card_of", "create_model", "list_models", "load_model", "use_fused_batch_norm")},
+        **{name: name for name in ("card_of", "create_model", "list_models", "load_model", "to_condconv")},
+        "use_fused_batch_norm": "use_fused_batch_norm",
         **{
             name: f"condconv_keras.{name}"
             for name in ("analysis", "data", "export", "layers", "models", "profiling", "training", "weights")

@@ -43,14 +43,14 @@ def _recorder(router: Routing, features: list[np.ndarray], call: Callable[..., A
 
 
 def fit_router(router: Routing, features: np.ndarray, scale: float) -> None:
-    """Shifts and scales the columns of a router: over the features, its logits get mean 0 and standard deviation `scale`.
+    """Shifts and scales the columns of a router, so that its logits have mean 0 and a deviation over the features.
 
     Mirrored columns stay mirrored. Where the router normalizes its inputs, its statistics are those of the features.
 
     Args:
         router: built router.
         features: as of `router_features`.
-        scale: standard deviation, at least 0.
+        scale: the standard deviation, at least 0.
     """
     mean, deviation = np.zeros(features.shape[1]), np.ones(features.shape[1])
     if router.normalization is not None:

@@ -21,6 +21,7 @@ def _separable(
     longer,
     same_multiply_adds,
     same_parameters,
+    softmax=None,
 ):
     """The separable network on a set of scripts/, each side with the flags that were chosen for it.
 
@@ -35,6 +36,7 @@ def _separable(
         twin_flags: its others.
         longer: epochs, more of them, of a plain network that gets the time that the twin takes.
         same_multiply_adds, same_parameters: width of the plain network that has about as many as the twin.
+        softmax: by name the rate and other flags of twins whose routers are softmaxes.
     """
 
     def plain(width, epochs=epochs):
@@ -57,10 +59,32 @@ def _separable(
         "router_per_layer": f"{twin()} --routing_per=layer",
         "router_per_network": f"{twin()} --routing_per=network",
         "start_as_built": twin(start=""),
+        **{
+            name: f"{twin(rate=rate, start=flags)} --routing_activation=softmax"
+            for name, (rate, flags) in (softmax or {}).items()
+        },
         "start_annealed": twin(start=f"--routing_temperature=30 --temperature_epochs={epochs / 2:g}"),
     }
     common = "--warmup_epochs=0.5 --label_smoothing=0"
     return Setting(dataset=dataset, maker=("-m", f"scripts.{dataset}"), common=common, sides=sides)
+
+
+def _detector(*, plain, twin):
+    """The SSD detector of width 0.25 on scenes of digits; the recipe is that of the set, of 8 epochs.
+
+    Args:
+        plain, twin: flags of the two, as chosen on held-out scenes.
+    """
+    network, conditional = "--model=ssd300_mobilenet_v1", "--model=condconv_ssd300_mobilenet_v1 --width_multiplier=0.25"
+    sides = {
+        PLAIN: f"{network} --width_multiplier=0.25 {plain}",
+        TWIN: f"{conditional} {twin}",
+        "longer": f"{network} --width_multiplier=0.25 {plain} --epochs=10",
+        "same_multiply_adds": f"{network} --width_multiplier=0.26 {plain}",
+        "same_parameters": f"{network} --width_multiplier=0.49 {plain}",
+        "start_as_built": f"{conditional} --num_experts=4 --learning_rate=0.015",
+    }
+    return Setting(dataset="scenes", maker=("-m", "scripts.scenes"), metric="AP", sides=sides)
 
 
 SETTINGS = types.MappingProxyType(
@@ -91,6 +115,10 @@ SETTINGS = types.MappingProxyType(
             twin_flags="--router_scale=0 --router_learning_rate=0.1",
             same_multiply_adds=1.19,
             same_parameters=4.14,
+            softmax={
+                "softmax": (0.8, "--router_scale=0 --router_learning_rate=0.1"),
+                "softmax_annealed": (0.8, "--routing_temperature=30 --temperature_epochs=4"),
+            },
         ),
         "separable_glyphs": _separable(
             "glyphs",
@@ -105,6 +133,10 @@ SETTINGS = types.MappingProxyType(
             twin_flags="--router_scale=0 --router_learning_rate=0.1",
             same_multiply_adds=1.4,
             same_parameters=3.5,
+        ),
+        "scenes": _detector(
+            plain="--learning_rate=0.015",
+            twin="--num_experts=4 --learning_rate=0.015 --router_scale=0 --router_learning_rate=0.1",
         ),
         # docs/results/demo/tuning.csv has what was tried.
         "digits": Setting(

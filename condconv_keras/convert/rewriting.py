@@ -1,0 +1,131 @@
+"""A functional model copied with counterparts in the places of some of its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from condconv_keras.convert.counterparts import Counterpart, Part, counterpart_of
+from condconv_keras.convert.graph import Place, graph_of, is_graph
+from condconv_keras.layers import Routing
+from condconv_keras.layers.copying import copy_graph
+from condconv_keras.utils.annotations import Tensor
+from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.keras_graph import all_layers, renew_normalizations
+
+
+class Rewriting:
+    """One conversion of a model: the new model, and what stands in the place of which layer.
+
+    Args:
+        model: functional or sequential model.
+        places: those whose layers are replaced.
+        routers: names of the routers that layers share, by the layers' ids.
+        num_experts: of every layer.
+        routing_options: of every router.
+
+    Attributes:
+        model: the new functional model. What is not replaced has the weights of the given one.
+        parts: list of the `Part` of each new CondConv layer.
+
+    Raises:
+        UserError: as of `graph_of` and `counterpart_of`, or a layer with weights cannot be made again of its
+            configuration.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        places: list[Place],
+        routers: Mapping[int, str],
+        num_experts: int,
+        routing_options: Mapping[str, Any],
+    ) -> None:
+        self.parts: list[Part] = []
+        self._replaced = {id(place.layer): place.layer for place in places}
+        self._routers = routers
+        self._shared: dict[str, Tensor] = {}
+        self._num_experts, self._options = num_experts, routing_options
+        self._taken = {layer.name for layer in all_layers(model)} | set(routers.values())
+        self._made: dict[int, Any] = {}
+        self._copies: list[tuple[keras.Layer, keras.Layer]] = []
+        self.model = self._copied(model)
+        for layer, copy in self._copies:
+            copy.set_weights(layer.get_weights())
+        renew_normalizations(self.model)
+
+    def _copied(self, model: keras.Model) -> keras.Model:
+        copy = copy_graph(graph_of(model), self._clone, self._call, recursive=False)
+        if not model.trainable:
+            copy.trainable = False
+        return copy
+
+    def _clone(self, layer: Any) -> Any:
+        """What stands in the place of a layer or operation, the same where it is met again."""
+        if id(layer) not in self._made:
+            self._made[id(layer)] = self._new(layer)
+        return self._made[id(layer)]
+
+    def _new(self, layer: Any) -> Any:
+        if id(layer) in self._replaced:
+            counterpart = counterpart_of(layer, self._num_experts, self._own_options(layer), self._free_name)
+            self.parts += counterpart.parts
+            return counterpart
+        if is_graph(layer) and any(id(inner) in self._replaced for inner in all_layers(layer)):
+            return self._copied(layer)
+        return self._same(layer)
+
+    def _same(self, layer: Any) -> Any:
+        """A copy of a layer that is not replaced; itself where it has no weights and cannot be copied."""
+        try:
+            copy = type(layer).from_config(layer.get_config())
+        except Exception as error:
+            if not getattr(layer, "weights", None):
+                # As a Lambda, whose code Keras reads from no configuration. A layer may be part of several models.
+                return layer
+            raise UserError(
+                f"the layer {layer.name!r} cannot be copied, as {type(layer).__name__}.from_config does not take its "
+                f"get_config(): {one_line(error)}"
+            ) from error
+        if isinstance(layer, keras.Layer) and layer.weights:
+            self._copies.append((layer, copy))
+        return copy
+
+    def _call(self, layer: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(layer, Counterpart):
+            return layer(*args, **kwargs)
+        inputs = args[0] if args else kwargs["inputs"]
+        name = self._routers.get(id(layer.plain))
+        return layer(inputs, name and self._router(name, layer))
+
+    def _router(self, name: str, first: Counterpart) -> Callable[[Tensor], Tensor]:
+        """The function of a feature map that returns the weights of a shared router: those of the first map it sees."""
+
+        def weights(inputs: Tensor) -> Tensor:
+            if name not in self._shared:
+                layer = first.parts[0].layer
+                router = Routing(
+                    self._num_experts,
+                    data_format=layer.data_format,
+                    dtype=layer.dtype_policy,
+                    trainable=layer.trainable,
+                    name=name,
+                    **self._options,
+                )
+                self._shared[name] = router(inputs)
+            return self._shared[name]
+
+        return weights
+
+    def _own_options(self, layer: keras.Layer) -> Mapping[str, Any] | None:
+        return None if id(layer) in self._routers else self._options
+
+    def _free_name(self, wanted: str) -> str:
+        name, number = wanted, 1
+        while name in self._taken:
+            number += 1
+            name = f"{wanted}_{number}"
+        self._taken.add(name)
+        return name
