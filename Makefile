@@ -56,7 +56,7 @@ $(BIN)/$(notdir $(PYTHON)):
 # the zoo need. torch joins when it is installed there.
 BACKENDS := .venv-backends
 BACKEND_PYTEST := $(BACKENDS)/bin/python -m pytest --numprocesses=2 -m "not slow" \
-  tests/layers tests/models/test_backends.py tests/packaging/test_core.py
+  tests/layers tests/convert tests/models/test_backends.py tests/packaging/test_core.py
 
 test-backends: $(BACKENDS)/.ready  ## Runs the backend-neutral tests under jax, and under torch where it is installed.
 	KERAS_BACKEND=jax $(BACKEND_PYTEST)

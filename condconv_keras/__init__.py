@@ -19,7 +19,7 @@ _HOMES = {
     "create_model": "condconv_keras.pretrained",
     "list_models": "condconv_keras.models",
     "load_model": "condconv_keras.stored.loading",
-    "to_condconv": "condconv_keras.convert",
+    "to_condconv": "condconv_keras.convert.conversion",
     "use_fused_batch_norm": "condconv_keras.layers",
 }
 _MODULES = ("analysis", "data", "export", "layers", "models", "profiling", "training", "weights")
@@ -48,7 +48,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from condconv_keras import analysis, data, export, layers, models, profiling, training, weights
-    from condconv_keras.convert import to_condconv
+    from condconv_keras.convert.conversion import to_condconv
     from condconv_keras.layers import (
         AnnealedTemperature,
         CondConv2D,

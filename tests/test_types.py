@@ -23,7 +23,10 @@ NAME = "condconv_keras"
 # The modules that users import names from.
 PUBLIC = (
     NAME,
-    *(f"{NAME}.{name}" for name in ("analysis", "data", "export", "layers", "model_card", "models", "profiling")),
+    *(
+        f"{NAME}.{name}"
+        for name in ("analysis", "convert", "data", "export", "layers", "model_card", "models", "profiling")
+    ),
     *(f"{NAME}.{name}" for name in ("stored", "tasks.detection", "training", "utils.errors", "weights")),
     *(f"{NAME}.{name}" for name in ("routing_statistics.examples", "routing_statistics.statistics")),
     *(f"{NAME}.{name}" for name in ("stored.loading", "weights.warm_start")),

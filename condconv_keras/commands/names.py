@@ -7,7 +7,7 @@ import sys
 _PREFIX = "condconv-"
 _CHECKOUT_NAMES = re.compile(
     r"(?<![\w/.-])(?:(?:python )?(analyze|eval|predict|train)\.py"
-    r"|python -m (?:condconv_keras\.)?(experiments|export|models|weights))(?![\w/])"
+    r"|python -m (?:condconv_keras\.)?(convert|experiments|export|models|weights))(?![\w/])"
 )
 
 

@@ -76,14 +76,14 @@ def is_convertible(layer: Any) -> bool:
 
 
 def counterpart_of(
-    layer: keras.Layer, num_experts: int, routing_options: Mapping[str, Any], name: Callable[[str], str]
+    layer: keras.Layer, num_experts: int, routing_options: Mapping[str, Any] | None, name: Callable[[str], str]
 ) -> Counterpart:
     """Returns the counterpart of a layer as of `is_convertible`.
 
     Args:
         layer: built layer of a functional model.
         num_experts: positive integer.
-        routing_options: of the layers' own routers.
+        routing_options: of the layers' own routers; None for layers that share one.
         name: function of a wanted name that returns a free one.
 
     Raises:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
+import functools
 from collections.abc import Sequence
 
 import keras
@@ -34,27 +36,56 @@ def costs_of(graph: keras.Model) -> dict[int, int]:
     return costs
 
 
-def described(
-    graph: keras.Model, twin: keras.Model, places: Sequence[Place], taken: Sequence[Place], num_experts: int
-) -> str:
-    """One line: which layers of a model have experts now, its parameters and multiply-adds before and after."""
-    names = [place.path for place in taken]
-    which = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
-    experts = "1 expert" if num_experts == 1 else f"{num_experts} experts"
-    parameters = " -> ".join(_millions(model.count_params()) for model in (graph, twin))
-    return (
-        f"{graph.name}: {len(taken)} of {len(places)} convolutions and dense layers, {which}, have {experts} each: "
-        f"parameters {parameters} million{_multiply_adds(graph, twin)}"
-    )
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """What a conversion made of a model.
 
+    Attributes:
+        model: the converted model.
+        plain: the functional model of the given one.
+        places: all places of the plain model that can be converted.
+        taken: those that were.
+        num_experts: of each of them.
+    """
 
-def _multiply_adds(graph: keras.Model, twin: keras.Model) -> str:
-    if _is_open(graph) and len(graph.inputs) > 1:
-        return ""
-    shape = _counted_shape(graph)
-    counts = [_millions(profile(model, shape).multiply_adds) for model in (graph, twin)]
-    of = "" if shape is None else f" of an input of shape {tuple(shape)}"
-    return f", multiply-adds {' -> '.join(counts)} million{of}"
+    model: keras.Model
+    plain: keras.Model
+    places: Sequence[Place]
+    taken: Sequence[Place]
+    num_experts: int
+
+    @property
+    def layers(self) -> list[str]:
+        """The paths of the converted layers."""
+        return [place.path for place in self.taken]
+
+    @functools.cached_property
+    def costs(self) -> dict[str, list[int] | None]:
+        """`"parameters"` and `"multiply_adds"` before and after; None where they depend on several open inputs."""
+        models = (self.plain, self.model)
+        shape = _counted_shape(self.plain)
+        counted = shape is not None or not _is_open(self.plain)
+        return {
+            "parameters": [model.count_params() for model in models],
+            "multiply_adds": [profile(model, shape).multiply_adds for model in models] if counted else None,
+        }
+
+    @property
+    def text(self) -> str:
+        """One line: which layers have experts now, and what the model costs before and after."""
+        which = self.layers[0] if len(self.layers) == 1 else f"{self.layers[0]} to {self.layers[-1]}"
+        experts = "1 expert" if self.num_experts == 1 else f"{self.num_experts} experts"
+        counts = [
+            f"{name.replace('_', '-')} {' -> '.join(map(_millions, values))} million"
+            for name, values in self.costs.items()
+            if values is not None
+        ]
+        shape = _counted_shape(self.plain)
+        at = "" if shape is None else f" of an input of shape {tuple(shape)}"
+        return (
+            f"{self.plain.name}: {len(self.taken)} of {len(self.places)} convolutions and dense layers, {which}, have "
+            f"{experts} each: {', '.join(counts)}{at}"
+        )
 
 
 def _is_open(graph: keras.Model) -> bool:

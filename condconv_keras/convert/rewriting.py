@@ -98,7 +98,7 @@ class Rewriting:
             return layer(*args, **kwargs)
         inputs = args[0] if args else kwargs["inputs"]
         name = self._routers.get(id(layer.plain))
-        return layer(inputs, name and self._router(name, layer))
+        return layer(inputs, None if name is None else self._router(name, layer))
 
     def _router(self, name: str, first: Counterpart) -> Callable[[Tensor], Tensor]:
         """The function of a feature map that returns the weights of a shared router: those of the first map it sees."""

@@ -64,7 +64,8 @@ def deeper_half(places: Sequence[Place], multiply_adds: Mapping[int, int]) -> li
     if not convolutions:
         raise UserError(f"expected a model with convolutions to convert, or names in `layers`{_known(places)}")
     total = sum(multiply_adds.get(id(place.layer), 0) for place in convolutions)
-    taken, done = [], 0
+    taken: list[Place] = []
+    done = 0
     for place in reversed(convolutions):
         if 2 * done >= total and taken:
             break

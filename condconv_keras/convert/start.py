@@ -27,10 +27,10 @@ def take_plain_weights(parts: Sequence[Part]) -> None:
     """
     for part in parts:
         shares = parts_of_experts(part.layer)
-        values = [(part.layer.bank, part.kernel), (part.layer.bias, part.bias)]
-        for bank, experts in [
-            (bank, shares[:, np.newaxis] * plain.reshape(1, -1)) for bank, plain in values if bank is not None
-        ]:
+        for bank, plain in ((part.layer.bank, part.kernel), (part.layer.bias, part.bias)):
+            if bank is None or plain is None:
+                continue
+            experts = shares[:, np.newaxis] * plain.reshape(1, -1)
             _check_constraint(part.layer, bank, experts)
             bank.assign(experts)
     for router in _routers(parts):

@@ -52,25 +52,25 @@ def fit_router(router: Routing, features: np.ndarray, scale: float) -> None:
         features: as of `router_features`.
         scale: the standard deviation, at least 0.
     """
-    mean, deviation = np.zeros(features.shape[1]), np.ones(features.shape[1])
-    if router.normalization is not None:
-        mean, deviation = fit_normalization(router, features)
+    mean, deviation = fit_normalization(router, features)
     kernel = np.array(router.kernel)
     logits = (features - mean) / deviation @ kernel
     shift = logits.mean(axis=0) if router.use_bias else np.zeros_like(logits[0])
-    deviation = np.sqrt(np.mean((logits - shift) ** 2, axis=0))
-    factor = np.divide(scale, deviation, out=np.ones_like(deviation), where=deviation > 0)
+    spread = np.sqrt(np.mean((logits - shift) ** 2, axis=0))
+    factor = np.divide(scale, spread, out=np.ones_like(spread), where=spread > 0)
     router.kernel.assign(kernel * factor)
-    if router.use_bias:
+    if router.bias is not None:
         router.bias.assign(-shift * factor)
 
 
 def fit_normalization(router: Routing, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gives the normalization of a router's inputs the statistics of features [images, channels].
+    """Gives the normalization of a router's inputs the statistics of features [images, channels], if there is one.
 
     Returns:
-        The mean that it subtracts and the deviation that it divides by, [channels].
+        The mean that the router subtracts from its inputs and the deviation that it divides by, [channels].
     """
+    if router.normalization is None:
+        return np.zeros(features.shape[1]), np.ones(features.shape[1])
     mean, variance = features.mean(axis=0), features.var(axis=0)
     router.normalization.moving_mean.assign(mean)
     router.normalization.moving_variance.assign(variance)

@@ -13,6 +13,7 @@ from tests.docs.openings import bad_openings
 
 PACKAGES = (
     "analysis",
+    "convert",
     "data",
     "export",
     "layers",
@@ -30,6 +31,7 @@ NAMED = (
     "condconv_keras.card_of",
     "condconv_keras.create_model",
     "condconv_keras.load_model",
+    "condconv_keras.to_condconv",
     "condconv_keras.use_fused_batch_norm",
     "condconv_keras.profiling.profile",
     "condconv_keras.weights.warm_start.warm_start",

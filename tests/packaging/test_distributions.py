@@ -14,7 +14,7 @@ import pytest
 from tests import processes
 
 PROJECT = tomllib.loads((processes.ROOT / "pyproject.toml").read_text())["project"]
-COMMANDS = ("analyze", "eval", "experiments", "export", "models", "predict", "train", "weights")
+COMMANDS = ("analyze", "convert", "eval", "experiments", "export", "models", "predict", "train", "weights")
 
 
 @pytest.fixture(scope="module")

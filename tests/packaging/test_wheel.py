@@ -103,7 +103,7 @@ def test_condconv_models_calls_itself_by_its_name(elsewhere, installed):
     assert finished.stdout.startswith("usage: condconv-models ")
 
 
-@pytest.mark.parametrize("name", ["analyze", "eval", "experiments", "export", "predict", "train", "weights"])
+@pytest.mark.parametrize("name", ["analyze", "convert", "eval", "experiments", "export", "predict", "train", "weights"])
 def test_help_of_a_command_needs_neither_tensorflow_nor_keras(elsewhere, installed, tmp_path, name):
     without = processes.without_frameworks(tmp_path)["PYTHONPATH"]
     finished = elsewhere(installed / "bin" / f"condconv-{name}", "--help", PYTHONPATH=f"{without}:{installed}")

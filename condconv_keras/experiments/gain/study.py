@@ -82,7 +82,7 @@ def _detector(*, plain, twin):
         "longer": f"{network} --width_multiplier=0.25 {plain} --epochs=10",
         "same_multiply_adds": f"{network} --width_multiplier=0.26 {plain}",
         "same_parameters": f"{network} --width_multiplier=0.49 {plain}",
-        "start_as_built": f"{conditional} --num_experts=4 --learning_rate=0.015",
+        "start_as_built": f"{conditional} --num_experts=4 --learning_rate=0.03",
     }
     return Setting(dataset="scenes", maker=("-m", "scripts.scenes"), metric="AP", sides=sides)
 
@@ -136,7 +136,7 @@ SETTINGS = types.MappingProxyType(
         ),
         "scenes": _detector(
             plain="--learning_rate=0.015",
-            twin="--num_experts=4 --learning_rate=0.015 --router_scale=0 --router_learning_rate=0.1",
+            twin="--num_experts=4 --learning_rate=0.03 --router_scale=0 --router_learning_rate=0.1",
         ),
         # docs/results/demo/tuning.csv has what was tried.
         "digits": Setting(
