@@ -51,13 +51,13 @@ def main(argv):
         raise
     except ValueError as error:
         raise UserError(one_line(error)) from error
+    result = {"model": FLAGS.model, "output": os.fspath(output), "num_experts": FLAGS.num_experts}
+    result |= {"layers": found.layers, **found.costs, "images": len(images)}
     if card is None:
         with whole_file(output) as partial:
             found.model.save(partial)
     else:
         save_model(found.model, card, output)
-    result = {"model": FLAGS.model, "output": os.fspath(output), "num_experts": FLAGS.num_experts}
-    result |= {"layers": found.layers, **found.costs, "images": len(images)}
     return cli.to_json(result) if FLAGS.json else f"{found.text}\nwritten: {output}"
 
 

@@ -15,8 +15,10 @@ from condconv_keras.convert.selection import Layers, Routers, chosen, deeper_hal
 from condconv_keras.convert.start import scale_new_routers, take_plain_weights
 from condconv_keras.facts.created_models import remember_copy
 from condconv_keras.layers import slice_strided_1x1, use_fused_batch_norm
+from condconv_keras.layers.base_cond_conv import standardize_options
 from condconv_keras.layers.routing import standardize_count
 from condconv_keras.utils.annotations import Tensor
+from condconv_keras.utils.errors import UserError
 
 
 def to_condconv(
@@ -63,8 +65,8 @@ def to_condconv(
         A functional model, not compiled, of other variables. All but the converted layers has its names, weights,
         trainable flags and regularizers. The last layer in the place of a plain one has its name. Before it, a dense
         layer on features has a CondConv layer `NAME_condconv`, and a separable convolution `NAME_depthwise`. A frozen
-        layer's experts and router are frozen. The copy has the model's card, if that has one
-        (`condconv_keras.card_of`).
+        layer's experts are frozen, and so is a router all of whose layers are. The copy has the model's card, if that
+        has one (`condconv_keras.card_of`).
 
     Raises:
         UserError: the model is no graph of layers; a pattern is that of no such layer; a constraint would change the
@@ -94,11 +96,14 @@ def converted(
 ) -> Conversion:
     """Returns the `Conversion` of a model by the arguments of `to_condconv`, with its errors."""
     num_experts = standardize_count(num_experts, "num_experts")
+    if router_scale is not None and not router_scale >= 0:
+        raise UserError(f"expected a number of at least 0 in `router_scale`, received {router_scale!r}")
+    routing_options = standardize_options(routing_options)
     graph = graph_of(model)
     every = places(graph)
     taken = deeper_half(every, costs_of(graph)) if layers is None else chosen(every, layers)
     shared = shared_routers(taken, routing)
-    rewriting = Rewriting(graph, taken, shared, num_experts, dict(routing_options or {}))
+    rewriting = Rewriting(model, taken, shared, num_experts, routing_options)
     twin = remember_copy(slice_strided_1x1(use_fused_batch_norm(rewriting.model)), model)
     if warm_start:
         take_plain_weights(rewriting.parts)

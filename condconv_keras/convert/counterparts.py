@@ -23,9 +23,18 @@ from condconv_keras.layers import CondConv2D, DepthwiseCondConv2D
 from condconv_keras.layers.base_cond_conv import BaseCondConv2D
 from condconv_keras.utils.annotations import Tensor
 from condconv_keras.utils.errors import UserError
-from condconv_keras.utils.keras_graph import calls_of
+from condconv_keras.utils.keras_graph import Call
 
 _KERNEL_RULES = ("initializer", "regularizer", "constraint")
+
+
+@keras.saving.register_keras_serializable(package="condconv_keras")
+class MaskedReshape(keras.layers.Reshape):
+    """Reshapes tokens to a feature map and back, and hands on which of them are masked, as `Dense` does."""
+
+    def __init__(self, target_shape: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(target_shape, **kwargs)
+        self.supports_masking = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,16 +81,21 @@ class Counterpart:
 
 def is_convertible(layer: Any) -> bool:
     """Whether a layer has a counterpart: a layer of Keras itself; what a subclass computes is not known."""
-    return type(layer) in _COUNTERPARTS
+    return type(layer) in (*_COUNTERPARTS, keras.layers.Dense)
 
 
 def counterpart_of(
-    layer: keras.Layer, num_experts: int, routing_options: Mapping[str, Any] | None, name: Callable[[str], str]
+    layer: keras.Layer,
+    calls: Sequence[Call],
+    num_experts: int,
+    routing_options: Mapping[str, Any] | None,
+    name: Callable[[str], str],
 ) -> Counterpart:
     """Returns the counterpart of a layer as of `is_convertible`.
 
     Args:
         layer: built layer of a functional model.
+        calls: its calls in the model.
         num_experts: positive integer.
         routing_options: of the layers' own routers; None for layers that share one.
         name: function of a wanted name that returns a free one.
@@ -95,7 +109,10 @@ def counterpart_of(
             f"expected a layer of floating-point weights to convert, {layer.name!r} is quantized to "
             f"{layer.quantization_mode}: leave it out of `layers`"
         )
-    return _COUNTERPARTS[type(layer)](layer, {"num_experts": num_experts, "routing_options": routing_options}, name)
+    experts = {"num_experts": num_experts, "routing_options": routing_options}
+    if isinstance(layer, keras.layers.Dense):
+        return _dense(layer, calls, experts, name)
+    return _COUNTERPARTS[type(layer)](layer, experts, name)
 
 
 def _conv(layer: keras.Layer, experts: dict[str, Any], name: Callable[[str], str]) -> Counterpart:
@@ -122,8 +139,10 @@ def _separable_conv(layer: keras.Layer, experts: dict[str, Any], name: Callable[
     return Counterpart(layer, parts)
 
 
-def _dense(layer: keras.Layer, experts: dict[str, Any], name: Callable[[str], str]) -> Counterpart:
-    before, after, own = _around_dense(layer, name)
+def _dense(
+    layer: keras.Layer, calls: Sequence[Call], experts: dict[str, Any], name: Callable[[str], str]
+) -> Counterpart:
+    before, after, own = _around_dense(layer, calls, name)
     config = {
         **_taken(layer, (*_rules("kernel"), *_LAST)),
         **own,
@@ -136,10 +155,10 @@ def _dense(layer: keras.Layer, experts: dict[str, Any], name: Callable[[str], st
 
 
 def _around_dense(
-    layer: keras.Layer, name: Callable[[str], str]
+    layer: keras.Layer, calls: Sequence[Call], name: Callable[[str], str]
 ) -> tuple[Sequence[keras.Layer], Sequence[keras.Layer], dict[str, Any]]:
     """Layers before and after the convolution that a dense layer becomes, and what they change in its configuration."""
-    shapes = {tuple(call.inputs[0].shape) for call in calls_of(layer)}
+    shapes = {tuple(call.inputs[0].shape) for call in calls}
     if len({len(shape) for shape in shapes}) > 1 or not all(len(shape) in (2, 3, 4) for shape in shapes):
         raise UserError(
             f"expected inputs of 2, 3 or 4 axes, alike in all calls, of the dense layer {layer.name!r} to convert, "
@@ -151,15 +170,15 @@ def _around_dense(
     # One pixel, or a column of them: its length is left open, as several calls may differ in it.
     rows = (1,) if len(shape) == 2 else (-1,)
     dtype = layer.dtype_policy
-    before = keras.layers.Reshape((*rows, 1, shape[-1]), dtype=dtype, name=name(f"{layer.name}_to_map"))
+    before = MaskedReshape((*rows, 1, shape[-1]), dtype=dtype, name=name(f"{layer.name}_to_map"))
     back = (layer.units,) if len(shape) == 2 else (-1, layer.units)
     own = {"name": name(f"{layer.name}_condconv")}
     if layer.activation is keras.activations.linear and layer.activity_regularizer is None:
-        return (before,), (keras.layers.Reshape(back, dtype=dtype, name=layer.name),), own
+        return (before,), (MaskedReshape(back, dtype=dtype, name=layer.name),), own
     # An activation may depend on the axes, as a softmax over other ones does.
-    reshape = keras.layers.Reshape(back, dtype=dtype, name=name(f"{layer.name}_from_map"))
+    reshape = MaskedReshape(back, dtype=dtype, name=name(f"{layer.name}_from_map"))
     activation = keras.layers.Activation(
-        layer.activation, activity_regularizer=layer.activity_regularizer, dtype=dtype, name=layer.name
+        _copied(layer.activation), activity_regularizer=layer.activity_regularizer, dtype=dtype, name=layer.name
     )
     return (before,), (reshape, activation), {**own, "activation": None, "activity_regularizer": None}
 
@@ -177,8 +196,19 @@ def _rules(kernel: str) -> tuple[str, ...]:
 
 def _taken(layer: keras.Layer, names: Sequence[str]) -> dict[str, Any]:
     """Arguments of a layer by name: the objects, as not every one of a user's own can be made again of its name."""
-    taken = {name: getattr(layer, name) for name in names if name != "dtype"}
+    taken = {name: _copied(getattr(layer, name)) for name in names if name != "dtype"}
     return taken | ({"dtype": layer.dtype_policy} if "dtype" in names else {})
+
+
+def _copied(value: Any) -> Any:
+    """A copy of an activation that is a layer, such as a `PReLU`, with its weights; all else as it is."""
+    if not isinstance(value, keras.Layer):
+        return value
+    copy = type(value).from_config(value.get_config())
+    if value.weights:
+        copy.build_from_config(value.get_build_config())
+        copy.set_weights(value.get_weights())
+    return copy
 
 
 def _bias(layer: keras.Layer) -> np.ndarray | None:
@@ -193,5 +223,4 @@ _COUNTERPARTS = {
     keras.layers.Conv2D: _conv,
     keras.layers.DepthwiseConv2D: _depthwise_conv,
     keras.layers.SeparableConv2D: _separable_conv,
-    keras.layers.Dense: _dense,
 }

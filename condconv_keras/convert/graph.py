@@ -9,7 +9,7 @@ import keras
 
 from condconv_keras.convert.counterparts import is_convertible
 from condconv_keras.utils.errors import UserError
-from condconv_keras.utils.keras_graph import calls_of
+from condconv_keras.utils.keras_graph import Call, computes_its_graph, graph_calls
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,22 +19,29 @@ class Place:
     Attributes:
         layer: the layer.
         path: its name behind those of the models inside the model that it lies in, as in `"encoder/conv_1"`.
+        calls: list of its calls in the model.
     """
 
     layer: keras.Layer
     path: str
+    calls: list[Call]
+
+    @property
+    def model_path(self) -> str:
+        """The path of the model that it lies in, empty for the given model."""
+        return self.path.rpartition("/")[0]
 
     @property
     def is_convolution(self) -> bool:
         """Whether it convolves feature maps: all but a `Dense` on anything else."""
         if not isinstance(self.layer, keras.layers.Dense):
             return True
-        return all(len(call.inputs[0].shape) == 4 for call in calls_of(self.layer))
+        return all(len(call.inputs[0].shape) == 4 for call in self.calls)
 
 
 def is_graph(layer: object) -> bool:
     """Whether a layer is a model whose layers can be replaced."""
-    return isinstance(layer, keras.Model) and bool(getattr(layer, "outputs", None))
+    return isinstance(layer, keras.Model) and computes_its_graph(layer)
 
 
 def graph_of(model: keras.Model) -> keras.Model:
@@ -49,12 +56,12 @@ def graph_of(model: keras.Model) -> keras.Model:
                 f"expected a built model to convert, the sequential model {model.name!r} does not know its input yet: "
                 "begin it with keras.Input(shape)"
             )
-        return keras.Model(model.inputs[0], model.outputs[0], name=model.name, trainable=model.trainable)
+        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     if not is_graph(model):
         raise UserError(
             f"expected a functional or sequential model to convert, received the {type(model).__name__} "
-            f"{getattr(model, 'name', model)!r}: only the layers of a graph can be replaced. Build the model with "
-            "keras.Model(inputs, outputs), or call condconv_keras.CondConv2D in its code"
+            f"{getattr(model, 'name', model)!r}: only the layers of a graph can be replaced, not what a `call` of its "
+            "own does. Build it with keras.Model(inputs, outputs), or use condconv_keras.CondConv2D in its code"
         )
     return model
 
@@ -62,15 +69,18 @@ def graph_of(model: keras.Model) -> keras.Model:
 def places(model: keras.Model) -> list[Place]:
     """The layers of a model that can be converted, in the order of its graph, each once."""
     found: dict[int, Place] = {}
-    for path, layer in _walk(model, ""):
+    for path, layer, call in _walk(model, "", set()):
         if is_convertible(layer):
-            found.setdefault(id(layer), Place(layer, path))
+            found.setdefault(id(layer), Place(layer, path, [])).calls.append(call)
     return list(found.values())
 
 
-def _walk(model: keras.Model, prefix: str) -> Iterator[tuple[str, keras.Layer]]:
-    for layer in model.layers:
-        if is_graph(layer):
-            yield from _walk(layer, f"{prefix}{layer.name}/")
-        else:
-            yield f"{prefix}{layer.name}", layer
+def _walk(model: keras.Model, prefix: str, seen: set[int]) -> Iterator[tuple[str, keras.Layer, Call]]:
+    """The calls of all layers in the order of the graph; those of a model inside it where it is met first."""
+    seen.add(id(model))
+    graph = graph_of(model)
+    calls = graph_calls(graph)
+    for layer in graph.layers:
+        if is_graph(layer) and id(layer) not in seen:
+            yield from _walk(layer, f"{prefix}{layer.name}/", seen)
+        yield from ((f"{prefix}{layer.name}", layer, call) for operation, call in calls if operation is layer)

@@ -11,7 +11,7 @@ import keras
 
 from condconv_keras.convert.graph import Place
 from condconv_keras.profiling import layer_costs, profile
-from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.errors import UserError, one_line
 
 _OPEN_SIZE = 224  # pixels of an open height or width, for counting
 
@@ -20,18 +20,17 @@ def costs_of(graph: keras.Model) -> dict[int, int]:
     """Multiply-adds of the layers of a functional model by their ids, all calls together.
 
     Raises:
-        UserError: the model has several inputs, and their size is open.
+        UserError: the model cannot be run on one image of zeros, as where the size of several inputs is open.
     """
     costs: dict[int, int] = collections.defaultdict(int)
     try:
         for layer, row in layer_costs(graph, _counted_shape(graph)):
             costs[id(layer)] += row.multiply_adds
-    except ValueError as error:
-        if not _is_open(graph):
-            raise
+    except Exception as error:
+        # The layers are run on zeros, and their owner's may raise anything.
         raise UserError(
-            f"expected `layers` for the model {graph.name!r}: which convolutions are the deeper half by multiply-adds "
-            "depends on the open sizes of its inputs"
+            f"expected `layers` for the model {graph.name!r}: multiply-adds, of which the deeper half would get "
+            f"experts, cannot be counted ({one_line(error, 150)})"
         ) from error
     return costs
 
@@ -61,14 +60,14 @@ class Conversion:
 
     @functools.cached_property
     def costs(self) -> dict[str, list[int] | None]:
-        """`"parameters"` and `"multiply_adds"` before and after; None where they depend on several open inputs."""
+        """`"parameters"` and `"multiply_adds"` before and after, the latter None where it cannot be counted."""
         models = (self.plain, self.model)
-        shape = _counted_shape(self.plain)
-        counted = shape is not None or not _is_open(self.plain)
-        return {
-            "parameters": [model.count_params() for model in models],
-            "multiply_adds": [profile(model, shape).multiply_adds for model in models] if counted else None,
-        }
+        try:
+            counts = [profile(model, _counted_shape(self.plain)).multiply_adds for model in models]
+        except Exception:
+            # As above; the model is converted all the same.
+            counts = None
+        return {"parameters": [model.count_params() for model in models], "multiply_adds": counts}
 
     @property
     def text(self) -> str:

@@ -9,11 +9,13 @@ import keras
 
 from condconv_keras.convert.counterparts import Counterpart, Part, counterpart_of
 from condconv_keras.convert.graph import Place, graph_of, is_graph
+from condconv_keras.convert.selection import SharedRouter
 from condconv_keras.layers import Routing
 from condconv_keras.layers.copying import copy_graph
 from condconv_keras.utils.annotations import Tensor
 from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.keras_graph import all_layers, renew_normalizations
+from condconv_keras.weights.expert_start import router_of
 
 
 class Rewriting:
@@ -22,7 +24,7 @@ class Rewriting:
     Args:
         model: functional or sequential model.
         places: those whose layers are replaced.
-        routers: names of the routers that layers share, by the layers' ids.
+        routers: those that layers share, by the layers' ids.
         num_experts: of every layer.
         routing_options: of every router.
 
@@ -39,27 +41,31 @@ class Rewriting:
         self,
         model: keras.Model,
         places: list[Place],
-        routers: Mapping[int, str],
+        routers: Mapping[int, SharedRouter],
         num_experts: int,
         routing_options: Mapping[str, Any],
     ) -> None:
         self.parts: list[Part] = []
-        self._replaced = {id(place.layer): place.layer for place in places}
+        self._replaced = {id(place.layer): place for place in places}
         self._routers = routers
-        self._shared: dict[str, Tensor] = {}
+        self._shared: dict[SharedRouter, Tensor] = {}
         self._num_experts, self._options = num_experts, routing_options
-        self._taken = {layer.name for layer in all_layers(model)} | set(routers.values())
+        self._taken = {layer.name for layer in all_layers(model)}
         self._made: dict[int, Any] = {}
         self._copies: list[tuple[keras.Layer, keras.Layer]] = []
         self.model = self._copied(model)
         for layer, copy in self._copies:
-            copy.set_weights(layer.get_weights())
+            _put_weights(layer, copy)
+        self._put_trainable_flags(model)
         renew_normalizations(self.model)
 
     def _copied(self, model: keras.Model) -> keras.Model:
-        copy = copy_graph(graph_of(model), self._clone, self._call, recursive=False)
-        if not model.trainable:
-            copy.trainable = False
+        if any(id(layer) in self._replaced for layer in all_layers(model)):
+            copy = copy_graph(graph_of(model), self._clone, self._call, recursive=False)
+        else:
+            # A sequential model stays one.
+            copy = copy_graph(model, self._clone, recursive=False)
+        self._made[id(model)] = copy
         return copy
 
     def _clone(self, layer: Any) -> Any:
@@ -70,20 +76,25 @@ class Rewriting:
 
     def _new(self, layer: Any) -> Any:
         if id(layer) in self._replaced:
-            counterpart = counterpart_of(layer, self._num_experts, self._own_options(layer), self._free_name)
+            options = None if id(layer) in self._routers else self._options
+            calls = self._replaced[id(layer)].calls
+            counterpart = counterpart_of(layer, calls, self._num_experts, options, self._free_name)
             self.parts += counterpart.parts
             return counterpart
-        if is_graph(layer) and any(id(inner) in self._replaced for inner in all_layers(layer)):
+        if is_graph(layer):
             return self._copied(layer)
         return self._same(layer)
 
     def _same(self, layer: Any) -> Any:
         """A copy of a layer that is not replaced; itself where it has no weights and cannot be copied."""
+        if hasattr(layer, "save_assets"):
+            # A vocabulary is no weight. A layer may be part of several models.
+            return layer
         try:
             copy = type(layer).from_config(layer.get_config())
         except Exception as error:
             if not getattr(layer, "weights", None):
-                # As a Lambda, whose code Keras reads from no configuration. A layer may be part of several models.
+                # As a Lambda, whose code Keras reads from no configuration.
                 return layer
             raise UserError(
                 f"the layer {layer.name!r} cannot be copied, as {type(layer).__name__}.from_config does not take its "
@@ -97,30 +108,49 @@ class Rewriting:
         if not isinstance(layer, Counterpart):
             return layer(*args, **kwargs)
         inputs = args[0] if args else kwargs["inputs"]
-        name = self._routers.get(id(layer.plain))
-        return layer(inputs, None if name is None else self._router(name, layer))
+        shared = self._routers.get(id(layer.plain))
+        return layer(inputs, None if shared is None else self._router(shared, layer))
 
-    def _router(self, name: str, first: Counterpart) -> Callable[[Tensor], Tensor]:
+    def _router(self, shared: SharedRouter, first: Counterpart) -> Callable[[Tensor], Tensor]:
         """The function of a feature map that returns the weights of a shared router: those of the first map it sees."""
 
         def weights(inputs: Tensor) -> Tensor:
-            if name not in self._shared:
+            if shared not in self._shared:
                 layer = first.parts[0].layer
                 router = Routing(
                     self._num_experts,
                     data_format=layer.data_format,
                     dtype=layer.dtype_policy,
-                    trainable=layer.trainable,
-                    name=name,
+                    name=self._free_name(shared.name),
                     **self._options,
                 )
-                self._shared[name] = router(inputs)
-            return self._shared[name]
+                self._shared[shared] = router(inputs)
+            return self._shared[shared]
 
         return weights
 
-    def _own_options(self, layer: keras.Layer) -> Mapping[str, Any] | None:
-        return None if id(layer) in self._routers else self._options
+    def _put_trainable_flags(self, model: keras.Model) -> None:
+        """Gives all copies the own flags of what they are copies of; a router that is shared is frozen with its layers.
+
+        The flag of a layer goes to those inside it when it is set, so layers come before what they contain.
+        """
+        for layer in all_layers(model):
+            copy = self._made.get(id(layer), layer)
+            if isinstance(copy, Counterpart):
+                for part in copy.parts:
+                    part.layer.trainable = layer.trainable
+                    for activation in [part.layer.activation, *(after for after in copy.after)]:
+                        if isinstance(activation, keras.Layer):
+                            activation.trainable = layer.trainable
+            elif copy is not layer and len(inner := all_layers(copy)) == len(own := all_layers(layer)):
+                for new, old in zip(inner, own, strict=True):
+                    if new.trainable != old.trainable:
+                        new.trainable = old.trainable
+        frozen: dict[int, bool] = {}
+        for part in self.parts:
+            router = router_of(part.layer)
+            frozen[id(router)] = frozen.get(id(router), True) and not part.layer.trainable
+            router.trainable = not frozen[id(router)]
 
     def _free_name(self, wanted: str) -> str:
         name, number = wanted, 1
@@ -129,3 +159,13 @@ class Rewriting:
             name = f"{wanted}_{number}"
         self._taken.add(name)
         return name
+
+
+def _put_weights(layer: keras.Layer, copy: keras.Layer) -> None:
+    shapes = [[tuple(weight.shape) for weight in each.weights] for each in (layer, copy)]
+    if shapes[0] != shapes[1]:
+        raise UserError(
+            f"the layer {layer.name!r} cannot be copied, as {type(layer).__name__}.from_config makes one of other "
+            f"weights: shapes {shapes[1]}, not {shapes[0]}"
+        )
+    copy.set_weights(layer.get_weights())

@@ -84,7 +84,9 @@ class BaseCondConv2D(keras.layers.Layer):
         self._set_kernel("constraint", constraints.get(kernel_constraint))
         self.bias_constraint = constraints.get(bias_constraint)
         self.implementation = implementation
-        self.routing_options = _standardize_options(routing_options)
+        self.routing_options = standardize_options(routing_options)
+        # Every pixel stays what it was masked as, as of `keras.layers.Dense`, which this one may stand for.
+        self.supports_masking = max(*self.kernel_size, *self.strides) == 1
         if self.padding not in ("valid", "same"):
             raise ValueError(f"`padding` must be 'valid' or 'same'. Received: padding={padding!r}")
         selection.check_implementation(implementation, self.depthwise, self.groups, self.strides)
@@ -270,7 +272,7 @@ class BaseCondConv2D(keras.layers.Layer):
         return super().from_config({**config, "implementation": new})
 
 
-def _standardize_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
+def standardize_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
     """The chosen options of a layer's own router; raises a ValueError for one that a router does not have."""
     options = dict(options or {})
     if not set(options) <= set(OPTION_NAMES):

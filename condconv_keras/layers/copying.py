@@ -53,6 +53,13 @@ def _inputs_like(model: keras.Model) -> Any:
         return None
 
     def new_input(tensor: keras.KerasTensor) -> keras.KerasTensor:
-        return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=producer_of(tensor)[0].name)
+        layer = producer_of(tensor)[0]
+        return keras.Input(
+            batch_shape=tensor.shape,
+            dtype=tensor.dtype,
+            sparse=tensor.sparse or None,
+            name=layer.name,
+            optional=getattr(layer, "optional", False),
+        )
 
     return keras.tree.map_structure(new_input, model.input)

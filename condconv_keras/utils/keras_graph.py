@@ -3,6 +3,7 @@
 The names are those of Keras 3.15. Nothing else in the library, the benchmarks and the scripts uses one.
 
 - `Layer._flatten_layers`: `Model.layers` is public, but stops at layers that are not models.
+- `Function._nodes_by_depth`: the calls that a functional model is made of. Its layers may have others, of other models.
 - `Operation._inbound_nodes`: one `Node` for each symbolic call. `layer.input` and `layer.output` are public, but of the
   first call only, and they do not say how many there are.
 - `KerasTensor._keras_history`: the operation that made a tensor, and in which of its calls.
@@ -52,6 +53,18 @@ def all_layers(model, include_self=True):
 def calls_of(operation):
     """The symbolic calls of a layer or operation, in the order in which they were made; a list of `Call`."""
     return [_call(node) for node in operation._inbound_nodes]
+
+
+def graph_calls(model):
+    """The calls that a functional model is made of, a list of (layer or operation, `Call`)."""
+    nodes = [node for depth in sorted(model._nodes_by_depth, reverse=True) for node in model._nodes_by_depth[depth]]
+    return [(node.operation, _call(node)) for node in nodes if not node.is_input]
+
+
+def computes_its_graph(model):
+    """Whether a model computes what its layers and their calls say: its class has no `call` of a user's own."""
+    owner = next(owner for owner in type(model).__mro__ if "call" in vars(owner))
+    return owner.__module__.startswith("keras.") and bool(getattr(model, "outputs", None))
 
 
 def producer_of(tensor):

@@ -57,7 +57,9 @@ def fit_router(router: Routing, features: np.ndarray, scale: float) -> None:
     logits = (features - mean) / deviation @ kernel
     shift = logits.mean(axis=0) if router.use_bias else np.zeros_like(logits[0])
     spread = np.sqrt(np.mean((logits - shift) ** 2, axis=0))
-    factor = np.divide(scale, spread, out=np.ones_like(spread), where=spread > 0)
+    # Where all images have the same features, what differs is rounding.
+    differs = spread > 1e-5 * np.sqrt(np.mean(logits**2, axis=0))
+    factor = np.divide(scale, spread, out=np.ones_like(spread), where=differs)
     router.kernel.assign(kernel * factor)
     if router.bias is not None:
         router.bias.assign(-shift * factor)

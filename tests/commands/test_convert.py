@@ -68,20 +68,23 @@ def test_a_model_without_a_card_and_the_text(stored, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--model={stored}/plain.keras", "--output=twin.h5"), "--output is a file that ends in .keras"),
-        (("--model={stored}/none.keras", "--output=twin.keras"), "none.keras"),
-        (("--model={stored}/text.keras", "--output=twin.keras"), "is damaged or none"),
+        (("--model={stored}/plain.keras", "--output={folder}/twin.h5"), "--output is a file that ends in .keras"),
+        (("--model={stored}/none.keras", "--output={folder}/twin.keras"), "none.keras"),
+        (("--model={stored}/text.keras", "--output={folder}/twin.keras"), "is damaged or none"),
         (
-            ("--model={stored}/plain.keras", "--output=twin.keras", "--layers=blok_*"),
+            ("--model={stored}/plain.keras", "--output={folder}/twin.keras", "--layers=blok_*"),
             "--layers, 'blok_*' is that of none",
         ),
-        (("--model={stored}/bare.keras", "--output=twin.keras", "--images={stored}"), "--images is for a model with a"),
-        (("--model={stored}/bare.keras", "--output=twin.keras", "--num_experts=0"), "num_experts"),
-        (("--model={stored}/plain.keras", "--output=twin.keras", "--images={stored}/none"), "none"),
-        (("--model=mobilenet_v1", "--output=twin.keras"), "has no weights of its own"),
+        (
+            ("--model={stored}/bare.keras", "--output={folder}/twin.keras", "--images={stored}"),
+            "--images is for a model with a",
+        ),
+        (("--model={stored}/bare.keras", "--output={folder}/twin.keras", "--num_experts=0"), "num_experts"),
+        (("--model={stored}/plain.keras", "--output={folder}/twin.keras", "--images={stored}/none"), "none"),
+        (("--model=mobilenet_v1", "--output={folder}/twin.keras"), "has no weights of its own"),
     ],
 )
 def test_what_is_refused(stored, tmp_path, arguments, message):
-    words = [word.format(stored=stored) for word in arguments]
-    processes.assert_refused(*COMMAND, *words, contains=message, cwd=tmp_path)
+    words = [word.format(stored=stored, folder=tmp_path) for word in arguments]
+    processes.assert_refused(*COMMAND, *words, contains=message)
     assert not list(tmp_path.iterdir())

@@ -95,6 +95,11 @@ ERRORS = [
     (called_twice, {"layers": "*", "routing": {"r": "*"}}, "called once for the router 'r' to share, 'a' is called"),
     (unlike_ranks, {"layers": "dense"}, "inputs of 2, 3 or 4 axes, alike in all calls, of the dense layer 'dense'"),
     (several_open_inputs, {}, "expected `layers` for the model"),
+    (small, {"layers": []}, r"names or patterns of layers in `layers`, received \[\]"),
+    (small, {"layers": layers.Conv2D(4, 3)}, "names or patterns of layers in `layers`, received <Conv2D"),
+    (small, {"routing": lambda layer: 3}, "the function in `routing`, received 3"),
+    (small, {"router_scale": -3}, "at least 0 in `router_scale`, received -3"),
+    (small, {"layers": "*", "routing": {"r": "*"}, "routing_options": {"temprature": 3}}, "must have names of"),
     (small, {"routing_options": {"temprature": 3}}, "`routing_options` must have names of"),
 ]
 

@@ -217,6 +217,21 @@ def test_what_is_not_converted_keeps_its_identity():
         np.testing.assert_array_equal(array(old), array(new))
 
 
+def test_models_inside_that_have_nothing_to_convert_are_copied_too():
+    """A sequential one stays sequential; a class that Keras has not registered needs no registration."""
+
+    class Scaled(layers.Layer):
+        def call(self, inputs):
+            return 3 * inputs
+
+    inner = keras.Sequential([image(9, 9, 4), Scaled(), layers.BatchNormalization()], name="inner")
+    model = randomized(one_layer(inner, layers.Conv2D(4, 3)))
+    twin = to_condconv(model, EXPERTS, verbose=False)
+    assert_same(model, twin)
+    assert isinstance(twin.get_layer("inner"), keras.Sequential)
+    assert twin.get_layer("inner") is not inner
+
+
 def test_regularizers_and_constraints_are_of_each_expert():
     conv = layers.Conv2D(4, 3, kernel_regularizer=keras.regularizers.L2(0.1), kernel_constraint="non_neg", name="conv")
     model = one_layer(conv)
