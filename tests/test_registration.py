@@ -41,7 +41,7 @@ def registered_names():
 
 def test_the_registered_names_are_those_of_earlier_files():
     of_0_1 = {"CondConv2D", "DepthwiseCondConv2D", "Routing", "SigmoidFocalLoss", "SmoothL1Loss", "WarmupSchedule"}
-    assert registered_names() == {f"condconv_keras>{name}" for name in {*of_0_1, "BatchNormalization"}}
+    assert registered_names() == {f"condconv_keras>{name}" for name in {*of_0_1, "BatchNormalization", "MaskedReshape"}}
 
 
 @pytest.fixture(scope="module")

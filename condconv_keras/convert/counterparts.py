@@ -19,22 +19,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from condconv_keras.layers import CondConv2D, DepthwiseCondConv2D
+from condconv_keras.layers import CondConv2D, DepthwiseCondConv2D, MaskedReshape
 from condconv_keras.layers.base_cond_conv import BaseCondConv2D
 from condconv_keras.utils.annotations import Tensor
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.keras_graph import Call
 
 _KERNEL_RULES = ("initializer", "regularizer", "constraint")
-
-
-@keras.saving.register_keras_serializable(package="condconv_keras")
-class MaskedReshape(keras.layers.Reshape):
-    """Reshapes tokens to a feature map and back, and hands on which of them are masked, as `Dense` does."""
-
-    def __init__(self, target_shape: Sequence[int], **kwargs: Any) -> None:
-        super().__init__(target_shape, **kwargs)
-        self.supports_masking = True
 
 
 @dataclasses.dataclass(frozen=True)

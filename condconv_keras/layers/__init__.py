@@ -5,6 +5,7 @@ from condconv_keras.layers.batch_normalization import BatchNormalization, use_fu
 from condconv_keras.layers.cond_conv2d import CondConv2D
 from condconv_keras.layers.depthwise_cond_conv2d import DepthwiseCondConv2D
 from condconv_keras.layers.folding import fold_routing, with_routing
+from condconv_keras.layers.masked_reshape import MaskedReshape
 from condconv_keras.layers.routing import Routing
 from condconv_keras.layers.strided_conv import slice_strided_1x1
 
@@ -13,6 +14,7 @@ __all__ = [
     "BatchNormalization",
     "CondConv2D",
     "DepthwiseCondConv2D",
+    "MaskedReshape",
     "Routing",
     "fold_routing",
     "slice_strided_1x1",
