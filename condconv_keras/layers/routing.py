@@ -120,6 +120,8 @@ class Routing(keras.layers.Layer):
                 "`anchored` must be False where the activation is no sigmoid: a pinned weight of 1 has no place in "
                 f"others. Received: anchored={anchored!r}, activation={activations.serialize(self.activation)!r}"
             )
+        # Masks end here: the weights are one vector an example, without its tokens.
+        self.supports_masking = True
         self.inverse_temperature: keras.Variable | None = None
         self.normalization: keras.layers.BatchNormalization | None = None
         self.dropout = keras.layers.Dropout(expert_dropout, dtype=self.routing_dtype) if expert_dropout else None
@@ -202,6 +204,9 @@ class Routing(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         self._check_rank(input_shape)
         return (input_shape[0], self.num_experts)
+
+    def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None) -> None:
+        """No mask, whatever that of the inputs is."""
 
     def compute_output_spec(self, inputs: keras.KerasTensor, training: bool | None = None) -> keras.KerasTensor:
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype=self.routing_dtype)

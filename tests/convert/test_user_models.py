@@ -39,7 +39,7 @@ def tokens_model():
     return keras.Model(inputs, [layers.GRU(5)(x), layers.Dense(3, name="tokens")(x)])
 
 
-def test_masks_pass_through_a_dense_layer():
+def test_masks_pass_through_a_dense_layer(recwarn):
     model = randomized(tokens_model())
     twin = to_condconv(model, EXPERTS, layers=["inner/dense", "tokens"], verbose=False)
     x = np.array([[1, 2, 3, 0, 0, 0], [4, 5, 0, 0, 0, 0]])
@@ -50,6 +50,7 @@ def test_masks_pass_through_a_dense_layer():
     truth = [np.ones((2, 5)), np.ones((2, 6, 3))]
     losses = [each.evaluate(x, truth, verbose=0, return_dict=True)["loss"] for each in (model, twin)]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+    assert not [str(warning.message) for warning in recwarn if "mask" in str(warning.message)]
 
 
 class Doubled(keras.Model):
