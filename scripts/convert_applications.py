@@ -26,6 +26,7 @@ from condconv_keras.utils.lazy import numpy as np
 from condconv_keras.utils.progress import progress
 
 convert = LazyModule("condconv_keras.convert")
+graph = LazyModule("condconv_keras.convert.graph")
 cards = LazyModule("condconv_keras.model_card")
 layers = LazyModule("condconv_keras.layers.base_cond_conv")
 preprocessing = LazyModule("condconv_keras.facts.preprocessing")
@@ -84,7 +85,7 @@ def converted_row(name, folder):
     row = dict.fromkeys(COLUMNS) | {
         "network": name,
         "input_size": size,
-        "layers": sum(isinstance(layer, _convolutions()) for layer in plain.layers),
+        "layers": len(graph.places(plain)),
         "converted": len(_experts(twin)),
         "parameters": plain.count_params(),
         "converted_parameters": twin.count_params(),
@@ -117,10 +118,6 @@ def _network(name, size, images):
         variance = keras.ops.convert_to_numpy(layer.moving_variance)
         layer.moving_variance.assign(np.maximum(variance, variance.mean()))
     return network
-
-
-def _convolutions():
-    return (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D, keras.layers.Dense)
 
 
 def _outputs(model, images):

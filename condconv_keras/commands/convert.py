@@ -34,8 +34,7 @@ def main(argv):
     output = check_output(FLAGS.output)
     images = [] if FLAGS.images is None else image_arguments([FLAGS.images])[0][:_MOST_IMAGES]
     stored = StoredModel.open(FLAGS.model)
-    if not stored.has_layers:
-        raise UserError(f"--model must be a run folder or a .keras file, {stored.name!r} is a {stored.kind} export")
+    stored.check_layers()
     model, card = stored.load()
     if images and card is None:
         raise UserError(f"--images is for a model with a card, which says how to scale them; {stored.name!r} has none")

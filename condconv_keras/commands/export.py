@@ -89,8 +89,7 @@ def _open_model():
     """The stored model of --model; raises a `UserError` for one that is exported already."""
     given = {name: FLAGS[name].value for name in ("seed", "input_size", *MODEL_ARGUMENTS) if FLAGS[name].present}
     stored = StoredModel.open(FLAGS.model, FLAGS.weights, untrained=True, **given)
-    if not stored.has_layers:
-        raise UserError(f"--model must be a run folder or a .keras file, {stored.name!r} is a {stored.kind} export")
+    stored.check_layers()
     return stored
 
 

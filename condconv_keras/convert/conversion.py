@@ -87,9 +87,9 @@ def to_condconv(
 def converted(
     model: keras.Model,
     num_experts: int,
-    layers: Layers | None = None,
-    routing: Routers = "layer",
-    images: Tensor | None = None,
+    layers: Layers | None,
+    routing: Routers,
+    images: Tensor | None,
     warm_start: bool = True,
     router_scale: float | None = None,
     routing_options: Mapping[str, Any] | None = None,

@@ -72,7 +72,7 @@ class Counterpart:
 
 def is_convertible(layer: Any) -> bool:
     """Whether a layer has a counterpart: a layer of Keras itself; what a subclass computes is not known."""
-    return type(layer) in (*_COUNTERPARTS, keras.layers.Dense)
+    return type(layer) in _COUNTERPARTS
 
 
 def counterpart_of(
@@ -101,24 +101,28 @@ def counterpart_of(
             f"{layer.quantization_mode}: leave it out of `layers`"
         )
     experts = {"num_experts": num_experts, "routing_options": routing_options}
-    if isinstance(layer, keras.layers.Dense):
-        return _dense(layer, calls, experts, name)
-    return _COUNTERPARTS[type(layer)](layer, experts, name)
+    return _COUNTERPARTS[type(layer)](layer, calls, experts, name)
 
 
-def _conv(layer: keras.Layer, experts: dict[str, Any], name: Callable[[str], str]) -> Counterpart:
+def _conv(
+    layer: keras.Layer, calls: Sequence[Call], experts: dict[str, Any], name: Callable[[str], str]
+) -> Counterpart:
     same = ("filters", "groups", *_rules("kernel"), *_CONV, *_LAST)
     cond = CondConv2D(**_taken(layer, same), **experts)
     return Counterpart(layer, [Part(cond, _array(layer.kernel), _bias(layer))])
 
 
-def _depthwise_conv(layer: keras.Layer, experts: dict[str, Any], name: Callable[[str], str]) -> Counterpart:
+def _depthwise_conv(
+    layer: keras.Layer, calls: Sequence[Call], experts: dict[str, Any], name: Callable[[str], str]
+) -> Counterpart:
     same = ("depth_multiplier", *_rules("depthwise"), *_CONV, *_LAST)
     cond = DepthwiseCondConv2D(**_taken(layer, same), **experts)
     return Counterpart(layer, [Part(cond, _array(layer.kernel), _bias(layer))])
 
 
-def _separable_conv(layer: keras.Layer, experts: dict[str, Any], name: Callable[[str], str]) -> Counterpart:
+def _separable_conv(
+    layer: keras.Layer, calls: Sequence[Call], experts: dict[str, Any], name: Callable[[str], str]
+) -> Counterpart:
     first = _taken(layer, ("depth_multiplier", *_rules("depthwise"), *_CONV))
     first |= {"name": name(f"{layer.name}_depthwise"), "use_bias": False}
     pointwise = {f"kernel_{rule}": getattr(layer, f"pointwise_{rule}") for rule in _KERNEL_RULES}
@@ -214,4 +218,5 @@ _COUNTERPARTS = {
     keras.layers.Conv2D: _conv,
     keras.layers.DepthwiseConv2D: _depthwise_conv,
     keras.layers.SeparableConv2D: _separable_conv,
+    keras.layers.Dense: _dense,
 }

@@ -139,7 +139,7 @@ class Rewriting:
             if isinstance(copy, Counterpart):
                 for part in copy.parts:
                     part.layer.trainable = layer.trainable
-                    for activation in [part.layer.activation, *(after for after in copy.after)]:
+                    for activation in (part.layer.activation, *copy.after):
                         if isinstance(activation, keras.Layer):
                             activation.trainable = layer.trainable
             elif copy is not layer and len(inner := all_layers(copy)) == len(own := all_layers(layer)):

@@ -12,7 +12,7 @@ from condconv_keras.convert.counterparts import Part
 from condconv_keras.layers import Routing
 from condconv_keras.utils.annotations import Tensor
 from condconv_keras.utils.errors import UserError
-from condconv_keras.weights.expert_start import columns_of, first_columns, parts_of_experts, router_of
+from condconv_keras.weights.expert_start import pair_columns, parts_of_experts, router_of, scale_router
 from condconv_keras.weights.router_fit import fit_router, router_features
 
 
@@ -34,8 +34,7 @@ def take_plain_weights(parts: Sequence[Part]) -> None:
             _check_constraint(part.layer, bank, experts)
             bank.assign(experts)
     for router in _routers(parts):
-        for variable in columns_of(router):
-            variable.assign(first_columns(router, _array(variable)))
+        pair_columns(router)
 
 
 def scale_new_routers(model: keras.Model, parts: Sequence[Part], scale: float, images: Tensor | None) -> None:
@@ -50,7 +49,7 @@ def scale_new_routers(model: keras.Model, parts: Sequence[Part], scale: float, i
     routers = _routers(parts)
     if images is None:
         for router in routers:
-            router.kernel.assign(_array(router.kernel) * scale)
+            scale_router(router, scale)
         return
     for router, features in zip(routers, router_features(model, routers, images), strict=True):
         fit_router(router, features, scale)

@@ -130,6 +130,11 @@ class StoredModel(abc.ABC):
         """Returns the model with the last weights; raises a `UserError` where there are none besides the average."""
         raise UserError(f"only a run folder keeps the weights before averaging, {self.name!r} is none")
 
+    def check_layers(self) -> None:
+        """Raises a `UserError` for an export, where a Keras model is needed."""
+        if not self.has_layers:
+            raise UserError(f"`model` must be a run folder or a .keras file, {self.name!r} is a {self.kind} export")
+
     @property
     @abc.abstractmethod
     def task(self) -> str:

@@ -45,14 +45,24 @@ def start_as_plain(model: keras.Model) -> None:
             if bank is not None:
                 bank.assign(part[:, np.newaxis] * np.array(bank)[:1])
     for _, router in routers(model):
-        for variable in columns_of(router):
-            variable.assign(first_columns(router, np.array(variable)))
+        pair_columns(router)
 
 
 def scale_routers(model: keras.Model, factor: float) -> None:
     """Multiplies the matrix R of every router of a network."""
     for _, router in routers(model):
-        router.kernel.assign(np.array(router.kernel) * factor)
+        scale_router(router, factor)
+
+
+def pair_columns(router: Routing) -> None:
+    """Gives the variables of a router the columns of `first_columns`."""
+    for variable in columns_of(router):
+        variable.assign(first_columns(router, np.array(variable)))
+
+
+def scale_router(router: Routing, factor: float) -> None:
+    """Multiplies the matrix R of a router."""
+    router.kernel.assign(np.array(router.kernel) * factor)
 
 
 def router_of(layer: keras.Layer) -> Any:

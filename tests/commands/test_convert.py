@@ -47,7 +47,7 @@ def test_a_stored_model_gets_experts_and_keeps_its_card(stored, tmp_path):
     images = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype("float32")
     expected = np.array(plain(images))
     np.testing.assert_allclose(np.array(twin(images)), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
-    # Fitted to the three images: their logits have mean 0 and deviation 1.
+    # A router that is fitted to images has a bias; tests/convert looks at its logits.
     router = twin.get_layer("block_12_depthwise").router
     unfitted = to_condconv(plain, 4, layers="block_12_depthwise", verbose=False).get_layer("block_12_depthwise").router
     assert np.abs(np.array(router.bias)).max() > 0

@@ -228,16 +228,14 @@ def test_an_optional_input():
     np.testing.assert_allclose(array(twin([x, None])), array(model([x, None])), atol=1e-5)
 
 
-@pytest.mark.parametrize("network", [branches, nested, shared_layer])
-@pytest.mark.parametrize("routing", ["layer", "shared"])
+@pytest.mark.parametrize(
+    ("network", "routing"),
+    [(branches, "layer"), (branches, {"r": ["left", "gate"]}), (nested, "layer"), (shared_layer, "layer")],
+)
 def test_images_center_and_scale_the_logits(network, routing):
     model = randomized(network())
-    names = {"branches": {"r": ["left", "gate"]}, "shared_layer": "layer", "nested": {"r": ["conv"]}}[network.__name__]
-    if routing == "shared" and network is not branches:
-        names = "layer"
     images = inputs_for(model, 5, 16)
-    arguments = {"layers": "*", "routing": "layer" if routing == "layer" else names, "verbose": False}
-    twin = to_condconv(model, EXPERTS, images=images, router_scale=0.5, **arguments)
+    twin = to_condconv(model, EXPERTS, layers="*", routing=routing, images=images, router_scale=0.5, verbose=False)
     found = [router for _, router in routers(twin)]
     assert len(found) >= 2
     for router, features in zip(found, router_features(twin, found, images), strict=True):
