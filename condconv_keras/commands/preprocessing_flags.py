@@ -29,11 +29,12 @@ def define_preprocessing(left_out=(), **group):
             define(name, None, *further, **group)
 
 
-def given_preprocessing(values):
+def given_preprocessing(values, left_out=()):
     """Returns the values of the flags that are given.
 
     Args:
         values: `absl.flags.FlagValues`, parsed.
+        left_out: as of `define_preprocessing`.
 
     Returns:
         A dict of fields of `Preprocessing`: `mean` and `std`, a float or a tuple of three, `crop_fraction`, a float,
@@ -42,7 +43,7 @@ def given_preprocessing(values):
     Raises:
         UserError: a value is no number, or out of the range of its field.
     """
-    given = {name: values[name].value for name in PREPROCESSING_FLAGS if name in values}
+    given = {name: values[name].value for name in PREPROCESSING_FLAGS if name in values and name not in left_out}
     given = {name: value for name, value in given.items() if value is not None}
     given |= {name: _numbers(name, given[name]) for name in _SCALES if name in given}
     channels = 3 if any(isinstance(value, tuple) for value in given.values()) else 1

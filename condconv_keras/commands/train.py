@@ -5,7 +5,6 @@ Everything about the run is written to --model_dir: `config.json`, `model.keras`
 docs/training.md explains the recipes, several devices and machines, precision and resuming.
 """
 
-import dataclasses
 import os
 import shlex
 import sys
@@ -13,30 +12,24 @@ import sys
 from absl import flags
 
 from condconv_keras.commands import cli
-from condconv_keras.commands.ignored_flags import check_ignored_flags
-from condconv_keras.commands.model_flags import MODEL_ARGUMENTS, check_of_task, check_placement, lacking_flags
 from condconv_keras.commands.names import started_as
-from condconv_keras.commands.train_flags import NONE, RECIPE_FLAGS, define_flags
+from condconv_keras.commands.train_config import config_from_flags
+from condconv_keras.commands.train_flags import define_flags
 from condconv_keras.data import InputShard
-from condconv_keras.data.dataset import VALIDATION_FRACTION
 from condconv_keras.data.input.service import check_service
-from condconv_keras.data.opening import embedded_names, find_source, is_folder
+from condconv_keras.data.opening import find_source
 from condconv_keras.data.unused_arguments import check_validation_fraction
-from condconv_keras.facts import old_names
 from condconv_keras.facts.model_card import check_archive
-from condconv_keras.models import model_entry
 from condconv_keras.pretrained import IMAGENET
+from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.table import get_task
-from condconv_keras.training.config import Execution, TrainConfig
 from condconv_keras.training.distribution import check_workers, make_strategy
 from condconv_keras.training.dry_run import describe_run, summary_rows
 from condconv_keras.training.packages import require_run, require_step
-from condconv_keras.training.recipes import default_recipe_name, get_recipe
-from condconv_keras.training.rules import check_config
 from condconv_keras.training.run_data import split_rule
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.training.start import has_trained_experts, without_download
-from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import check_writable
 from condconv_keras.utils.lazy import LazyModule
 from condconv_keras.utils.versions import versions
@@ -78,77 +71,6 @@ def main(argv):
     if results is None:  # of a worker that does not see the chief's run folder
         return None
     return cli.to_json(results) if FLAGS.json else summary(config, run, results)
-
-
-def config_from_flags(values):
-    """Returns the configuration that flags ask for.
-
-    Args:
-        values: `absl.flags.FlagValues` with the flags of `condconv_keras.commands.train_flags`, parsed.
-
-    Returns:
-        A `TrainConfig`, and the set of the names of the flags that have another value than their default.
-
-    Raises:
-        UserError: a name or a combination that does not exist, a value out of range, or a flag that would be ignored.
-    """
-    entry = model_entry(values.model)
-    check_placement(entry, values)
-    given = {name for name in values if values[name].value != values[name].default} - old_names.TRAIN_FLAGS.keys()
-    dataset = values.dataset or embedded_names(get_task(entry.task).dataset)[0]
-    recipe_name = values.recipe or default_recipe_name(dataset, entry.recipe, entry.task)
-    config = TrainConfig(
-        model=entry.name,
-        model_arguments={name: values[name].value for name in MODEL_ARGUMENTS if values[name].value is not None},
-        dataset=_absolute(dataset) if is_folder(dataset, values.data_dir) else dataset,
-        data_dir=_absolute(values.data_dir),
-        validation_fraction=VALIDATION_FRACTION if values.validation_fraction is None else values.validation_fraction,
-        skip_bad_images=values.skip_bad_images,
-        recipe_name=recipe_name,
-        recipe=_recipe(recipe_name, entry, values),
-        precision=values.precision,
-        seed=values.seed,
-        weights=_weights(values.weights),
-        execution=Execution(**{field.name: values[field.name].value for field in dataclasses.fields(Execution)}),
-        task=entry.task,
-        apply_orientation=values.apply_orientation is not False,
-        check_images=values.check_images,
-    )
-    check_ignored_flags(given, config, lacking_flags(entry))
-    check_config(config)
-    return config, given
-
-
-def _recipe(name, entry, values):
-    """The recipe of this name with the flags applied; the learning rate follows the batch size."""
-    recipe = get_recipe(name, entry.task)
-    changes = {field: values[field].value for field in RECIPE_FLAGS if values[field].value is not None}
-    for field in changes:
-        check_of_task(field, get_task(entry.task), lambda task, field=field: field in _fields(task))
-    if changes.get("policy") == NONE:
-        changes["policy"] = None
-    changes.setdefault("input_size", recipe.input_size or entry.input_size)
-    try:
-        changed = dataclasses.replace(recipe, **changes)
-    except ValueError as error:
-        raise UserError(one_line(error)) from error
-    if "learning_rate" in changes:
-        return changed
-    return dataclasses.replace(changed, learning_rate=recipe.learning_rate * changed.batch_size / recipe.batch_size)
-
-
-def _fields(task):
-    """The names of the fields of a task's recipes."""
-    return {field.name for field in dataclasses.fields(task.recipe)}
-
-
-def _weights(value):
-    """What the run starts from: a path, `"imagenet"`, or None."""
-    if value in (None, IMAGENET):
-        return value
-    if not value.endswith((".keras", ".weights.h5")):
-        raise UserError(f"--weights is {IMAGENET!r}, a .keras or a .weights.h5 file. Received: {value!r}")
-    return _absolute(value)
 
 
 def _check_weights_file(config, given):
@@ -199,11 +121,6 @@ def _open_dataset_and_devices(config, given, run):
     return dataset, make_strategy(config.execution)
 
 
-def _absolute(path):
-    """A path that means the same from every folder, since the run outlives this process."""
-    return None if path is None else os.path.abspath(os.path.expanduser(path))
-
-
 def train(config, run, dataset, strategy):
     """Runs the configuration; see `condconv_keras.training.fit.train`."""
     recipe = config.recipe
@@ -215,12 +132,19 @@ def train(config, run, dataset, strategy):
             file=sys.stderr,
         )
     command = shlex.join([*started_as(), *sys.argv[1:]])
-    return fit.train(config, run, dataset, strategy, command, versions(_PACKAGES))
+    stored = None if run.has_checkpoint() else _stored_model(config)
+    return fit.train(config, run, dataset, strategy, command, versions(_PACKAGES), stored)
+
+
+def _stored_model(config):
+    """The `StoredModel` that a run starts from, None for a registered one."""
+    return StoredModel.open(config.model) if config.is_stored else None
 
 
 def describe(config, dataset):
     """Returns what `--dry_run` prints; nothing is written or downloaded."""
-    description = describe_run(without_download(config), dataset)
+    config, initial = without_download(config, _stored_model(config))
+    description = describe_run(config, dataset, initial)
     return cli.to_json(description) if FLAGS.json else cli.table(summary_rows(description))
 
 

@@ -4,6 +4,7 @@ from absl import flags
 
 from condconv_keras.commands.model_flags import WIDTHS
 from condconv_keras.commands.old_flags import define_old_names
+from condconv_keras.commands.preprocessing_flags import define_preprocessing
 from condconv_keras.data.augment.policies import POLICIES
 from condconv_keras.data.dataset import VALIDATION_FRACTION
 from condconv_keras.data.opening import embedded_names
@@ -101,9 +102,22 @@ def define_flags(values):
 
 def _define_model(values):
     group = {"module_name": "Model", "flag_values": values}
-    flags.DEFINE_string("model", None, "Name of the model; `python -m models` lists them.", required=True, **group)
+    flags.DEFINE_string(
+        "model",
+        None,
+        "Name of the model, which `python -m models` lists; or a stored classifier to train on: a run folder, a .keras "
+        "file or a SavedModel.",
+        required=True,
+        **group,
+    )
     flags.DEFINE_float("width_multiplier", None, "Scales the channels of every layer.", *WIDTHS, **group)
-    flags.DEFINE_integer("num_experts", None, "Experts of every CondConv layer.", lower_bound=1, **group)
+    flags.DEFINE_integer(
+        "num_experts",
+        None,
+        "Experts of every CondConv layer; a stored plain model gets as many, and starts as it is.",
+        lower_bound=1,
+        **group,
+    )
     flags.DEFINE_integer("start_block", None, "First CondConv block.", lower_bound=1, **group)
     flags.DEFINE_integer(
         "start_stage", None, "First CondConv stage of blocks, in place of --start_block.", lower_bound=1, **group
@@ -131,6 +145,24 @@ def _define_model(values):
         "this model; or 'imagenet', the published weights of the model or, if it has none, of its plain twin.",
         **group,
     )
+    _define_stored({**group, "module_name": "Stored model (--model=FILE)"})
+
+
+def _define_stored(group):
+    flags.DEFINE_list(
+        "layers",
+        None,
+        "Names or patterns of the layers that get --num_experts; default: the deeper half of the convolutions.",
+        **group,
+    )
+    flags.DEFINE_string(
+        "classifier_layer",
+        None,
+        "Name of the layer that classifies, which starts anew for other classes; default: the last Dense or 1x1 "
+        "convolution.",
+        **group,
+    )
+    define_preprocessing(left_out=("crop_fraction",), **group)
 
 
 def _define_data(values):

@@ -103,14 +103,14 @@ def with_logits(
 def trained_alone(model: keras.Model, layer_name: str | None = None) -> tuple[str, ...]:
     """The names of the layers of a model that are trained while a new classifier learns what the features mean.
 
-    They are the one that is the classifying layer or contains it, its router, and a dropout before it.
+    They are the one that is the classifying layer or contains it, its router, a dropout before it, and all behind it.
 
     Args:
         model: functional or sequential model, as of `with_logits`.
         layer_name: as there.
     """
     end = _end(model, layer_name)
-    return (end.layer.name, *(layer.name for layer in end.before))
+    return tuple(layer.name for layer in (end.layer, *end.before, *end.behind))
 
 
 def _check_outputs(model: keras.Model, classes: int, classifier: str) -> None:

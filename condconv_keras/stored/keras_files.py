@@ -4,6 +4,7 @@ import abc
 import functools
 import pathlib
 
+from condconv_keras.facts.archives import archive_has_experts
 from condconv_keras.facts.model_card import ModelCard, archived_card, check_archive
 from condconv_keras.models import model_entry
 from condconv_keras.models.cards import registered_card
@@ -56,6 +57,14 @@ class ArchivedModel(KerasModel):
         return ModelCard.task if card is None else card.task
 
     @property
+    def sha256(self):
+        return file_hash(self.file)
+
+    @property
+    def has_experts(self):
+        return archive_has_experts(self.file)
+
+    @property
     def applies_orientation(self):
         card = archived_card(self.file)
         return KerasModel.applies_orientation if card is None else card.preprocessing.apply_orientation
@@ -90,7 +99,7 @@ class ArchivedModel(KerasModel):
         return layers.use_fused_batch_norm(model), with_returns(model, card, f"the model in {str(self.file)!r}")
 
     def to_dict(self):
-        return {**super().to_dict(), "sha256": file_hash(self.file)}
+        return {**super().to_dict(), "sha256": self.sha256}
 
 
 def _folded(model, file):
@@ -180,4 +189,4 @@ class Run(ArchivedModel):
 
     @property
     def is_plain(self):
-        return model_entry(self.config.model).placement is None
+        return not self.config.is_stored and model_entry(self.config.model).placement is None

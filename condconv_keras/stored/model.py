@@ -145,6 +145,16 @@ class StoredModel(abc.ABC):
         """Whether the network is known to have no CondConv layer, before it is loaded."""
         return False
 
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of what it is stored in, hexadecimal; raises a `UserError` for a kind that has none."""
+        raise UserError(f"expected a stored model, {self.name!r} is none")
+
+    @property
+    def has_experts(self) -> bool:
+        """Whether the network has CondConv layers, before it is loaded."""
+        return False
+
     def require_packages(self) -> None:
         """Raises a `MissingPackage` unless the packages that it needs are installed; loads nothing."""
         get_task(self.task).require()

@@ -55,8 +55,10 @@ class TrainConfig:
     """One run: everything that decides its result, and how it is computed.
 
     Attributes:
-        model: registry name.
-        model_arguments: keywords of `create_model` that the user gave, such as `num_experts`.
+        model: registry name, or the path of a stored classifier.
+        model_arguments: keywords of `create_model` that the user gave, such as `num_experts`; of a stored classifier
+            `num_experts`, `layers` and `routing_per` (`"layer"` or `"block"`) of `condconv_keras.to_condconv`, and
+            `classifier_layer`, the name of the layer that classifies.
         dataset: `name` of `condconv_keras.data.open_dataset`.
         data_dir: as in `open_dataset`.
         validation_fraction: as in `open_dataset`.
@@ -78,6 +80,9 @@ class TrainConfig:
             as they were stored.
         check_images: as in `condconv_keras.data.open_dataset`. It decides the order of the images, too: what is known
             to fit is kept in memory.
+        model_sha256: SHA-256 of the stored classifier as a hexadecimal text, or None for a registered model. It is
+            compared in place of the path.
+        preprocessing: fields of `Preprocessing` that the user gave for a stored classifier.
     """
 
     model: str
@@ -98,6 +103,18 @@ class TrainConfig:
     data: DataRecord | None = None
     apply_orientation: bool = True
     check_images: bool = True
+    model_sha256: str | None = None
+    preprocessing: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the model is a stored classifier, and no registered one."""
+        return self.model_sha256 is not None
+
+    @property
+    def starts_anew(self) -> bool:
+        """Whether the network has initial weights at the start."""
+        return self.weights is None and not self.is_stored
 
     def to_json(self) -> str:
         """Returns the configuration as JSON text."""
@@ -143,7 +160,8 @@ class TrainConfig:
     def differences(self, other: TrainConfig) -> list[str]:
         """Returns the names of the fields that differ, those of the recipe as `recipe.<name>`."""
         mine, theirs = (_flat(dataclasses.asdict(config)) for config in (self, other))
-        return sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
+        names = {*mine, *theirs} - ({"model"} if self.is_stored and other.is_stored else set())
+        return sorted(name for name in names if mine.get(name) != theirs.get(name))
 
 
 def _inherited(fields: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -154,6 +172,7 @@ def _inherited(fields: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
-    nested = {f"{name}.{k}": v for name in ("recipe", "model_arguments") for k, v in fields[name].items()}
-    left_out = ("recipe", "model_arguments", "inherited", "execution", "data", "extensions")
+    parts = ("recipe", "model_arguments", "preprocessing")
+    nested = {f"{name}.{k}": v for name in parts for k, v in fields[name].items()}
+    left_out = (*parts, "inherited", "execution", "data", "extensions")
     return {**{k: v for k, v in fields.items() if k not in left_out}, **nested}

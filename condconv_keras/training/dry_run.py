@@ -1,8 +1,10 @@
 """What a run would train and what it would take, without training more of it than some steps to measure."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from condconv_keras.data import Dataset, InputShard
 from condconv_keras.training.config import TrainConfig
@@ -11,6 +13,9 @@ from condconv_keras.training.speed import measure_speed
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import LazyModule, keras
 from condconv_keras.utils.lazy import tensorflow as tf
+
+if TYPE_CHECKING:
+    from condconv_keras.training.stored_classifier import StoredClassifier
 
 profiling = LazyModule("condconv_keras.profiling")
 optimization = LazyModule("condconv_keras.training.optimization")
@@ -53,12 +58,13 @@ class TrainingMemory:
         return sum(dataclasses.astuple(self))
 
 
-def describe_run(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
+def describe_run(config: TrainConfig, dataset: Dataset, initial: StoredClassifier | None = None) -> dict[str, Any]:
     """Describes a run; builds its model and writes nothing.
 
     Args:
         config: `TrainConfig` with what the run inherits.
         dataset: the data set of the configuration.
+        initial: `StoredClassifier` of a configuration of one.
 
     Returns:
         A dict that JSON can hold: `config`; `data` (`classes`, `splits`, `skipped_images`, of a detector
@@ -76,6 +82,8 @@ def describe_run(config: TrainConfig, dataset: Dataset) -> dict[str, Any]:
     recipe = config.recipe
     plan = TrainingPlan(config, dataset)
     steps = plan.steps_per_epoch
+    if config.is_stored:
+        plan.network = initial.network(plan)
     model = plan.build_network()
     cost = profiling.profile(cond_conv.fold_routing(model))
     devices = device_count(config.execution)

@@ -26,7 +26,8 @@ from condconv_keras.training.plan import TrainingPlan
 from condconv_keras.training.rules import check_config
 from condconv_keras.training.run_data import continued_dataset
 from condconv_keras.training.run_folder import RunFolder
-from condconv_keras.training.start import with_initial_model
+from condconv_keras.training.start import Loadable, with_initial_model
+from condconv_keras.training.stored_classifier import StoredClassifier, StoredNetwork
 from condconv_keras.training.termination import Termination
 from condconv_keras.training.validation import Validator
 from condconv_keras.utils.errors import UserError, op_reason
@@ -44,6 +45,7 @@ def train(
     strategy: tf.distribute.Strategy,
     command: str,
     versions: Mapping[str, str],
+    stored: Loadable | None = None,
 ) -> dict[str, Any] | None:
     """Trains a model, or goes on with a run that was interrupted, and evaluates it on every held-out example.
 
@@ -55,6 +57,8 @@ def train(
         strategy: `tf.distribute.Strategy`, as of `distribution.make_strategy`.
         command: the command line, for the results.
         versions: dict of package name to version, for the results.
+        stored: `StoredModel` of the configuration's model where that is none that is registered. A run that goes on
+            does not need it.
 
     Returns:
         The results, as written to `results.json`: the metrics of the held-out split, `split`, `seconds` (of training,
@@ -71,7 +75,7 @@ def train(
     """
     check_config(config)
     with bad_images_named(dataset):
-        training = _Training(config, run, dataset, strategy)
+        training = _Training(config, run, dataset, strategy, stored)
         start = time.monotonic()
         with training.termination.handled():
             first_step = training.run_loop()
@@ -88,9 +92,16 @@ class _Training:
     Arguments and errors are those of `train`.
     """
 
-    def __init__(self, config: TrainConfig, run: RunFolder, dataset: Dataset, strategy: tf.distribute.Strategy) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        run: RunFolder,
+        dataset: Dataset,
+        strategy: tf.distribute.Strategy,
+        stored: Loadable | None,
+    ) -> None:
         self._run, self._strategy = run, strategy
-        self._plan, initial, weights = _opened(config, run, dataset)
+        self._plan, initial, weights = _opened(config, run, dataset, stored)
         keras.utils.set_random_seed(config.seed)
         keras.config.set_dtype_policy(config.precision)
         self._replicas = strategy.num_replicas_in_sync
@@ -99,11 +110,13 @@ class _Training:
         self._model = self._make_model(initial, weights)
         self.termination = Termination()
 
-    def _make_model(self, initial: InitialModel | None, weights: str | None) -> TrainingModel:
+    def _make_model(self, initial: StoredClassifier | InitialModel | None, weights: str | None) -> TrainingModel:
         """The `TrainingModel`, with the weights that the run starts from."""
+        if self._plan.config.is_stored and initial is not None:
+            self._plan.network = initial.network(self._plan)
         with self._strategy.scope():
             network = self._plan.build_network(weights)
-        if initial is not None:
+        if not self._plan.config.is_stored and initial is not None:
             scale = self._plan.recipe.router_scale
             initial.put_into(network, self._plan.router_images(), self._plan.card.class_names, scale)
         if initial is not None or weights is not None:
@@ -129,7 +142,8 @@ class _Training:
         loop = TrainingLoop(self._plan, self._run, self._model, validate, self.termination)
         first_step = loop.restore()
         if is_chief(self._strategy):
-            self._extensions = self._run.start(self._plan.config, first_step).extensions
+            text = None if self._plan.network is None else self._plan.network.text
+            self._extensions = self._run.start(self._plan.config, first_step, text).extensions
         try:
             with bad_images_named(self._plan.dataset):
                 loop.run_from(first_step)
@@ -198,14 +212,16 @@ def _notes(extensions: Sequence[Sequence[int]], epochs: int) -> dict[str, str]:
 
 
 def _opened(
-    config: TrainConfig, run: RunFolder, dataset: Dataset
-) -> tuple[TrainingPlan, InitialModel | None, str | None]:
-    """The `TrainingPlan`, the `InitialModel` or None, and the weights that the network is built with."""
+    config: TrainConfig, run: RunFolder, dataset: Dataset, stored_model: Loadable | None
+) -> tuple[TrainingPlan, StoredClassifier | InitialModel | None, str | None]:
+    """The `TrainingPlan`, what the run starts from or None, and the weights that the network is built with."""
     if run.has_checkpoint():
         stored = run.read_config()
         dataset = continued_dataset(stored, dataset)
         # The checkpoint holds the weights; the file that they started from may be gone.
         config = dataclasses.replace(config, inherited=stored.inherited, data=DataRecord.of(dataset))
-        return TrainingPlan(config, dataset), None, None
-    config, initial = with_initial_model(dataclasses.replace(config, data=DataRecord.of(dataset)))
+        place = f"the run in {str(run.path)!r}"
+        network = StoredNetwork(run.read_network(), place) if config.is_stored else None
+        return TrainingPlan(config, dataset, network), None, None
+    config, initial = with_initial_model(dataclasses.replace(config, data=DataRecord.of(dataset)), stored_model)
     return TrainingPlan(config, dataset), initial, config.weights if initial is None else None

@@ -6,11 +6,11 @@ import tensorflow as tf
 from condconv_keras.layers.annealing import inverse_temperature, routers_with_temperature
 from condconv_keras.training.averaging import MovingAverage
 from condconv_keras.training.distribution import is_multi_worker
-from condconv_keras.utils.keras_graph import BuiltBeforeFit, losses_of_thread, tell_threads_losses_apart
+from condconv_keras.utils.keras_graph import BuiltBeforeFit, all_layers, losses_of_thread, tell_threads_losses_apart
 from condconv_keras.weights.skipped_layers import CLASSIFIER
 
 STOP = "stop"
-# The layers that are trained while the others are frozen.
+# Of a network of the zoo, what is trained while the other layers are frozen.
 TRAINED_ALONE = ("dropout", *CLASSIFIER)
 
 
@@ -29,6 +29,8 @@ class TrainingModel(BuiltBeforeFit, keras.Model):
         objective: function of targets and outputs, as of `Task.make_objective`.
         step_means: names of what the objective reports besides the loss.
         optimizer: Keras optimizer; it is built for all trainable variables of the network.
+        trained_alone: names of the network's layers that are trained while the others are frozen; those of a classifier
+            of the zoo by default.
         ema_decay: of `MovingAverage`, or 0 for none.
         temperature_steps: steps over which the temperature falls to 1 of the routers that have one.
         mean_gradients: whether the gradients are averaged over the replicas before the optimizer sees them, as clipping
@@ -42,6 +44,7 @@ class TrainingModel(BuiltBeforeFit, keras.Model):
         step_means,
         optimizer,
         *,
+        trained_alone=TRAINED_ALONE,
         ema_decay=0.0,
         temperature_steps=1.0,
         mean_gradients=False,
@@ -65,21 +68,27 @@ class TrainingModel(BuiltBeforeFit, keras.Model):
         self.compile(optimizer, **compile_options)
         self.optimizer.build(network.trainable_variables)
         self.built = True
+        alone = [layer for layer in network.layers if layer.name in trained_alone]
+        kept = {id(inner) for layer in alone for inner in all_layers(layer)}
+        layers = all_layers(network, include_self=False)
+        self._frozen = [layer for layer in network.layers if id(layer) not in kept]
+        # Before what they contain: a flag that is set goes to the layers inside.
+        self._trainable = [(layer, layer.trainable) for layer in layers]
         # Stochastic depth; the dropout before the classifier is the classifier's.
         self._block_drops = [
-            (layer, layer.rate)
-            for layer in network.layers
-            if isinstance(layer, keras.layers.Dropout) and layer.name not in TRAINED_ALONE
+            (layer, layer.rate) for layer in layers if isinstance(layer, keras.layers.Dropout) and id(layer) not in kept
         ]
 
     def freeze(self, frozen):
-        """Lets the network train its classifier alone, or all of it again.
+        """Lets the network train its classifier alone, or all of it again that is not frozen by its own flags.
 
         What comes before a classifier that is trained alone computes as in inference: batch normalization uses its
         moving statistics and leaves them as they are, and no block is dropped. To be called between two `fit`s.
         """
-        for layer in self.network.layers:
-            layer.trainable = not frozen or layer.name in TRAINED_ALONE
+        for layer, trainable in self._trainable:
+            layer.trainable = trainable
+        for layer in self._frozen if frozen else ():
+            layer.trainable = False
         for layer, rate in self._block_drops:
             layer.rate = 0.0 if frozen else rate
         self.make_train_function(force=True)

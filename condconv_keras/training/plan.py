@@ -3,6 +3,8 @@
 import functools
 
 from condconv_keras.data.input.streams import ONE_PIPELINE, InputPosition
+from condconv_keras.facts.model_card import ModelCard
+from condconv_keras.facts.preprocessing import Preprocessing
 from condconv_keras.models import model_entry
 from condconv_keras.pretrained import create_model
 from condconv_keras.tasks.table import get_task
@@ -11,6 +13,7 @@ from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.lazy import LazyModule
 from condconv_keras.utils.lazy import tensorflow as tf
 
+heads = LazyModule("condconv_keras.models.heads")
 layers = LazyModule("condconv_keras.layers")
 optimization = LazyModule("condconv_keras.training.optimization")
 training_model = LazyModule("condconv_keras.training.model")
@@ -24,15 +27,17 @@ class TrainingPlan:
     Args:
         config: `TrainConfig` with what the run inherits.
         dataset: the data set of the configuration.
+        network: `StoredNetwork` of a run that trains a stored classifier, once it is known; None of others.
 
     Attributes:
-        config, dataset: the same.
+        config, dataset, network: the same.
         recipe: `Recipe` of the configuration.
     """
 
-    def __init__(self, config, dataset):
+    def __init__(self, config, dataset, network=None):
         self.config = config
         self.dataset = dataset
+        self.network = network
         self.recipe = config.recipe
 
     @functools.cached_property
@@ -55,6 +60,10 @@ class TrainingPlan:
             "crop_fraction": self.recipe.crop_fraction,
             "apply_orientation": self.config.apply_orientation,
         }
+        if self.config.is_stored:
+            preprocessing = Preprocessing(**inherited, apply_orientation=self.config.apply_orientation)
+            name, card_fields = self.config.inherited["model"], self.task.card_fields(self.dataset)
+            return ModelCard(name, tuple(self.dataset.class_names), preprocessing, **card_fields)
         entry = model_entry(self.config.model)
         preprocessing = entry.preprocessing(**{**fields, **inherited})
         return entry.make_card(self.dataset.class_names, preprocessing, **self.task.card_fields(self.dataset))
@@ -68,6 +77,8 @@ class TrainingPlan:
         Raises:
             UserError: an argument that the model does not have or that is out of range, or weights that do not fit.
         """
+        if self.network is not None:
+            return layers.use_fused_batch_norm(self.network.build())
         arguments = {
             **self.config.model_arguments,
             **(self.config.inherited or {}).get("model_arguments", {}),
@@ -104,7 +115,14 @@ class TrainingPlan:
             mean_gradients=self.recipe.clip_norm is not None,
             jit_compile=self.config.execution.jit_compile,
             steps_per_execution=self.config.execution.steps_per_execution,
+            **self._trained_alone(network),
         )
+
+    def _trained_alone(self, network):
+        """The argument of `TrainingModel` for what is trained alone in the network of a stored classifier."""
+        if not self.config.is_stored:
+            return {}
+        return {"trained_alone": heads.trained_alone(network, self.config.model_arguments.get("classifier_layer"))}
 
     def training_batches(self, first_epoch=0, first_step=0, shard=ONE_PIPELINE, batch_size=None):
         """Returns the batches from a step of the run on, as of `Task.training_batches`.

@@ -51,7 +51,7 @@ class RoutingWatch(keras.callbacks.Callback):
         self._rows = read_by_epoch(self._path)
         self._log = RoutingLog(run.tensorboard / "routing") if logged else None
         self._sigmoid = all(router.activation is keras.activations.sigmoid for _, router in routers(network))
-        self._advice = RoutingAdvice(self._sigmoid, plan.recipe, starts_anew=plan.config.weights is None)
+        self._advice = RoutingAdvice(self._sigmoid, plan.recipe, starts_anew=plan.config.starts_anew)
         self._news = None
 
     def on_epoch_begin(self, epoch, logs=None):

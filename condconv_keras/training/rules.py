@@ -15,8 +15,9 @@ def check_config(config):
     for is_wrong, reason in _CONFLICTS:
         if is_wrong(config):
             raise UserError(reason)
-    _check_routing_log(config)
-    _check_expert_start(config)
+    if not config.is_stored:  # the network says it when it is loaded
+        _check_routing_log(config)
+        _check_expert_start(config)
 
 
 def check_devices(execution):
@@ -36,6 +37,10 @@ def _check_recipe(config):
 
 def _check_stochastic_depth(config):
     """Raises a `UserError` where residual blocks are to be dropped and the model has none: a recipe may say so."""
+    if config.is_stored:
+        if config.recipe.stochastic_depth_rate:
+            raise UserError("`stochastic_depth_rate` is for registered models: it must be 0 for a stored one")
+        return
     entry = model_entry(config.model)
     if config.recipe.stochastic_depth_rate and "stochastic_depth_rate" not in entry.keywords:
         raise UserError(
@@ -93,7 +98,7 @@ _CONFLICTS = (
         "`start_block` and `start_stage` exclude each other",
     ),
     (
-        lambda c: c.recipe.freeze_epochs and c.weights is None,
+        lambda c: c.recipe.freeze_epochs and c.starts_anew,
         "`freeze_epochs` trains the classifier on features that must have been learned: give `weights`, or "
         "`freeze_epochs=0`",
     ),

@@ -30,6 +30,8 @@ class RunFolder:
     Attributes:
         path: the folder.
         config: `config.json`.
+        network: `network.json`, of a run that trains a stored classifier: the network, as of
+            `condconv_keras.models.network_text`.
         model: `model.keras`, the evaluated weights.
         history: `history.csv`.
         routing: `routing.csv`, of a network with CondConv layers, as of `condconv_keras.routing_statistics.by_epoch`.
@@ -44,6 +46,7 @@ class RunFolder:
     def __init__(self, model_dir: str | os.PathLike[str]) -> None:
         self.path = pathlib.Path(model_dir)
         self.config = self.path / "config.json"
+        self.network = self.path / "network.json"
         self.model = self.path / "model.keras"
         self.raw_model = self.path / "model_raw.keras"
         self.history = self.path / "history.csv"
@@ -90,6 +93,11 @@ class RunFolder:
         if self.config.is_file():
             stored = self.read_config()
             differences = config.differences(stored)
+            if differences == ["model_sha256"] and config.is_stored and stored.is_stored:
+                raise UserError(
+                    f"{config.model!r} is another model than the run in {str(self.path)!r} began with, by its SHA-256 "
+                    f"({stored.model_sha256[:12]}...); give another folder"
+                )
             if differences and not config.extends(stored):
                 raise UserError(
                     f"`model_dir` {str(self.path)!r} holds a run of another configuration "
@@ -106,7 +114,14 @@ class RunFolder:
         """Whether the run has begun: there is a checkpoint, whole or not."""
         return Checkpoints(self.checkpoints).exist()
 
-    def start(self, config: TrainConfig, step: int = 0) -> TrainConfig:
+    def read_network(self) -> str:
+        """Returns the text of the stored classifier's network; raises a `UserError` if it is lost."""
+        try:
+            return self.network.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise UserError(f"expected the network of the run in {str(self.network)!r}: {one_line(error)}") from error
+
+    def start(self, config: TrainConfig, step: int = 0, network: str | None = None) -> TrainConfig:
         """Makes the folder and writes `config.json`, of a configuration that was checked.
 
         Files that an earlier process of the run left unfinished when it was killed are removed.
@@ -114,6 +129,7 @@ class RunFolder:
         Args:
             config: `TrainConfig`.
             step: that the run goes on from.
+            network: text for `network.json`, if the run has one.
 
         Returns:
             The configuration as it was written, with what is known of the run's earlier lengths.
@@ -124,6 +140,8 @@ class RunFolder:
             stored = self.read_config()
             raised = [[step, stored.recipe.epochs]] if step and config.extends(stored) else []
             config = dataclasses.replace(config, extensions=stored.extensions + raised)
+        if network is not None:
+            write_text(self.network, network)
         write_text(self.config, config.to_json())
         return config
 

@@ -129,7 +129,7 @@ def test_what_is_trained_alone():
         "condconv_mobilenet_v1",
         **{"width_multiplier": 0.25, "num_experts": 2, "classes": 5, "condconv_classifier": True},
     )
-    assert trained_alone(zoo) == ("classifier", "classifier_routing", "dropout")
+    assert trained_alone(zoo) == ("classifier", "classifier_routing", "dropout", "predictions", "logits")
 
 
 @pytest.mark.parametrize("name", _MODELS)

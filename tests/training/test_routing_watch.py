@@ -47,7 +47,7 @@ def set_routers(network, **routers):
 def watch(network, folder, log_routing=False, **recipe):
     card = ModelCard("tiny", DATASET.class_names, PREPROCESSING)
     plan = types.SimpleNamespace(
-        config=types.SimpleNamespace(execution=Execution(log_routing=log_routing), weights=None),
+        config=types.SimpleNamespace(execution=Execution(log_routing=log_routing), starts_anew=True),
         card=card,
         dataset=DATASET,
         recipe=networks.recipe(**recipe),
