@@ -19,7 +19,7 @@ import tempfile
 from absl import flags
 
 from condconv_keras.commands import cli
-from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.files import check_parents, write_rows
 from condconv_keras.utils.lazy import LazyModule, keras
 from condconv_keras.utils.lazy import numpy as np
@@ -106,6 +106,7 @@ def converted_row(name, folder):
 
 
 def _network(name, size, images):
+    keras.utils.set_random_seed(0)
     builder = getattr(keras.applications, name)
     network = builder(weights=None, input_shape=(size, size, 3), classes=_CLASSES, classifier_activation=None)
     # Without statistics of its features a deep network amplifies rounding to anything; without their floor, too.
@@ -133,15 +134,22 @@ def _outputs_of_file(folder):
         "import sys, numpy, condconv_keras; model, _ = condconv_keras.load_model(sys.argv[1] + '/twin.keras'); "
         "numpy.save(sys.argv[1] + '/outputs.npy', model(numpy.load(sys.argv[1] + '/images.npy'), training=False))"
     )
-    subprocess.run([sys.executable, "-c", program, str(folder)], check=True, capture_output=True)
+    _run("-c", program, str(folder))
     return np.load(folder / "outputs.npy")
 
 
 def _export(folder):
-    command = [sys.executable, "-m", "export", f"--model={folder}/twin.keras", f"--output_dir={folder}/exported"]
-    finished = subprocess.run([*command, "--formats=tflite", "--json"], check=True, capture_output=True, text=True)
-    (file,) = json.loads(finished.stdout)["files"]
+    arguments = (f"--model={folder}/twin.keras", f"--output_dir={folder}/exported", "--formats=tflite", "--json")
+    (file,) = json.loads(_run("-m", "export", *arguments))["files"]
     return {"tflite_bytes": file["bytes"], "tflite_error": file["relative_error"]}
+
+
+def _run(*arguments):
+    """What a Python process writes; raises a `UserError` with its last words if it fails."""
+    finished = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
+    if finished.returncode:
+        raise UserError(f"python {' '.join(arguments[:2])} failed: {one_line(finished.stderr[-500:])}")
+    return finished.stdout
 
 
 def _growth(twin, images):
