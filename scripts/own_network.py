@@ -25,14 +25,14 @@ from condconv_keras.data import open_dataset
 from condconv_keras.experiments.gain.comparison import paired_difference
 from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.files import check_parents, write_rows
-from condconv_keras.utils.lazy import keras
-from condconv_keras.utils.lazy import tensorflow_datasets as tfds
+from condconv_keras.utils.lazy import LazyModule, keras
 from condconv_keras.utils.progress import progress
 
 COLUMNS = ("seed", "side", "learning_rate", "top_1", "epochs", "parameters", "seconds")
 PLAIN, CONTINUED, TWIN = "plain", "continued", "twin"
 _DATASET = "fashion_mnist"
 _BATCH = 128
+tfds = LazyModule("tensorflow_datasets")
 FLAGS = flags.FLAGS
 
 
