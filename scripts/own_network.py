@@ -72,7 +72,7 @@ def _row(folder, seed, side, rate):
     if side == PLAIN:
         return {"seed": seed, "side": side, "learning_rate": rate, **_train_plain(seed, file)}
     arguments = [f"--model={file}", f"--dataset={_DATASET}", f"--data_dir={FLAGS.data_dir}", f"--seed={seed}"]
-    arguments += [f"--epochs={FLAGS.epochs}", f"--learning_rate={rate}", "--warmup_epochs=0.5"]
+    arguments += [f"--epochs={FLAGS.epochs}", f"--learning_rate={rate}", "--warmup_epochs=0.5", "--augmentation=none"]
     if side == TWIN:
         arguments += ["--num_experts=8", "--layers=conv_*"]
     results = _train(*arguments, f"--model_dir={folder / f'{side}_{rate}_{seed}'}")
