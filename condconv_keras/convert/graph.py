@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Iterator
 
@@ -9,7 +10,7 @@ import keras
 
 from condconv_keras.convert.counterparts import is_convertible
 from condconv_keras.utils.errors import UserError
-from condconv_keras.utils.keras_graph import Call, computes_its_graph, graph_calls
+from condconv_keras.utils.keras_graph import Call, all_layers, computes_its_graph, graph_calls
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +74,29 @@ def places(model: keras.Model) -> list[Place]:
         if is_convertible(layer):
             found.setdefault(id(layer), Place(layer, path, [])).calls.append(call)
     return list(found.values())
+
+
+def unreached(model: keras.Model) -> dict[str, int]:
+    """How many layers that can be converted lie in layers with a `call` of their own, whose calls no graph shows.
+
+    Args:
+        model: functional model.
+
+    Returns:
+        A dict of the class names of such layers of the model to the counts, empty for most models.
+    """
+    shown = {id(place.layer) for place in places(model)}
+    counts: collections.Counter[str] = collections.Counter()
+    for layer in _outermost(model):
+        inner = [each for each in all_layers(layer) if is_convertible(each) and id(each) not in shown]
+        counts[type(layer).__name__] += len(inner)
+    return dict(+counts)
+
+
+def _outermost(model: keras.Model) -> Iterator[keras.Layer]:
+    """The layers of a model and of the models inside it that are no graphs themselves."""
+    for layer in model.layers:
+        yield from _outermost(layer) if is_graph(layer) else [layer]
 
 
 def _walk(model: keras.Model, prefix: str, seen: set[int]) -> Iterator[tuple[str, keras.Layer, Call]]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import keras
 
-from condconv_keras.convert.graph import Place
+from condconv_keras.convert.graph import Place, unreached
 from condconv_keras.profiling import layer_costs, profile
 from condconv_keras.utils.errors import UserError, one_line
 
@@ -83,7 +83,20 @@ class Conversion:
         at = "" if shape is None else f" of an input of shape {tuple(shape)}"
         return (
             f"{self.plain.name}: {len(self.taken)} of {len(self.places)} convolutions and dense layers, {which}, have "
-            f"{experts} each: {', '.join(counts)}{at}"
+            f"{experts} each: {', '.join(counts)}{at}{self._left_plain}"
+        )
+
+    @property
+    def _left_plain(self) -> str:
+        """What is said of convolutions that nobody sees in the graph; empty where there are none."""
+        counts = unreached(self.plain)
+        if not counts:
+            return ""
+        count = sum(counts.values())
+        lie, stay = ("lies", "stays") if count == 1 else ("lie", "stay")
+        return (
+            f"; {count} more {lie} in layers with a `call` of their own ({', '.join(counts)}) and {stay} plain: a "
+            "graph of layers alone can be rewritten"
         )
 
 

@@ -258,3 +258,37 @@ def test_a_model_that_cannot_be_counted_is_converted(capsys):
     twin = to_condconv(model, 2, layers="conv")
     assert "have 2 experts each: parameters" in capsys.readouterr().err
     assert experts_of(twin)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Bottleneck(layers.Layer):
+    """A block that calls its layers in code, as those of many networks of KerasHub."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.reduce, self.expand = layers.Conv2D(4, 1), layers.Conv2D(8, 3, padding="same")
+
+    def build(self, input_shape):
+        self.reduce.build(input_shape)
+        self.expand.build((*input_shape[:-1], 4))
+
+    def call(self, inputs):
+        return inputs + self.expand(self.reduce(inputs))
+
+
+def test_convolutions_in_layers_with_code_of_their_own_are_named(capsys):
+    inputs = keras.Input((16, 16, 3))
+    inner_inputs = keras.Input((16, 16, 8))
+    inner = keras.Model(inner_inputs, Bottleneck()(Bottleneck()(inner_inputs)), name="inner")
+    model = keras.Model(inputs, inner(layers.Conv2D(8, 3, padding="same", name="stem")(inputs)))
+    randomized(model)
+    assert_same(model, to_condconv(model, EXPERTS))
+    said = capsys.readouterr().err
+    assert "1 of 1 convolutions and dense layers, stem, have" in said
+    assert said.endswith(
+        "; 4 more lie in layers with a `call` of their own (Bottleneck) and stay plain: a graph of layers alone can be "
+        "rewritten\n"
+    )
+    plain = keras.Sequential([inputs, layers.Conv2D(4, 3), layers.GlobalAveragePooling2D()])
+    to_condconv(plain, EXPERTS)
+    assert "stay" not in capsys.readouterr().err
