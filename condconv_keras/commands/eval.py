@@ -138,7 +138,7 @@ def _make_strategy(stored):
     check_devices(execution)
     if execution.strategy == "none":
         return None
-    if not stored.has_layers:
+    if not stored.answers_in_keras:
         raise UserError(f"--strategy is for run folders and .keras files, {stored.name!r} is an export")
     return make_strategy(execution)
 

@@ -25,6 +25,7 @@ from condconv_keras.data.unused_arguments import check_validation_fraction
 from condconv_keras.facts import old_names
 from condconv_keras.facts.model_card import check_archive
 from condconv_keras.models import model_entry
+from condconv_keras.models.saved_networks import is_saved_model, network_of
 from condconv_keras.pretrained import IMAGENET
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.config import Execution, TrainConfig
@@ -146,8 +147,11 @@ def _weights(value):
     """What the run starts from: a path, `"imagenet"`, or None."""
     if value in (None, IMAGENET):
         return value
-    if not value.endswith((".keras", ".weights.h5")):
-        raise UserError(f"--weights is {IMAGENET!r}, a .keras or a .weights.h5 file. Received: {value!r}")
+    # A SavedModel may be gone when its run goes on: what may be the path of a folder is looked at when a run starts.
+    is_folder_path = os.sep in value and not os.path.splitext(value)[1]
+    if not (value.endswith((".keras", ".weights.h5")) or is_saved_model(value) or is_folder_path):
+        expected = "a .keras or a .weights.h5 file, or the folder of a SavedModel"
+        raise UserError(f"--weights is {IMAGENET!r}, {expected}. Received: {value!r}")
     return _absolute(value)
 
 
@@ -155,9 +159,11 @@ def _check_weights_file(config, given):
     """Raises a `UserError` for a file of weights that is none, and for given flags that it leaves nothing to do."""
     path = config.weights
     if path not in (None, IMAGENET):
-        if not os.path.isfile(path):
-            raise UserError(f"--weights is {IMAGENET!r} or an existing file. Received: {path!r}")
-        if path.endswith(".keras"):
+        if is_saved_model(path):
+            network_of(path)
+        elif not os.path.isfile(path):
+            raise UserError(f"--weights is {IMAGENET!r}, an existing file or a SavedModel. Received: {path!r}")
+        elif path.endswith(".keras"):
             check_archive(path)
     changes = {"expert_start": config.recipe.expert_start == "alike", "router_scale": config.recipe.router_scale != 1}
     for name in sorted(given & changes.keys()):

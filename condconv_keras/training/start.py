@@ -6,6 +6,7 @@ import zipfile
 from condconv_keras.facts.model_card import DAMAGE
 from condconv_keras.models import model_entry
 from condconv_keras.models.registry import starting_model
+from condconv_keras.models.saved_networks import is_saved_model, network_of
 from condconv_keras.pretrained import IMAGENET
 from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.lazy import LazyModule
@@ -43,7 +44,7 @@ def has_trained_experts(config):
     """Whether the weights that a `TrainConfig` of a twin starts from are those of experts; nothing is loaded.
 
     Raises:
-        UserError: the `.keras` file is damaged.
+        UserError: the `.keras` file is damaged, or the SavedModel, or that has no network.
     """
     if config.weights is None or model_entry(config.model).placement is None:
         return False
@@ -51,10 +52,16 @@ def has_trained_experts(config):
         return model_entry(starting_model(config.model)).placement is not None
     if config.weights.endswith(".weights.h5"):
         return True
+    if is_saved_model(config.weights):
+        return _has_experts(network_of(config.weights).encode())
     try:
         with zipfile.ZipFile(config.weights) as archive:
-            # The end of the names of both layers.
-            return b'CondConv2D"' in archive.read("config.json")
+            return _has_experts(archive.read("config.json"))
     except (*DAMAGE, OSError, KeyError) as error:
         reason = one_line(error, 200)
         raise UserError(f"expected a model saved as .keras, {config.weights!r} is none ({reason})") from error
+
+
+def _has_experts(text):
+    """Whether the text of a network names a CondConv layer."""
+    return b'CondConv2D"' in text  # the end of the names of both layers
