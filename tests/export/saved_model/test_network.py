@@ -11,17 +11,15 @@ import tensorflow as tf
 
 from condconv_keras import CondConv2D, create_model, load_model
 from condconv_keras.data import Preprocessing
-from condconv_keras.export.manifest import write_cards
-from condconv_keras.export.saved_model.writing import write_saved_model
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.layers import use_fused_batch_norm
 from condconv_keras.models import saved_networks
 from condconv_keras.models.saving import save_model
 from condconv_keras.stored import StoredModel
 from condconv_keras.utils.errors import UserError
-from condconv_keras.utils.files import content_hash
 from condconv_keras.utils.keras_graph import all_layers
 from tests.models.randomize import randomize
+from tests.saved_models import write_exported
 from tests.seeds import set_seed
 
 RGB = Preprocessing((32, 32), 3, (120.0, 110.0, 100.0), 60.0, crop_fraction=0.875)
@@ -72,14 +70,6 @@ MODELS = {
 }
 
 
-def _write(folder, model, card):
-    """Writes a SavedModel with its card as an export does; returns its path."""
-    path = folder / "saved_model"
-    write_saved_model(model, card, path)
-    write_cards(folder, card, {"files": [{"file": path.name, "sha256": content_hash(path, "assets.extra")}]})
-    return path
-
-
 @pytest.fixture(scope="module", params=[*MODELS, "detector"])
 def case(request, tmp_path_factory):
     """A model, its card and its SavedModel."""
@@ -90,7 +80,7 @@ def case(request, tmp_path_factory):
     else:
         model, card = MODELS[request.param]()
     model = use_fused_batch_norm(model)
-    return model, card, _write(tmp_path_factory.mktemp("network"), model, card)
+    return model, card, write_exported(tmp_path_factory.mktemp("network"), model, card)
 
 
 def _assert_equal(received, expected):
@@ -121,7 +111,7 @@ def test_there_and_back_is_equal_to_the_bit(case, tmp_path):
     scaled = card.preprocessing.scale_images(_images(card))
     keras.tree.map_structure(np.testing.assert_array_equal, _outputs(again, scaled), _outputs(model, scaled))
 
-    second = _write(tmp_path, again, again_card)
+    second = write_exported(tmp_path, again, again_card)
     _assert_equal(load_model(second)[0], model)
     first, answers = (StoredModel.open(place).predictor().predict(_images(card)) for place in (path, second))
     keras.tree.map_structure(np.testing.assert_array_equal, answers, first)
@@ -147,7 +137,7 @@ def test_a_network_that_was_trained_in_mixed_precision(tmp_path):
     assert model.layers[1].compute_dtype == "bfloat16"
     save_model(model, ModelCard("mine", CLASSES, PIXELS), tmp_path / "m.keras")
     stored, card = StoredModel.open(tmp_path / "m.keras").load_to_answer()
-    loaded, _ = load_model(_write(tmp_path, stored, card))
+    loaded, _ = load_model(write_exported(tmp_path, stored, card))
     assert loaded.layers[1].compute_dtype == "float32"
     images = card.preprocessing.scale_images(_images(card))
     np.testing.assert_array_equal(_outputs(loaded, images), _outputs(stored, images))
@@ -157,7 +147,7 @@ def test_a_network_that_was_trained_in_mixed_precision(tmp_path):
 def written(tmp_path):
     """A small SavedModel."""
     set_seed(0)
-    return _write(tmp_path, *_of_a_user())
+    return write_exported(tmp_path, *_of_a_user())
 
 
 @pytest.mark.parametrize("name", ["run [2]", "back\\slash"])
@@ -166,7 +156,7 @@ def test_a_folder_whose_name_looks_like_a_pattern(written, tmp_path, name):
     moved = shutil.copytree(written, tmp_path / name / "m")
     _assert_equal(load_model(moved)[0], expected)
     (tmp_path / f"{name} new").mkdir()
-    _assert_equal(load_model(_write(tmp_path / f"{name} new", *load_model(moved)))[0], expected)
+    _assert_equal(load_model(write_exported(tmp_path / f"{name} new", *load_model(moved)))[0], expected)
 
 
 def _refusal(path):
@@ -236,7 +226,7 @@ def test_code_in_a_network_is_not_run(written):
 def test_the_network_of_another_saved_model_is_one_line(written, tmp_path):
     (tmp_path / "other").mkdir()
     set_seed(1)
-    other = _write(tmp_path / "other", *_of_a_user())
+    other = write_exported(tmp_path / "other", *_of_a_user())
     shutil.copy(other / "assets.extra/network.json", written / "assets.extra")
     assert "is the network of another SavedModel, by the SHA-256 of its saved_model.pb" in _refusal(written)
     # As after a training that ended later.
@@ -262,7 +252,7 @@ def test_a_network_with_code_of_its_own_is_written_without_it_and_says_so(tmp_pa
     inputs = keras.Input((12, 12, 3))
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Lambda(lambda x: x / 255)(inputs))
     model, card = keras.Model(inputs, keras.layers.Dense(4)(x)), ModelCard("mine", CLASSES, PIXELS, returns="logits")
-    path = _write(tmp_path, model, card)
+    path = write_exported(tmp_path, model, card)
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
     assert f"{path} cannot be loaded as a Keras model, only run: expected the network" in line
     stored = StoredModel.open(path)
@@ -276,7 +266,7 @@ def test_a_network_with_code_of_its_own_is_written_without_it_and_says_so(tmp_pa
 
 def test_a_class_that_is_not_registered_is_named(tmp_path):
     set_seed(0)
-    path = _write(tmp_path, *_with_unused())
+    path = write_exported(tmp_path, *_with_unused())
     classes = keras.saving.get_custom_objects()
     name = next(name for name, value in classes.items() if value is WithUnused)
     registered = classes.pop(name)
