@@ -67,6 +67,11 @@ class SavedModel(Export):
         return has_network(self.path)
 
     @property
+    def has_card(self):
+        """Whether it says how it is fed and read; those of other programs do not."""
+        return self.card_file.is_file()
+
+    @property
     def card_file(self):
         return card_file(self.path)
 
@@ -87,14 +92,21 @@ class SavedModel(Export):
         Raises:
             UserError: it is damaged, or has not the signature `serving_default`.
         """
+        loaded = self.load_any("expected a SavedModel written by `python -m export`")
+        if "serving_default" not in loaded.signatures:
+            raise UserError(f"expected a SavedModel written by `python -m export`, {self.name!r} is none")
+        return loaded
+
+    def load_any(self, expected="expected a SavedModel"):
+        """As `load_signatures`, whatever its signatures; `expected` begins the message."""
         try:
             with literal_path(self.path) as folder:
                 loaded = tf.saved_model.load(os.fspath(folder))
-            _ = loaded.signatures["serving_default"]
+            _ = loaded.signatures
         except MissingPackage:
             raise
         except Exception as error:
-            raise UserError(f"expected a SavedModel written by `python -m export`, {self.name!r} is none") from error
+            raise UserError(f"{expected}, {self.name!r} is none") from error
         return loaded
 
     def predictor(self, num_threads=None):

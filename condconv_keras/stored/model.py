@@ -137,8 +137,8 @@ class StoredModel(abc.ABC):
         """Raises a `UserError` for an export without layers, where a Keras model is needed."""
         if not self.has_layers:
             raise UserError(
-                "`model` must be a run folder, a .keras file or a SavedModel with its Keras network, as version 0.2 and "
-                f"later export it; {self.name!r} is a {self.kind} export: it has no layers"
+                "`model` must be a run folder, a .keras file or a SavedModel with its Keras network, as version 0.2 "
+                f"and later export it; {self.name!r} is a {self.kind} export: it has no layers"
             )
 
     @property
