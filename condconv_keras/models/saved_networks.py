@@ -19,10 +19,10 @@ import hashlib
 import json
 import os
 import pathlib
-from typing import Any
+from typing import Any, Literal
 
 from condconv_keras.facts.exported_cards import exported_card
-from condconv_keras.facts.model_card import FILE_NAME, ModelCard
+from condconv_keras.facts.model_card import FILE_NAME, LOGITS, PROBABILITIES, ModelCard
 from condconv_keras.models.network_text import build_network, network_text, put_weights
 from condconv_keras.utils.errors import MissingPackage, UserError, one_line
 from condconv_keras.utils.files import file_hash, literal_path, put_text
@@ -113,7 +113,7 @@ class _Network:
 
     text: str
     weights: list[dict[str, Any]]
-    returns: str | None
+    returns: Literal["logits", "probabilities"] | None
 
 
 def _read(path: pathlib.Path) -> _Network:
@@ -127,6 +127,8 @@ def _read(path: pathlib.Path) -> _Network:
         content = json.loads(place.read_bytes())
         if content.pop("sha256") != _digest(content):
             raise ValueError("by its SHA-256 its content is not what was written")
+        if content["returns"] not in (None, LOGITS, PROBABILITIES):
+            raise ValueError(f"`returns` is {content['returns']!r}")
         hashes = {name: content["files"][name] for name in _FILES}
         weights = [{name: record[name] for name in ("key", "shape", "dtype")} for record in content["weights"]]
         found = _Network(json.dumps(content["network"]), weights, content["returns"])

@@ -67,7 +67,7 @@ class StoredModel(abc.ABC):
             as its card says, or its default where there is none; without loading it.
         has_layers: whether it can be loaded as a Keras model; a `.tflite` file cannot, nor can a SavedModel that lacks
             its network (`condconv_keras.models.saved_networks`).
-        answers_in_keras: whether its predictor runs the Keras model; that of an export runs the file.
+        answers_in_keras: whether its predictor runs the Keras model; the predictor of an export runs the file.
     """
 
     kind: str

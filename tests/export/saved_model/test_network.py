@@ -207,6 +207,7 @@ def _forged(path, change):
         (lambda content: content["network"]["config"].update(layers=[]), "cannot be built"),
         (lambda content: content.pop("weights"), r"damaged \('weights'\)"),
         (lambda content: content.update(files=[]), "damaged"),
+        (lambda content: content.update(returns="percent"), "damaged"),
     ],
 )
 def test_a_forged_network_is_one_line(written, change, message):
