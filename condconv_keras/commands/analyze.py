@@ -1,8 +1,8 @@
 """Shows what the experts of a CondConv model learn: `python analyze.py --model=runs/digits --output_dir=routing`.
 
---model is a run folder or a `.keras` file; with --weights=imagenet it is the name of a registered model, whose
-published weights are downloaded once. Every image of the split passes through the network once. The report of a run
-that has logged its routing also shows it over the epochs.
+--model is a run folder, a `.keras` file or a SavedModel of the exporter; with --weights=imagenet it is the name of a
+registered model, whose published weights are downloaded once. Every image of the split passes through the network once.
+The report of a run that has logged its routing also shows it over the epochs.
 
 The command writes `report.html` with all figures and the main numbers, `figures/` (PNG and SVG), the statistics as
 `routing.npz` and CSV, and `analysis.json`. docs/analysis.md says what each number means.
@@ -21,7 +21,6 @@ from condconv_keras.routing_statistics.routing_model import RoutingModel
 from condconv_keras.stored import StoredModel
 from condconv_keras.training.run_data import labeled_dataset, open_run_dataset
 from condconv_keras.training.run_folder import RunFolder
-from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import checked_new_folder
 from condconv_keras.utils.lazy import require
 
@@ -32,8 +31,7 @@ def main(argv):
     cli.expect_flags_only(argv)
     output = checked_new_folder(FLAGS.output_dir, "output_dir")
     stored = StoredModel.open(FLAGS.model, FLAGS.weights)
-    if not stored.has_layers:
-        raise UserError(f"expected a run folder or a .keras file, {stored.name!r} is an export: it has no layers")
+    stored.check_layers()
     stored.require_packages()
     require(*PACKAGES, "tqdm")
     dataset, remarks = open_run_dataset(
@@ -60,12 +58,12 @@ def main(argv):
 def _analyze(stored, dataset, split, remarks):
     chosen_classes = choose_classes(dataset.class_names, FLAGS.classes or ())
     by_epoch = () if stored.config is None else read_by_epoch(RunFolder(stored.name).routing)
-    predictor = stored.predictor()
+    model, card = stored.load_to_answer()
     # The classes are shown as the data set has them: nothing here depends on the model's.
-    labeled_dataset(dataset, predictor.card, remarks)
-    routing = RoutingModel(predictor.model, predictor.card.preprocessing)
+    labeled_dataset(dataset, card, remarks)
+    routing = RoutingModel(model, card.preprocessing)
     chosen_layers = choose_layers([name for name, _ in routing.layers], FLAGS.layers or ())
-    statistics, examples = gather(routing, predictor.card, dataset, split, FLAGS.batch_size, chosen_layers[-1])
+    statistics, examples = gather(routing, card, dataset, split, FLAGS.batch_size, chosen_layers[-1])
     return Analysis(
         model=stored.name,
         dataset=dataset.name,
@@ -97,7 +95,7 @@ def _layer_text(layer):
 
 
 def _define_flags():
-    flags.DEFINE_string("model", None, "Run folder or .keras file.", required=True)
+    flags.DEFINE_string("model", None, "Run folder, .keras file or SavedModel of the exporter.", required=True)
     flags.DEFINE_string("weights", None, "'imagenet' for the published weights of a registered model.")
     flags.DEFINE_string("dataset", None, "Data set, as for train.py; default: the run's.")
     flags.DEFINE_string("data_dir", None, "Folder of prepared TFDS data sets; default: the run's.")

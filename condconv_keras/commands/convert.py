@@ -1,8 +1,8 @@
 """Gives a trained model experts: `python -m condconv_keras.convert --model=plain.keras --output=twin.keras`.
 
---model is a run folder or a `.keras` file, of this library or of any functional or sequential Keras model. The file
-that is written computes what the model computes, and its experts grow apart when it is trained on. The card, where the
-model has one, comes along.
+--model is a run folder, a SavedModel of the exporter or a `.keras` file, of this library or of any functional or
+sequential Keras model. The file that is written computes what the model computes, and its experts grow apart when it is
+trained on. The card, where the model has one, comes along.
 
 --layers names the convolutions and dense layers that get experts, `--layers="block_1[0-6]_*,head"`; without it the
 deeper half of the convolutions by multiply-adds does, where experts pay most. --images lets the new routers tell images
@@ -61,7 +61,9 @@ def main(argv):
 
 
 def _define_flags():
-    flags.DEFINE_string("model", None, "Model to give experts: a run folder or a .keras file.", required=True)
+    flags.DEFINE_string(
+        "model", None, "Model to give experts: a run folder, .keras file or SavedModel of the exporter.", required=True
+    )
     flags.DEFINE_string("output", None, "Name of the .keras file to write.", required=True)
     flags.DEFINE_integer("num_experts", 8, "Experts of every converted layer.", lower_bound=1)
     flags.DEFINE_list(

@@ -14,9 +14,9 @@ import pathlib
 from absl import flags
 
 from condconv_keras.commands import cli
+from condconv_keras.commands.foreign_flags import define_foreign, open_to_run
 from condconv_keras.commands.model_flags import check_of_task, define_check, define_orientation
 from condconv_keras.data.bad_images import bad_images_named
-from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.reports import Evaluation
 from condconv_keras.tasks.table import all_tasks, get_task
 from condconv_keras.training.config import STRATEGIES, Execution
@@ -38,7 +38,7 @@ def main(argv):
     _check_outputs(outputs, known)
     if FLAGS.raw_weights and FLAGS.weights is not None:
         raise UserError("--raw_weights is for run folders, --weights for registered models")
-    stored = StoredModel.open(FLAGS.model, FLAGS.weights, FLAGS.raw_weights)
+    stored = open_to_run(FLAGS, FLAGS.weights, FLAGS.raw_weights)
     strategy = _make_strategy(stored)
     task = get_task(stored.task)
     reports = _chosen_reports(outputs, task)
@@ -138,7 +138,7 @@ def _make_strategy(stored):
     check_devices(execution)
     if execution.strategy == "none":
         return None
-    if not stored.has_layers:
+    if not stored.answers_in_keras:
         raise UserError(f"--strategy is for run folders and .keras files, {stored.name!r} is an export")
     return make_strategy(execution)
 
@@ -177,6 +177,7 @@ def _define_flags():
     for name, report in _reports().items():
         flags.DEFINE_string(name, None, report.help)
     flags.DEFINE_bool("json", False, "Print the results as one JSON object.")
+    define_foreign()
 
 
 def run():

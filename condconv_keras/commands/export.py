@@ -1,11 +1,11 @@
 """Exports a classifier or detector: `python -m export --model=runs/digits --output_dir=exported`.
 
---model is a run folder, a `.keras` file, or the name of a registered model: with --weights=imagenet its published
-weights are downloaded once; without it the weights are random and the files show their size and latency. The command
-writes `saved_model/` (any batch size), a `.tflite` file for each --quantization (--batch_size images at a time),
-`labels.txt`, and `model.json`, which says how to feed the files and read their answers. With --raw_outputs a detector's
-`.tflite` files leave non-maximum suppression out, and `anchors.json` lies beside them. With --metadata MediaPipe's
-ImageClassifier takes a classifier's `.tflite` files as they are.
+--model is a run folder, a `.keras` file, a SavedModel that the command wrote before, or the name of a registered model:
+with --weights=imagenet its published weights are downloaded once; without it the weights are random and the files show
+their size and latency. The command writes `saved_model/` (any batch size), a `.tflite` file for each --quantization
+(--batch_size images at a time), `labels.txt`, and `model.json`, which says how to feed the files and read their
+answers. With --raw_outputs a detector's `.tflite` files leave non-maximum suppression out, and `anchors.json` lies
+beside them. With --metadata MediaPipe's ImageClassifier takes a classifier's `.tflite` files as they are.
 
 The command loads every file and compares it with the Keras model on real images; where there is a labeled data set, the
 run's or --dataset, it compares the accuracy too. It leaves out a file that differs, names it with the figures on
@@ -86,7 +86,7 @@ def main(argv):
 
 
 def _open_model():
-    """The stored model of --model; raises a `UserError` for one that is exported already."""
+    """The stored model of --model; raises a `UserError` for an export without layers."""
     given = {name: FLAGS[name].value for name in ("seed", "input_size", *MODEL_ARGUMENTS) if FLAGS[name].present}
     stored = StoredModel.open(FLAGS.model, FLAGS.weights, untrained=True, **given)
     stored.check_layers()

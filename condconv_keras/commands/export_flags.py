@@ -30,7 +30,13 @@ def define_flags(values):
 
 def _define_model(values):
     group = {"module_name": "Model", "flag_values": values}
-    flags.DEFINE_string("model", None, "Run folder, .keras file or name of a registered model.", required=True, **group)
+    flags.DEFINE_string(
+        "model",
+        None,
+        "Run folder, .keras file, SavedModel of an earlier export or name of a registered model.",
+        required=True,
+        **group,
+    )
     flags.DEFINE_string(
         "weights", None, "'imagenet' for a registered model's published weights; default: random weights.", **group
     )

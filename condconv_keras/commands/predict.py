@@ -14,10 +14,10 @@ import itertools
 from absl import flags
 
 from condconv_keras.commands import cli
+from condconv_keras.commands.foreign_flags import define_foreign, open_to_run
 from condconv_keras.commands.image_arguments import image_arguments
 from condconv_keras.commands.model_flags import applied_orientation, define_orientation
 from condconv_keras.data.sources.image_files import warn_of_ignored
-from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.reports import csv_text
 from condconv_keras.tasks.table import all_tasks, get_task
 from condconv_keras.utils.errors import UserError
@@ -38,7 +38,7 @@ def main(argv):
     if FLAGS.output is not None:
         _check_output(FLAGS.output)
     images, ignored = image_arguments(argv[1:])
-    stored = StoredModel.open(FLAGS.model, FLAGS.weights)
+    stored = open_to_run(FLAGS, FLAGS.weights)
     predictions = get_task(stored.task).predictions
     options = _options(stored.task)
     predictions.check(options, images)
@@ -125,6 +125,7 @@ def _define_flags():
     flags.DEFINE_string("output", None, "File to write in place of printing, .csv or .json.")
     flags.DEFINE_bool("json", False, "Print the predictions as one JSON object.")
     flags.DEFINE_bool("csv", False, "Print the predictions as CSV.")
+    define_foreign()
 
 
 def run():

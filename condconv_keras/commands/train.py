@@ -20,6 +20,7 @@ from condconv_keras.data.input.service import check_service
 from condconv_keras.data.opening import find_source
 from condconv_keras.data.unused_arguments import check_validation_fraction
 from condconv_keras.facts.model_card import check_archive
+from condconv_keras.models.saved_networks import is_saved_model, network_of
 from condconv_keras.pretrained import IMAGENET
 from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.table import get_task
@@ -77,9 +78,11 @@ def _check_weights_file(config, given):
     """Raises a `UserError` for a file of weights that is none, and for given flags that it leaves nothing to do."""
     path = config.weights
     if path not in (None, IMAGENET):
-        if not os.path.isfile(path):
-            raise UserError(f"--weights is {IMAGENET!r} or an existing file. Received: {path!r}")
-        if path.endswith(".keras"):
+        if is_saved_model(path):
+            network_of(path)
+        elif not os.path.isfile(path):
+            raise UserError(f"--weights is {IMAGENET!r}, an existing file or a SavedModel. Received: {path!r}")
+        elif path.endswith(".keras"):
             check_archive(path)
     changes = {"expert_start": config.recipe.expert_start == "alike", "router_scale": config.recipe.router_scale != 1}
     for name in sorted(given & changes.keys()):

@@ -10,6 +10,7 @@ from condconv_keras.commands.trained_model import trained_model
 from condconv_keras.data.dataset import VALIDATION_FRACTION
 from condconv_keras.data.opening import embedded_names, is_folder
 from condconv_keras.facts import old_names
+from condconv_keras.models.saved_networks import is_saved_model
 from condconv_keras.pretrained import IMAGENET
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.config import Execution, TrainConfig
@@ -82,8 +83,11 @@ def _weights(value):
     """What the run starts from: a path, `"imagenet"`, or None."""
     if value in (None, IMAGENET):
         return value
-    if not value.endswith((".keras", ".weights.h5")):
-        raise UserError(f"--weights is {IMAGENET!r}, a .keras or a .weights.h5 file. Received: {value!r}")
+    # A SavedModel may be gone when its run goes on: what may be the path of a folder is looked at when a run starts.
+    is_folder_path = os.sep in value and not os.path.splitext(value)[1]
+    if not (value.endswith((".keras", ".weights.h5")) or is_saved_model(value) or is_folder_path):
+        expected = "a .keras or a .weights.h5 file, or the folder of a SavedModel"
+        raise UserError(f"--weights is {IMAGENET!r}, {expected}. Received: {value!r}")
     return _absolute(value)
 
 

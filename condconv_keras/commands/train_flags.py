@@ -141,8 +141,9 @@ def _define_model(values):
     flags.DEFINE_string(
         "weights",
         None,
-        "Weights to start from: a .keras file of this model, its plain twin or its backbone; a .weights.h5 file of "
-        "this model; or 'imagenet', the published weights of the model or, if it has none, of its plain twin.",
+        "Weights to start from: a .keras file or SavedModel of this model, its plain twin or its backbone; a "
+        ".weights.h5 file of this model; or 'imagenet', the published weights of the model or, if it has none, of its "
+        "plain twin.",
         **group,
     )
     _define_stored({**group, "module_name": "Stored model (--model=FILE)"})

@@ -9,11 +9,15 @@ from condconv_keras.facts.model_card import DAMAGE
 from condconv_keras.utils.errors import UserError, one_line
 
 
+def names_experts(text: str) -> bool:
+    """Whether the configuration of a network, as JSON text, names a CondConv layer."""
+    return 'CondConv2D"' in text  # the end of the names of both layers
+
+
 def archive_has_experts(path: str | os.PathLike[str]) -> bool:
     """Whether the network in a `.keras` file has CondConv layers; raises a `UserError` for a damaged file."""
     try:
         with zipfile.ZipFile(path) as archive:
-            # The end of the names of both layers.
-            return b'CondConv2D"' in archive.read("config.json")
-    except (*DAMAGE, OSError, KeyError) as error:
+            return names_experts(archive.read("config.json").decode())
+    except (*DAMAGE, OSError, KeyError, ValueError) as error:
         raise UserError(f"expected a model saved as .keras, {str(path)!r} is none ({one_line(error, 200)})") from error

@@ -41,8 +41,10 @@ def build_network(text: str | bytes, place: str) -> keras.Model:
     try:
         model = keras.saving.deserialize_keras_object(json.loads(text), safe_mode=True)
     except Exception as error:
-        # Keras raises what its readers raise: value, type and key errors, of a user's class any.
-        raise UserError(f"expected the network of {place}, it cannot be built ({one_line(error, 200)})") from error
+        # Keras raises what its readers raise: value, type and key errors, of a user's class any. Before the reason it
+        # prints the whole configuration.
+        reason = one_line(str(error).rpartition("Exception encountered: ")[2], 200)
+        raise UserError(f"expected the network of {place}, it cannot be built ({reason})") from error
     if not isinstance(model, keras.Model):
         raise UserError(f"expected the network of {place}, it is a {type(model).__name__}")
     return layers.slice_strided_1x1(model)

@@ -58,23 +58,22 @@ def with_returns(model, card, place="the model"):
 
 def _returned(model, preprocessing, place):
     try:
-        answers = keras.ops.cast(single_output(model(_probes(preprocessing), training=False)), "float32")
+        answers = keras.ops.cast(
+            single_output(model(preprocessing.scale_images(probe_images(preprocessing)), training=False)), "float32"
+        )
     except (ValueError, TypeError, tf.errors.OpError) as error:
         shape = preprocessing.input_shape
         raise UserError(f"{place} does not take images of the shape {shape}: {one_line(error, 200)}") from error
     answers = np.asarray(answers)
-    total = answers[0].sum()
-    if _are_parts(answers, _ROUGH_TOLERANCE) and abs(total - 1) > SUM_TOLERANCE:
-        raise UserError(f"{place} returns numbers that sum to {total:.3g} for every image, as in percent: {_ADVICE}")
+    check_no_percent(answers, place)
     if (answers < -SUM_TOLERANCE).any():
         return LOGITS
     operation = _last_operation(model, preprocessing)
     if operation == _SIGMOID:  # be it in percent
         raise UserError(f"{place} ends in a sigmoid, whose numbers are neither logits nor sum to 1: {_ADVICE}")
-    if (answers > 1 + SUM_TOLERANCE).any():
-        return LOGITS
-    if are_probabilities(answers):
-        return PROBABILITIES
+    by_value = returned_by_value(answers)
+    if by_value is not None:
+        return by_value
     if not np.isfinite(answers).all():  # of a model that diverged
         return PROBABILITIES if operation == _SOFTMAX else LOGITS
     if operation in _UNBOUNDED:
@@ -85,11 +84,28 @@ def _returned(model, preprocessing, place):
     )
 
 
-def _probes(preprocessing):
-    """A black image, a white one and noise, scaled as the model takes them."""
+def check_no_percent(rows, place):
+    """Raises a `UserError` for answers [images, classes] that are parts of another whole than 1."""
+    total = rows[0].sum()
+    if _are_parts(rows, _ROUGH_TOLERANCE) and abs(total - 1) > SUM_TOLERANCE:
+        raise UserError(f"{place} returns numbers that sum to {total:.3g} for every image, as in percent: {_ADVICE}")
+
+
+def returned_by_value(rows):
+    """What answers [images, classes] are by their values, `"logits"` or `"probabilities"`; None if they leave it open.
+
+    Numbers in 0..1 that do not sum to 1 may be logits, or sigmoids, which are neither.
+    """
+    if (rows < -SUM_TOLERANCE).any() or (rows > 1 + SUM_TOLERANCE).any():
+        return LOGITS
+    return PROBABILITIES if are_probabilities(rows) else None
+
+
+def probe_images(preprocessing):
+    """A black image, a white one and noise, float32 [3, height, width, channels] in 0..255."""
     images = np.random.default_rng(0).uniform(0, 255, (3, *preprocessing.input_shape)).astype(np.float32)
     images[0], images[1] = 0, 255
-    return preprocessing.scale_images(images)
+    return images
 
 
 def _are_parts(rows, tolerance):

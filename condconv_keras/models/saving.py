@@ -7,6 +7,7 @@ from typing import Any
 
 from condconv_keras.facts.model_card import ModelCard, archived_card, check_members
 from condconv_keras.models.returned import with_returns
+from condconv_keras.models.saved_networks import is_saved_model, load_saved_network
 from condconv_keras.utils.errors import MissingPackage, UserError, one_line
 from condconv_keras.utils.files import whole_file
 from condconv_keras.utils.lazy import LazyModule, installs_named, keras
@@ -52,3 +53,11 @@ def load_keras_file(path: str | os.PathLike[str]) -> tuple[keras.Model, ModelCar
         # Keras raises what its readers raise: zip, HDF5, JSON, type and value errors.
         reason = one_line(error, 200)
         raise UserError(f"expected a model saved as .keras, {str(path)!r} is none ({reason})") from error
+
+
+def load_network(path: str | os.PathLike[str]) -> tuple[keras.Model, ModelCard | Any]:
+    """Loads a `.keras` file or the Keras network of a SavedModel.
+
+    Returns and raises as `load_keras_file` or `condconv_keras.models.saved_networks.load_saved_network`.
+    """
+    return load_saved_network(path) if is_saved_model(path) else load_keras_file(path)

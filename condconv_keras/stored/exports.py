@@ -2,18 +2,26 @@
 
 import abc
 import functools
-import json
 import os
 import pathlib
-import re
-import tempfile
 
-from condconv_keras.facts.model_card import FILE_NAME, ModelCard
+from condconv_keras.facts.archives import names_experts
+from condconv_keras.facts.exported_cards import exported_card
+from condconv_keras.facts.model_card import FILE_NAME
+from condconv_keras.models.saved_networks import (
+    EXTRA,
+    card_file,
+    has_network,
+    is_saved_model,
+    load_saved_network,
+    network_of,
+)
 from condconv_keras.serving.litert import require_litert
+from condconv_keras.stored.answering import to_answer
 from condconv_keras.stored.model import Predictor, StoredModel, is_file
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import MissingPackage, UserError
-from condconv_keras.utils.files import content_hash
+from condconv_keras.utils.files import content_hash, literal_path
 from condconv_keras.utils.lazy import require
 from condconv_keras.utils.lazy import tensorflow as tf
 
@@ -22,6 +30,7 @@ class Export(StoredModel):
     """An exported model."""
 
     has_layers = False
+    answers_in_keras = False
     cards: str | None = None  # sub-folder with the card, which is no part of what the card is of
 
     @property
@@ -37,23 +46,7 @@ class Export(StoredModel):
     @functools.cached_property
     def card(self):
         """Its `ModelCard`; raises a `UserError` if it has none, or that of another file."""
-        path = self.card_file
-        if not path.is_file():
-            raise UserError(
-                f"expected the classes and preprocessing of the model in {str(path)!r}, which does not exist"
-            )
-        try:
-            text = path.read_bytes()
-            card, hashes = ModelCard.from_json(text), _hashes(text)
-        except ValueError as error:
-            raise UserError(f"expected a model card in {str(path)!r} ({error})") from error
-        if hashes and content_hash(self.path, self.cards) not in hashes.values():
-            raise UserError(
-                f"expected the card of {self.name!r} in {str(path)!r}, it is the card of other files by their SHA-256 "
-                f"({', '.join(hashes)}): put the {FILE_NAME} there that was exported with the file, or, where the file "
-                "was changed on purpose, take `files` out of it"
-            )
-        return card
+        return exported_card(self.card_file, self.path, self.cards)
 
     @property
     def task(self):
@@ -63,66 +56,81 @@ class Export(StoredModel):
     def applies_orientation(self):
         return self.card.preprocessing.apply_orientation
 
+    @property
+    def sha256(self):
+        return content_hash(self.path, self.cards)
 
-def _hashes(text):
-    """A dict of the names of the files that a card says it is of to their SHA-256; a card made otherwise names none.
-
-    Raises:
-        ValueError: it says so in another form.
-    """
-    try:
-        return {str(file["file"]): str(file["sha256"]) for file in json.loads(text).get("files", [])}
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"not the `files` of a model card: {error!r}") from error
+    def to_dict(self):
+        return {**super().to_dict(), "sha256": self.sha256}
 
 
 class SavedModel(Export):
-    """A folder that TensorFlow loads."""
+    """A folder that TensorFlow loads; what the exporter of version 0.2 or later wrote has its Keras network, too."""
 
     kind = "savedmodel"
-    cards = "assets.extra"
+    cards = EXTRA
 
     @classmethod
     def claims(cls, name):
-        return pathlib.Path(name, "saved_model.pb").is_file()
+        return is_saved_model(name)
+
+    @property
+    def has_layers(self):
+        return has_network(self.path)
+
+    @property
+    def has_experts(self):
+        return self.has_layers and names_experts(network_of(self.path))
+
+    @property
+    def has_card(self):
+        """Whether it says how it is fed and read; those of other programs do not."""
+        return self.card_file.is_file()
 
     @property
     def card_file(self):
-        return self.path / self.cards / FILE_NAME
+        return card_file(self.path)
 
     def require_packages(self):
         require("tensorflow")
 
     def load(self):
-        """As of `StoredModel`: the object that TensorFlow loads, which owns the variables.
+        """As of `StoredModel`: the Keras network; where there is none, as of `load_signatures`."""
+        return load_saved_network(self.path) if self.has_layers else (self.load_signatures(), self.card)
 
-        A signature alone does not keep them alive.
+    def load_to_answer(self):
+        self.check_layers()
+        return to_answer(*load_saved_network(self.path), self.path)
+
+    def load_signatures(self):
+        """Returns the object that TensorFlow loads, which owns the variables: a signature does not keep them alive.
+
+        Raises:
+            UserError: it is damaged, or has not the signature `serving_default`.
         """
+        loaded = self.load_any("expected a SavedModel written by `python -m export`")
+        if "serving_default" not in loaded.signatures:
+            raise UserError(f"expected a SavedModel written by `python -m export`, {self.name!r} is none")
+        return loaded
+
+    def load_any(self, expected="expected a SavedModel"):
+        """As `load_signatures`, whatever its signatures; `expected` begins the message."""
         try:
-            loaded = _load(self.path)
-            _ = loaded.signatures["serving_default"]
+            with literal_path(self.path) as folder:
+                loaded = tf.saved_model.load(os.fspath(folder))
+            _ = loaded.signatures
         except MissingPackage:
             raise
         except Exception as error:
-            raise UserError(f"expected a SavedModel written by `python -m export`, {self.name!r} is none") from error
-        return loaded, self.card
+            raise UserError(f"{expected}, {self.name!r} is none") from error
+        return loaded
 
     def predictor(self, num_threads=None):
         del num_threads
         self.require_packages()
-        loaded, card = self.load()
-        return Predictor(card, self.kind, get_task(card.task).saved_model_predict(loaded, self.path, card))
-
-
-def _load(path):
-    """Loads a SavedModel from wherever it lies."""
-    if not re.search(r"[\[\\]", path.as_posix()):
-        return tf.saved_model.load(os.fspath(path))
-    # TensorFlow takes the path of the variables for a pattern, and finds none in "run [2]".
-    with tempfile.TemporaryDirectory() as folder:
-        link = pathlib.Path(folder, "saved_model")
-        link.symlink_to(path.absolute(), target_is_directory=True)
-        return tf.saved_model.load(os.fspath(link))
+        card = self.card
+        predict = get_task(card.task).saved_model_predict(self.load_signatures(), self.path, card)
+        return Predictor(card, self.kind, predict)
 
 
 class TFLiteFile(Export):

@@ -8,32 +8,17 @@ from condconv_keras.facts.archives import archive_has_experts
 from condconv_keras.facts.model_card import ModelCard, archived_card, check_archive
 from condconv_keras.models import model_entry
 from condconv_keras.models.cards import registered_card
-from condconv_keras.models.returned import with_returns
 from condconv_keras.models.saving import load_keras_file
+from condconv_keras.stored.answering import to_answer
 from condconv_keras.stored.model import Predictor, StoredModel, is_file
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.run_folder import RunFolder
-from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import file_hash
-from condconv_keras.utils.keras_graph import compute_in_float32
-from condconv_keras.utils.lazy import LazyModule
-
-layers = LazyModule("condconv_keras.layers")
 
 
 class KerasModel(StoredModel):
     """A model that is loaded in Keras."""
-
-    @abc.abstractmethod
-    def load_to_answer(self):
-        """Returns the Keras model, which has the outputs of its card, and the card, which says what they are.
-
-        It computes in float32, its batch normalizations as of `condconv_keras.use_fused_batch_norm`, and its routers
-        have no options of training (`condconv_keras.layers.fold_routing`).
-
-        Raises:
-            UserError: it is damaged, has no card, or another model's; or as of `with_returns`.
-        """
 
     def predictor(self, num_threads=None):
         del num_threads
@@ -80,42 +65,12 @@ class ArchivedModel(KerasModel):
                 f"{str(self.file)!r} does not say which classes and which preprocessing its model has; save it with "
                 "condconv_keras.model_card.save_model"
             )
-        if not hasattr(model, "outputs"):
-            raise UserError(f"expected a functional or sequential model in {str(self.file)!r}, it is neither")
-        if not card.fits(model):
-            raise UserError(
-                f"expected a model for {card.task} with {len(card.class_names)} classes, the model in "
-                f"{str(self.file)!r} has the output {model.output_shape}"
-            )
-        if not _takes(model, card.preprocessing.input_shape):
-            raise UserError(
-                f"the model in {str(self.file)!r} does not take images of the shape {card.preprocessing.input_shape}, "
-                f"which its card is for: it takes {model.input_shape}"
-            )
         if card.task != self.task:
             raise UserError(f"expected a model with a card, {str(self.file)!r} has none and is one for {card.task}")
-        model = _folded(model, self.file)
-        compute_in_float32(model)
-        return layers.use_fused_batch_norm(model), with_returns(model, card, f"the model in {str(self.file)!r}")
+        return to_answer(model, card, self.file)
 
     def to_dict(self):
         return {**super().to_dict(), "sha256": self.sha256}
-
-
-def _folded(model, file):
-    """The model without options of training, as it is used; raises a `UserError` where that is not possible."""
-    try:
-        return layers.fold_routing(model)
-    except ValueError as error:
-        raise UserError(f"the model in {str(file)!r} cannot be used: {one_line(error)}") from error
-
-
-def _takes(model, shape):
-    """Whether images of a shape fit the one input of a Keras model; several inputs are told from it later."""
-    expected = model.input_shape
-    if not isinstance(expected, tuple):
-        return True
-    return len(expected) == 4 and all(side in (None, of) for side, of in zip(expected[1:], shape, strict=True))
 
 
 class KerasFile(ArchivedModel):

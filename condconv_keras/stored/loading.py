@@ -17,7 +17,7 @@ def load_model(
     """Loads a stored model.
 
     Args:
-        path: run folder, `.keras` file, or SavedModel written by the exporter; with `weights` a registry name.
+        path: run folder, `.keras` file, or SavedModel of the exporter; with `weights` a registry name.
         raw: whether to load the last weights of a run instead of their moving average.
         weights: `"imagenet"` for the published weights of a registered model, else None.
 
@@ -25,7 +25,8 @@ def load_model(
         The model, and its `ModelCard`: classes, preprocessing and task. A run or a `.keras` file gives the Keras model
         as it was saved, which takes images [batch, height, width, channels] that `card.preprocessing.scale_images` has
         scaled; the card is None if the file has none and the model's name is not in the registry. A SavedModel gives
-        the object that TensorFlow loads: its `signatures["serving_default"](images=...)` scales images in 0..255
+        the Keras model that was exported, with the same weights. One without the network, as version 0.1 wrote it,
+        gives the object that TensorFlow loads: its `signatures["serving_default"](images=...)` scales images in 0..255
         itself.
 
     Raises:

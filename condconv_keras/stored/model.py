@@ -65,7 +65,9 @@ class StoredModel(abc.ABC):
         is_trained: whether its weights are not random.
         applies_orientation: whether image files are turned as their EXIF orientation says before the model sees them,
             as its card says, or its default where there is none; without loading it.
-        has_layers: whether it is loaded as a Keras model; an export is not.
+        has_layers: whether it can be loaded as a Keras model; a `.tflite` file cannot, nor can a SavedModel that lacks
+            its network (`condconv_keras.models.saved_networks`).
+        answers_in_keras: whether its predictor runs the Keras model; the predictor of an export runs the file.
     """
 
     kind: str
@@ -74,6 +76,7 @@ class StoredModel(abc.ABC):
     is_trained = True
     applies_orientation = True
     has_layers = True
+    answers_in_keras = True
 
     def __init__(self, name: str | os.PathLike[str]) -> None:
         self.name = os.fspath(name)
@@ -131,9 +134,12 @@ class StoredModel(abc.ABC):
         raise UserError(f"only a run folder keeps the weights before averaging, {self.name!r} is none")
 
     def check_layers(self) -> None:
-        """Raises a `UserError` for an export, where a Keras model is needed."""
+        """Raises a `UserError` for an export without layers, where a Keras model is needed."""
         if not self.has_layers:
-            raise UserError(f"`model` must be a run folder or a .keras file, {self.name!r} is a {self.kind} export")
+            raise UserError(
+                "`model` must be a run folder, a .keras file or a SavedModel with its Keras network, as version 0.2 "
+                f"and later export it; {self.name!r} is a {self.kind} export: it has no layers"
+            )
 
     @property
     @abc.abstractmethod
@@ -162,6 +168,18 @@ class StoredModel(abc.ABC):
     @abc.abstractmethod
     def load(self) -> tuple[keras.Model | Any, ModelCard | Any]:
         """Returns the model as it was stored and its card, as of `condconv_keras.load_model`."""
+
+    def load_to_answer(self) -> tuple[keras.Model, ModelCard]:
+        """Returns the Keras model, which has the outputs of its card, and the card, which says what they are.
+
+        The model is as of `condconv_keras.stored.answering.to_answer`.
+
+        Raises:
+            UserError: it has no layers (`check_layers`), is damaged, has no card, or another model's; or as of
+                `condconv_keras.models.returned.with_returns`.
+        """
+        self.check_layers()
+        raise NotImplementedError
 
     @abc.abstractmethod
     def predictor(self, num_threads: int | None = None) -> Predictor:

@@ -9,7 +9,7 @@ from condconv_keras.facts.class_names import same_classes
 from condconv_keras.facts.model_card import card_class_of
 from condconv_keras.facts.preprocessing import SCALING
 from condconv_keras.models.cards import registered_card
-from condconv_keras.models.saving import load_keras_file
+from condconv_keras.models.saving import load_network
 from condconv_keras.models.settings import weight_settings
 from condconv_keras.pretrained import IMAGENET, starting_file
 from condconv_keras.utils.errors import UserError, warn
@@ -22,7 +22,7 @@ class InitialModel:
     """A trained model to start from.
 
     Attributes:
-        path: its file, for messages.
+        path: its file or folder, for messages.
         model: the Keras model.
         inherited: what a model that starts from it has to share, as JSON can hold it: `"model_arguments"` (`padding`
             and `bn_epsilon`, keywords of `create_model`) and `"preprocessing"` (`channels`, and `mean`, `std` and
@@ -67,8 +67,8 @@ def open_initial_model(config):
     """Loads the trained model that a run starts from.
 
     Args:
-        config: `TrainConfig` with the path of a `.keras` file, or with `"imagenet"`. Where the file has no card, that
-            of the model's registered name is taken.
+        config: `TrainConfig` with the path of a `.keras` file or a SavedModel, or with `"imagenet"`. Where the file has
+            no card, that of the model's registered name is taken.
 
     Returns:
         An `InitialModel`.
@@ -80,7 +80,7 @@ def open_initial_model(config):
     if path == IMAGENET:
         path = str(starting_file(config.model, config.model_arguments))
         print(f"starting from {path}", file=sys.stderr)
-    model, stored_card = load_keras_file(path)
+    model, stored_card = load_network(path)
     card = stored_card or registered_card(model)
     try:
         settings = weight_settings(model)

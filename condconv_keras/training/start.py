@@ -3,9 +3,10 @@
 import dataclasses
 import typing
 
-from condconv_keras.facts.archives import archive_has_experts
+from condconv_keras.facts.archives import archive_has_experts, names_experts
 from condconv_keras.models import model_entry
 from condconv_keras.models.registry import starting_model
+from condconv_keras.models.saved_networks import is_saved_model, network_of
 from condconv_keras.pretrained import IMAGENET
 from condconv_keras.utils.lazy import LazyModule
 
@@ -57,7 +58,7 @@ def has_trained_experts(config):
     """Whether the weights that a `TrainConfig` of a registered twin starts from are those of experts, not loading them.
 
     Raises:
-        UserError: the `.keras` file is damaged.
+        UserError: the `.keras` file is damaged, or the SavedModel, or that has no network.
     """
     if config.weights is None or model_entry(config.model).placement is None:
         return False
@@ -65,4 +66,6 @@ def has_trained_experts(config):
         return model_entry(starting_model(config.model)).placement is not None
     if config.weights.endswith(".weights.h5"):
         return True
+    if is_saved_model(config.weights):
+        return names_experts(network_of(config.weights))
     return archive_has_experts(config.weights)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 
@@ -130,6 +131,24 @@ def whole_folder(path):
         os.replace(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def literal_path(path):
+    """Yields a path of a folder that TensorFlow takes for what it is.
+
+    TensorFlow takes the path of variables for a pattern, and finds none in "run [2]": there it is given a link.
+
+    Args:
+        path: `pathlib.Path` of a folder.
+    """
+    if not re.search(r"[\[\\]", path.as_posix()):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = pathlib.Path(folder, "folder")
+        link.symlink_to(path.absolute(), target_is_directory=True)
+        yield link
 
 
 def content_hash(path, left_out=None):

@@ -93,8 +93,11 @@ def test_what_does_not_fit_is_one_line(run, plain, tmp_path, arguments, contains
     ("arguments", "contains"),
     [
         (["--model=/nowhere", "--output_dir={tmp}/out"], "nothing lies at '/nowhere'"),
-        (["--model={tmp}/x.tflite", "--output_dir={tmp}/out"], "x.tflite' is an export: it has no layers"),
-        (["--model={tmp}/saved_model", "--output_dir={tmp}/out"], "saved_model' is an export"),
+        (["--model={tmp}/x.tflite", "--output_dir={tmp}/out"], "x.tflite' is a tflite export: it has no layers"),
+        (
+            ["--model={tmp}/saved_model", "--output_dir={tmp}/out"],
+            "saved_model' is a savedmodel export: it has no layers",
+        ),
         (["--model={plain}", "--output_dir={tmp}/out"], "--dataset is needed"),
         (["--model={run}", "--output_dir={run}"], "is not an empty folder"),
         (["--model={run}", "--output_dir={tmp}/x.tflite/y"], "is a file"),

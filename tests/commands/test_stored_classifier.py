@@ -95,9 +95,10 @@ def test_the_classifier_starts_as_it_is(digits_model, tmp_path):
     assert results["top_1"] > 0.85
 
 
-@pytest.mark.parametrize("source", ["run", "file"])
-def test_a_run_of_the_zoo_is_trained_on_as_from_its_weights(trained_run, tmp_path, source):
-    model = trained_run if source == "run" else trained_run / "model.keras"
+@pytest.mark.parametrize("source", ["run", "SavedModel", pytest.param("file", marks=pytest.mark.slow)])
+def test_a_run_of_the_zoo_is_trained_on_as_from_its_weights(trained_run, exported, tmp_path, source):
+    files = {"run": trained_run, "SavedModel": exported / "saved_model", "file": trained_run / "model.keras"}
+    model = files[source]
     common = (*processes.TRAINED_RUN[4:], "--epochs=1", "--batch_size=32", "--learning_rate=0.01", "--recipe=digits")
     first, second = tmp_path / "first", tmp_path / "second"
     processes.run("train.py", f"--model={model}", *common, f"--model_dir={first}")

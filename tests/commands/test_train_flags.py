@@ -196,7 +196,10 @@ V1, RESNET, B0 = "--model=condconv_mobilenet_v1", "--model=condconv_resnet50", "
         ([V1, "--strategy=tpu", "--precision=mixed_float16"], "take mixed_bfloat16"),
         ([V1, "--strategy=mirrored", "--jit_compile", "--precision=mixed_float16"], "take mixed_bfloat16"),
         ([V1, "--deterministic", "--data_service=grpc://host:1"], "--deterministic cannot hold with --data_service"),
-        ([V1, "--weights=coco"], "--weights is 'imagenet', a .keras or a .weights.h5 file. Received: 'coco'"),
+        (
+            [V1, "--weights=coco"],
+            "--weights is 'imagenet', a .keras or a .weights.h5 file, or the folder of a SavedModel. Received: 'coco'",
+        ),
         ([V1, "--strategy=mirrored", "--logical_cpus=2", "--jit_compile"], "--jit_compile does not work on"),
         ([V1, "--schedule=staircase", "--decay_epochs=3"], "need a --decay_rate other than 1"),
         ([V1, "--batch_size=1", "--mixup_alpha=0.2"], "--batch_size must be more than 1"),

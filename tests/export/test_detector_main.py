@@ -108,6 +108,21 @@ def test_an_exported_file_predicts_as_keras_does(detector, exported, name):
             np.testing.assert_allclose(received[key], value, atol=1e-5)
 
 
+def test_a_saved_model_is_exported_as_the_file_that_it_came_from(detector, exported, export, tmp_path):
+    out = tmp_path / "out"
+    flags = ("--formats=tflite", "--check_examples=2")
+    export(f"--model={exported / 'saved_model'}", f"--output_dir={out}", f"--dataset={detector.data}", *flags)
+    image = read_image(detector.data / "val/000003.png")
+    images = detector.card.preprocessing.evaluation_image(image).numpy()[np.newaxis]
+    found, answers = (StoredModel.open(place / "model.tflite").predictor().predict(images) for place in (out, exported))
+    for name, value in answers.items():
+        np.testing.assert_array_equal(found[name], value)
+    facts, expected = (json.loads((folder / "model.json").read_text()) for folder in (out, exported))
+    assert facts["source"]["kind"] == "savedmodel"
+    assert facts["source"]["sha256"] == expected["files"][0]["sha256"]
+    assert {**facts, "source": None, "files": None} == {**expected, "source": None, "files": None}
+
+
 @pytest.mark.parametrize("name", [pytest.param("saved_model", marks=pytest.mark.slow), "model.tflite"])
 def test_eval(detector, exported, name):
     arguments = (f"--model={exported / name}", f"--dataset={detector.data}", "--json")

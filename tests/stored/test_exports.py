@@ -23,9 +23,8 @@ class _Model(tf.Module):
 def test_a_saved_model_in_a_folder_whose_name_looks_like_a_pattern(name, tmp_path, monkeypatch):
     model = _Model()
     tf.saved_model.save(model, str(tmp_path / name), signatures={"serving_default": model.times})
-    monkeypatch.setattr(SavedModel, "card", None)
     monkeypatch.chdir(tmp_path)
-    loaded, _ = SavedModel(name).load()
+    loaded = SavedModel(name).load_signatures()
     products = loaded.signatures["serving_default"](images=tf.constant(3.0))["products"]
     np.testing.assert_array_equal(products, [3.0, 6.0])
 

@@ -1,4 +1,4 @@
-import dataclasses
+import pathlib
 
 import keras
 import numpy as np
@@ -10,6 +10,8 @@ from condconv_keras.pretrained import create_model
 from condconv_keras.stored import StoredModel
 from condconv_keras.stored.loading import load_model
 from condconv_keras.utils.errors import UserError
+
+SAVED_MODEL_0_1 = pathlib.Path(__file__).parents[1] / "fixtures/v0_1/exported/saved_model"
 
 
 @pytest.fixture
@@ -70,11 +72,19 @@ def test_what_it_does_not_load_is_refused(tmp_path, name, message):
         load_model(tmp_path / name)
 
 
-def test_a_saved_model_has_the_signatures_and_the_card_of_its_run(exported, trained_run, images):
+def test_a_saved_model_is_the_model_and_the_card_of_its_run(exported, trained_run, images):
     # The last test: another process may still be exporting.
     (path,) = (file.parent for file in exported.rglob("saved_model.pb"))
-    loaded, card = load_model(path)
-    of_run = load_model(trained_run)[1]
-    assert (card, of_run.returns) == (dataclasses.replace(of_run, returns="probabilities"), "logits")
+    (model, card), (of_run, card_of_run) = load_model(path), load_model(trained_run)
+    assert card == card_of_run
+    for received, expected in zip(model.get_weights(), of_run.get_weights(), strict=True):
+        np.testing.assert_array_equal(received, expected)
+    scaled = card.preprocessing.scale_images(images)
+    np.testing.assert_array_equal(model(scaled, training=False), of_run(scaled, training=False))
+
+
+def test_a_saved_model_of_version_0_1_is_what_tensorflow_loads():
+    loaded, card = load_model(SAVED_MODEL_0_1)
+    images = np.zeros((1, *card.preprocessing.input_shape), "float32")
     answer = loaded.signatures["serving_default"](images=tf.constant(images))["probabilities"]
-    np.testing.assert_allclose(answer, StoredModel.open(trained_run).predictor().predict(images), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(answer, StoredModel.open(SAVED_MODEL_0_1).predictor().predict(images))

@@ -43,7 +43,7 @@ def test_what_a_name_means(trained_run, exported, saved, tmp_path, monkeypatch):
     for name, options, expected in (
         (trained_run, {}, ("run", classification, True, True, False)),
         (saved, {}, ("keras", classification, True, True, False)),
-        (exported / "saved_model", {}, ("savedmodel", classification, True, False, False)),
+        (exported / "saved_model", {}, ("savedmodel", classification, True, True, False)),
         (exported / "model.tflite", {}, ("tflite", classification, True, False, False)),
         ("mobilenet_v1", {"weights": "imagenet"}, ("imagenet", classification, True, True, True)),
         ("ssd300_mobilenet_v1", {"untrained": True}, ("untrained", "detection", False, True, True)),

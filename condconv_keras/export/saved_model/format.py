@@ -4,6 +4,7 @@ import numpy as np
 
 from condconv_keras.export.format import ExportFormat
 from condconv_keras.export.saved_model import writing
+from condconv_keras.models.saved_networks import EXTRA
 from condconv_keras.stored import StoredModel
 
 
@@ -11,7 +12,7 @@ class SavedModel(ExportFormat):
     """A folder that needs nothing but TensorFlow: `condconv_keras.export.saved_model.writing` says what is in it."""
 
     is_default = True
-    cards = "assets.extra"  # where TensorFlow keeps what it does not read
+    cards = EXTRA
     box_unit = "pixel"
 
     def write(self, path, model, card, options):
@@ -21,5 +22,5 @@ class SavedModel(ExportFormat):
         return StoredModel.open(path).predictor().predict
 
     def raw_outputs(self, path, model, card, images, threads=None):
-        loaded = StoredModel.open(path).load()[0]
+        loaded = StoredModel.open(path).load_signatures()
         return {name: np.array(value) for name, value in loaded.signatures["raw_outputs"](images=images).items()}

@@ -5,7 +5,10 @@ import io
 import pathlib
 import tempfile
 
+from condconv_keras.models.returned import with_returns
+from condconv_keras.models.saved_networks import WEIGHTS, put_network
 from condconv_keras.tasks.table import get_task
+from condconv_keras.utils.errors import UserError, warn
 from condconv_keras.utils.files import put_text
 from condconv_keras.utils.lazy import LazyModule, keras
 from condconv_keras.utils.lazy import tensorflow as tf
@@ -36,6 +39,9 @@ def write_saved_model(model, card, path):
     `keras.layers.TFSMLayer`; there, `serving_default` takes float32 and uint8 tensors alike, at the cost of a new trace
     for every new batch size. `assets/labels.txt` has the class names, one a line.
 
+    `assets.extra/network.json` lets `condconv_keras.load_model` give the Keras network back, where that can be built
+    from its configuration (`condconv_keras.models.saved_networks`); else a warning says that it is left out.
+
     Args:
         model: functional or sequential Keras model that computes in float32; what its routers have for training is
             folded away.
@@ -43,9 +49,10 @@ def write_saved_model(model, card, path):
         path: folder to write.
 
     Raises:
-        UserError: as `ModelCard.labels`.
+        UserError: as `ModelCard.labels`, or as of `condconv_keras.models.returned.with_returns`.
     """
     model = layers.fold_routing(model)
+    card = with_returns(model, card)
     with tempfile.TemporaryDirectory() as folder:
         class_names = _class_names(card, pathlib.Path(folder) / "labels.txt")
         archive = keras.export.ExportArchive()
@@ -53,8 +60,14 @@ def write_saved_model(model, card, path):
         archive.track(class_names)
         for name, function in get_task(card.task).endpoints(model, card, class_names).items():
             archive.add_endpoint(name, function)
+        # All of them, also those that no endpoint uses. Keras's own variables would be saved a second time.
+        archive.add_variable_collection(WEIGHTS, [weight.value for weight in model.weights])
         with contextlib.redirect_stdout(io.StringIO()):
             archive.write_out(str(path), verbose=False)
+    try:
+        put_network(path, model, card.returns)
+    except UserError as error:
+        warn(f"{path} cannot be loaded as a Keras model, only run: {error}")
 
 
 def _class_names(card, path):

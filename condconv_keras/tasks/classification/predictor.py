@@ -17,6 +17,9 @@ from condconv_keras.utils.lazy import numpy as np
 from condconv_keras.utils.lazy import tensorflow as tf
 from condconv_keras.utils.softmax import softmax
 
+# To the owner of a file that returns logits though its card says otherwise.
+_ADVICE = f'let its card ({FILE_NAME} beside a file) say "returns": "logits"'
+
 
 def probabilities(model, card, images):
     """Computes a Keras classifier on images in 0..255: scaling, network, and a softmax of logits.
@@ -56,7 +59,7 @@ def keras_predict(model, card):
     def predict(images):
         outputs = function(images)
         check_rows_of_logits(outputs.numpy(), card)
-        return _checked(_normalized(outputs, card).numpy(), f"the model {card.model!r}", card)
+        return _checked(_normalized(outputs, card).numpy(), f"the model {card.model!r}")
 
     return predict
 
@@ -70,7 +73,7 @@ def saved_model_predict(loaded, path, card):
     check_shapes(path, tuple(tuple(tensor.shape) for tensor in received), expected)
 
     def predict(images):
-        return _answers(signature(images=as_input(signature, images))[OUTPUT].numpy(), path, card)
+        return file_answers(signature(images=as_input(signature, images))[OUTPUT].numpy(), path, card)
 
     return predict
 
@@ -85,24 +88,35 @@ def tflite_predict(path, card, num_threads=None):
     )
     # Of numbers that are multiples of the scale, each may be half of it off.
     rounding = model.output.scale / 2 * len(card.class_names)
-    return lambda images: _answers(model.predict(images), path, card, rounding)
+    return lambda images: file_answers(model.predict(images), path, card, rounding)
 
 
-def _answers(outputs, path, card, rounding=0.0):
-    """The probabilities of what a file returned, an array [batch, classes], which its card says what it is."""
+def file_answers(outputs, path, card, rounding=0.0, advice=_ADVICE):
+    """Returns the probabilities of what a file returned, an array [batch, classes].
+
+    Args:
+        outputs: what it returned.
+        path: of the file, for messages.
+        card: its `ModelCard`, which says whether they are logits.
+        rounding: how far their sum may be off besides.
+        advice: what to do where they are logits though the card says otherwise.
+
+    Raises:
+        UserError: they are not what the card says.
+    """
     if card.returns == LOGITS:
         check_rows_of_logits(outputs, card)
         return softmax(outputs)
-    return _checked(outputs, repr(str(path)), card, rounding)
+    return _checked(outputs, repr(str(path)), rounding, advice)
 
 
-def _checked(rows, place, card, rounding=0.0):
+def _checked(rows, place, rounding=0.0, advice=_ADVICE):
     """The same rows; raises a `UserError` if they are no probabilities. A row with a NaN is not looked at."""
     finite = rows[np.isfinite(rows).all(axis=-1)]
     if not are_probabilities(finite, SUM_TOLERANCE + rounding):
         row = finite[np.abs(finite.sum(axis=-1) - 1).argmax()]
         raise UserError(
             f"expected probabilities of {place}, it returns numbers from {row.min():.3g} to {row.max():.3g} with the "
-            f'sum {row.sum():.3g}; if they are logits, let its card ({FILE_NAME} beside a file) say "returns": "logits"'
+            f"sum {row.sum():.3g}; if they are logits, {advice}"
         )
     return rows
