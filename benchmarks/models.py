@@ -22,17 +22,20 @@ from benchmarks.checks import batch_sizes, check_names
 from benchmarks.peak_memory import peak_megabytes
 from benchmarks.rounds import ratio_of, timed_rounds
 from benchmarks.twins import chosen_twins, plain_name
-from benchmarks.work import WORK, make_call
+from benchmarks.work import make_call
 from condconv_keras.commands import cli
 from condconv_keras.models import model_entry
 from condconv_keras.training.config import PRECISIONS
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import whole_file, write_rows
 
+# `benchmarks.tflite` times the files for LiteRT, in all their modes.
+_WORK = ("inference", "saved_model", "training")
+
 FLAGS = flags.FLAGS
 flags.DEFINE_list("models", None, "CondConv models; default: all of them.")
 flags.DEFINE_list("batch", ["1", "32"], "Batch sizes.")
-flags.DEFINE_list("work", list(WORK), "Work to time: some of inference, saved_model and training.")
+flags.DEFINE_list("work", list(_WORK), "Work to time: some of inference, saved_model and training.")
 flags.DEFINE_integer("rounds", 11, "Interleaved rounds; the median is taken.", lower_bound=3)
 flags.DEFINE_integer("input_size", None, "Height and width of the input; default: the model's.", lower_bound=32)
 flags.DEFINE_enum("precision", "float32", PRECISIONS, "Precision of the computation.")
@@ -78,8 +81,8 @@ def main(argv):
 
 def _checked_work():
     if not FLAGS.work:
-        raise UserError(f"--work expects some of {', '.join(WORK)}, received none")
-    check_names("work", FLAGS.work, WORK)
+        raise UserError(f"--work expects some of {', '.join(_WORK)}, received none")
+    check_names("work", FLAGS.work, _WORK)
     if "saved_model" in FLAGS.work:
         import keras
 

@@ -3,7 +3,7 @@
     python -m benchmarks.peak_memory --model=condconv_mobilenet_v1 --work=training --batch=32
 
 Prints megabytes (10^6 bytes) of the whole process: Python, TensorFlow, the network, and what the work takes, of
-`saved_model` writing it, too. A GPU's own memory is not counted.
+`saved_model` and `tflite` also what writing the file takes. A GPU's own memory is not counted.
 """
 
 import pathlib

@@ -1,5 +1,6 @@
-"""What is timed of a network: a call that does the work once and returns when it is done."""
+"""What is measured of a network: a call that does the work once and returns when it is done."""
 
+import pathlib
 import tempfile
 
 
@@ -33,17 +34,34 @@ def _saved_model(network, images, labels, jit_compile):
     import tensorflow as tf
 
     from condconv_keras.export.saved_model.writing import write_saved_model
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_saved_model(network, _card(network), folder)
+        loaded = tf.saved_model.load(folder)
+    signature, images = loaded.signatures["serving_default"], tf.constant(images)
+    return lambda: signature(images=images)["probabilities"].numpy()
+
+
+def _tflite(network, images, labels, jit_compile):
+    """The float32 `.tflite` file that `python -m export` writes, of batches of this size, in LiteRT."""
+    from condconv_keras.export.tflite.conversion import tflite_bytes
+    from condconv_keras.serving.litert import LiteRTModel
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "model.tflite")
+        path.write_bytes(tflite_bytes(network, _card(network), batch_size=len(images)))
+        loaded = LiteRTModel(path)
+    return lambda: loaded.predict(images)
+
+
+def _card(network):
+    """A card for a network of no training."""
     from condconv_keras.facts.model_card import ModelCard
     from condconv_keras.facts.preprocessing import Preprocessing
 
     height, width, channels = network.input_shape[1:]
     classes = [str(i) for i in range(network.output_shape[-1])]
-    card = ModelCard("", classes, Preprocessing((height, width), channels, 127.5, 127.5))
-    with tempfile.TemporaryDirectory() as folder:
-        write_saved_model(network, card, folder)
-        loaded = tf.saved_model.load(folder)
-    signature, images = loaded.signatures["serving_default"], tf.constant(images)
-    return lambda: signature(images=images)["probabilities"].numpy()
+    return ModelCard("", classes, Preprocessing((height, width), channels, 127.5, 127.5))
 
 
 def _training(network, images, labels, jit_compile):
@@ -67,4 +85,4 @@ def _training(network, images, labels, jit_compile):
     return lambda: step((images, labels))["loss"].numpy()
 
 
-WORK = {"inference": _inference, "saved_model": _saved_model, "training": _training}
+WORK = {"inference": _inference, "saved_model": _saved_model, "tflite": _tflite, "training": _training}

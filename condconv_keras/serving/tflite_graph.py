@@ -18,7 +18,7 @@ class TFLiteGraph:
 
     def __init__(self, content):
         self._schema = flatbuffer_utils.schema_fb
-        self._file = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+        self._file = flatbuffer_utils.read_model_from_bytearray(content)
         self._graph = self._file.subgraphs[0]
 
     @property

@@ -57,3 +57,12 @@ def test_peak_memory_is_that_of_the_work():
     # Stem and the first block: 32x32 pixels of 32, 32 and 64 channels, convolved and normalized, in float32.
     at_least = 63 * 2 * 4 * 32 * 32 * (32 + 32 + 64) / 1e6
     assert many - few > at_least
+
+
+@pytest.mark.slow
+def test_a_conversion_takes_a_few_times_its_file():
+    """Over what running the network takes. The file has 99 MB, nearly all of them experts."""
+    arguments = ("-m", "benchmarks.peak_memory", "--model=condconv_mobilenet_v1", "--input_size=64")
+    run, converted = (int(processes.run(*arguments, f"--work={work}").stdout) for work in ("inference", "tflite"))
+    # 8 times were measured, and 50 with the banks in the graph.
+    assert converted - run < 16 * 99

@@ -1,6 +1,7 @@
 """Converts a classifier or detector to a TFLite file: builtin operators only, and the one of a detector's NMS."""
 
 import contextlib
+import gc
 import io
 import os
 import sys
@@ -14,6 +15,7 @@ from condconv_keras.export.tflite.mobile_network import mobile_network
 from condconv_keras.models.returned import with_returns
 from condconv_keras.serving.litert import INPUT, SIGNATURE
 from condconv_keras.tasks.table import get_task
+from condconv_keras.utils import allocator
 from condconv_keras.utils.errors import UserError
 
 
@@ -60,20 +62,9 @@ def tflite_bytes(
     if quantization == "int8" and representative is None:
         raise UserError("int8 needs representative images to take the ranges of its activations from, received none")
     card = with_returns(model, card)
-    scaled = None if representative is None else card.preprocessing.scale_images(representative)
-    network = mobile_network(model, card.preprocessing.input_shape, quantization, static_kernels, scaled, batch_size)
-    quantize = quantization == "int8"
-    task = get_task(card.task)
-
-    def serve(images):
-        if quantize:
-            # Fixes the input's scale at 1: its quantized values are pixels.
-            images = tf.quantization.fake_quant_with_min_max_args(images, 0, 255)
-        outputs = network(card.preprocessing.scale_images(images), training=False)
-        return task.converted_outputs(outputs, card, quantize)
-
-    with tempfile.TemporaryDirectory() as folder:
-        _write_saved_model(serve, network.input_shape, folder)
+    with tempfile.TemporaryDirectory() as folder, allocator.untuned():
+        _write_mobile_network(folder, model, card, quantization, representative, static_kernels, batch_size)
+        gc.collect()  # what is written, which graphs and their functions keep alive in cycles
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         _set_quantization(converter, quantization, representative, int8_input, batch_size)
@@ -84,7 +75,26 @@ def tflite_bytes(
             # The converter raises one type, which TensorFlow does not export, with a listing of the whole graph.
             reason = str(error).strip().splitlines()[0][:200]
             raise UserError(f"TensorFlow cannot convert the model to TFLite ({reason})") from error
-    return task.finish_tflite(content, card, quantize, raw_outputs)
+    return get_task(card.task).finish_tflite(content, card, quantization == "int8", raw_outputs)
+
+
+def _write_mobile_network(folder, model, card, quantization, representative, static_kernels, batch_size):
+    """Writes the network for LiteRT with scaling before and the outputs of its task behind it, as a SavedModel.
+
+    Arguments as of `tflite_bytes`. It is no longer in memory afterwards: the converter needs a lot of that.
+    """
+    scaled = None if representative is None else card.preprocessing.scale_images(representative)
+    network = mobile_network(model, card.preprocessing.input_shape, quantization, static_kernels, scaled, batch_size)
+    quantize = quantization == "int8"
+
+    def serve(images):
+        if quantize:
+            # Fixes the input's scale at 1: its quantized values are pixels.
+            images = tf.quantization.fake_quant_with_min_max_args(images, 0, 255)
+        outputs = network(card.preprocessing.scale_images(images), training=False)
+        return get_task(card.task).converted_outputs(outputs, card, quantize)
+
+    _write_saved_model(serve, network.input_shape, folder)
 
 
 @contextlib.contextmanager

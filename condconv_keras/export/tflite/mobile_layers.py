@@ -30,14 +30,14 @@ class Bank:
 
     Attributes:
         kernels: float32 [n, K, filters]; K = kh * kw * channels, or kh * kw for a depthwise layer. Row-major as
-            `condconv_kernel`.
+            `condconv_kernel`. None in a layer that has them in a variable.
         biases: float32 [n, filters], or None.
         shift: float32 [filters], added after everything else, or None.
         spec: `ConvSpec`.
         scale: float32 [filters], what the convolution's outputs are multiplied by, or None for 1.
     """
 
-    kernels: np.ndarray
+    kernels: np.ndarray | None
     biases: np.ndarray | None
     shift: np.ndarray | None
     spec: ConvSpec
@@ -97,7 +97,10 @@ def uses_static_kernels(spec, num_experts, pixels, quantization, static_kernels)
 
 
 class MobileCondConv(keras.layers.Layer):
-    """A CondConv layer for batches of one known size, with constants in place of variables.
+    """A CondConv layer for batches of one known size, whose bank lies as LiteRT reads it.
+
+    The bank is a variable though it never changes: TensorFlow keeps variables in files of their own, and constants in
+    the graph, which tracing, saving, loading and converting it copy some twenty times.
 
     Args:
         bank: `Bank`.
@@ -118,21 +121,35 @@ class MobileCondConv(keras.layers.Layer):
         self._static_kernels = static_kernels
         self._largest_weight = largest_weight
 
+    def build(self, inputs_shape, routing_weights_shape=None):
+        self._num_experts = len(self._bank.kernels)
+        self._apply, kernels = self._form(inputs_shape)
+        self._kernels = keras.Variable(kernels, trainable=False, dtype="float32", autocast=False, name="kernels")
+        self._bank = dataclasses.replace(self._bank, kernels=None)
+
+    def _form(self, inputs_shape):
+        """The method that computes inputs of this shape, and the bank as it lies for it."""
+        spec, kernels = self._bank.spec, self._bank.kernels
+        rows, columns = spec.geometry.output_size(*inputs_shape[1:3])
+        if uses_static_kernels(spec, self._num_experts, rows * columns, self._quantization, self._static_kernels):
+            if spec.depthwise:
+                return self._depthwise_mixture, kernels.reshape(self._num_experts, -1)
+            return self._mixture, _side_by_side(kernels, spec)
+        if spec.depthwise:
+            return self._run_time_depthwise, self._in_groups(kernels)
+        if self._quantization == "int8" and inputs_shape[0] == 1:
+            return self._run_time_convolution, self._in_groups(kernels)
+        if self._quantization in ("dynamic", "int8"):
+            return self._run_time_product, self._in_groups(kernels)
+        return self._run_time_transposed_product, self._in_groups(kernels.transpose(0, 2, 1))
+
     def call(self, inputs, routing_weights=None):
         bank, spec = self._bank, self._bank.spec
         if routing_weights is None:
             routing_weights = self._router(inputs)
         batch = inputs.shape[0]
         rows, columns = spec.geometry.output_size(*inputs.shape[1:3])
-        if uses_static_kernels(spec, len(bank.kernels), rows * columns, self._quantization, self._static_kernels):
-            apply = self._depthwise_mixture if spec.depthwise else self._mixture
-        elif spec.depthwise:
-            apply = self._run_time_depthwise
-        elif self._quantization == "int8" and batch == 1:
-            apply = self._run_time_convolution
-        else:
-            apply = self._run_time_product
-        outputs = apply(inputs, routing_weights)
+        outputs = self._apply(inputs, routing_weights)
         if bank.scale is not None:
             outputs = outputs * bank.scale
         if bank.biases is not None:
@@ -144,18 +161,13 @@ class MobileCondConv(keras.layers.Layer):
 
     def _mixture(self, inputs, routing_weights):
         """Every expert at once, as one static convolution of the inputs scaled by every routing weight."""
-        bank, spec = self._bank, self._bank.spec
-        n, taps = len(bank.kernels), spec.geometry.taps
-        batch = inputs.shape[0]
+        spec, n, batch = self._bank.spec, self._num_experts, inputs.shape[0]
         scaled = tf.reshape(routing_weights, (batch, 1, n, 1)) * tf.reshape(inputs, (batch, -1, 1, spec.channels))
-        kernels = bank.kernels.reshape(n, taps, spec.channels, spec.filters).transpose(1, 0, 2, 3)
-        if taps == 1 and spec.geometry.strides == (1, 1):
-            return tf.matmul(
-                tf.reshape(scaled, (-1, n * spec.channels)), tf.constant(kernels.reshape(-1, spec.filters))
-            )
+        if _is_product(spec):
+            return tf.matmul(tf.reshape(scaled, (-1, n * spec.channels)), self._kernels)
         wide = dataclasses.replace(spec, channels=n * spec.channels)
         images = tf.reshape(scaled, (batch, *inputs.shape[1:3], wide.channels))
-        return portable.convolve(images, tf.constant(kernels.reshape(wide.expert_shape)), wide)
+        return portable.convolve(images, self._kernels, wide)
 
     def _depthwise_mixture(self, inputs, routing_weights):
         """Every expert as a static depthwise convolution of its own, their outputs mixed.
@@ -163,14 +175,11 @@ class MobileCondConv(keras.layers.Layer):
         Not one convolution of n outputs per channel: LiteRT's own kernel for that, which calibrates int8, never returns
         where n times the channels exceed about 4,800.
         """
-        kernels = self._bank.kernels
-        return mixtures.mixture(
-            inputs, routing_weights, tf.constant(kernels.reshape(len(kernels), -1)), self._bank.spec
-        )
+        return mixtures.mixture(inputs, routing_weights, tf.convert_to_tensor(self._kernels), self._bank.spec)
 
     def _run_time_convolution(self, inputs, routing_weights):
         """A convolution of one image with its mixed kernel."""
-        kernel = self._bounded(self._mix(routing_weights, self._bank.kernels))
+        kernel = self._bounded(self._mix(routing_weights))
         return portable.convolve(inputs, tf.reshape(kernel, self._bank.spec.expert_shape), self._bank.spec)
 
     def _run_time_depthwise(self, inputs, routing_weights):
@@ -178,7 +187,7 @@ class MobileCondConv(keras.layers.Layer):
         spec, batch = self._bank.spec, inputs.shape[0]
         if batch == 1:
             return self._run_time_convolution(inputs, routing_weights)
-        kernels = self._bounded(self._mix(routing_weights, self._bank.kernels))
+        kernels = self._bounded(self._mix(routing_weights))
         kernels = tf.transpose(tf.reshape(kernels, (batch, -1, spec.filters)), (1, 0, 2))
         # The images side by side in the channels, each with its kernel.
         wide = dataclasses.replace(spec, channels=batch * spec.channels, filters=batch * spec.filters)
@@ -195,32 +204,52 @@ class MobileCondConv(keras.layers.Layer):
 
     def _run_time_product(self, inputs, routing_weights):
         """A product of each image's patches and kernel: XNNPACK takes no convolution with a run-time kernel."""
-        kernels = self._bank.kernels
-        depth, filters = kernels.shape[1:]
-        patches, _ = portable.gather_patches(inputs, self._bank.spec)
-        if self._quantization in ("dynamic", "int8"):
-            # Rows of one output channel share a scale.
-            kernel = self._bounded(tf.reshape(self._mix(routing_weights, kernels), (-1, depth, filters)))
-            return tf.reshape(tf.matmul(patches, kernel), (-1, filters))
-        # XNNPACK packs a transposed kernel faster.
-        kernel = tf.reshape(self._mix(routing_weights, kernels.transpose(0, 2, 1)), (-1, filters, depth))
-        return tf.reshape(tf.matmul(patches, kernel, transpose_b=True), (-1, filters))
+        spec = self._bank.spec
+        patches, _ = portable.gather_patches(inputs, spec)
+        # Rows of one output channel share a scale.
+        kernel = tf.reshape(self._mix(routing_weights), (-1, patches.shape[-1], spec.filters))
+        return tf.reshape(tf.matmul(patches, self._bounded(kernel)), (-1, spec.filters))
 
-    def _mix(self, routing_weights, kernels):
-        """Mixes kernels [n, ...] into one for each image, flat.
+    def _run_time_transposed_product(self, inputs, routing_weights):
+        """As `_run_time_product`, of float32 kernels: XNNPACK packs a transposed one faster."""
+        spec = self._bank.spec
+        patches, _ = portable.gather_patches(inputs, spec)
+        kernel = tf.reshape(self._mix(routing_weights), (-1, spec.filters, patches.shape[-1]))
+        return tf.reshape(tf.matmul(patches, kernel, transpose_b=True), (-1, spec.filters))
+
+    def _in_groups(self, kernels):
+        """Lays kernels [n, ...] out for `_mix`: [n * g, P / g], each of the n cut into g groups."""
+        n, size = len(kernels), kernels[0].size
+        groups = _ROW_GROUPS[self._quantization]
+        while size % groups:
+            groups //= 2
+        return kernels.reshape(n * groups, size // groups)
+
+    def _mix(self, routing_weights):
+        """Mixes the kernels, which lie as of `_in_groups`, into one for each image, flat.
 
         As one product of [batch, n] and [n, P], a dense layer of P outputs, every output would carry a scale and a zero
         point, more than its n weights of 8 bits. With the kernel cut into g groups, the product of the block matrix
         of routing weights [batch * g, n * g], g copies of them, and the bank [n * g, P / g] has P / g outputs. Of one
         image its zeros cost nothing: the product takes as long as reading the bank.
         """
-        n, size = len(kernels), kernels[0].size
-        groups = _ROW_GROUPS[self._quantization]
-        while size % groups:
-            groups //= 2
+        n, groups = self._num_experts, self._kernels.shape[0] // self._num_experts
         blocks = tf.reshape(routing_weights, (-1, 1, n, 1)) * np.eye(groups, dtype=np.float32)[:, None, :]
-        bank = tf.constant(kernels.reshape(n * groups, size // groups))
-        return tf.matmul(tf.reshape(blocks, (-1, n * groups)), bank)
+        return tf.matmul(tf.reshape(blocks, (-1, n * groups)), self._kernels)
+
+
+def _is_product(spec):
+    """Whether a convolution is a matrix product of its pixels."""
+    return spec.geometry.taps == 1 and spec.geometry.strides == (1, 1)
+
+
+def _side_by_side(kernels, spec):
+    """Lays kernels [n, K, filters] out as the one of a convolution, or product, of n times the channels."""
+    n, taps = len(kernels), spec.geometry.taps
+    kernels = kernels.reshape(n, taps, spec.channels, spec.filters).transpose(1, 0, 2, 3)
+    if _is_product(spec):
+        return kernels.reshape(-1, spec.filters)
+    return kernels.reshape(dataclasses.replace(spec, channels=n * spec.channels).expert_shape)
 
 
 def _plus_of_each_image(outputs, values):

@@ -37,25 +37,14 @@ def mobile_network(model, image_shape, quantization="none", static_kernels=False
         _check_nested(model)
     layers = conditional_layers(model)
     followers = {name: _followers(model, layer) for name, layer in layers.items()}
-    banks = {name: Bank.of(layer, followers[name][0]) for name, layer in layers.items()}
-    limits = {}
-    if quantization == "int8" and not static_kernels:
-        banks = {name: bank.with_even_channels() for name, bank in banks.items()}
-        limits = {name: banks[name].largest_weight(r) for name, r in _routing_weights(model, layers, images).items()}
+    is_calibrated = quantization == "int8" and not static_kernels
+    routing_weights = _routing_weights(model, layers, images) if is_calibrated else {}
     absorbed = {layer.name for pair in followers.values() for layer in pair if layer is not None}
 
     def clone(layer):
         if layer.name in layers:
-            activation = followers[layer.name][1]
-            return MobileCondConv(
-                banks[layer.name],
-                _exportable(layer.activation if activation is None else activation.activation),
-                layer.router,
-                quantization,
-                static_kernels,
-                limits.get(layer.name),
-                name=layer.name,
-            )
+            weights = routing_weights.get(layer.name)
+            return _mobile_layer(layer, followers[layer.name], quantization, static_kernels, weights)
         if layer.name in absorbed:
             return keras.layers.Identity(name=layer.name)
         config = layer.get_config()
@@ -77,6 +66,24 @@ def mobile_network(model, image_shape, quantization="none", static_kernels=False
             layer.set_weights(weights)
     renew_normalizations(network)
     return network
+
+
+def _mobile_layer(layer, followers, quantization, static_kernels, routing_weights):
+    """The `MobileCondConv` of a layer and its `followers`; `routing_weights` are those to calibrate by, or None."""
+    normalization, activation = followers
+    bank, largest_weight = Bank.of(layer, normalization), None
+    if routing_weights is not None:
+        bank = bank.with_even_channels()
+        largest_weight = bank.largest_weight(routing_weights)
+    return MobileCondConv(
+        bank,
+        _exportable(layer.activation if activation is None else activation.activation),
+        layer.router,
+        quantization,
+        static_kernels,
+        largest_weight,
+        name=layer.name,
+    )
 
 
 def conditional_layers(model):

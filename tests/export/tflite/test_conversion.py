@@ -2,6 +2,7 @@
 
 import collections
 import gc
+import pathlib
 import weakref
 
 import keras
@@ -185,3 +186,21 @@ def test_no_graph_stays_in_memory():
     gc.collect()
     assert made
     assert not graphs
+
+
+@pytest.mark.parametrize("static_kernels", [False, True])
+def test_no_bank_is_part_of_the_graph(static_kernels, monkeypatch):
+    """TensorFlow and its converter copy what is in the graph many times."""
+    arguments = {"width_multiplier": 0.25, "start_block": 12, "classes": 3, "input_shape": (96, 96, 3)}
+    model, card = untrained_model("condconv_mobilenet_v1", **arguments)
+    from_saved_model = tf.lite.TFLiteConverter.from_saved_model
+    sizes = []
+
+    def noted(folder, *args, **kwargs):
+        sizes.append(pathlib.Path(folder, "saved_model.pb").stat().st_size)
+        return from_saved_model(folder, *args, **kwargs)
+
+    monkeypatch.setattr(tf.lite.TFLiteConverter, "from_saved_model", noted)
+    content = tflite_bytes(model, card, static_kernels=static_kernels)
+    (size,) = sizes
+    assert size < len(content) / 4
