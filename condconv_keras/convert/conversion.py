@@ -14,7 +14,7 @@ from condconv_keras.convert.rewriting import Rewriting
 from condconv_keras.convert.selection import Layers, Routers, chosen, deeper_half, shared_routers
 from condconv_keras.convert.start import scale_new_routers, take_plain_weights
 from condconv_keras.facts.created_models import remember_copy
-from condconv_keras.layers import slice_strided_1x1, use_fused_batch_norm
+from condconv_keras.layers import slice_strided_1x1
 from condconv_keras.layers.base_cond_conv import standardize_options
 from condconv_keras.layers.routing import standardize_count
 from condconv_keras.utils.annotations import Tensor
@@ -104,7 +104,8 @@ def converted(
     taken = deeper_half(every, costs_of(graph)) if layers is None else chosen(every, layers)
     shared = shared_routers(taken, routing)
     rewriting = Rewriting(model, taken, shared, num_experts, routing_options)
-    twin = remember_copy(slice_strided_1x1(use_fused_batch_norm(rewriting.model)), model)
+    # Batch normalization stays Keras's own: the fused one rounds in another order, which a deep network amplifies.
+    twin = remember_copy(slice_strided_1x1(rewriting.model), model)
     if warm_start:
         take_plain_weights(rewriting.parts)
     scale_new_routers(twin, rewriting.parts, float(warm_start) if router_scale is None else router_scale, images)
