@@ -7,6 +7,7 @@ they compute has a known scale. Each gets 4 experts by `condconv_keras.to_condco
 saved, and loaded by a process of its own. Where the converted network has at most 60 million parameters it also takes
 three steps of training, after which the experts of each layer have to differ, and `python -m export` writes a float32
 `.tflite` file of it, which has to pass the check. --networks names some of them, as in `MobileNetV2,ResNet50`.
+`docs/results/convert/README.md` has the table of the rows that `docs/results/convert/applications.csv` holds.
 """
 
 import inspect
@@ -103,6 +104,28 @@ def converted_row(name, folder):
         row |= _export(folder)
         row["least_growth"] = _growth(twin, images)
     return row
+
+
+def table(rows):
+    """The table of the page, Markdown.
+
+    Args:
+        rows: list of dicts of `COLUMNS`, values as text, as `csv.DictReader` has them.
+    """
+    lines = [
+        "| network | layers with experts | parameters, millions | largest difference | experts apart | `.tflite`, MB |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        before, after = (int(row[name]) / 1e6 for name in ("parameters", "converted_parameters"))
+        difference = max(float(row[name]) for name in ("largest_difference", "after_loading"))
+        growth, size = row["least_growth"], row["tflite_bytes"]
+        lines.append(
+            f"| {row['network']} | {row['converted']} of {row['layers']} | {before:.1f} -> {after:.1f} | "
+            f"{difference:.1e} | {f'{float(growth):.1e}' if growth else '-'} | "
+            f"{f'{int(size) / 1e6:.0f}' if size else '-'} |"
+        )
+    return "\n".join(lines)
 
 
 def _network(name, size, images):

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from condconv_keras.models import model_entry
-from scripts import gain_figure
+from scripts import gain_figure, own_network
 from tests.processes import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -106,11 +106,9 @@ def test_what_we_measured():
     assert re.findall(r"\+[\d.]+", answers["docs/when-experts-pay.md"]) == expected
     tagline = re.search(r"gain ([\d.]+) to ([\d.]+) points", " ".join(README.split()))
     assert [f"+{value}" for value in tagline.groups()] == sorted(expected)
-    runs = [run for run in result("warm_start.json") if "initial_weights" in run["command"]]
-    plain, twin = ([run["top_1"] for run in runs if run.get("num_experts") == count] for count in (None, 4))
-    assert len(plain) == len(twin) == 3
-    warm = re.findall(r"0\.\d+", answers["docs/results/README.md#warm-start"])
-    assert warm == [f"{statistics.mean(values):.3f}" for values in (twin, plain)] + [f"{1 / 360:.3f}"]
+    means = own_network.summary(own_network.read_rows(ROOT / "docs/results/convert/own_network.csv"))["means"]
+    expected = [f"{means[side]:.2f}" for side in ("twin 0.4", "continued 0.1")]
+    assert re.findall(r"\d+\.\d+", answers["docs/results/convert/README.md"]) == expected
     demo = result("demo/demo.json")
     values = [*(statistics.mean(demo["gain"][side]) for side in ("plain", "twin")), demo["stored"]["TFLite"]["top_1"]]
     assert re.findall(r"0\.\d+", answers["docs/results/README.md#digits"]) == [f"{value:.3f}" for value in values]
