@@ -82,7 +82,7 @@ def describe_run(config: TrainConfig, dataset: Dataset, initial: StoredClassifie
     recipe = config.recipe
     plan = TrainingPlan(config, dataset)
     steps = plan.steps_per_epoch
-    if config.is_stored:
+    if config.is_stored and initial is not None:
         plan.network = initial.network(plan)
     model = plan.build_network()
     cost = profiling.profile(cond_conv.fold_routing(model))

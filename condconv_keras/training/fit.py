@@ -112,11 +112,11 @@ class _Training:
 
     def _make_model(self, initial: StoredClassifier | InitialModel | None, weights: str | None) -> TrainingModel:
         """The `TrainingModel`, with the weights that the run starts from."""
-        if self._plan.config.is_stored and initial is not None:
+        if isinstance(initial, StoredClassifier):
             self._plan.network = initial.network(self._plan)
         with self._strategy.scope():
             network = self._plan.build_network(weights)
-        if not self._plan.config.is_stored and initial is not None:
+        if isinstance(initial, InitialModel):
             scale = self._plan.recipe.router_scale
             initial.put_into(network, self._plan.router_images(), self._plan.card.class_names, scale)
         if initial is not None or weights is not None:

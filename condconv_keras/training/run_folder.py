@@ -95,8 +95,8 @@ class RunFolder:
             differences = config.differences(stored)
             if differences == ["model_sha256"] and config.is_stored and stored.is_stored:
                 raise UserError(
-                    f"{config.model!r} is another model than the run in {str(self.path)!r} began with, by its SHA-256 "
-                    f"({stored.model_sha256[:12]}...); give another folder"
+                    f"{config.model!r} is another model than the run in {str(self.path)!r} began with, by its SHA-256; "
+                    "give another folder"
                 )
             if differences and not config.extends(stored):
                 raise UserError(

@@ -115,11 +115,11 @@ class StoredClassifier:
             if {height, width} <= {None, given}:
                 return given, given
             raise UserError(f"{self._place} takes images of {height}x{width} alone. Received: input_size={given}")
-        known = (None, None) if card is None else card.preprocessing.input_size
-        size = (height or known[0], width or known[1])
-        if None in size:
+        if card is not None:
+            height, width = height or card.preprocessing.input_size[0], width or card.preprocessing.input_size[1]
+        if height is None or width is None:
             raise UserError(f"expected `input_size`: {self._place} takes images of any size")
-        return size
+        return height, width
 
     def network(self, plan: Any) -> StoredNetwork:
         """Returns the network that is trained; lines say what starts anew and what has experts.
