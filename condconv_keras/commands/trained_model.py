@@ -107,6 +107,8 @@ class StoredClassifier:
             UserError: nothing lies there, or something else.
         """
         path = os.path.abspath(os.path.expanduser(name))
+        if model_dir is not None and path == os.path.abspath(os.path.expanduser(model_dir)):
+            raise UserError(f"--model={name} is the folder of the run itself: give another --model_dir")
         if not os.path.exists(path):
             return cls._of_run(name, path, model_dir)
         stored = StoredModel.open(path)
@@ -120,13 +122,15 @@ class StoredClassifier:
 
     @classmethod
     def _of_run(cls, name: str, path: str, model_dir: str | None) -> StoredClassifier:
-        run = None if model_dir is None else RunFolder(model_dir)
+        run, began = None if model_dir is None else RunFolder(model_dir), ""
         if run is not None and run.config.is_file() and (run.has_checkpoint() or run.results.is_file()):
             config = run.read_config()
             if config.model_sha256 is not None and config.model == path:
                 return cls(path, config.model_sha256, has_experts=None)
+            began = f"; the run in {model_dir!r} was trained from {config.model!r} last"
         if os.sep in name or name.endswith(".keras"):
-            raise UserError(f"expected a run folder, .keras file or SavedModel in --model, nothing lies at {name!r}")
+            expected = "expected a run folder, .keras file or SavedModel in --model"
+            raise UserError(f"{expected}, nothing lies at {name!r}{began}")
         raise unknown_name("model", name, list_models())
 
     def lacking_flags(self, values: flags.FlagValues) -> dict[str, str]:

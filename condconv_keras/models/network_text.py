@@ -51,6 +51,15 @@ def build_network(text: str | bytes, place: str) -> keras.Model:
 
 
 def put_weights(model: keras.Model, values: list) -> None:
-    """Gives a model weights in the order of `model.weights`; its `Normalization` layers compute by them then."""
+    """Gives a model weights in the order of `model.weights`; its `Normalization` layers compute by them then.
+
+    Raises:
+        UserError: they have other shapes, as where layers that several models share were built apart.
+    """
+    shapes = [[tuple(value.shape) for value in each] for each in (model.weights, values)]
+    if shapes[0] != shapes[1]:
+        raise UserError(
+            f"expected a network that its configuration says whole, {model.name!r} is built again with other weights"
+        )
     model.set_weights(values)
     keras_graph.renew_normalizations(model)

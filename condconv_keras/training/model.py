@@ -10,7 +10,7 @@ from condconv_keras.utils.keras_graph import BuiltBeforeFit, all_layers, losses_
 from condconv_keras.weights.skipped_layers import CLASSIFIER
 
 STOP = "stop"
-# Of a network of the zoo, what is trained while the other layers are frozen.
+# Names of the layers of a network of the zoo that are trained while the others are frozen.
 TRAINED_ALONE = ("dropout", *CLASSIFIER)
 
 
@@ -29,8 +29,8 @@ class TrainingModel(BuiltBeforeFit, keras.Model):
         objective: function of targets and outputs, as of `Task.make_objective`.
         step_means: names of what the objective reports besides the loss.
         optimizer: Keras optimizer; it is built for all trainable variables of the network.
-        trained_alone: names of the network's layers that are trained while the others are frozen; those of a classifier
-            of the zoo by default.
+        trained_alone: layers of the network, or of models inside it, that are trained while the others are frozen; None
+            for those of a network of the zoo.
         ema_decay: of `MovingAverage`, or 0 for none.
         temperature_steps: steps over which the temperature falls to 1 of the routers that have one.
         mean_gradients: whether the gradients are averaged over the replicas before the optimizer sees them, as clipping
@@ -44,7 +44,7 @@ class TrainingModel(BuiltBeforeFit, keras.Model):
         step_means,
         optimizer,
         *,
-        trained_alone=TRAINED_ALONE,
+        trained_alone=None,
         ema_decay=0.0,
         temperature_steps=1.0,
         mean_gradients=False,
@@ -68,10 +68,12 @@ class TrainingModel(BuiltBeforeFit, keras.Model):
         self.compile(optimizer, **compile_options)
         self.optimizer.build(network.trainable_variables)
         self.built = True
-        alone = [layer for layer in network.layers if layer.name in trained_alone]
-        kept = {id(inner) for layer in alone for inner in all_layers(layer)}
+        if trained_alone is None:
+            trained_alone = [layer for layer in network.layers if layer.name in TRAINED_ALONE]
+        kept = {id(inner) for layer in trained_alone for inner in all_layers(layer)}
         layers = all_layers(network, include_self=False)
-        self._frozen = [layer for layer in network.layers if id(layer) not in kept]
+        # What holds one of them is not frozen itself: its flag would go to the layers inside.
+        self._frozen = [layer for layer in layers if not any(id(inner) in kept for inner in all_layers(layer))]
         # Before what they contain: a flag that is set goes to the layers inside.
         self._trainable = [(layer, layer.trainable) for layer in layers]
         # Stochastic depth; the dropout before the classifier is the classifier's.

@@ -93,7 +93,7 @@ class RunFolder:
         if self.config.is_file():
             stored = self.read_config()
             differences = config.differences(stored)
-            if differences == ["model_sha256"] and config.is_stored and stored.is_stored:
+            if "model_sha256" in differences and config.is_stored and stored.is_stored:
                 raise UserError(
                     f"{config.model!r} is another model than the run in {str(self.path)!r} began with, by its SHA-256; "
                     "give another folder"

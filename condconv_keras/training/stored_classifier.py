@@ -20,7 +20,7 @@ from condconv_keras.models.heads import trained_alone, with_logits
 from condconv_keras.models.network_text import build_network, network_text, put_weights
 from condconv_keras.training import experts
 from condconv_keras.utils.errors import UserError, one_line
-from condconv_keras.utils.keras_graph import all_layers
+from condconv_keras.utils.keras_graph import all_layers, compute_in_float32
 
 _BROUGHT = (*SCALING, "crop_fraction")
 # What takes pixels keeps their 8 bits, and logits in 16 bits overflow the loss.
@@ -89,12 +89,15 @@ class StoredClassifier:
                 f"expected a model of one input [images, height, width, 1 or 3] and one output, {self._place} has "
                 f"inputs {shapes} and {len(model.outputs)} outputs"
             )
+        quantized = [layer.name for layer in all_layers(model) if getattr(layer, "quantization_mode", None)]
+        if quantized:
+            raise UserError(f"expected floating-point weights to train, the layer {quantized[0]!r} is quantized")
 
     def _preprocessing(self, card: ModelCard | None) -> Preprocessing:
         """How images are fed: as flags say it, else the card, else the network itself."""
         config = self._config
         known = {} if card is None else {name: getattr(card.preprocessing, name) for name in _BROUGHT}
-        if not {"mean", "std"} <= {*known, *config.preprocessing}:
+        if not {"mean", "std"} & {*known, *config.preprocessing}:
             known |= found_scaling(self._model) or {}
         fields = {"crop_fraction": config.recipe.crop_fraction, **config.preprocessing}
         fields = known | {name: value for name, value in fields.items() if value is not None}
@@ -105,9 +108,13 @@ class StoredClassifier:
             )
         height, width, channels = self._model.inputs[0].shape[1:]
         try:
-            return Preprocessing(self._input_size(height, width, card), channels, **fields)
+            preprocessing = Preprocessing(self._input_size(height, width, card), channels, **fields)
         except (TypeError, ValueError) as error:
             raise UserError(one_line(error)) from error
+        dtype = self._model.inputs[0].dtype
+        if not dtype.startswith(("float", "bfloat")) and (preprocessing.mean, preprocessing.std) != (0, 1):
+            raise UserError(f"{self._place} takes pixels as {dtype}, which `mean` and `std` cannot scale")
+        return preprocessing
 
     def _input_size(self, height: int | None, width: int | None, card: ModelCard | None) -> tuple[int, int]:
         given = self._config.recipe.input_size
@@ -133,6 +140,8 @@ class StoredClassifier:
         """
         config, recipe = self._config, plan.recipe
         arguments = config.model_arguments
+        # Stored in mixed precision, it is trained in that of the run.
+        compute_in_float32(self._model)
         model = self._with_logits(plan.card, arguments.get("classifier_layer"), recipe.dropout_rate)
         has_experts = bool(routers(model))
         if "num_experts" in arguments:
@@ -156,6 +165,8 @@ class StoredClassifier:
         for layer in all_layers(model):
             if isinstance(layer, keras.layers.BatchNormalization) and recipe.bn_momentum is not None:
                 layer.momentum = recipe.bn_momentum
+        if not model.trainable_weights:
+            raise UserError(f"expected weights to train, all layers of {self._place} are frozen")
         _compute_in(model, config.precision, trained_alone(model, arguments.get("classifier_layer")))
         return StoredNetwork(network_text(model), self._place, model.get_weights())
 
@@ -175,15 +186,15 @@ class StoredClassifier:
         return result.model
 
 
-def _compute_in(model: keras.Model, precision: str, end: Collection[str]) -> None:
+def _compute_in(model: keras.Model, precision: str, end: Collection[keras.Layer]) -> None:
     """Makes the layers of a network that compute in float32 do so in a precision of training, but for those at its end.
 
     Args:
         model: functional model.
         precision: one of `PRECISIONS`.
-        end: names of layers.
+        end: layers.
     """
-    kept = {id(inner) for layer in model.layers if layer.name in end for inner in all_layers(layer)}
+    kept = {id(inner) for layer in end for inner in all_layers(layer)}
     for layer in all_layers(model):
         if id(layer) not in kept and layer.dtype_policy.name == "float32" and not isinstance(layer, _IN_FLOAT32):
             layer.dtype_policy = precision

@@ -122,14 +122,18 @@ def test_a_renewed_classifier_has_other_weights_and_the_same_features(name, clas
     assert not np.allclose(logits.sum(axis=-1), 1)
 
 
+def _names_alone(model):
+    return [layer.name for layer in trained_alone(model)]
+
+
 def test_what_is_trained_alone():
-    assert trained_alone(_dense_softmax()) == ("fc", "drop")
-    assert trained_alone(_nested_head()) == ("top",)
+    assert _names_alone(_dense_softmax()) == ["fc", "drop"]
+    assert _names_alone(_nested_head()) == ["fc"]
     zoo = create_model(
         "condconv_mobilenet_v1",
         **{"width_multiplier": 0.25, "num_experts": 2, "classes": 5, "condconv_classifier": True},
     )
-    assert trained_alone(zoo) == ("classifier", "classifier_routing", "dropout", "predictions", "logits")
+    assert _names_alone(zoo) == ["classifier", "classifier_routing", "dropout", "predictions", "logits"]
 
 
 @pytest.mark.parametrize("name", _MODELS)
@@ -145,6 +149,61 @@ def test_a_frozen_classifier_stays_frozen():
     model = _dense_softmax()
     model.get_layer("fc").trainable = False
     assert not with_logits(model, 5, renew=False).model.get_layer("fc").trainable
+
+
+def test_a_new_classifier_of_a_frozen_network_is_trained():
+    model = _dense_softmax()
+    model.trainable = False
+    result = with_logits(model, 3, renew=True).model
+    assert {weight.path.split("/")[-2] for weight in result.trainable_weights} == {"fc"}
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda x: keras.ops.clip(keras.ops.softmax(_L.Dense(5)(x)), 1e-7, 1.0),
+        lambda x: keras.ops.log(keras.ops.softmax(_L.Dense(5)(x))),
+        lambda x: keras.ops.softmax(_L.Dense(5)(x)) * 100,
+        lambda x: keras.ops.exp(keras.ops.log_softmax(_L.Dense(5)(x))),
+        lambda x: _L.ReLU()(_L.Dense(5)(x)),
+        lambda x: _L.LeakyReLU()(_L.Dense(5)(x)),
+        lambda x: _L.Dense(5, activation=_L.LeakyReLU())(x),
+        lambda x: _L.GlobalAveragePooling2D()(_L.Conv2D(5, 1, activation="softmax")(_L.Reshape((1, 1, 6))(x))),
+        lambda x: _L.GlobalAveragePooling2D()(_L.Softmax()(_L.Conv2D(5, 1)(_L.Reshape((1, 1, 6))(x)))),
+    ],
+)
+def test_what_makes_something_else_of_logits_is_refused(end):
+    with pytest.raises(UserError, match="expected a classifier that ends in logits or a softmax") as error:
+        with_logits(_functional(end), 5, renew=False)
+    assert len(str(error.value)) < 200
+
+
+@pytest.mark.parametrize("activation", [_L.Softmax(), keras.ops.softmax, keras.activations.softmax])
+def test_a_softmax_in_any_form_is_one(activation):
+    model = _functional(lambda x: _L.Dense(5, activation=activation, name="fc")(x))
+    logits = with_logits(model, 5, renew=False).model(_IMAGES)
+    np.testing.assert_allclose(keras.ops.softmax(logits), model(_IMAGES), rtol=1e-5)
+    assert np.abs(np.asarray(logits).sum(axis=-1) - 1).min() > 1e-3
+
+
+def test_an_operation_that_reshapes_does_so_for_the_new_classes():
+    inputs = keras.Input((32, 32, 3))
+    x = _L.Conv2D(5, 1, name="fc")(_L.GlobalAveragePooling2D(keepdims=True)(_L.Conv2D(6, 3)(inputs)))
+    model = keras.Model(inputs, keras.ops.softmax(keras.ops.reshape(x, (-1, 5))))
+    assert with_logits(model, 3, renew=True).model.output_shape == (None, 3)
+
+
+def test_names_of_a_dropout_and_ends_that_cannot_be_renewed():
+    model = _functional(lambda x: _L.Dense(5, name="fc")(_L.ReLU(name="fc_dropout")(x)))
+    assert with_logits(model, 3, renew=True, dropout_rate=0.1).model.get_layer("fc_dropout_2").rate == 0.1
+    grouped = _functional(lambda x: _L.Flatten()(_L.Conv2D(6, 1, groups=2)(_L.Reshape((1, 1, 6))(x))))
+    with pytest.raises(UserError, match=r"met 'conv2d.*', a Conv2D"):
+        with_logits(grouped, 3, renew=True)
+    inputs = keras.Input((4,))
+    inner = keras.Model(inputs, [_L.Dense(5)(inputs), _L.Dense(5)(inputs)], name="inner")
+    outer = keras.Input((4,))
+    with pytest.raises(UserError, match="the model 'inner' has more"):
+        with_logits(keras.Model(outer, inner(outer)[1]), 5, renew=True)
 
 
 def test_a_named_layer_classifies():

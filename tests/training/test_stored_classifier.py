@@ -189,6 +189,48 @@ def test_mixed_precision_spares_pixels_and_logits(precision):
     assert all(weight.dtype == "float32" for weight in network.weights)
 
 
+@pytest.mark.parametrize("stored", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_the_precision_is_that_of_the_run(stored, precision):
+    keras.config.set_dtype_policy(stored)
+    try:
+        model = _model(_L.Rescaling(1 / 255))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    network = _plan(model, precision=precision).build_network()
+    assert network.get_layer("conv_1").dtype_policy.name == precision
+    assert network.outputs[0].dtype == network.get_layer("fc").compute_dtype == "float32"
+
+
+def test_a_classifier_inside_is_trained_alone_and_in_the_precision():
+    inputs = keras.Input((12, 16, 3))
+    outer = keras.Model(inputs, _model()(_L.Rescaling(1 / 255)(inputs)))
+    plan = _plan(outer, precision="mixed_bfloat16", recipe={"freeze_epochs": 1})
+    plan.dataset = types.SimpleNamespace(**vars(plan.dataset), train_split="train")
+    plan.steps_per_epoch = 4
+    network = plan.build_network()
+    policies = {layer.name: layer.dtype_policy.name for layer in all_layers(network)}
+    assert (policies["conv_1"], policies["fc"]) == ("mixed_bfloat16", "float32")
+    training = plan.make_training_model(network)
+    training.freeze(True)
+    assert {weight.path.split("/")[-2] for weight in network.trainable_weights} == {"fc"}
+    training.freeze(False)
+    assert {weight.path.split("/")[-2] for weight in network.trainable_weights} == {"conv_1", "norm", "conv_2", "fc"}
+
+
+def test_what_cannot_be_trained_is_one_clear_line():
+    frozen = _model(_L.Rescaling(1 / 255))
+    frozen.trainable = False
+    with pytest.raises(UserError, match=r"expected weights to train, all layers of the model in '/m.keras' are frozen"):
+        _plan(frozen)
+    quantized = _model(_L.Rescaling(1 / 255))
+    quantized.get_layer("fc").quantize("int8")
+    with pytest.raises(UserError, match="expected floating-point weights to train, the layer 'fc' is quantized"):
+        _plan(quantized)
+    with pytest.raises(UserError, match="expected `mean` and `std`"):
+        _plan(_model(_L.Rescaling(1 / 255)), preprocessing={"mean": 127.5})
+
+
 def test_frozen_layers_stay_frozen():
     model = _model(_L.Rescaling(1 / 255))
     model.get_layer("conv_1").trainable = False
