@@ -1,4 +1,4 @@
-"""What a user's own trained network gains as a twin: `python -m scripts.own_network --data_dir=data --output_dir=own`.
+"""A user's own network trained on, and as a twin: `python -m scripts.own_network --data_dir=data --output_dir=own`.
 
     python -m scripts.fashion_mnist --output_dir=data
     python -m scripts.own_network --data_dir=data --output_dir=own --seeds=3

@@ -158,8 +158,11 @@ def test_training_starts_from_them(server, references, tmp_path):
     ("flags", "contains"),
     [
         (["--weights=imagenet", "--initial_weights=x.keras"], "--weights and --initial_weights, its old name, exclude"),
-        (["--weights=x.h5"], "--weights is 'imagenet', a .keras or a .weights.h5 file. Received: 'x.h5'"),
-        (["--weights=x.keras"], "--weights is 'imagenet' or an existing file"),
+        (
+            ["--weights=x.h5"],
+            "--weights is 'imagenet', a .keras or a .weights.h5 file, or the folder of a SavedModel. Received: 'x.h5'",
+        ),
+        (["--weights=x.keras"], "--weights is 'imagenet', an existing file or a SavedModel"),
     ],
 )
 def test_wrong_flags_of_training(flags, contains, tmp_path):

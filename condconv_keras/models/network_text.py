@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 
 from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.json_text import exact_json_text
 from condconv_keras.utils.lazy import LazyModule, keras
 
 layers = LazyModule("condconv_keras.layers")
@@ -20,8 +21,7 @@ _COMPILED = "compile_config"
 def network_text(model: keras.Model) -> str:
     """Returns the JSON text of a functional or sequential Keras model."""
     config = keras.saving.serialize_keras_object(model)
-    # As Keras writes it: a configuration may hold an infinity, which is no null.
-    return json.dumps({name: value for name, value in config.items() if name != _COMPILED}) + "\n"
+    return exact_json_text({name: value for name, value in config.items() if name != _COMPILED}) + "\n"
 
 
 def build_network(text: str | bytes, place: str) -> keras.Model:

@@ -26,6 +26,7 @@ from condconv_keras.facts.model_card import FILE_NAME, LOGITS, PROBABILITIES, Mo
 from condconv_keras.models.network_text import build_network, network_text, put_weights
 from condconv_keras.utils.errors import MissingPackage, UserError, one_line
 from condconv_keras.utils.files import file_hash, literal_path, put_text
+from condconv_keras.utils.json_text import exact_json_text
 from condconv_keras.utils.lazy import LazyModule, installs_named, keras
 from condconv_keras.utils.lazy import tensorflow as tf
 from condconv_keras.utils.typed_fields import OTHER_FORM
@@ -79,7 +80,7 @@ def put_network(path: str | os.PathLike[str], model: keras.Model, returns: str |
     content |= {"weights": records, "network": json.loads(text)}
     place = path / EXTRA / _FILE
     place.parent.mkdir(exist_ok=True)
-    put_text(place, json.dumps({"sha256": _digest(content), **content}) + "\n")
+    put_text(place, exact_json_text({"sha256": _digest(content), **content}) + "\n")
 
 
 def _forms(model: keras.Model) -> list[dict[str, Any]]:
@@ -88,7 +89,7 @@ def _forms(model: keras.Model) -> list[dict[str, Any]]:
 
 def _digest(content: dict[str, Any]) -> str:
     # Of what the text says: it may have been written with other spaces.
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(exact_json_text(content, sort_keys=True).encode()).hexdigest()
 
 
 def _keys(path: pathlib.Path) -> list[str]:
@@ -131,7 +132,7 @@ def _read(path: pathlib.Path) -> _Network:
             raise ValueError(f"`returns` is {content['returns']!r}")
         hashes = {name: content["files"][name] for name in _FILES}
         weights = [{name: record[name] for name in ("key", "shape", "dtype")} for record in content["weights"]]
-        found = _Network(json.dumps(content["network"]), weights, content["returns"])
+        found = _Network(exact_json_text(content["network"]), weights, content["returns"])
     except (ValueError, *OTHER_FORM) as error:
         raise UserError(f"the network in {str(place)!r} is damaged ({one_line(error, 200)})") from error
     for name, sha256 in hashes.items():

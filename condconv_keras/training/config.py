@@ -56,9 +56,9 @@ class TrainConfig:
 
     Attributes:
         model: registry name, or the path of a stored classifier.
-        model_arguments: keywords of `create_model` that the user gave, such as `num_experts`; of a stored classifier
-            `num_experts`, `layers` and `routing_per` (`"layer"` or `"block"`) of `condconv_keras.to_condconv`, and
-            `classifier_layer`, the name of the layer that classifies.
+        model_arguments: keywords of `create_model` that the user gave, such as `num_experts`. For a stored classifier
+            they are `num_experts`, `layers` and `routing_per` (`"layer"` or `"block"`), as `condconv_keras.to_condconv`
+            has them, and `classifier_layer`, the name of the layer that classifies.
         dataset: `name` of `condconv_keras.data.open_dataset`.
         data_dir: as in `open_dataset`.
         validation_fraction: as in `open_dataset`.

@@ -103,8 +103,8 @@ class StoredClassifier:
         fields = known | {name: value for name, value in fields.items() if value is not None}
         if not {"mean", "std"} <= fields.keys():
             raise UserError(
-                f"expected `mean` and `std` of the pixels that {self._place} takes, as in --mean=127.5 --std=127.5 for "
-                "-1..1: it has no card, and no Rescaling or Normalization that says it"
+                f"expected `mean` and `std` of the pixels that {self._place} takes, as in `mean=127.5` and `std=127.5` "
+                "for -1..1: it has no card, and no Rescaling or Normalization that says it"
             )
         height, width, channels = self._model.inputs[0].shape[1:]
         try:

@@ -17,6 +17,16 @@ def json_text(value, indent=2, **options):
     return json.dumps(_finite(value), indent=indent, allow_nan=False, **options)
 
 
+def exact_json_text(value, **options):
+    """Returns a configuration of Keras as JSON text as Keras writes it: an infinity in it stays one, and is read again.
+
+    Args:
+        value: as of `json_text`.
+        **options: those of `json.dumps`.
+    """
+    return json.dumps(value, **options)
+
+
 def _finite(value):
     if isinstance(value, float):
         return value if math.isfinite(value) else None
