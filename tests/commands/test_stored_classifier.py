@@ -95,7 +95,9 @@ def test_the_classifier_starts_as_it_is(digits_model, tmp_path):
     assert results["top_1"] > 0.85
 
 
-@pytest.mark.parametrize("source", ["run", "SavedModel", pytest.param("file", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "source", ["run", *(pytest.param(source, marks=pytest.mark.slow) for source in ("SavedModel", "file"))]
+)
 def test_a_run_of_the_zoo_is_trained_on_as_from_its_weights(trained_run, exported, tmp_path, source):
     files = {"run": trained_run, "SavedModel": exported / "saved_model", "file": trained_run / "model.keras"}
     model = files[source]
