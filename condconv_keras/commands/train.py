@@ -5,6 +5,7 @@ Everything about the run is written to --model_dir: `config.json`, `model.keras`
 docs/training.md explains the recipes, several devices and machines, precision and resuming.
 """
 
+import dataclasses
 import os
 import shlex
 import sys
@@ -36,6 +37,7 @@ from condconv_keras.utils.lazy import LazyModule
 from condconv_keras.utils.versions import versions
 
 fit = LazyModule("condconv_keras.training.fit")
+stored_classifier = LazyModule("condconv_keras.training.stored_classifier")
 
 FLAGS = flags.FLAGS
 _PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
@@ -55,7 +57,7 @@ def main(argv):
     if FLAGS.dry_run:
         _check_weights_file(config, given)
         require_step(config)
-        return describe(config, _open_dataset(config, given, run))
+        return describe(config, _open_dataset(config, given, run), run)
     results = run.results_of(config)
     if results is None and run.read_results() is not None:
         print(f"{run.path} goes on to {config.recipe.epochs} epochs", file=sys.stderr)
@@ -144,10 +146,14 @@ def _stored_model(config):
     return StoredModel.open(config.model) if config.is_stored else None
 
 
-def describe(config, dataset):
+def describe(config, dataset, run=None):
     """Returns what `--dry_run` prints; nothing is written or downloaded."""
-    config, initial = without_download(config, _stored_model(config))
-    description = describe_run(config, dataset, initial)
+    if config.is_stored and run is not None and run.has_checkpoint():
+        config = dataclasses.replace(config, inherited=run.read_config().inherited)
+        description = describe_run(config, dataset, lambda plan: stored_classifier.StoredNetwork.of_run(run))
+    else:
+        config, initial = without_download(config, _stored_model(config))
+        description = describe_run(config, dataset, initial.network if config.is_stored else None)
     return cli.to_json(description) if FLAGS.json else cli.table(summary_rows(description))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from condconv_keras.data import Dataset, InputShard
@@ -15,7 +16,7 @@ from condconv_keras.utils.lazy import LazyModule, keras
 from condconv_keras.utils.lazy import tensorflow as tf
 
 if TYPE_CHECKING:
-    from condconv_keras.training.stored_classifier import StoredClassifier
+    from condconv_keras.training.stored_classifier import StoredNetwork
 
 profiling = LazyModule("condconv_keras.profiling")
 optimization = LazyModule("condconv_keras.training.optimization")
@@ -58,13 +59,15 @@ class TrainingMemory:
         return sum(dataclasses.astuple(self))
 
 
-def describe_run(config: TrainConfig, dataset: Dataset, initial: StoredClassifier | None = None) -> dict[str, Any]:
+def describe_run(
+    config: TrainConfig, dataset: Dataset, make_network: Callable[[TrainingPlan], StoredNetwork] | None = None
+) -> dict[str, Any]:
     """Describes a run; builds its model and writes nothing.
 
     Args:
         config: `TrainConfig` with what the run inherits.
         dataset: the data set of the configuration.
-        initial: `StoredClassifier` of a configuration of one.
+        make_network: function of the `TrainingPlan` that returns the network of a stored classifier; None for others.
 
     Returns:
         A dict that JSON can hold: `config`; `data` (`classes`, `splits`, `skipped_images`, of a detector
@@ -82,8 +85,8 @@ def describe_run(config: TrainConfig, dataset: Dataset, initial: StoredClassifie
     recipe = config.recipe
     plan = TrainingPlan(config, dataset)
     steps = plan.steps_per_epoch
-    if config.is_stored and initial is not None:
-        plan.network = initial.network(plan)
+    if make_network is not None:
+        plan.network = make_network(plan)
     model = plan.build_network()
     cost = profiling.profile(cond_conv.fold_routing(model))
     devices = device_count(config.execution)

@@ -220,7 +220,7 @@ def _opened(
         dataset = continued_dataset(stored, dataset)
         # The checkpoint holds the weights; the file that they started from may be gone.
         config = dataclasses.replace(config, inherited=stored.inherited, data=DataRecord.of(dataset))
-        network = StoredNetwork(run.read_network(), repr(str(run.network))) if config.is_stored else None
+        network = StoredNetwork.of_run(run) if config.is_stored else None
         return TrainingPlan(config, dataset, network), None, None
     config, initial = with_initial_model(dataclasses.replace(config, data=DataRecord.of(dataset)), stored_model)
     return TrainingPlan(config, dataset), initial, config.weights if initial is None else None

@@ -41,6 +41,15 @@ class StoredNetwork:
     place: str
     values: list[np.ndarray] | None = None
 
+    @classmethod
+    def of_run(cls, run: Any) -> StoredNetwork:
+        """The network of a run that goes on; raises a `UserError` if it is lost.
+
+        Args:
+            run: `RunFolder`.
+        """
+        return cls(run.read_network(), repr(str(run.network)))
+
     def build(self) -> keras.Model:
         """Builds the network under the strategy whose scope is open; raises a `UserError` where that fails."""
         network = build_network(self.text, self.place)

@@ -129,6 +129,8 @@ def test_a_run_goes_on_without_its_file(digits_model, twin_run, tmp_path):
     config["model"] = str(tmp_path / "gone.keras")
     (run / "config.json").write_text(json.dumps(config))
     (run / "results.json").unlink()
+    described = processes.run("train.py", *_twin(tmp_path / "gone.keras", run), "--dry_run", "--json").stdout
+    assert json.loads(described)["model"]["parameters"] == load_model(twin_run)[0].count_params()
     processes.run("train.py", *_twin(tmp_path / "gone.keras", run))
     assert (run / "results.json").is_file()
 
