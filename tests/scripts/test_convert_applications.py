@@ -22,8 +22,9 @@ def test_a_small_network_is_converted(tmp_path):
 
 def check(row):
     assert row["converted"] > 5
-    assert row["largest_difference"] < 1e-5
-    assert row["after_loading"] < 1e-5
+    most = convert_applications.ROUNDING.get(row["network"], convert_applications.MOST_DIFFERENT)
+    assert row["largest_difference"] < most
+    assert row["after_loading"] < most
     assert (row["least_growth"] is None) == (row["converted_parameters"] > convert_applications.MOST_TRAINED)
     if row["least_growth"] is not None:
         assert row["least_growth"] > 1e-4
