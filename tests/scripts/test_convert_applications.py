@@ -5,17 +5,18 @@ import pytest
 from scripts import convert_applications
 from tests import processes
 
-FAST = "MobileNetV3Small"
+FAST = ("MobileNet", "MobileNetV2", "MobileNetV3Small")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in convert_applications.network_names() if name != FAST])
+@pytest.mark.parametrize("name", [name for name in convert_applications.network_names() if name not in FAST])
 def test_a_network_is_converted(name, tmp_path):
     check(convert_applications.converted_row(name, tmp_path))
 
 
-def test_a_small_network_is_converted(tmp_path):
-    row = convert_applications.converted_row(FAST, tmp_path)
+@pytest.mark.parametrize("name", FAST)
+def test_a_small_network_is_converted(name, tmp_path):
+    row = convert_applications.converted_row(name, tmp_path)
     check(row)
     assert row["tflite_bytes"] > 4 * row["converted_parameters"] * 0.9
 
