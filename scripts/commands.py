@@ -5,6 +5,8 @@ import pathlib
 import subprocess
 import sys
 
+from condconv_keras.utils.errors import UserError, one_line
+
 
 def call(*arguments):
     """Runs one of the project's commands, shows it, and returns its JSON result."""
@@ -14,6 +16,14 @@ def call(*arguments):
     if finished.returncode:
         sys.exit(finished.returncode)
     return json.loads(finished.stdout)
+
+
+def output_of(*arguments):
+    """What a Python process of these arguments prints; raises a `UserError` with its last words if it fails."""
+    finished = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
+    if finished.returncode:
+        raise UserError(f"python {' '.join(arguments[:2])} failed: {one_line(finished.stderr[-500:])}")
+    return finished.stdout
 
 
 def write_held_out(dataset, folder, count, name):

@@ -13,18 +13,17 @@ three steps of training, after which the experts of each layer have to differ, a
 import inspect
 import json
 import pathlib
-import subprocess
-import sys
 import tempfile
 
 from absl import flags
 
 from condconv_keras.commands import cli
-from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import check_parents, write_rows
 from condconv_keras.utils.lazy import LazyModule, keras
 from condconv_keras.utils.lazy import numpy as np
 from condconv_keras.utils.progress import progress
+from scripts.commands import output_of
 
 convert = LazyModule("condconv_keras.convert")
 graph = LazyModule("condconv_keras.convert.graph")
@@ -163,22 +162,14 @@ def _outputs_of_file(folder):
         "import sys, numpy, condconv_keras; model, _ = condconv_keras.load_model(sys.argv[1] + '/twin.keras'); "
         "numpy.save(sys.argv[1] + '/outputs.npy', model(numpy.load(sys.argv[1] + '/images.npy'), training=False))"
     )
-    _run("-c", program, str(folder))
+    output_of("-c", program, str(folder))
     return np.load(folder / "outputs.npy")
 
 
 def _export(folder):
     arguments = (f"--model={folder}/twin.keras", f"--output_dir={folder}/exported", "--formats=tflite", "--json")
-    (file,) = json.loads(_run("-m", "export", *arguments))["files"]
+    (file,) = json.loads(output_of("-m", "export", *arguments))["files"]
     return {"tflite_bytes": file["bytes"], "tflite_error": file["relative_error"]}
-
-
-def _run(*arguments):
-    """What a Python process writes; raises a `UserError` with its last words if it fails."""
-    finished = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
-    if finished.returncode:
-        raise UserError(f"python {' '.join(arguments[:2])} failed: {one_line(finished.stderr[-500:])}")
-    return finished.stdout
 
 
 def _growth(twin, images):

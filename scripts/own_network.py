@@ -14,8 +14,6 @@ import csv
 import json
 import pathlib
 import statistics
-import subprocess
-import sys
 import time
 
 from absl import flags
@@ -23,10 +21,10 @@ from absl import flags
 from condconv_keras.commands import cli
 from condconv_keras.data import open_dataset
 from condconv_keras.experiments.gain.comparison import paired_difference
-from condconv_keras.utils.errors import UserError, one_line
 from condconv_keras.utils.files import check_parents, write_rows
 from condconv_keras.utils.lazy import LazyModule, keras
 from condconv_keras.utils.progress import progress
+from scripts.commands import output_of
 
 COLUMNS = ("seed", "side", "learning_rate", "top_1", "epochs", "parameters", "seconds")
 PLAIN, CONTINUED, TWIN = "plain", "continued", "twin"
@@ -75,7 +73,8 @@ def _row(folder, seed, side, rate):
     arguments += [f"--epochs={FLAGS.epochs}", f"--learning_rate={rate}", "--warmup_epochs=0.5", "--augmentation=none"]
     if side == TWIN:
         arguments += ["--num_experts=8", "--layers=conv_*"]
-    results = _train(*arguments, f"--model_dir={folder / f'{side}_{rate}_{seed}'}")
+    arguments += [f"--model_dir={folder / f'{side}_{rate}_{seed}'}", "--json"]
+    results = json.loads(output_of("-m", "condconv_keras.commands.train", *arguments))
     return {"seed": seed, "side": side, "learning_rate": rate, **{name: results[name] for name in COLUMNS[3:]}}
 
 
@@ -109,15 +108,6 @@ def _images(split):
     return tfds.as_numpy(
         tfds.load(_DATASET, split=split, data_dir=FLAGS.data_dir, batch_size=-1, as_supervised=True, download=False)
     )
-
-
-def _train(*arguments):
-    """The results of a `train.py` command; raises a `UserError` with its last words if it fails."""
-    command = [sys.executable, "-m", "condconv_keras.commands.train", *arguments, "--json"]
-    finished = subprocess.run(command, capture_output=True, text=True)
-    if finished.returncode:
-        raise UserError(f"{' '.join(arguments)} failed: {one_line(finished.stderr[-500:])}")
-    return json.loads(finished.stdout)
 
 
 def summary(rows):

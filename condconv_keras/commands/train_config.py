@@ -17,6 +17,7 @@ from condconv_keras.training.config import Execution, TrainConfig
 from condconv_keras.training.recipes import default_recipe_name, get_recipe
 from condconv_keras.training.rules import check_config
 from condconv_keras.utils.errors import UserError, one_line
+from condconv_keras.utils.files import absolute_path
 
 
 def config_from_flags(values):
@@ -37,8 +38,8 @@ def config_from_flags(values):
     recipe_name = values.recipe or default_recipe_name(dataset, model.recipe, model.task)
     config = TrainConfig(
         **model.config_fields(values),
-        dataset=_absolute(dataset) if is_folder(dataset, values.data_dir) else dataset,
-        data_dir=_absolute(values.data_dir),
+        dataset=absolute_path(dataset) if is_folder(dataset, values.data_dir) else dataset,
+        data_dir=None if values.data_dir is None else absolute_path(values.data_dir),
         validation_fraction=VALIDATION_FRACTION if values.validation_fraction is None else values.validation_fraction,
         skip_bad_images=values.skip_bad_images,
         recipe_name=recipe_name,
@@ -88,9 +89,4 @@ def _weights(value):
     if not (value.endswith((".keras", ".weights.h5")) or is_saved_model(value) or is_folder_path):
         expected = "a .keras or a .weights.h5 file, or the folder of a SavedModel"
         raise UserError(f"--weights is {IMAGENET!r}, {expected}. Received: {value!r}")
-    return _absolute(value)
-
-
-def _absolute(path):
-    """A path that means the same from every folder, since the run outlives this process."""
-    return None if path is None else os.path.abspath(os.path.expanduser(path))
+    return absolute_path(value)

@@ -19,6 +19,7 @@ from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.recipe import EXPERT_FIELDS, Recipe
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError, unknown_name
+from condconv_keras.utils.files import absolute_path
 
 # Flags of experts that start anew.
 _OF_STARTS = ("expert_start", "router_scale")
@@ -30,7 +31,7 @@ _STORED_ARGUMENTS = ("num_experts", *_OF_CONVERSION, "classifier_layer")
 _STORED_FLAGS = ("layers", "classifier_layer", *(name for name in PREPROCESSING_FLAGS if name != "crop_fraction"))
 
 
-def trained_model(values: flags.FlagValues) -> RegisteredModel | StoredClassifier:
+def trained_model(values: flags.FlagValues) -> RegisteredModel | StoredFile:
     """Returns what the flags say is trained.
 
     Args:
@@ -40,7 +41,7 @@ def trained_model(values: flags.FlagValues) -> RegisteredModel | StoredClassifie
         UserError: it is neither a registered name nor a stored classifier, or CondConv layers start behind its end.
     """
     if not is_registered(values.model):
-        return StoredClassifier.open(values.model, values.model_dir)
+        return StoredFile.open(values.model, values.model_dir)
     entry = model_entry(values.model)
     check_placement(entry, values)
     return RegisteredModel(entry)
@@ -79,7 +80,7 @@ class RegisteredModel:
 
 
 @dataclasses.dataclass(frozen=True)
-class StoredClassifier:
+class StoredFile:
     """A stored classifier.
 
     Attributes:
@@ -96,7 +97,7 @@ class StoredClassifier:
     recipe = "small"
 
     @classmethod
-    def open(cls, name: str, model_dir: str | None) -> StoredClassifier:
+    def open(cls, name: str, model_dir: str | None) -> StoredFile:
         """Finds the stored classifier of this path; where it is gone, a run that it began goes on.
 
         Args:
@@ -106,8 +107,8 @@ class StoredClassifier:
         Raises:
             UserError: nothing lies there, or something else.
         """
-        path = os.path.abspath(os.path.expanduser(name))
-        if model_dir is not None and path == os.path.abspath(os.path.expanduser(model_dir)):
+        path = absolute_path(name)
+        if model_dir is not None and path == absolute_path(model_dir):
             raise UserError(f"--model={name} is the folder of the run itself: give another --model_dir")
         if not os.path.exists(path):
             return cls._of_run(name, path, model_dir)
@@ -121,7 +122,7 @@ class StoredClassifier:
         return cls(path, stored.sha256, stored.has_experts)
 
     @classmethod
-    def _of_run(cls, name: str, path: str, model_dir: str | None) -> StoredClassifier:
+    def _of_run(cls, name: str, path: str, model_dir: str | None) -> StoredFile:
         run, began = None if model_dir is None else RunFolder(model_dir), ""
         if run is not None and run.config.is_file() and (run.has_checkpoint() or run.results.is_file()):
             config = run.read_config()

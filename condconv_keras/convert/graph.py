@@ -10,7 +10,7 @@ import keras
 
 from condconv_keras.convert.counterparts import is_convertible
 from condconv_keras.utils.errors import UserError
-from condconv_keras.utils.keras_graph import Call, all_layers, computes_its_graph, graph_calls
+from condconv_keras.utils.keras_graph import Call, all_layers, graph_calls, is_graph
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +38,6 @@ class Place:
         if not isinstance(self.layer, keras.layers.Dense):
             return True
         return all(len(call.inputs[0].shape) == 4 for call in self.calls)
-
-
-def is_graph(layer: object) -> bool:
-    """Whether a layer is a model whose layers can be replaced."""
-    return isinstance(layer, keras.Model) and computes_its_graph(layer)
 
 
 def graph_of(model: keras.Model) -> keras.Model:

@@ -8,13 +8,13 @@ from typing import Any
 import keras
 
 from condconv_keras.convert.counterparts import Counterpart, Part, counterpart_of
-from condconv_keras.convert.graph import Place, graph_of, is_graph
+from condconv_keras.convert.graph import Place, graph_of
 from condconv_keras.convert.selection import SharedRouter
 from condconv_keras.layers import Routing
 from condconv_keras.layers.copying import copy_graph
 from condconv_keras.utils.annotations import Tensor
 from condconv_keras.utils.errors import UserError, one_line
-from condconv_keras.utils.keras_graph import all_layers, renew_normalizations
+from condconv_keras.utils.keras_graph import all_layers, is_graph, renew_normalizations
 from condconv_keras.weights.expert_start import router_of
 
 

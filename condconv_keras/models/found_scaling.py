@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from condconv_keras.utils.keras_graph import computes_its_graph, graph_calls
+from condconv_keras.utils.keras_graph import graph_calls, is_graph
 
 PIXELS, UNITS = {"mean": 0.0, "std": 1.0}, {"mean": 0.0, "std": 255.0}
 # What a network is fed lies between minus and plus this, whatever scales it.
@@ -48,7 +48,7 @@ def _first_layers(model: keras.Model) -> Iterator[Any]:
         if len(found) != 1:
             return
         layer, call = found[0]
-        if isinstance(layer, keras.Model) and computes_its_graph(layer):
+        if is_graph(layer):
             yield from _first_layers(layer)
         else:
             yield layer

@@ -18,7 +18,7 @@ import keras
 from condconv_keras.layers import CondConv2D
 from condconv_keras.layers.copying import copy_graph
 from condconv_keras.utils.errors import UserError
-from condconv_keras.utils.keras_graph import computes_its_graph, graph_calls, producer_of
+from condconv_keras.utils.keras_graph import graph_calls, is_graph, producer_of
 
 _KEPT_ACTIVATIONS = ("linear", "log_softmax")  # of logits; a softmax does not change those of log_softmax
 _DROPPED = ("softmax",)
@@ -178,7 +178,7 @@ def _end(model: keras.Model, layer_name: str | None) -> _End:
 
 def _is_inner(operation: Any) -> bool:
     """Whether an operation is a model inside the model that may hold the classifying layer."""
-    return isinstance(operation, keras.Model) and computes_its_graph(operation) and bool(operation.weights)
+    return is_graph(operation) and bool(operation.weights)
 
 
 def _is_classifying(operation: Any) -> bool:

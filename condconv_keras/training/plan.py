@@ -115,14 +115,14 @@ class TrainingPlan:
             mean_gradients=self.recipe.clip_norm is not None,
             jit_compile=self.config.execution.jit_compile,
             steps_per_execution=self.config.execution.steps_per_execution,
-            **self._trained_alone(network),
+            trained_alone=self._trained_alone(network),
         )
 
     def _trained_alone(self, network):
-        """The argument of `TrainingModel` for what is trained alone in the network of a stored classifier."""
+        """As of `TrainingModel`."""
         if not self.config.is_stored:
-            return {}
-        return {"trained_alone": heads.trained_alone(network, self.config.model_arguments.get("classifier_layer"))}
+            return None
+        return heads.trained_alone(network, self.config.model_arguments.get("classifier_layer"))
 
     def training_batches(self, first_epoch=0, first_step=0, shard=ONE_PIPELINE, batch_size=None):
         """Returns the batches from a step of the run on, as of `Task.training_batches`.

@@ -109,6 +109,11 @@ def put_text(path, text):
     path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
+def absolute_path(path):
+    """Returns a path, which may begin with ~, as text that means the same from every folder."""
+    return os.path.abspath(os.path.expanduser(path))
+
+
 def write_rows(path, columns, rows):
     """Writes dicts as the rows of a CSV file, whole or not at all; what is no column is left out."""
     text = io.StringIO()

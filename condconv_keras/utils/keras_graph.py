@@ -61,10 +61,12 @@ def graph_calls(model):
     return [(node.operation, _call(node)) for node in nodes if not node.is_input]
 
 
-def computes_its_graph(model):
-    """Whether a model computes what its layers and their calls say: its class has no `call` of a user's own."""
-    owner = next(owner for owner in type(model).__mro__ if "call" in vars(owner))
-    return owner.__module__.startswith("keras.") and bool(getattr(model, "outputs", None))
+def is_graph(layer):
+    """Whether a layer is a model that computes what its layers and their calls say: no `call` is a user's own."""
+    if not isinstance(layer, keras.Model):
+        return False
+    owner = next(owner for owner in type(layer).__mro__ if "call" in vars(owner))
+    return owner.__module__.startswith("keras.") and bool(getattr(layer, "outputs", None))
 
 
 def producer_of(tensor):

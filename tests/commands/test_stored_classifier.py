@@ -188,35 +188,30 @@ def test_the_configuration(digits_model, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    "model, arguments, message",
     [
-        (["--width_multiplier=0.5"], "--width_multiplier is for registered models"),
-        (["--weights=imagenet"], "--weights is for registered models"),
-        (["--layers=conv_2"], "--layers is for a model that gets --num_experts"),
-        (["--routing_per=layer"], "--routing_per is for a model that gets --num_experts"),
-        (["--num_experts=2", "--routing_per=network"], "--routing_per of a stored model is block or layer"),
-        (["--router_scale=0.5"], "--router_scale is for networks with experts"),
-        (["--log_routing"], "--log_routing is for networks with experts"),
-        (["--stochastic_depth_rate=0.1"], "`stochastic_depth_rate` is for registered models"),
-        (["--std=0"], "`std` is a finite number other than 0"),
+        ("digits_model", ["--width_multiplier=0.5"], "--width_multiplier is for registered models"),
+        ("digits_model", ["--weights=imagenet"], "--weights is for registered models"),
+        ("digits_model", ["--layers=conv_2"], "--layers is for a model that gets --num_experts"),
+        ("digits_model", ["--routing_per=layer"], "--routing_per is for a model that gets --num_experts"),
+        (
+            "digits_model",
+            ["--num_experts=2", "--routing_per=network"],
+            "--routing_per of a stored model is block or layer",
+        ),
+        ("digits_model", ["--router_scale=0.5"], "--router_scale is for networks with experts"),
+        ("digits_model", ["--log_routing"], "--log_routing is for networks with experts"),
+        ("digits_model", ["--stochastic_depth_rate=0.1"], "`stochastic_depth_rate` is for registered models"),
+        ("digits_model", ["--std=0"], "`std` is a finite number other than 0"),
+        ("trained_run", ["--num_experts=2"], "--num_experts gives experts to plain models, "),
+        ("trained_run", ["--router_scale=0.5"], "--router_scale is for experts that start anew"),
+        ("trained_run", ["--expert_start=alike"], "--expert_start is for experts that start anew"),
     ],
 )
-def test_flags_that_a_stored_plain_model_has_no_use_for(digits_model, arguments, message):
+def test_flags_that_a_stored_model_has_no_use_for(model, arguments, message, request):
+    """Of a plain network, and of one whose experts are trained."""
     with pytest.raises(UserError, match=message):
-        _config(f"--model={digits_model}", *arguments)
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        (["--num_experts=2"], "--num_experts gives experts to plain models, "),
-        (["--router_scale=0.5"], "--router_scale is for experts that start anew"),
-        (["--expert_start=alike"], "--expert_start is for experts that start anew"),
-    ],
-)
-def test_flags_that_stored_experts_have_no_use_for(trained_run, arguments, message):
-    with pytest.raises(UserError, match=message):
-        _config(f"--model={trained_run}", *arguments)
+        _config(f"--model={request.getfixturevalue(model)}", *arguments)
 
 
 @pytest.mark.parametrize(
