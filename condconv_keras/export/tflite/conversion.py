@@ -3,20 +3,22 @@
 import contextlib
 import gc
 import io
-import os
-import sys
 import tempfile
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from condconv_keras.export.tflite.mobile_network import mobile_network
+from condconv_keras.export.tflite.eight_bits import Network, in_8_bits, quiet_stderr, with_8_bit_weights
+from condconv_keras.export.tflite.mobile_network import conditional_layers, float_layers, mobile_network
 from condconv_keras.models.returned import with_returns
 from condconv_keras.serving.litert import INPUT, SIGNATURE
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils import allocator
 from condconv_keras.utils.errors import UserError
+
+# The modes with weights of 8 bits, whose logits stay in float32 with what follows them.
+EIGHT_BITS = ("dynamic", "int8")
 
 
 def tflite_bytes(
@@ -28,6 +30,7 @@ def tflite_bytes(
     int8_input="uint8",
     raw_outputs=False,
     batch_size=1,
+    budget=None,
 ):
     """Converts a classifier or detector to TFLite.
 
@@ -52,6 +55,8 @@ def tflite_bytes(
         int8_input: `"uint8"`, the pixels, or `"int8"`, the pixels less 128; of `"int8"` files.
         raw_outputs: whether a detector returns what its network does, without non-maximum suppression.
         batch_size: how many images the file takes at a time; one for a detector without `raw_outputs`.
+        budget: the `condconv_keras.export.tflite.selection.Budget` of keeping layers out of 8 bits, fractions of the
+            file's bytes and of its multiply-adds, or None to keep none; it takes representative images.
 
     Returns:
         The bytes of the file.
@@ -61,54 +66,48 @@ def tflite_bytes(
     """
     if quantization == "int8" and representative is None:
         raise UserError("int8 needs representative images to take the ranges of its activations from, received none")
-    card = with_returns(model, card)
+    card, calibrated = with_returns(model, card), representative is not None
     with tempfile.TemporaryDirectory() as folder, allocator.untuned():
-        _write_mobile_network(folder, model, card, quantization, representative, static_kernels, batch_size)
+        layers = _write_mobile_network(folder, model, card, quantization, representative, static_kernels, batch_size)
         gc.collect()  # what is written, which graphs and their functions keep alive in cycles
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        _set_quantization(converter, quantization, representative, int8_input, batch_size)
+        _set_quantization(converter, quantization, representative, batch_size)
         try:
-            with _quiet_stderr():
+            with quiet_stderr():
                 content = converter.convert()
         except Exception as error:
             # The converter raises one type, which TensorFlow does not export, with a listing of the whole graph.
             reason = str(error).strip().splitlines()[0][:200]
             raise UserError(f"TensorFlow cannot convert the model to TFLite ({reason})") from error
-    return get_task(card.task).finish_tflite(content, card, quantization == "int8", raw_outputs)
+    if quantization in EIGHT_BITS:
+        inputs = [{INPUT: x} for x in _batches(np.float32(representative), batch_size)] if calibrated else None
+        network = Network(content, inputs, *layers)
+        content = (
+            in_8_bits(network, int8_input, budget) if quantization == "int8" else with_8_bit_weights(network, budget)
+        )
+    return get_task(card.task).finish_tflite(content, card, quantization in EIGHT_BITS, raw_outputs)
 
 
 def _write_mobile_network(folder, model, card, quantization, representative, static_kernels, batch_size):
     """Writes the network for LiteRT with scaling before and the outputs of its task behind it, as a SavedModel.
 
-    Arguments as of `tflite_bytes`. It is no longer in memory afterwards: the converter needs a lot of that.
+    Arguments as of `tflite_bytes`. It is no longer in memory afterwards: the converter needs a lot of that. Returns the
+    fields `layers`, `float_layers` and `experts` of the `Network`.
     """
     scaled = None if representative is None else card.preprocessing.scale_images(representative)
     network = mobile_network(model, card.preprocessing.input_shape, quantization, static_kernels, scaled, batch_size)
-    quantize = quantization == "int8"
 
     def serve(images):
-        if quantize:
+        if quantization == "int8":
             # Fixes the input's scale at 1: its quantized values are pixels.
             images = tf.quantization.fake_quant_with_min_max_args(images, 0, 255)
         outputs = network(card.preprocessing.scale_images(images), training=False)
-        return get_task(card.task).converted_outputs(outputs, card, quantize)
+        return get_task(card.task).converted_outputs(outputs, card, quantization in EIGHT_BITS)
 
     _write_saved_model(serve, network.input_shape, folder)
-
-
-@contextlib.contextmanager
-def _quiet_stderr():
-    """Drops what is written to standard error, by C++ too: the converter reports steps of its own and no errors."""
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with open(os.devnull, "wb") as nothing:
-        os.dup2(nothing.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
+    names = tuple(layer.name for layer in network.layers)
+    return names, float_layers(network), frozenset(conditional_layers(model))
 
 
 def _write_saved_model(serve, shape, folder):
@@ -119,16 +118,14 @@ def _write_saved_model(serve, shape, folder):
         archive.write_out(folder, verbose=False)
 
 
-def _set_quantization(converter, quantization, representative, int8_input, batch_size):
-    if quantization == "none":
-        return
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+def _set_quantization(converter, quantization, representative, batch_size):
     if quantization == "float16":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
     elif quantization == "int8":
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = getattr(tf, int8_input)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: ({INPUT: batch} for batch in _batches(representative, batch_size))
+        converter._experimental_calibrate_only = True  # as `tf.lite.experimental.QuantizationDebugger` sets it
 
 
 def _batches(images, size):

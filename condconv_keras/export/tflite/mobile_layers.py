@@ -11,6 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from condconv_keras.export.tflite.rounding import round_keeping_means
+from condconv_keras.export.tflite.weights import steps
 from condconv_keras.layers.forms import mixtures, portable
 from condconv_keras.layers.forms.portable import ConvSpec
 
@@ -20,8 +22,6 @@ _ROW_GROUPS = {"none": 4, "float16": 4, "dynamic": 8, "int8": 8}
 # banks as long as reading the bank dominates, with int8 ones longer, as integer products with static kernels are
 # several times faster than float products with mixed ones.
 _MIXTURE_PIXELS = {"none": 32, "float16": 32, "dynamic": 400, "int8": 400}
-# Ratio of the largest channel of a bank to its median channel above which an int8 kernel needs a scale per channel.
-_UNEVEN = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,14 +34,12 @@ class Bank:
         biases: float32 [n, filters], or None.
         shift: float32 [filters], added after everything else, or None.
         spec: `ConvSpec`.
-        scale: float32 [filters], what the convolution's outputs are multiplied by, or None for 1.
     """
 
     kernels: np.ndarray | None
     biases: np.ndarray | None
     shift: np.ndarray | None
     spec: ConvSpec
-    scale: np.ndarray | None = None
 
     @classmethod
     def of(cls, layer, normalization=None):
@@ -55,23 +53,6 @@ class Bank:
             kernels = kernels * scale
             biases = None if biases is None else biases * scale
         return cls(*(None if x is None else x.astype(np.float32) for x in (kernels, biases, shift)), spec)
-
-    def with_even_channels(self):
-        """The bank with the scales of its output channels apart from the kernels, where they differ much.
-
-        A kernel that is mixed at run time has one int8 scale, not one for each channel as constants have. Batch
-        normalization folded into a depthwise kernel makes some channels a hundred times larger than others, and the
-        others would be rounded away. Where channels are alike, the product that follows would cost more than it saves.
-        """
-        largest = np.abs(self.kernels).max(axis=(0, 1))
-        largest[largest == 0] = 1
-        if largest.max() <= _UNEVEN * np.median(largest):
-            return self
-        return dataclasses.replace(self, kernels=self.kernels / largest, scale=largest)
-
-    def largest_weight(self, routing_weights):
-        """Largest absolute weight of the kernels mixed by routing weights [examples, n]."""
-        return float(np.abs(routing_weights @ self.kernels.reshape(len(self.kernels), -1)).max())
 
 
 def _scale_and_shift(normalization):
@@ -108,18 +89,17 @@ class MobileCondConv(keras.layers.Layer):
         router: `Routing` of a layer that is called without routing weights, or None.
         quantization: name of the mode.
         static_kernels: whether to apply every expert instead of mixing kernels.
-        largest_weight: bound of the mixed kernel's absolute weights for int8: LiteRT convolves int8 with a kernel that
-            is computed at run time only if its zero point is 0, which a symmetric fake quantization makes it.
+        means: mean inputs [channels], by which a bank of 8 bits is rounded, or None.
     """
 
-    def __init__(self, bank, activation, router, quantization, static_kernels, largest_weight=None, **kwargs):
+    def __init__(self, bank, activation, router, quantization, static_kernels, means=None, **kwargs):
         super().__init__(**kwargs)
         self._bank = bank
         self._activation = activation
-        self._router = router
+        self.router = router
         self._quantization = quantization
-        self._static_kernels = static_kernels
-        self._largest_weight = largest_weight
+        self.static_kernels = static_kernels
+        self._means = means
 
     def build(self, inputs_shape, routing_weights_shape=None):
         self._num_experts = len(self._bank.kernels)
@@ -131,27 +111,35 @@ class MobileCondConv(keras.layers.Layer):
         """The method that computes inputs of this shape, and the bank as it lies for it."""
         spec, kernels = self._bank.spec, self._bank.kernels
         rows, columns = spec.geometry.output_size(*inputs_shape[1:3])
-        if uses_static_kernels(spec, self._num_experts, rows * columns, self._quantization, self._static_kernels):
+        if uses_static_kernels(spec, self._num_experts, rows * columns, self._quantization, self.static_kernels):
             if spec.depthwise:
                 return self._depthwise_mixture, kernels.reshape(self._num_experts, -1)
-            return self._mixture, _side_by_side(kernels, spec)
+            return self._mixture, _side_by_side(self._rounded(kernels, np.abs(kernels).max(axis=(0, 1))), spec)
+        if self._quantization in ("dynamic", "int8"):
+            groups = self._in_groups(kernels)
+            largest = np.broadcast_to(np.abs(groups).max(axis=0), groups.shape).reshape(kernels.shape)
+            form = self._run_time_depthwise if spec.depthwise else self._run_time_product
+            return form, self._in_groups(self._rounded(kernels, largest))
         if spec.depthwise:
             return self._run_time_depthwise, self._in_groups(kernels)
-        if self._quantization == "int8" and inputs_shape[0] == 1:
-            return self._run_time_convolution, self._in_groups(kernels)
-        if self._quantization in ("dynamic", "int8"):
-            return self._run_time_product, self._in_groups(kernels)
         return self._run_time_transposed_product, self._in_groups(kernels.transpose(0, 2, 1))
+
+    def _rounded(self, kernels, largest):
+        """The bank as its 8 bits will be, by the largest weight that shares a scale; as it is in the other modes."""
+        if self._quantization not in ("dynamic", "int8"):
+            return kernels
+        spec = self._bank.spec
+        # A depthwise kernel's weights are of one channel: they are multiplied by the same mean.
+        means = None if self._means is None or spec.depthwise else np.tile(self._means, spec.geometry.taps)
+        return round_keeping_means(kernels, steps(largest), means)
 
     def call(self, inputs, routing_weights=None):
         bank, spec = self._bank, self._bank.spec
         if routing_weights is None:
-            routing_weights = self._router(inputs)
+            routing_weights = self.router(inputs)
         batch = inputs.shape[0]
         rows, columns = spec.geometry.output_size(*inputs.shape[1:3])
         outputs = self._apply(inputs, routing_weights)
-        if bank.scale is not None:
-            outputs = outputs * bank.scale
         if bank.biases is not None:
             outputs = _plus_of_each_image(outputs, tf.matmul(routing_weights, bank.biases))
         # Before the reshape, where the converter fuses both into the product.
@@ -177,17 +165,12 @@ class MobileCondConv(keras.layers.Layer):
         """
         return mixtures.mixture(inputs, routing_weights, tf.convert_to_tensor(self._kernels), self._bank.spec)
 
-    def _run_time_convolution(self, inputs, routing_weights):
-        """A convolution of one image with its mixed kernel."""
-        kernel = self._bounded(self._mix(routing_weights))
-        return portable.convolve(inputs, tf.reshape(kernel, self._bank.spec.expert_shape), self._bank.spec)
-
     def _run_time_depthwise(self, inputs, routing_weights):
         """A depthwise convolution with the mixed kernels, one of all images: LiteRT's has one kernel for its batch."""
         spec, batch = self._bank.spec, inputs.shape[0]
+        kernels = self._mix(routing_weights)
         if batch == 1:
-            return self._run_time_convolution(inputs, routing_weights)
-        kernels = self._bounded(self._mix(routing_weights))
+            return portable.convolve(inputs, tf.reshape(kernels, spec.expert_shape), spec)
         kernels = tf.transpose(tf.reshape(kernels, (batch, -1, spec.filters)), (1, 0, 2))
         # The images side by side in the channels, each with its kernel.
         wide = dataclasses.replace(spec, channels=batch * spec.channels, filters=batch * spec.filters)
@@ -195,20 +178,13 @@ class MobileCondConv(keras.layers.Layer):
         outputs = portable.convolve(images, tf.reshape(kernels, wide.expert_shape), wide)
         return tf.transpose(tf.reshape(outputs, (*outputs.shape[1:3], batch, spec.filters)), (2, 0, 1, 3))
 
-    def _bounded(self, kernel):
-        """The mixed kernels in their symmetric int8 range; as they are in the other modes."""
-        bound = self._largest_weight
-        if bound is None:
-            return kernel
-        return tf.quantization.fake_quant_with_min_max_args(kernel, -bound, bound, narrow_range=True)
-
     def _run_time_product(self, inputs, routing_weights):
         """A product of each image's patches and kernel: XNNPACK takes no convolution with a run-time kernel."""
         spec = self._bank.spec
         patches, _ = portable.gather_patches(inputs, spec)
         # Rows of one output channel share a scale.
         kernel = tf.reshape(self._mix(routing_weights), (-1, patches.shape[-1], spec.filters))
-        return tf.reshape(tf.matmul(patches, self._bounded(kernel)), (-1, spec.filters))
+        return tf.reshape(tf.matmul(patches, kernel), (-1, spec.filters))
 
     def _run_time_transposed_product(self, inputs, routing_weights):
         """As `_run_time_product`, of float32 kernels: XNNPACK packs a transposed one faster."""
@@ -219,10 +195,13 @@ class MobileCondConv(keras.layers.Layer):
 
     def _in_groups(self, kernels):
         """Lays kernels [n, ...] out for `_mix`: [n * g, P / g], each of the n cut into g groups."""
-        n, size = len(kernels), kernels[0].size
-        groups = _ROW_GROUPS[self._quantization]
-        while size % groups:
-            groups //= 2
+        spec, n, size = self._bank.spec, len(kernels), kernels[0].size
+        if spec.depthwise and self._quantization in ("dynamic", "int8"):
+            groups = spec.geometry.taps  # as weights that share a scale are those of one channel then
+        else:
+            groups = _ROW_GROUPS[self._quantization]
+            while size % groups:
+                groups //= 2
         return kernels.reshape(n * groups, size // groups)
 
     def _mix(self, routing_weights):

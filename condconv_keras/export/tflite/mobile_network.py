@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from condconv_keras.export.tflite.mobile_layers import Bank, MobileCondConv, uses_static_kernels
-from condconv_keras.layers import BatchNormalization, CondConv2D, DepthwiseCondConv2D, fold_routing
+from condconv_keras.layers import BatchNormalization, CondConv2D, DepthwiseCondConv2D, Routing, fold_routing
 from condconv_keras.profiling import profile
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.keras_graph import all_layers, calls_of, renew_normalizations
@@ -21,8 +21,8 @@ def mobile_network(model, image_shape, quantization="none", static_kernels=False
         image_shape: (height, width, channels) of the image that the network takes.
         quantization: name of the mode.
         static_kernels: whether CondConv layers use static kernels only.
-        images: scaled images [count, height, width, channels] that int8 is calibrated on; needed for it if the model
-            has CondConv layers.
+        images: scaled images [count, height, width, channels]; 8-bit experts are rounded by what their layers see of
+            them. None for what is to be expected of any images.
         batch_size: how many images the network takes at a time.
 
     Returns:
@@ -37,14 +37,12 @@ def mobile_network(model, image_shape, quantization="none", static_kernels=False
         _check_nested(model)
     layers = conditional_layers(model)
     followers = {name: _followers(model, layer) for name, layer in layers.items()}
-    is_calibrated = quantization == "int8" and not static_kernels
-    routing_weights = _routing_weights(model, layers, images) if is_calibrated else {}
+    means = {} if images is None or quantization not in ("dynamic", "int8") else _input_means(model, layers, images)
     absorbed = {layer.name for pair in followers.values() for layer in pair if layer is not None}
 
     def clone(layer):
         if layer.name in layers:
-            weights = routing_weights.get(layer.name)
-            return _mobile_layer(layer, followers[layer.name], quantization, static_kernels, weights)
+            return _mobile_layer(layer, followers[layer.name], quantization, static_kernels, means.get(layer.name))
         if layer.name in absorbed:
             return keras.layers.Identity(name=layer.name)
         config = layer.get_config()
@@ -59,31 +57,58 @@ def mobile_network(model, image_shape, quantization="none", static_kernels=False
     for layer in network.layers:
         if hasattr(layer, "activation"):
             layer.activation = _exportable(layer.activation)
+        if quantization == "int8" and (isinstance(layer, Routing) or layer.name in layers):
+            _route_in_float(layer)
         if layer.name not in layers and layer.weights:
-            weights = model.get_layer(layer.name).get_weights()
-            if quantization in ("dynamic", "int8") and isinstance(layer, keras.layers.DepthwiseConv2D):
-                weights[0] = round_keeping_sums(weights[0])
-            layer.set_weights(weights)
+            layer.set_weights(model.get_layer(layer.name).get_weights())
     renew_normalizations(network)
     return network
 
 
-def _mobile_layer(layer, followers, quantization, static_kernels, routing_weights):
-    """The `MobileCondConv` of a layer and its `followers`; `routing_weights` are those to calibrate by, or None."""
+def _mobile_layer(layer, followers, quantization, static_kernels, means):
+    """The `MobileCondConv` of a layer and its `followers`; `means` are those of its inputs, or None."""
     normalization, activation = followers
-    bank, largest_weight = Bank.of(layer, normalization), None
-    if routing_weights is not None:
-        bank = bank.with_even_channels()
-        largest_weight = bank.largest_weight(routing_weights)
     return MobileCondConv(
-        bank,
+        Bank.of(layer, normalization),
         _exportable(layer.activation if activation is None else activation.activation),
-        layer.router,
+        None if layer.router is None else _copy(layer.router),
         quantization,
         static_kernels,
-        largest_weight,
+        means,
         name=layer.name,
     )
+
+
+def float_layers(network):
+    """The names of the layers of a `mobile_network` that compute in float32 in an int8 file.
+
+    They are the routers, as kernels that are mixed by routing weights of 8 bits are far from right, and the CondConv
+    layers without static kernels: an 8-bit kernel that is mixed at run time has one scale where a constant has one for
+    each channel. Their experts have 8 bits.
+    """
+    return frozenset(
+        layer.name
+        for layer in network.layers
+        if isinstance(layer, Routing) or (isinstance(layer, MobileCondConv) and not layer.static_kernels)
+    )
+
+
+def _route_in_float(layer):
+    """Makes a router, or a CondConv layer's own, compute its weights by operators that 8 bits are not forced upon.
+
+    The converter rounds what a sigmoid or a softmax returns to 256 steps, whatever reads it.
+    """
+    router = layer if isinstance(layer, Routing) else layer.router
+    if router is not None:
+        router.activation = _IN_FLOAT.get(router.activation, router.activation)
+
+
+def _copy(router):
+    """A router with the same weights, whose activation may change."""
+    copy = type(router).from_config(router.get_config())
+    copy.build((None, None, None, router.kernel.shape[0]))
+    copy.set_weights(router.get_weights())
+    return copy
 
 
 def conditional_layers(model):
@@ -114,26 +139,6 @@ def multiply_adds(model, image_shape, static_kernels):
     return total
 
 
-def round_keeping_sums(kernel):
-    """Rounds depthwise kernels [kh, kw, channels, multiplier] to the 8 bits of their channel, keeping their sums.
-
-    Neighboring pixels are alike: what a channel's rounding errors add to its outputs is about their sum times the mean
-    of its inputs. Where the errors, each at most 1/2, would add up to more than 1/2, the values nearest to the next
-    integer are rounded the other way. The converter rounds the result to itself.
-    """
-    taps = kernel.reshape(-1, kernel.shape[-2] * kernel.shape[-1])
-    scale = np.maximum(np.abs(taps).max(axis=0), np.finfo(np.float32).tiny) / 127
-    exact = taps / scale
-    rounded = np.round(exact)
-    missing = np.round((exact - rounded).sum(axis=0))
-    direction = np.sign(missing)
-    # How far each value lies in the direction that is missing; those at the end of the range stay.
-    room = np.where(np.abs(rounded + direction) <= 127, (exact - rounded) * direction, -np.inf)
-    rank = room.argsort(axis=0)[::-1].argsort(axis=0)
-    rounded += direction * (rank < np.abs(missing))
-    return (rounded * scale).astype(kernel.dtype).reshape(kernel.shape)
-
-
 def _check_nested(model):
     for layer in all_layers(model, include_self=False):
         if isinstance(layer, (CondConv2D, DepthwiseCondConv2D)) and layer not in model.layers:
@@ -148,19 +153,20 @@ def _exportable(activation):
     return _silu if activation is keras.activations.silu else activation
 
 
+def _sigmoid(x):
+    return 1 / (1 + keras.ops.exp(-x))
+
+
+def _softmax(x):
+    powers = keras.ops.exp(x - keras.ops.max(x, axis=-1, keepdims=True))
+    return powers / keras.ops.sum(powers, axis=-1, keepdims=True)
+
+
+_IN_FLOAT = {keras.activations.sigmoid: _sigmoid, keras.activations.softmax: _softmax}
+
+
 def _silu(x):
     return x * keras.ops.sigmoid(x)
-
-
-class _OwnRouter(keras.layers.Layer):
-    """A CondConv layer's own router, under another name: they all have the same, which a model does not allow."""
-
-    def __init__(self, router):
-        super().__init__()
-        self._router = router
-
-    def call(self, inputs):
-        return self._router(inputs)
 
 
 def _call_without_mask(layer, *args, **kwargs):
@@ -195,13 +201,14 @@ def _only_reader(model, layer):
     return readers[0] if len(readers) == 1 and len(calls_of(readers[0])) == 1 else None
 
 
-def _routing_weights(model, layers, images):
-    """The routing weights of each CondConv layer for the images, float32 [count, n], by the layer's name."""
+def _input_means(model, layers, images):
+    """The mean inputs [channels] of each CondConv layer for the images, by the layer's name."""
     if not layers:
         return {}
-    inputs = {name: calls_of(layer)[0].inputs for name, layer in layers.items()}
-    routed = {
-        name: tensors[1] if len(tensors) > 1 else _OwnRouter(layers[name].router)(tensors[0])
-        for name, tensors in inputs.items()
+    inputs = {name: calls_of(layer)[0].inputs[0] for name, layer in layers.items()}
+    means = {
+        name: keras.ops.mean(tensor, axis=tuple(range(1, len(tensor.shape) - 1))) if len(tensor.shape) > 2 else tensor
+        for name, tensor in inputs.items()
     }
-    return keras.Model(model.inputs, routed).predict(images, batch_size=8, verbose=0)
+    found = keras.Model(model.inputs, means).predict(images, batch_size=8, verbose=0)
+    return {name: values.mean(axis=0, dtype=np.float64) for name, values in found.items()}
