@@ -121,6 +121,11 @@ class MobileCondConv(keras.layers.Layer):
         self._static_kernels = static_kernels
         self._largest_weight = largest_weight
 
+    @property
+    def router(self):
+        """The `Routing` of a layer that is called without routing weights, or None."""
+        return self._router
+
     def build(self, inputs_shape, routing_weights_shape=None):
         self._num_experts = len(self._bank.kernels)
         self._apply, kernels = self._form(inputs_shape)
