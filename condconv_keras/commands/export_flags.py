@@ -99,7 +99,11 @@ def _define_output(values):
         **group,
     )
     flags.DEFINE_enum(
-        "web_quantization", None, list(_quantizations()), "The .tflite file of the page; default: the smallest.", **group
+        "web_quantization",
+        None,
+        list(_quantizations()),
+        "Mode of the page's file; default: the smallest file.",
+        **group,
     )
     flags.DEFINE_string(
         "litertjs", None, "Folder with the packages of LiteRT.js for the page; default: npm fetches them once.", **group
@@ -219,7 +223,11 @@ def _has_dataset(values, formats, stored):
 
 # Flags, whether an export uses them (by the values, the formats and the stored model), and what to say if not.
 _USES_OF_MODEL = (
-    (("num_experts", "static_kernels", "routing_outputs"), lambda v, f, s: not s.is_plain, "is for CondConv models, this one is plain"),
+    (
+        ("num_experts", "static_kernels", "routing_outputs"),
+        lambda v, f, s: not s.is_plain,
+        "is for CondConv models, this one is plain",
+    ),
     (
         ("raw_outputs",),
         lambda v, f, s: get_task(s.task).has_raw_outputs,
