@@ -58,13 +58,12 @@ def _define_output(values):
     flags.DEFINE_list(
         "formats",
         ",".join(written),
-        f"Formats to write, of {', '.join(format_names())}; {WEB} is a page that runs a .tflite file in a browser, and "
-        "writes those of --quantization, too.",
+        f"Formats to write, of {', '.join(format_names())}. {WEB!r} adds a page that runs a .tflite file in a browser.",
         **group,
     )
     meanings = ", ".join(f"{name} ({summary})" for name, summary in _quantizations().items())
     flags.DEFINE_list(
-        "quantization", "none", f"TFLite files to write: {meanings}; with {WEB} the default is {_FOR_PAGE}.", **group
+        "quantization", "none", f"TFLite files to write: {meanings}. Default for a page: {_FOR_PAGE}.", **group
     )
     flags.DEFINE_enum(
         "int8_input", "uint8", INT8_INPUTS, "Type of an int8 file's input; int8 is the pixel less 128.", **group
@@ -95,7 +94,7 @@ def _define_output(values):
     flags.DEFINE_bool(
         "routing_outputs",
         None,
-        f"Let the .tflite files of a CondConv model return routing weights as well; default: only with {WEB}.",
+        "Let the .tflite files of a CondConv model return routing weights as well; default: only for a page.",
         **group,
     )
     flags.DEFINE_enum(

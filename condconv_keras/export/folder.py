@@ -96,7 +96,7 @@ def write_folder(
         if not written.files:
             raise UserError(f"{'; '.join(refused['reason'] for refused in written.refused)}; nothing is written")
         of_files = [of_file for of_file, _ in written.files]
-        facts = {"static_kernels": options.static_kernels, "metadata": options.metadata}
+        facts: dict[str, Any] = {"static_kernels": options.static_kernels, "metadata": options.metadata}
         if page is not None:
             written = _with_page(written, page, folder, card, stored, of_files)
             facts["web"] = written.page

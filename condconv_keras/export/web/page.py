@@ -1,14 +1,23 @@
 """Writes the folder of a page that runs an exported `.tflite` file in a browser."""
 
+from __future__ import annotations
+
 import dataclasses
+import os
 import pathlib
 import shlex
 import shutil
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from condconv_keras.export.manifest import export_facts, write_cards
 from condconv_keras.export.web.litert_js import VERSION, write_litert
+from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import counted_files
+
+if TYPE_CHECKING:
+    from condconv_keras.stored import StoredModel
 
 FOLDER = "web"
 MODEL = "model.tflite"
@@ -31,7 +40,9 @@ class WebPage:
     litert: dict[str, bytes]
     quantization: str | None = None
 
-    def write(self, folder, card, stored, files):
+    def write(
+        self, folder: pathlib.Path, card: ModelCard, stored: StoredModel, files: Sequence[dict[str, Any]]
+    ) -> dict[str, Any]:
         """Writes the page into an exported folder.
 
         Args:
@@ -59,7 +70,7 @@ class WebPage:
         size = sum(file.stat().st_size for file in counted_files(page))
         return {"folder": FOLDER, "made_of": chosen["file"], "bytes": size, "litertjs": VERSION}
 
-    def _chosen(self, files):
+    def _chosen(self, files: Sequence[dict[str, Any]]) -> dict[str, Any]:
         fitting = [file for file in files if self.quantization in (None, file["quantization"])]
         fitting = [file for file in fitting if file["file"].endswith(".tflite")]
         if not fitting:
@@ -68,6 +79,6 @@ class WebPage:
         return min(fitting, key=lambda file: file["bytes"])
 
 
-def how_to_open(folder):
+def how_to_open(folder: str | os.PathLike[str]) -> str:
     """Returns what a person does to see the page in a folder."""
     return f"run `python -m http.server --directory {shlex.quote(str(folder))}` and open http://localhost:8000"

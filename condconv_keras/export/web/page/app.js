@@ -10,7 +10,7 @@ const ROUTING = "routing/"; // begins the names of the outputs that have routing
 const COLORS = ["#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#00a0a0", "#f032e6", "#808000"];
 
 const $ = id => document.getElementById(id);
-let card, model, stream;
+let card, file, model, stream;
 let input, picture; // of the last photo: what the model was given, and what is shown
 export let last = null; // what was answered to it: a dict of the name of an output to its numbers
 
@@ -20,11 +20,10 @@ function pixelsOf(bitmap) {
   const {width, height} = bitmap;
   const gl = document.createElement("canvas").getContext("webgl");
   if (gl && Math.max(width, height) <= gl.getParameter(gl.MAX_TEXTURE_SIZE)) {
-    const data = new Uint8Array(4 * width * height);
-    gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
+    const data = new Uint8Array(4 * width * height), texture = gl.createTexture();
+    gl.bindTexture(gl.TEXTURE_2D, texture);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
     gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
-    const texture = gl.getParameter(gl.TEXTURE_BINDING_2D);
     gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture, 0);
     gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, data);
     const failed = gl.getError();
@@ -99,10 +98,10 @@ function kernel(x, interpolation) {
 }
 
 /** The file without its EXIF orientation, by which browsers turn a photo: for a model that was not trained so. */
-async function asStored(file) {
-  const bytes = new Uint8Array(await file.arrayBuffer());
+async function asStored(photo) {
+  const bytes = new Uint8Array(await photo.arrayBuffer());
   const word = at => 256 * bytes[at] + bytes[at + 1];
-  if (word(0) !== 0xffd8) return file; // no JPEG
+  if (word(0) !== 0xffd8) return photo; // no JPEG
   for (let at = 2; bytes[at] === 0xff && bytes[at + 1] !== 0xda; at += 2 + word(at + 2)) {
     if (bytes[at + 1] === 0xe1) bytes[at + 4] = 0; // what was "Exif" is nothing that a decoder knows
   }
@@ -131,14 +130,14 @@ async function answer(bitmap) {
   bitmap.close();
 }
 
-async function answerFile(file) {
-  if (!file || !model) return;
+async function answerFile(photo) {
+  if (!photo || !model) return;
   stopCamera();
   try {
     say("Looking at the photo.");
-    const source = card.preprocessing.apply_orientation ? file : await asStored(file);
-    const asItIs = {imageOrientation: "from-image", premultiplyAlpha: "none", colorSpaceConversion: "none"};
-    await answer(await createImageBitmap(source, asItIs));
+    const source = card.preprocessing.apply_orientation ? photo : await asStored(photo);
+    const options = {imageOrientation: "from-image", premultiplyAlpha: "none", colorSpaceConversion: "none"};
+    await answer(await createImageBitmap(source, options));
     say("");
   } catch (error) {
     say(`This file cannot be used: ${error.message}. It has to be an image that this browser shows.`, true);
@@ -193,10 +192,10 @@ function showBoxes() {
   context.lineWidth = Math.max(2, canvas.width / 200);
   for (let i = 0; i < shown; i++) {
     const color = COLORS[last.classes[i] % COLORS.length], name = card.class_names[last.classes[i]];
-    const [top, left, bottom, right] = last.boxes.slice(4 * i, 4 * i + 4).map(v => Math.min(Math.max(v, 0), 1));
+    const [top, left, bottom, right] = last.boxes.slice(4 * i, 4 * i + 4)
+      .map((v, j) => Math.min(Math.max(v, 0), 1) * (j % 2 ? canvas.width : canvas.height));
     context.strokeStyle = color;
-    context.strokeRect(left * canvas.width, top * canvas.height,
-      (right - left) * canvas.width, (bottom - top) * canvas.height);
+    context.strokeRect(left, top, right - left, bottom - top);
     rows.push(bar(name, last.scores[i], color));
   }
   $("bars").replaceChildren(...rows.slice(0, 2 * TOP));
@@ -252,7 +251,7 @@ async function measure() {
   times.sort((a, b) => a - b);
   const median = (times[RUNS / 2 - 1] + times[RUNS / 2]) / 2; // RUNS is even
   $("latency").textContent = `${median.toPrecision(3)} ms for one image, one thread: the median of ${RUNS}, each the `
-    + `mean of ${repeats}. ${card.model}, ${fileFacts()}. ${await device()}, ${navigator.hardwareConcurrency} cores.`;
+    + `mean of ${repeats}. ${card.model}, ${file}. ${await device()}, ${navigator.hardwareConcurrency} cores.`;
 }
 
 async function device() {
@@ -262,21 +261,17 @@ async function device() {
   return name ? `${name}, ${browser?.brand} ${browser?.version}` : navigator.userAgent;
 }
 
-function fileFacts() {
-  const {quantization, bytes} = card.files[0];
-  return `${quantization === "none" ? "float32" : quantization}, ${(bytes / 1e6).toFixed(1)} MB`;
-}
-
 // ---- The page
 async function start() {
   card = await (await fetch("model.json")).json();
   $("name").textContent = document.title = card.model;
-  $("facts").textContent = `${card.class_names.length} classes, ${fileFacts()}`;
+  const {quantization, bytes} = card.files[0], mode = quantization === "none" ? "float32" : quantization;
+  file = `${mode}, ${(bytes / 1e6).toFixed(1)} MB`;
+  $("facts").textContent = `${card.class_names.length} classes, ${file}`;
   await loadLiteRt("./litert/");
   model = await loadAndCompile("model.tflite", {accelerator: "wasm"});
-  const hasCamera = Boolean(navigator.mediaDevices?.getUserMedia);
   $("file").disabled = false;
-  if (hasCamera) $("camera").disabled = false;
+  if (navigator.mediaDevices?.getUserMedia) $("camera").disabled = false;
   else $("hint").textContent += " Browsers give the camera to https and localhost only.";
   say("");
 }
@@ -292,7 +287,7 @@ $("score").addEventListener("input", showBoxes);
 for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
   document.addEventListener(kind, event => {
     event.preventDefault();
-    document.body.classList.toggle("over", kind.startsWith("drag") && kind !== "dragleave");
+    document.body.classList.toggle("over", ["dragenter", "dragover"].includes(kind));
     if (kind === "drop") answerFile(event.dataTransfer.files[0]);
   });
 }
