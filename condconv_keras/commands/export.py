@@ -5,7 +5,8 @@ with --weights=imagenet its published weights are downloaded once; without it th
 their size and latency. The command writes `saved_model/` (any batch size), a `.tflite` file for each --quantization
 (--batch_size images at a time), `labels.txt`, and `model.json`, which says how to feed the files and read their
 answers. With --raw_outputs a detector's `.tflite` files leave non-maximum suppression out, and `anchors.json` lies
-beside them. With --metadata MediaPipe's ImageClassifier takes a classifier's `.tflite` files as they are.
+beside them. With --metadata MediaPipe's ImageClassifier takes a classifier's `.tflite` files as they are. With
+--formats=web there is a page besides, `web/`, that runs one of the files in a browser.
 
 The command loads every file and compares it with the Keras model on real images; where there is a labeled data set, the
 run's or --dataset, it compares the accuracy too. It leaves out a file that differs, names it with the figures on

@@ -46,7 +46,7 @@ class Written:
             and text for a person.
         refused: a dict for each other one, with `file`, `quantization`, `reason` and, where it was compared, the
             figures.
-        page: what is to be known of the page, a dict, or None if there is none.
+        page: a dict with what is to be known of the page, or None if there is none.
     """
 
     files: list[tuple[dict[str, Any], str]]
@@ -74,7 +74,7 @@ def write_folder(
         check: its `condconv_keras.export.check.export_check.ExportCheck`.
         options: `condconv_keras.export.format.WriteOptions`.
         stored: the `condconv_keras.stored.StoredModel` that it was loaded from.
-        page: the `WebPage` that runs one of the files, or None for none.
+        page: the `condconv_keras.export.web.page.WebPage` that runs one of the files, or None for none.
 
     Returns:
         `Written`.

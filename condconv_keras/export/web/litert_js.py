@@ -141,7 +141,8 @@ def _download(package, path):
         )
     print(f"fetching {package} {VERSION} by npm", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
-        command = [npm, "pack", f"{package}@{VERSION}", f"--pack-destination={folder}", "--silent", "--fetch-retries=1"]
+        patience = ("--fetch-retries=1", "--fetch-timeout=60000")
+        command = [npm, "pack", f"{package}@{VERSION}", f"--pack-destination={folder}", "--loglevel=error", *patience]
         try:
             result = subprocess.run(
                 command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=_TIMEOUT, check=False
