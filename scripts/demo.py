@@ -1,14 +1,17 @@
 """`make demo`: the whole job on real handwritten digits, with the commands a user would type.
 
 Trains a plain network and its CondConv twin with three seeds each, exports the first twin to SavedModel and TFLite,
-evaluates both on the same held-out images, classifies a few of them from files, looks for dead experts, and prints what
-the experts gain. Every demo gets a folder of its own under `runs/`; `demo.json` there has the figures.
+evaluates both on the same held-out images, classifies a few of them from files, looks for dead experts, writes a page
+that runs the twin in a browser (not without npm), and prints what the experts gain and how to open the page. Every demo
+gets a folder of its own under `runs/`; `demo.json` there has the figures.
 """
 
 import pathlib
+import subprocess
 import sys
 import time
 
+from condconv_keras.export.web.page import how_to_open
 from condconv_keras.utils.files import write_text
 from condconv_keras.utils.json_text import json_text
 from scripts.commands import call, new_folder, write_held_out
@@ -35,6 +38,7 @@ def main():
     images = write_images(run / "images")
     predicted = call("predict.py", f"--model={stored['TFLite']}", "--top_k=1", images)["predictions"]
     layers = call("analyze.py", f"--model={twin}", f"--output_dir={run}/routing")["layers"]
+    page = write_page(twin, run / "browser")
     seconds = {"training": round(trained - start, 1), "everything": round(time.monotonic() - start, 1)}
     figures = {"gain": gain, "stored": results, "layers": layers, "seconds": seconds}
     write_text(run / "demo.json", json_text(figures) + "\n")
@@ -43,6 +47,7 @@ def main():
     for table in (gain_table(gain), stored_table(results), dead_experts(layers), predictions(predicted)):
         print(f"\n{table}")
     print(f"\ntraining {seconds['training']:.0f} s, everything {seconds['everything']:.0f} s; it is all in {run}")
+    print(f"\n{page}")
     if (error := what_exports_lost(results)) is not None:
         sys.exit(f"error: {error}")
 
@@ -56,6 +61,17 @@ def write_images(folder):
 
     dataset = open_dataset("digits")
     return write_held_out(dataset, folder, NUM_IMAGES, lambda i, label: f"{i}_is_{dataset.class_names[int(label)]}.png")
+
+
+def write_page(twin, folder):
+    """Writes the page of a stored model; returns the line that says how to open it, or why there is none."""
+    command = ["-m", "export", f"--model={twin}", f"--output_dir={folder}", "--formats=web"]
+    print("$ python", *command, file=sys.stderr, flush=True)
+    finished = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+    if finished.returncode:
+        reason = finished.stderr.strip().rpartition("\n")[-1].removeprefix("error: ")
+        return f"no page for a browser: {reason}"
+    return f"a page that runs the twin in a browser: {how_to_open(folder / 'web')}"
 
 
 def gain_table(gain):

@@ -8,7 +8,8 @@ from tests.test_imports import module_files
 _FLAG = re.compile(r"(?<![\w-])--[a-z]\w*")
 # Modules that are about command lines: only what they raise has to name arguments.
 _GAIN = tuple(f"experiments.gain.{name}" for name in ("__main__", "data", "settings", "study"))
-WRITE_COMMANDS = ("experiments.runner", "experiments.table", "models.cards_page", *_GAIN)
+_WEB = ("export.web.litert_js", "export.web.page")
+WRITE_COMMANDS = ("experiments.runner", "experiments.table", "models.cards_page", *_GAIN, *_WEB)
 
 
 def flags_named(text, only_raised=False):

@@ -5,7 +5,8 @@ with --weights=imagenet its published weights are downloaded once; without it th
 their size and latency. The command writes `saved_model/` (any batch size), a `.tflite` file for each --quantization
 (--batch_size images at a time), `labels.txt`, and `model.json`, which says how to feed the files and read their
 answers. With --raw_outputs a detector's `.tflite` files leave non-maximum suppression out, and `anchors.json` lies
-beside them. With --metadata MediaPipe's ImageClassifier takes a classifier's `.tflite` files as they are.
+beside them. With --metadata MediaPipe's ImageClassifier takes a classifier's `.tflite` files as they are. With
+--formats=web there is a page besides, `web/`, that runs one of the files in a browser.
 
 The command loads every file and compares it with the Keras model on real images; where there is a labeled data set, the
 run's or --dataset, it compares the accuracy too. It leaves out a file that differs, names it with the figures on
@@ -18,7 +19,7 @@ import sys
 from absl import flags
 
 from condconv_keras.commands import cli
-from condconv_keras.commands.export_flags import MODEL_ARGUMENTS, check_uses, chosen_formats, define_flags
+from condconv_keras.commands.export_flags import MODEL_ARGUMENTS, check_uses, chosen_formats, define_flags, has_page
 from condconv_keras.commands.model_flags import applied_orientation
 from condconv_keras.data.bad_images import bad_images_named
 from condconv_keras.data.dataset import VALIDATION_FRACTION
@@ -28,6 +29,8 @@ from condconv_keras.export.check.export_check import ExportCheck
 from condconv_keras.export.folder import require_packages, write_folder
 from condconv_keras.export.format import WriteOptions
 from condconv_keras.export.tflite import metadata
+from condconv_keras.export.web.litert_js import litert_files
+from condconv_keras.export.web.page import WebPage, how_to_open
 from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.run_data import labeled_dataset, open_run_dataset
@@ -36,6 +39,7 @@ from condconv_keras.utils.files import checked_new_folder
 from condconv_keras.utils.lazy import LazyModule
 
 mobile_network = LazyModule("condconv_keras.export.tflite.mobile_network")
+routers = LazyModule("condconv_keras.layers.routers")
 
 FLAGS = flags.FLAGS
 
@@ -47,6 +51,7 @@ def main(argv):
     stored = _open_model()
     check_uses(FLAGS, formats, stored)
     require_packages(formats, stored.task)
+    page = WebPage(litert_files(FLAGS.litertjs), FLAGS.web_quantization) if has_page(FLAGS) else None
     dataset, remarks = _open_dataset(stored)
     calibration, checked = _image_sources(stored, dataset)
     if not stored.is_trained:
@@ -60,13 +65,14 @@ def main(argv):
         dataset = labeled_dataset(dataset, card, remarks)
     if stored.is_trained and dataset is None:
         _warn("the files are not compared by their accuracy: for a model in use give --dataset")
+    routing_outputs = _returns_routing(model, page)
     results = {"model": FLAGS.model, "output_dir": str(output)}
     if FLAGS.static_kernels:
         results["multiply_adds"] = _multiply_adds(model, card.preprocessing)
 
     with bad_images_named(dataset):
         images = representative.check_images(checked, card.preprocessing, FLAGS.batch_size)
-        check = ExportCheck(model, card, images, dataset, FLAGS.check_examples, stored.is_trained)
+        check = ExportCheck(model, card, images, dataset, FLAGS.check_examples, stored.is_trained, routing_outputs)
         calibrated = [file_format for file_format in formats if file_format.is_calibrated]
         calibration_images = _calibration_images(calibration, card, calibrated) if calibrated else None
         options = WriteOptions(
@@ -76,9 +82,12 @@ def main(argv):
             FLAGS.raw_outputs,
             FLAGS.batch_size,
             FLAGS.metadata,
+            routing_outputs,
         )
-        written = write_folder(output, formats, model, card, check, options, stored)
+        written = write_folder(output, formats, model, card, check, options, stored, page)
     results["files"], results["refused"] = [facts for facts, _ in written.files], written.refused
+    if page is not None:
+        results["web"] = written.page
     text = cli.to_json(results) if FLAGS.json else _summary(results, [text for _, text in written.files])
     for refused in written.refused:
         cli.print_error(refused["reason"])
@@ -152,6 +161,15 @@ def _check_metadata(card):
         )
 
 
+def _returns_routing(model, page):
+    """Whether the `.tflite` files return routing weights: those of a page that can show them do unless told not to."""
+    if FLAGS.routing_outputs and not routers.routers(model):
+        raise UserError("--routing_outputs is for CondConv models, this one is plain")
+    if FLAGS.routing_outputs is not None:
+        return FLAGS.routing_outputs
+    return page is not None and not FLAGS.metadata and bool(routers.routers(model))
+
+
 def _multiply_adds(model, preprocessing):
     """Multiply-adds of an image with kernels that are mixed at run time, and with static ones."""
     shape = preprocessing.input_shape
@@ -172,6 +190,10 @@ def _summary(results, texts):
         counts = results["multiply_adds"]
         text = f"{counts['static_kernels'] / 1e6:.1f} million multiply-adds, {counts['ratio']} times those of "
         rows.append(("static kernels", f"{text}run-time kernels ({counts['run_time_kernels'] / 1e6:.1f} million)"))
+    if results.get("web"):
+        page = results["web"]
+        folder = pathlib.Path(results["output_dir"], page["folder"])
+        rows.append((folder, f"{page['bytes'] / 1e6:.2f} MB, the page of {page['made_of']}: {how_to_open(folder)}"))
     return cli.table(rows)
 
 

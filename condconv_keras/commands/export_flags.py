@@ -12,6 +12,9 @@ from condconv_keras.utils.errors import UserError, unknown_name
 INT8_INPUTS = ("uint8", "int8")
 # The check has a whole batch in memory, in Keras and in LiteRT.
 LARGEST_BATCH = 256
+# The value of --formats that is a page, the name of the formats that it runs, and the mode whose file is small without
+# any images to calibrate on.
+WEB, _OF_PAGE, _FOR_PAGE = "web", "tflite", "dynamic"
 # Those that are keywords of `create_model`.
 MODEL_ARGUMENTS = ("num_experts", "width_multiplier")
 
@@ -52,9 +55,16 @@ def _define_output(values):
     group = {"module_name": "Files", "flag_values": values}
     flags.DEFINE_string("output_dir", None, "Folder to write; it must be new or empty.", required=True, **group)
     written = dict.fromkeys(file_format.name for file_format in FORMATS if file_format.is_default)
-    flags.DEFINE_list("formats", ",".join(written), f"Formats to write, of {', '.join(format_names())}.", **group)
+    flags.DEFINE_list(
+        "formats",
+        ",".join(written),
+        f"Formats to write, of {', '.join(format_names())}. {WEB!r} adds a page that runs a .tflite file in a browser.",
+        **group,
+    )
     meanings = ", ".join(f"{name} ({summary})" for name, summary in _quantizations().items())
-    flags.DEFINE_list("quantization", "none", f"TFLite files to write: {meanings}.", **group)
+    flags.DEFINE_list(
+        "quantization", "none", f"TFLite files to write: {meanings}. Default for a page: {_FOR_PAGE}.", **group
+    )
     flags.DEFINE_enum(
         "int8_input", "uint8", INT8_INPUTS, "Type of an int8 file's input; int8 is the pixel less 128.", **group
     )
@@ -80,6 +90,22 @@ def _define_output(values):
         False,
         "Put labels and the scaling of pixels into a classifier's .tflite files, for MediaPipe's ImageClassifier.",
         **group,
+    )
+    flags.DEFINE_bool(
+        "routing_outputs",
+        None,
+        "Let the .tflite files of a CondConv model return routing weights as well; default: only for a page.",
+        **group,
+    )
+    flags.DEFINE_enum(
+        "web_quantization",
+        None,
+        list(_quantizations()),
+        "Mode of the page's file; default: the smallest file.",
+        **group,
+    )
+    flags.DEFINE_string(
+        "litertjs", None, "Folder with the packages of LiteRT.js for the page; default: npm fetches them once.", **group
     )
     flags.DEFINE_bool("json", False, "Print the results as one JSON object.", **group)
 
@@ -126,7 +152,8 @@ def chosen_formats(values):
     Raises:
         UserError: one of the two names none, or one that is unknown.
     """
-    known_names = (("format", "formats", format_names()), ("quantization", "quantization", _quantizations()))
+    names = (*format_names(), WEB)
+    known_names = (("format", "formats", names), ("quantization", "quantization", _quantizations()))
     for kind, flag, known in known_names:
         for name in values[flag].value:
             if name not in known:
@@ -135,13 +162,25 @@ def chosen_formats(values):
             raise UserError(f"--{flag} must name at least one of {', '.join(known)}")
     chosen = []
     for name in format_names():
-        if name in values.formats:
+        if name in values.formats or (name == _OF_PAGE and has_page(values)):
             known = variants(name)
-            for quantization in [None] if None in known else dict.fromkeys(values.quantization):
+            for quantization in [None] if None in known else dict.fromkeys(_modes(values)):
                 if quantization not in known:
                     raise unknown_name(f"quantization of --formats={name}", quantization, known)
                 chosen.append(known[quantization])
     return chosen
+
+
+def has_page(values):
+    """Whether the flags ask for a page."""
+    return WEB in values.formats
+
+
+def _modes(values):
+    """The modes of the `.tflite` files to write."""
+    if has_page(values) and not values["quantization"].present:
+        return [values.web_quantization or _FOR_PAGE]
+    return values.quantization
 
 
 def check_uses(values, formats, stored):
@@ -152,7 +191,7 @@ def check_uses(values, formats, stored):
         formats: as `chosen_formats` returns them.
         stored: `condconv_keras.stored.StoredModel`.
     """
-    for names, is_used, reason in (*_USES_OF_MODEL, *_uses_of_formats(), *_USES_OF_DATA):
+    for names, is_used, reason in (*_USES_OF_MODEL, *_uses_of_formats(), *_USES_OF_PAGE, *_USES_OF_DATA):
         for name in names:
             # Where the default is False that is no request.
             is_given = values[name].present and (values[name].value is not False or values[name].default is None)
@@ -183,7 +222,11 @@ def _has_dataset(values, formats, stored):
 
 # Flags, whether an export uses them (by the values, the formats and the stored model), and what to say if not.
 _USES_OF_MODEL = (
-    (("num_experts", "static_kernels"), lambda v, f, s: not s.is_plain, "is for CondConv models, this one is plain"),
+    (
+        ("num_experts", "static_kernels", "routing_outputs"),
+        lambda v, f, s: not s.is_plain,
+        "is for CondConv models, this one is plain",
+    ),
     (
         ("raw_outputs",),
         lambda v, f, s: get_task(s.task).has_raw_outputs,
@@ -204,6 +247,26 @@ _USES_OF_MODEL = (
         ("metadata",),
         lambda v, f, s: v.int8_input != "int8",
         "is for files that take uint8 or float32, as MediaPipe Tasks gives them, not for --int8_input=int8",
+    ),
+)
+_USES_OF_PAGE = (
+    (("web_quantization", "litertjs"), lambda v, f, s: has_page(v), f"is for --formats={WEB}"),
+    (
+        ("web_quantization",),
+        lambda v, f, s: v.web_quantization in _modes(v),
+        "is for a file that is written: --quantization lists others",
+    ),
+    (("batch_size",), lambda v, f, s: v.batch_size == 1 or not has_page(v), f"is 1 for --formats={WEB}"),
+    (("raw_outputs",), lambda v, f, s: not has_page(v), f"is not for --formats={WEB}: the page draws boxes"),
+    (
+        ("int8_input",),
+        lambda v, f, s: v.int8_input == "uint8" or not has_page(v),
+        f"is uint8 for --formats={WEB}: LiteRT.js has no other 8-bit input",
+    ),
+    (
+        ("metadata",),
+        lambda v, f, s: not v.routing_outputs,
+        "is for files with one output, which MediaPipe Tasks reads, not for --routing_outputs",
     ),
 )
 _USES_OF_DATA = (

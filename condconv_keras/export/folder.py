@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from condconv_keras.export.check.export_check import Differs, ExportCheck
 from condconv_keras.export.format import ExportFormat, WriteOptions
 from condconv_keras.export.manifest import export_facts, file_facts, write_cards
+from condconv_keras.export.web.page import FOLDER, WebPage
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import MissingPackage, UserError, one_line
@@ -45,10 +46,12 @@ class Written:
             and text for a person.
         refused: a dict for each other one, with `file`, `quantization`, `reason` and, where it was compared, the
             figures.
+        page: a dict with what is to be known of the page, or None if there is none.
     """
 
     files: list[tuple[dict[str, Any], str]]
     refused: list[dict[str, Any]]
+    page: dict[str, Any] | None = None
 
 
 def write_folder(
@@ -59,6 +62,7 @@ def write_folder(
     check: ExportCheck,
     options: WriteOptions,
     stored: StoredModel,
+    page: WebPage | None = None,
 ) -> Written:
     """Writes the files of those formats that pass the check, with the cards and what else their readers need.
 
@@ -70,6 +74,7 @@ def write_folder(
         check: its `condconv_keras.export.check.export_check.ExportCheck`.
         options: `condconv_keras.export.format.WriteOptions`.
         stored: the `condconv_keras.stored.StoredModel` that it was loaded from.
+        page: the `condconv_keras.export.web.page.WebPage` that runs one of the files, or None for none.
 
     Returns:
         `Written`.
@@ -90,11 +95,31 @@ def write_folder(
                 written.refused.append(_refusal(folder, each, error, hint))
         if not written.files:
             raise UserError(f"{'; '.join(refused['reason'] for refused in written.refused)}; nothing is written")
-        facts = {"static_kernels": options.static_kernels, "metadata": options.metadata}
-        facts |= export_facts(card, stored, [of_file for of_file, _ in written.files], written.refused)
+        of_files = [of_file for of_file, _ in written.files]
+        facts: dict[str, Any] = {"static_kernels": options.static_kernels, "metadata": options.metadata}
+        if page is not None:
+            written = _with_page(written, page, folder, card, stored, of_files)
+            facts["web"] = written.page
+        facts |= export_facts(card, stored, of_files, written.refused)
         write_cards(folder, card, facts)
         get_task(card.task).write_beside(folder, card, options.raw_outputs)
     return written
+
+
+def _with_page(
+    written: Written,
+    page: WebPage,
+    folder: pathlib.Path,
+    card: ModelCard,
+    stored: StoredModel,
+    of_files: list[dict[str, Any]],
+) -> Written:
+    """Writes the page; where none of the files that passed is for it, it is refused as a file is."""
+    try:
+        return dataclasses.replace(written, page=page.write(folder, card, stored, of_files))
+    except UserError as error:
+        refused = {"file": FOLDER, "quantization": page.quantization, "reason": str(error)}
+        return dataclasses.replace(written, refused=[*written.refused, refused])
 
 
 def _write(

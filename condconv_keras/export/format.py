@@ -31,6 +31,7 @@ class WriteOptions:
         raw_outputs: whether a detector returns what its network does, without non-maximum suppression.
         batch_size: how many images a file takes at a time, for a format that takes one number of them only.
         metadata: whether a classifier's file carries the metadata of MediaPipe Tasks, for a format that can.
+        routing_outputs: whether a CondConv model's file returns its routing weights as well.
     """
 
     representative: np.ndarray | None = None
@@ -39,6 +40,7 @@ class WriteOptions:
     raw_outputs: bool = False
     batch_size: int = 1
     metadata: bool = False
+    routing_outputs: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +145,19 @@ class ExportFormat(abc.ABC):
         Arguments and errors as of `predictor`, and float32 images [count, height, width, channels] in 0..255.
         """
         raise UserError(f"the format {self.name!r} is not for a {get_task(card.task).noun}")
+
+    def routing_weights(
+        self, path: pathlib.Path, images: np.ndarray, threads: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """Returns the routing weights that a file returns as outputs of their own, a dict of a router's name to them.
+
+        They are float32 [count, experts]; the dict is empty for a file without them. Arguments as of `raw_outputs`.
+        """
+        return {}
+
+    def routers(self, path: pathlib.Path) -> dict[str, int]:
+        """Returns the names of the routers whose weights a file returns, and their numbers of experts."""
+        return {}
 
     def input(self, path: pathlib.Path) -> dict[str, Any]:
         """Returns what `model.json` says of the images that a file takes, as `manifest.file_facts` describes it."""

@@ -61,13 +61,16 @@ def export_facts(card, stored, files, refused=()):
 def file_facts(path, file_format):
     """Returns name, quantization, input tensor, size and SHA-256 of an exported file or folder.
 
+    `"routing_outputs"` has the names of the routers whose weights the file returns, if any, and their experts.
     `"input"` has the shape of a batch, null for any size, and the type. An integer there has `"scale"` and
     `"zero_point"`: pixel = (integer - zero point) * scale.
     """
+    routers = file_format.routers(path)
     return {
         "file": path.name,
         "quantization": file_format.quantization,
         "input": file_format.input(path),
+        **({"routing_outputs": routers} if routers else {}),
         "bytes": sum(file.stat().st_size for file in counted_files(path, file_format.cards)),
         # Without the cards, where this hash itself is written.
         "sha256": content_hash(path, file_format.cards),

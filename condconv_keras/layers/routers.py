@@ -3,7 +3,6 @@
 import contextlib
 import functools
 
-from condconv_keras.layers.base_cond_conv import BaseCondConv2D
 from condconv_keras.layers.routing import Routing
 from condconv_keras.utils.keras_graph import all_layers, wrapped_call
 
@@ -19,7 +18,7 @@ def routers(model):
         several may have the same.
     """
     layers = all_layers(model)
-    owners = {id(layer.router): layer.name for layer in layers if isinstance(layer, BaseCondConv2D)}
+    owners = {id(layer.router): layer.name for layer in layers if hasattr(layer, "router")}
     return [(owners.get(id(layer), layer.name), layer) for layer in layers if isinstance(layer, Routing)]
 
 

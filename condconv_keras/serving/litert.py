@@ -12,6 +12,7 @@ litert = LazyModule("ai_edge_litert.interpreter")
 
 SIGNATURE = "serving_default"
 INPUT, OUTPUT = "images", "probabilities"
+ROUTING = "routing/"  # begins the name of an output with the weights of a router
 
 
 @dataclasses.dataclass(frozen=True)

@@ -71,6 +71,10 @@ def test_the_files_that_are_written(parsed):
         "model.tflite",
         "model_float16.tflite",
     ]
+    assert names("--formats=web") == ["model_dynamic.tflite"]
+    assert names("--formats=savedmodel,web,tflite") == ["saved_model", "model_dynamic.tflite"]
+    assert names("--formats=web", "--web_quantization=int8") == ["model_int8.tflite"]
+    assert names("--formats=web", "--quantization=none,int8") == ["model.tflite", "model_int8.tflite"]
     for wrong in ("--formats=onnx", "--quantization=int4", "--quantization="):
         with pytest.raises(UserError, match=r"unknown (format|quantization)|must name at least one"):
             names(wrong)
@@ -87,6 +91,7 @@ UNTRAINED = Untrained("condconv_mobilenet_v1")
 PLAIN = Untrained("mobilenet_v1")
 KERAS = types.SimpleNamespace(config=None, is_trained=True, is_plain=False, task="classification")  # as of a file
 DETECTOR = Untrained("condconv_ssd300_mobilenet_v1")
+WEB = ("--formats=web",)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +109,15 @@ DETECTOR = Untrained("condconv_ssd300_mobilenet_v1")
         (KERAS, ["--representative_data=digits", "--quantization=dynamic"], "--representative_data is for"),
         (PLAIN, ["--num_experts=2"], "--num_experts is for CondConv models, this one is plain"),
         (PLAIN, ["--static_kernels"], "--static_kernels is for CondConv models, this one is plain"),
+        (PLAIN, ["--routing_outputs"], "--routing_outputs is for CondConv models, this one is plain"),
+        (KERAS, ["--routing_outputs", "--formats=savedmodel"], "--routing_outputs is for --formats=tflite"),
+        (KERAS, ["--routing_outputs", "--metadata"], "--metadata is for files with one output"),
+        (KERAS, ["--web_quantization=int8"], "--web_quantization is for --formats=web"),
+        (KERAS, ["--litertjs=x"], "--litertjs is for --formats=web"),
+        (KERAS, [*WEB, "--quantization=none,int8", "--web_quantization=dynamic"], "--quantization lists others"),
+        (KERAS, [*WEB, "--batch_size=2"], "--batch_size is 1 for --formats=web"),
+        (KERAS, [*WEB, "--quantization=int8", "--int8_input=int8"], "--int8_input is uint8 for --formats=web"),
+        (DETECTOR, [*WEB, "--raw_outputs"], "--raw_outputs is not for --formats=web"),
         (KERAS, ["--data_dir=x"], "--data_dir is for --dataset"),
         (KERAS, ["--validation_fraction=0.5"], "--validation_fraction is for --dataset"),
         (KERAS, ["--skip_bad_images"], "--skip_bad_images is for --dataset"),
@@ -130,6 +144,10 @@ def test_a_flag_that_would_be_ignored_is_refused(parsed, source, arguments, cont
         (PLAIN, ["--nostatic_kernels", "--formats=savedmodel"]),
         (KERAS, ["--batch_size=256"]),
         (KERAS, ["--metadata", "--quantization=int8", "--batch_size=1", "--int8_input=uint8"]),
+        (KERAS, ["--routing_outputs", "--quantization=int8", "--batch_size=2"]),
+        (KERAS, ["--norouting_outputs", *WEB, "--litertjs=x"]),
+        (KERAS, [*WEB, "--quantization=none,int8", "--web_quantization=int8", "--int8_input=uint8"]),
+        (KERAS, [*WEB, "--web_quantization=int8", "--representative_data=x", "--metadata"]),
         (DETECTOR, ["--nometadata"]),
         (DETECTOR, ["--batch_size=1"]),
         (DETECTOR, ["--batch_size=2", "--raw_outputs"]),
@@ -305,8 +323,9 @@ def test_what_the_converter_is_asked_for(export, saved, tmp_path, monkeypatch):
              "--batch_size=20")  # fmt: skip
     results = export(f"--model={saved}", f"--output_dir={tmp_path / 'out'}", *flags)
     assert [file["file"] for file in results["files"]] == ["model_dynamic.tflite", "model_int8.tflite"]
-    (dynamic, none, *_), (int8, images, static, int8_input, raw, batch) = asked
-    assert (dynamic, none, int8, static, int8_input, raw, batch) == ("dynamic", None, "int8", False, "int8", False, 20)
+    (dynamic, none, *_), (int8, images, *others) = asked
+    assert (dynamic, none, int8) == ("dynamic", None, "int8")
+    assert others == [False, "int8", False, 20, False]  # static kernels, input, raw outputs, batch, routing outputs
     assert images.shape == (128, 32, 32, 1)
     assert images.min() == 0
     assert images.max() == 255

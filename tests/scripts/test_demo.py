@@ -2,8 +2,10 @@
 
 import csv
 import json
+import pathlib
 import re
 import shlex
+import subprocess
 
 import pytest
 
@@ -56,6 +58,29 @@ def test_exports_that_lose_accuracy_are_an_error(correct):
     name = r"%s 0\.\d{4}"
     received = ", ".join(name % form for form in ("Keras", "SavedModel", "TFLite"))
     assert re.fullmatch(rf"expected an accuracy of 0\.\d+ or more .* one image, received: {received}", found)
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "line"),
+    [
+        (
+            0,
+            "warning: x\n",
+            "a page that runs the twin in a browser: run `python -m http.server --directory r/b/web` and open",
+        ),
+        (2, "x\nerror: there is no `npm` here\n", "no page for a browser: there is no `npm` here"),
+    ],
+)
+def test_the_demo_ends_with_the_page(monkeypatch, code, error, line):
+    commands = []
+
+    def run(command, **options):
+        commands.append(command[1:])
+        return subprocess.CompletedProcess(command, code, "", error)
+
+    monkeypatch.setattr(demo.subprocess, "run", run)
+    assert demo.write_page("r/twin", pathlib.Path("r/b")).startswith(line)
+    assert commands == [["-m", "export", "--model=r/twin", "--output_dir=r/b", "--formats=web"]]
 
 
 def test_exports_may_differ_by_an_image():

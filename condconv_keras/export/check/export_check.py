@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from condconv_keras.data.dataset import Dataset
+from condconv_keras.export.check.routing import RoutingCheck
 from condconv_keras.export.format import ExportFormat
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.tasks.table import get_task
@@ -47,6 +48,7 @@ class ExportCheck:
         dataset: data set of the task, with the model's classes, whose held-out split measures the accuracy, or None.
         examples: how many of its images, or None for all.
         trained: whether the model is; the accuracy of an untrained one is not measured.
+        routing_outputs: whether the files that can return routing weights are expected to.
 
     Raises:
         UserError: the model does not return what its card says.
@@ -60,12 +62,14 @@ class ExportCheck:
         dataset: Dataset | None = None,
         examples: int | None = None,
         trained: bool = False,
+        routing_outputs: bool = False,
     ) -> None:
         self._model = model
         self._trained = trained
         self._dataset = dataset if trained else None
         self._examples = examples
         self._answers = get_task(card.task).answers(model, card, images)
+        self._routing = RoutingCheck(model, card, images) if routing_outputs else None
 
     def __call__(self, path: pathlib.Path, file_format: ExportFormat) -> tuple[Any, Any]:
         """Runs a file as its user would, all images through one loaded file, with one thread and with several.
@@ -86,6 +90,8 @@ class ExportCheck:
         for threads in file_format.threads:
             comparison = self._answers.compare(self._answers.of_file(file_format, path, threads))
             found = self._answers.failures(comparison, file_format.max_relative_error, least)
+            if self._routing is not None and "routing_outputs" in file_format.flags:
+                found += self._routing.failures(file_format, path, threads)
             _refuse(path, found, comparison, "" if threads is None else f" with num_threads={threads}")
             comparisons.append(comparison)
         return min(comparisons, key=lambda comparison: comparison.snr_db), self._accuracy(file_format, path)

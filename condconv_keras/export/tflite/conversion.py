@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from condconv_keras.export.tflite.eight_bits import Network, in_8_bits, quiet_stderr, with_8_bit_weights
 from condconv_keras.export.tflite.mobile_network import conditional_layers, float_layers, mobile_network
+from condconv_keras.layers.routers import recorded_routing
 from condconv_keras.models.returned import with_returns
-from condconv_keras.serving.litert import INPUT, SIGNATURE
+from condconv_keras.serving.litert import INPUT, ROUTING, SIGNATURE
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils import allocator
 from condconv_keras.utils.errors import UserError
@@ -30,6 +31,7 @@ def tflite_bytes(
     int8_input="uint8",
     raw_outputs=False,
     batch_size=1,
+    routing_outputs=False,
     budget=None,
 ):
     """Converts a classifier or detector to TFLite.
@@ -40,7 +42,9 @@ def tflite_bytes(
 
     - of a classifier `probabilities` [batch_size, classes], with the network's softmax inside, or one behind it;
     - of a detector those of `condconv_keras.tasks.detection.tflite.with_postprocessing`, or with `raw_outputs`
-      `box_codes` [batch_size, anchors, 4] and `class_logits` [batch_size, anchors, 1 + classes].
+      `box_codes` [batch_size, anchors, 4] and `class_logits` [batch_size, anchors, 1 + classes];
+    - with `routing_outputs` the routing weights of every router besides, [batch_size, experts], as `routing/<name>` by
+      the names of `condconv_keras.layers.routers`.
 
     Args:
         model: Keras model.
@@ -55,6 +59,7 @@ def tflite_bytes(
         int8_input: `"uint8"`, the pixels, or `"int8"`, the pixels less 128; of `"int8"` files.
         raw_outputs: whether a detector returns what its network does, without non-maximum suppression.
         batch_size: how many images the file takes at a time; one for a detector without `raw_outputs`.
+        routing_outputs: whether the file returns the routing weights as well.
         budget: the `condconv_keras.export.tflite.selection.Budget` of keeping layers out of 8 bits, fractions of the
             file's bytes and of its multiply-adds, or None to keep none; it takes representative images.
 
@@ -68,7 +73,9 @@ def tflite_bytes(
         raise UserError("int8 needs representative images to take the ranges of its activations from, received none")
     card, calibrated = with_returns(model, card), representative is not None
     with tempfile.TemporaryDirectory() as folder, allocator.untuned():
-        layers = _write_mobile_network(folder, model, card, quantization, representative, static_kernels, batch_size)
+        layers = _write_mobile_network(
+            folder, model, card, quantization, representative, static_kernels, batch_size, routing_outputs
+        )
         gc.collect()  # what is written, which graphs and their functions keep alive in cycles
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -89,7 +96,9 @@ def tflite_bytes(
     return get_task(card.task).finish_tflite(content, card, quantization in EIGHT_BITS, raw_outputs)
 
 
-def _write_mobile_network(folder, model, card, quantization, representative, static_kernels, batch_size):
+def _write_mobile_network(
+    folder, model, card, quantization, representative, static_kernels, batch_size, routing_outputs
+):
     """Writes the network for LiteRT with scaling before and the outputs of its task behind it, as a SavedModel.
 
     Arguments as of `tflite_bytes`. It is no longer in memory afterwards: the converter needs a lot of that. Returns the
@@ -102,8 +111,11 @@ def _write_mobile_network(folder, model, card, quantization, representative, sta
         if quantization == "int8":
             # Fixes the input's scale at 1: its quantized values are pixels.
             images = tf.quantization.fake_quant_with_min_max_args(images, 0, 255)
-        outputs = network(card.preprocessing.scale_images(images), training=False)
-        return get_task(card.task).converted_outputs(outputs, card, quantization in EIGHT_BITS)
+        with recorded_routing(network) as routing:
+            outputs = network(card.preprocessing.scale_images(images), training=False)
+        outputs = get_task(card.task).converted_outputs(outputs, card, quantization in EIGHT_BITS)
+        further = {f"{ROUTING}{name}": weights for name, weights in routing} if routing_outputs else {}
+        return {**outputs, **further}
 
     _write_saved_model(serve, network.input_shape, folder)
     names = tuple(layer.name for layer in network.layers)

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from condconv_keras.export.tflite import weights
 from condconv_keras.export.tflite.selection import Budget, Candidate, choose
+from condconv_keras.serving.litert import ROUTING
 from condconv_keras.serving.tflite_graph import TFLiteGraph
 from condconv_keras.utils.json_text import json_text
 from condconv_keras.utils.lazy import LazyModule
@@ -171,7 +172,9 @@ def _chosen(candidates, written, network, budget, target_db):
     def answers(content):
         runner = litert.Interpreter(model_content=content).get_signature_runner()
         found = [runner(**values) for values in inputs]
-        return [np.concatenate([each[name] for each in found]) for name in sorted(found[0])]
+        return [
+            np.concatenate([each[name] for each in found]) for name in sorted(found[0]) if not name.startswith(ROUTING)
+        ]
 
     whole = Budget(
         budget.bytes * len(written()),

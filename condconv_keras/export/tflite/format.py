@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from condconv_keras.export.format import ExportFormat
 from condconv_keras.export.tflite.metadata import with_metadata
-from condconv_keras.serving.litert import LiteRTFile
+from condconv_keras.serving.litert import ROUTING, LiteRTFile
 from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.lazy import LazyModule
@@ -17,7 +17,14 @@ class TFLite(ExportFormat):
 
     packages = ("ai_edge_litert", "flatbuffers")
     is_default = True
-    flags: ClassVar[tuple[str, ...]] = ("quantization", "static_kernels", "raw_outputs", "batch_size", "metadata")
+    flags: ClassVar[tuple[str, ...]] = (
+        "quantization",
+        "static_kernels",
+        "raw_outputs",
+        "batch_size",
+        "metadata",
+        "routing_outputs",
+    )
     # LiteRT shares the work out differently, and XNNPACK has other kernels, for one thread and for several.
     threads = (1, 4)
 
@@ -31,6 +38,7 @@ class TFLite(ExportFormat):
             options.int8_input,
             options.raw_outputs,
             options.batch_size,
+            options.routing_outputs,
         )
         path.write_bytes(with_metadata(content, card) if options.metadata else content)
 
@@ -39,6 +47,12 @@ class TFLite(ExportFormat):
 
     def raw_outputs(self, path, model, card, images, threads=None):
         return get_task(card.task).tflite_raw_outputs(path, images, threads)
+
+    def routing_weights(self, path, images, threads=None):
+        return _routed(LiteRTFile(path, threads).run(images))
+
+    def routers(self, path):
+        return {name: tensor.shape[-1] for name, tensor in _routed(LiteRTFile(path).outputs).items()}
 
     def input(self, path):
         file = LiteRTFile(path)
@@ -51,3 +65,8 @@ class CalibratedTFLite(TFLite):
     """A file whose activations are quantized by the ranges that they have for representative images."""
 
     flags = (*TFLite.flags, "int8_input", "representative_data")
+
+
+def _routed(outputs):
+    """What belongs to routers among outputs by name, by the name of the router."""
+    return {name.removeprefix(ROUTING): value for name, value in outputs.items() if name.startswith(ROUTING)}

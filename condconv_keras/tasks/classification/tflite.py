@@ -18,7 +18,8 @@ def with_softmax(content):
     graph = TFLiteGraph(content)
     if LOGITS not in graph.outputs:
         return content
-    shape = graph.shape(graph.outputs[LOGITS])
-    (softmax,) = graph.add_operator("SOFTMAX", [graph.outputs[LOGITS]], {OUTPUT: shape}, beta=1.0)
-    graph.set_outputs({OUTPUT: softmax})
+    further = graph.outputs
+    logits = further.pop(LOGITS)
+    (softmax,) = graph.add_operator("SOFTMAX", [logits], {OUTPUT: graph.shape(logits)}, beta=1.0)
+    graph.set_outputs({OUTPUT: softmax, **further})
     return graph.to_bytes()

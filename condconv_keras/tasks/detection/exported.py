@@ -25,10 +25,10 @@ class LiteRTDetector(LiteRTFile):
 
     def __init__(self, path, num_threads=None):
         super().__init__(path, num_threads)
-        self.has_raw_outputs = set(self.outputs) == set(RAW_OUTPUTS)
+        self.has_raw_outputs = set(RAW_OUTPUTS) <= set(self.outputs)
 
     def _accepts(self, outputs):
-        return outputs in (set(DETECTIONS), set(RAW_OUTPUTS))
+        return set(DETECTIONS) <= outputs or set(RAW_OUTPUTS) <= outputs
 
 
 def tflite_detector(path, card, num_threads=None):

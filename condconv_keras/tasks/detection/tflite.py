@@ -38,13 +38,15 @@ def with_postprocessing(content, card):
 
     Returns:
         The bytes of a file that returns `boxes` [1, max, 4] (fractions of the image, not clipped), `classes` [1, max],
-        `scores` [1, max] and `count` [1], all float32, with the limits of `condconv_keras.tasks.detection.detect`.
+        `scores` [1, max] and `count` [1], all float32, with the limits of `condconv_keras.tasks.detection.detect`, and
+        what else the given file returns.
 
     Raises:
         UserError: the file takes several images at a time.
     """
     graph = TFLiteGraph(content)
-    codes, logits = (graph.outputs[name] for name in RAW_OUTPUTS)
+    further = graph.outputs
+    codes, logits = (further.pop(name) for name in RAW_OUTPUTS)
     if graph.shape(codes)[0] != 1:
         raise UserError(f"the operator {OPERATOR} takes one image, received a batch of {graph.shape(codes)[0]}")
     for name, tensor in zip(RAW_OUTPUTS, (codes, logits), strict=True):
@@ -58,7 +60,8 @@ def with_postprocessing(content, card):
     options = postprocessing_options(len(card.class_names))
     boxes, classes, scores, count = graph.add_operator(OPERATOR, [codes, scores, anchors], shapes, _flexbuffer(options))
     classes = _add_classes(graph, classes)
-    graph.set_outputs(dict(zip(DETECTIONS, (boxes, classes, scores, count), strict=True)))
+    found = dict(zip(DETECTIONS, (boxes, classes, scores, count), strict=True))
+    graph.set_outputs({**found, **further})
     return graph.to_bytes()
 
 
