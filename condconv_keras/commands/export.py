@@ -24,6 +24,7 @@ from condconv_keras.commands.model_flags import applied_orientation
 from condconv_keras.data.bad_images import bad_images_named
 from condconv_keras.data.dataset import VALIDATION_FRACTION
 from condconv_keras.data.opening import is_folder
+from condconv_keras.export.budget import Budget
 from condconv_keras.export.check import representative
 from condconv_keras.export.check.export_check import ExportCheck
 from condconv_keras.export.folder import require_packages, write_folder
@@ -83,6 +84,7 @@ def main(argv):
             FLAGS.batch_size,
             FLAGS.metadata,
             routing_outputs,
+            Budget(FLAGS.float_bytes, FLAGS.float_multiply_adds) if stored.is_trained else None,
         )
         written = write_folder(output, formats, model, card, check, options, stored, page)
     results["files"], results["refused"] = [facts for facts, _ in written.files], written.refused

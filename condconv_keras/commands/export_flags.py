@@ -68,6 +68,21 @@ def _define_output(values):
     flags.DEFINE_enum(
         "int8_input", "uint8", INT8_INPUTS, "Type of an int8 file's input; int8 is the pixel less 128.", **group
     )
+    flags.DEFINE_float(
+        "float_bytes",
+        0.25,
+        "By what part of its size an 8-bit file may grow for layers that 8 bits cost too much; 0: every layer has them.",
+        lower_bound=0.0,
+        **group,
+    )
+    flags.DEFINE_float(
+        "float_multiply_adds",
+        0.4,
+        "Of what part of the multiply-adds those layers may be, which take more time; 0: every layer has 8 bits.",
+        0.0,
+        1.0,
+        **group,
+    )
     flags.DEFINE_integer(
         "batch_size", 1, "Images that a .tflite file takes at a time, no more and no fewer.", 1, LARGEST_BATCH, **group
     )
@@ -115,8 +130,8 @@ def _define_data(values):
     flags.DEFINE_string(
         "representative_data",
         None,
-        "Images to calibrate int8 on: a data set, of which the training split is used, or a folder of any images; "
-        "default: the training images of --dataset.",
+        "Images to calibrate 8-bit files on: a data set, of which the training split is used, or a folder of any "
+        "images; default: the training images of --dataset.",
         **group,
     )
     flags.DEFINE_string(
@@ -191,7 +206,13 @@ def check_uses(values, formats, stored):
         formats: as `chosen_formats` returns them.
         stored: `condconv_keras.stored.StoredModel`.
     """
-    for names, is_used, reason in (*_USES_OF_MODEL, *_uses_of_formats(), *_USES_OF_PAGE, *_USES_OF_DATA):
+    for names, is_used, reason in (
+        *_USES_OF_MODEL,
+        *_uses_of_formats(),
+        *_USES_OF_TRAINING,
+        *_USES_OF_PAGE,
+        *_USES_OF_DATA,
+    ):
         for name in names:
             # Where the default is False that is no request.
             is_given = values[name].present and (values[name].value is not False or values[name].default is None)
@@ -247,6 +268,13 @@ _USES_OF_MODEL = (
         ("metadata",),
         lambda v, f, s: v.int8_input != "int8",
         "is for files that take uint8 or float32, as MediaPipe Tasks gives them, not for --int8_input=int8",
+    ),
+)
+_USES_OF_TRAINING = (
+    (
+        ("float_bytes", "float_multiply_adds"),
+        lambda v, f, s: s.is_trained,
+        "is for a trained model: the answers of random weights mean nothing",
     ),
 )
 _USES_OF_PAGE = (

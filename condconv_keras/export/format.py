@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from condconv_keras.export.budget import Budget
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.errors import UserError
@@ -32,6 +33,8 @@ class WriteOptions:
         batch_size: how many images a file takes at a time, for a format that takes one number of them only.
         metadata: whether a classifier's file carries the metadata of MediaPipe Tasks, for a format that can.
         routing_outputs: whether a CondConv model's file returns its routing weights as well.
+        budget: what keeping layers out of 8 bits may cost a file of 8-bit weights, fractions of its bytes and of its
+            multiply-adds, or None to keep none out.
     """
 
     representative: np.ndarray | None = None
@@ -41,6 +44,7 @@ class WriteOptions:
     batch_size: int = 1
     metadata: bool = False
     routing_outputs: bool = False
+    budget: Budget | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,6 +162,10 @@ class ExportFormat(abc.ABC):
     def routers(self, path: pathlib.Path) -> dict[str, int]:
         """Returns the names of the routers whose weights a file returns, and their numbers of experts."""
         return {}
+
+    def float_layers(self, path: pathlib.Path) -> list[str]:
+        """Returns the names of the layers that a file keeps out of 8 bits, which would cost its answers too much."""
+        return []
 
     def input(self, path: pathlib.Path) -> dict[str, Any]:
         """Returns what `model.json` says of the images that a file takes, as `manifest.file_facts` describes it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from condconv_keras.export.format import ExportFormat
 from condconv_keras.export.saved_model.format import SavedModel
-from condconv_keras.export.tflite.format import CalibratedTFLite, TFLite
+from condconv_keras.export.tflite.format import CalibratedTFLite, EightBitTFLite, TFLite
 
 FORMATS: tuple[ExportFormat, ...] = (
     SavedModel("savedmodel", "saved_model", max_relative_error=1e-4),
@@ -18,7 +18,9 @@ FORMATS: tuple[ExportFormat, ...] = (
         min_trained_snr_db=40.0,
         weights_dtype="float16",
     ),
-    TFLite("tflite", "model_dynamic.tflite", "dynamic", "int8 weights", min_snr_db=20.0, min_trained_snr_db=10.0),
+    EightBitTFLite(
+        "tflite", "model_dynamic.tflite", "dynamic", "int8 weights", min_snr_db=20.0, min_trained_snr_db=10.0
+    ),
     CalibratedTFLite(
         "tflite",
         "model_int8.tflite",

@@ -62,15 +62,17 @@ def file_facts(path, file_format):
     """Returns name, quantization, input tensor, size and SHA-256 of an exported file or folder.
 
     `"routing_outputs"` has the names of the routers whose weights the file returns, if any, and their experts.
+    `"float_layers"` are those of an 8-bit file that it keeps out of 8 bits, if any, as they would cost its answers most.
     `"input"` has the shape of a batch, null for any size, and the type. An integer there has `"scale"` and
     `"zero_point"`: pixel = (integer - zero point) * scale.
     """
-    routers = file_format.routers(path)
+    routers, float_layers = file_format.routers(path), file_format.float_layers(path)
     return {
         "file": path.name,
         "quantization": file_format.quantization,
         "input": file_format.input(path),
         **({"routing_outputs": routers} if routers else {}),
+        **({"float_layers": float_layers} if float_layers else {}),
         "bytes": sum(file.stat().st_size for file in counted_files(path, file_format.cards)),
         # Without the cards, where this hash itself is written.
         "sha256": content_hash(path, file_format.cards),

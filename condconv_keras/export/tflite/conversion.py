@@ -60,7 +60,7 @@ def tflite_bytes(
         raw_outputs: whether a detector returns what its network does, without non-maximum suppression.
         batch_size: how many images the file takes at a time; one for a detector without `raw_outputs`.
         routing_outputs: whether the file returns the routing weights as well.
-        budget: the `condconv_keras.export.tflite.selection.Budget` of keeping layers out of 8 bits, fractions of the
+        budget: the `condconv_keras.export.budget.Budget` of keeping layers out of 8 bits, fractions of the
             file's bytes and of its multiply-adds, or None to keep none; it takes representative images.
 
     Returns:

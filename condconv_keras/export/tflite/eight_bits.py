@@ -10,8 +10,9 @@ import sys
 import numpy as np
 import tensorflow as tf
 
+from condconv_keras.export.budget import Budget
 from condconv_keras.export.tflite import weights
-from condconv_keras.export.tflite.selection import Budget, Candidate, choose
+from condconv_keras.export.tflite.selection import Candidate, choose
 from condconv_keras.serving.litert import ROUTING
 from condconv_keras.serving.tflite_graph import TFLiteGraph
 from condconv_keras.utils.json_text import json_text
@@ -57,7 +58,7 @@ def with_8_bit_weights(network, budget=None):
     Args:
         network: `Network`.
         budget: a fraction of the file's bytes and one of the multiply-adds that layers with weights of 16 bits, which
-            compute in float32, may cost: `selection.Budget`, or None for none.
+            compute in float32, may cost: a `Budget`, or None for none.
 
     Returns:
         The bytes of the new file.

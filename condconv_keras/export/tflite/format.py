@@ -10,6 +10,7 @@ from condconv_keras.tasks.table import get_task
 from condconv_keras.utils.lazy import LazyModule
 
 conversion = LazyModule("condconv_keras.export.tflite.conversion")
+eight_bits = LazyModule("condconv_keras.export.tflite.eight_bits")
 
 
 class TFLite(ExportFormat):
@@ -39,6 +40,7 @@ class TFLite(ExportFormat):
             options.raw_outputs,
             options.batch_size,
             options.routing_outputs,
+            options.budget,
         )
         path.write_bytes(with_metadata(content, card) if options.metadata else content)
 
@@ -61,10 +63,19 @@ class TFLite(ExportFormat):
         return {**facts, **({"scale": tensor.scale, "zero_point": tensor.zero_point} if tensor.scale else {})}
 
 
-class CalibratedTFLite(TFLite):
+class EightBitTFLite(TFLite):
+    """A file with weights of 8 bits, which are rounded by what their layers see of representative images."""
+
+    flags = (*TFLite.flags, "representative_data", "float_bytes", "float_multiply_adds")
+
+    def float_layers(self, path):
+        return eight_bits.float_layers_of(path.read_bytes())
+
+
+class CalibratedTFLite(EightBitTFLite):
     """A file whose activations are quantized by the ranges that they have for representative images."""
 
-    flags = (*TFLite.flags, "int8_input", "representative_data")
+    flags = (*EightBitTFLite.flags, "int8_input")
 
 
 def _routed(outputs):

@@ -5,6 +5,9 @@ import dataclasses
 import numpy as np
 
 from condconv_keras.tasks.error_figures import decibels
+from condconv_keras.utils.lazy import LazyModule
+
+tqdm = LazyModule("tqdm")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,23 +27,9 @@ class Candidate:
     multiply_adds: int
 
 
-@dataclasses.dataclass(frozen=True)
-class Budget:
-    """What keeping layers out of 8 bits may cost.
-
-    Attributes:
-        bytes: by how much the file may grow.
-        multiply_adds: of how many of an image the layers may be.
-    """
-
-    bytes: float
-    multiply_adds: float
-
-    def share(self, candidates):
-        """The larger one of the parts of the two budgets that candidates take, 1 for all of it."""
-        taken = (sum(each.bytes for each in candidates), sum(each.multiply_adds for each in candidates))
-        pairs = zip(taken, (self.bytes, self.multiply_adds), strict=True)
-        return max(0.0 if not used else used / whole if whole else np.inf for used, whole in pairs)
+def _share(budget, candidates):
+    """The part of a budget that candidates take."""
+    return budget.share(sum(each.bytes for each in candidates), sum(each.multiply_adds for each in candidates))
 
 
 def choose(candidates, answers, reference, target_db, budget):
@@ -69,10 +58,12 @@ def choose(candidates, answers, reference, target_db, budget):
         return []
     # Beside the answers of the others that stay out of 8 bits: they have noise of their own.
     whole = answers(candidates)
-    alone = {each: noise([other for other in candidates if other is not each], whole) for each in candidates}
+    alone = {}
+    for each in tqdm.tqdm(candidates, "what 8 bits cost", unit="layer", disable=None):  # on a terminal
+        alone[each] = noise([other for other in candidates if other is not each], whole)
     chosen, left = [], sum(alone.values()) + noise(candidates)
-    for each in sorted(candidates, key=lambda each: budget.share([each]) / alone[each]):
-        if budget.share([*chosen, each]) > 1:
+    for each in sorted(candidates, key=lambda each: _share(budget, [each]) / alone[each]):
+        if _share(budget, [*chosen, each]) > 1:
             continue
         chosen.append(each)
         left -= alone[each]
