@@ -1,8 +1,14 @@
 """The routing weights that a file returns beside its answers, compared with those of the Keras model."""
 
+from __future__ import annotations
+
+import pathlib
+
 import numpy as np
 
-from condconv_keras.utils.lazy import LazyModule
+from condconv_keras.export.format import ExportFormat
+from condconv_keras.facts.model_card import ModelCard
+from condconv_keras.utils.lazy import LazyModule, keras
 
 routers = LazyModule("condconv_keras.layers.routers")
 
@@ -22,13 +28,13 @@ class RoutingCheck:
         images: float32 [count, height, width, channels] in 0..255.
     """
 
-    def __init__(self, model, card, images):
+    def __init__(self, model: keras.Model, card: ModelCard, images: np.ndarray) -> None:
         self._images = images
         with routers.recorded_routing(model) as routing:
             model(card.preprocessing.scale_images(images), training=False)
         self._reference = {name: np.array(weights) for name, weights in routing}
 
-    def failures(self, file_format, path, threads):
+    def failures(self, file_format: ExportFormat, path: pathlib.Path, threads: int | None) -> list[str]:
         """Lists what is wrong with a file's routing weights, as text; empty if nothing is.
 
         The limit is the format's relative error, of the largest weight; for a format that rounds, the root mean square

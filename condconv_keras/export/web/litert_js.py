@@ -7,6 +7,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Mapping
 
 from condconv_keras.utils.cache import cache_folder
 from condconv_keras.utils.errors import UserError, one_line
@@ -48,7 +50,7 @@ The .js files were changed by condconv_keras: addresses in comments are left out
 """
 
 
-def litert_files(folder=None):
+def litert_files(folder: str | os.PathLike[str] | None = None) -> dict[str, bytes]:
     """Returns the files of LiteRT.js that a page needs, a dict of name to bytes.
 
     Args:
@@ -63,7 +65,7 @@ def litert_files(folder=None):
     return {name: _own(content) if name.endswith(".js") else content for name, content in files.items()}
 
 
-def write_litert(folder, files):
+def write_litert(folder: pathlib.Path, files: Mapping[str, bytes]) -> None:
     """Writes `litert_files` and their license into a new folder, a `pathlib.Path`."""
     folder.mkdir()
     for name, content in files.items():
