@@ -19,7 +19,8 @@ import sys
 from absl import flags
 
 from condconv_keras.commands import cli
-from condconv_keras.commands.export_flags import MODEL_ARGUMENTS, check_uses, chosen_formats, define_flags, has_page
+from condconv_keras.commands.export_flags import MODEL_ARGUMENTS, chosen_formats, define_flags, has_page
+from condconv_keras.commands.export_uses import check_uses
 from condconv_keras.commands.model_flags import applied_orientation
 from condconv_keras.data.bad_images import bad_images_named
 from condconv_keras.data.dataset import VALIDATION_FRACTION

@@ -62,7 +62,7 @@ def file_facts(path, file_format):
     """Returns name, quantization, input tensor, size and SHA-256 of an exported file or folder.
 
     `"routing_outputs"` has the names of the routers whose weights the file returns, if any, and their experts.
-    `"float_layers"` are those of an 8-bit file that it keeps out of 8 bits, if any, as they would cost its answers most.
+    `"float_layers"` are those that an 8-bit file keeps out of 8 bits, if any, as they would cost its answers most.
     `"input"` has the shape of a batch, null for any size, and the type. An integer there has `"scale"` and
     `"zero_point"`: pixel = (integer - zero point) * scale.
     """

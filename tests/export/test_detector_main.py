@@ -191,7 +191,8 @@ def test_int8_is_calibrated_on_training_images(detector):
 
 
 def test_a_flag_of_detectors(parsed):  # noqa: F811
-    from condconv_keras.commands.export_flags import check_uses, chosen_formats
+    from condconv_keras.commands.export_flags import chosen_formats
+    from condconv_keras.commands.export_uses import check_uses
 
     for source, arguments, contains in (
         (Untrained("mobilenet_v1"), [], "--raw_outputs is for detectors"),

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from condconv_keras.commands import export as command
-from condconv_keras.commands import export_flags
-from condconv_keras.commands.export_flags import check_uses, chosen_formats
+from condconv_keras.commands import export_flags, export_uses
+from condconv_keras.commands.export_flags import chosen_formats
+from condconv_keras.commands.export_uses import check_uses
 from condconv_keras.export import formats
 from condconv_keras.export.check.export_check import ExportCheck
 from condconv_keras.export.format import ExportFormat, WriteOptions
@@ -59,7 +60,7 @@ def with_row(monkeypatch):
     """A function that appends rows to the table."""
 
     def append(*rows):
-        for module in (formats, export_flags):
+        for module in (formats, export_flags, export_uses):
             monkeypatch.setattr(module, "FORMATS", (*FORMATS, *rows))
 
     return append

@@ -12,9 +12,11 @@ import pytest
 from absl import flags
 
 from condconv_keras.commands import export as command
-from condconv_keras.commands.export_flags import check_uses, chosen_formats, define_flags
+from condconv_keras.commands.export_flags import chosen_formats, define_flags
+from condconv_keras.commands.export_uses import check_uses
 from condconv_keras.data import Preprocessing
 from condconv_keras.export import folder
+from condconv_keras.export.budget import Budget
 from condconv_keras.export.check import export_check
 from condconv_keras.export.check.representative import Photographs, check_images
 from condconv_keras.export.formats import TFLITE
@@ -106,7 +108,9 @@ WEB = ("--formats=web",)
         (KERAS, ["--metadata", "--batch_size=2"], "--metadata is for files of one image"),
         (KERAS, ["--metadata", "--quantization=int8", "--int8_input=int8"], "not for --int8_input=int8"),
         (DETECTOR, ["--batch_size=2"], "--batch_size above 1 takes --raw_outputs for a detector: the non-maximum supp"),
-        (KERAS, ["--representative_data=digits", "--quantization=dynamic"], "--representative_data is for"),
+        (KERAS, ["--representative_data=digits", "--quantization=float16"], "--representative_data is for"),
+        (KERAS, ["--float_bytes=0", "--quantization=none"], "--float_bytes is for"),
+        (UNTRAINED, ["--float_multiply_adds=0.1", "--quantization=int8"], "--float_multiply_adds is for a trained"),
         (PLAIN, ["--num_experts=2"], "--num_experts is for CondConv models, this one is plain"),
         (PLAIN, ["--static_kernels"], "--static_kernels is for CondConv models, this one is plain"),
         (PLAIN, ["--routing_outputs"], "--routing_outputs is for CondConv models, this one is plain"),
@@ -320,12 +324,14 @@ def test_what_the_converter_is_asked_for(export, saved, tmp_path, monkeypatch):
         export_check.ExportCheck, "__call__", lambda *arguments: (answers.Comparison(16, 0.0, 200.0, 16, 0.0), None)
     )
     flags = ("--formats=tflite", "--quantization=dynamic,int8", "--representative_data=digits", "--int8_input=int8",
-             "--batch_size=20")  # fmt: skip
+             "--batch_size=20", "--float_bytes=0.1")  # fmt: skip
     results = export(f"--model={saved}", f"--output_dir={tmp_path / 'out'}", *flags)
     assert [file["file"] for file in results["files"]] == ["model_dynamic.tflite", "model_int8.tflite"]
-    (dynamic, none, *_), (int8, images, *others) = asked
-    assert (dynamic, none, int8) == ("dynamic", None, "int8")
-    assert others == [False, "int8", False, 20, False]  # static kernels, input, raw outputs, batch, routing outputs
+    (dynamic, seen, *_), (int8, images, *others) = asked
+    assert (dynamic, int8) == ("dynamic", "int8")
+    np.testing.assert_array_equal(seen, images)
+    # Static kernels, input, raw outputs, batch, routing outputs, budget.
+    assert others == [False, "int8", False, 20, False, Budget(0.1, 0.4)]
     assert images.shape == (128, 32, 32, 1)
     assert images.min() == 0
     assert images.max() == 255
