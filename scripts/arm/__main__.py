@@ -74,12 +74,17 @@ def verify(machine, names, folder):
     """
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         pending = []
-        for name in names:
-            (folder / name).mkdir()
-            for file in files.write_files(models.load(name), folder / name):
-                processors = (CORTEX_A76, CORTEX_A53) if name in ON_BOTH else (CORTEX_A76,)
-                pending.append(pool.submit(_rows_of, machine, file, processors))
-        return [row for rows in pending for row in rows.result()]
+        try:
+            for name in names:
+                (folder / name).mkdir()
+                for file in files.write_files(models.load(name), folder / name):
+                    processors = (CORTEX_A76, CORTEX_A53) if name in ON_BOTH else (CORTEX_A76,)
+                    pending.append(pool.submit(_rows_of, machine, file, processors))
+            return [row for rows in pending for row in rows.result()]
+        except BaseException:
+            # Else the pool would run every other file before the error is seen.
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _rows_of(machine, file, processors):
@@ -89,19 +94,27 @@ def _rows_of(machine, file, processors):
     for processor in processors:
         received, seconds = answers(functools.partial(machine.run, processor), file)
         found = comparison.compare(file.format, expected, received, file.anchors)
-        traced = None
-        if file.model == TRACED:
-            with tempfile.TemporaryDirectory() as folder:
-                arguments = RUNNER, file.path, file.inputs, pathlib.Path(folder, "answers.npz")
-                traced = machine.dot_products(processor, *arguments)
-        megabytes = file.path.stat().st_size / 1e6
         row = page.Row(
-            file.model, file.format.quantization, file.kernels, processor.name, megabytes, found, seconds, traced
+            model=file.model,
+            mode=file.format.quantization,
+            kernels=file.kernels,
+            processor=processor.name,
+            megabytes=file.path.stat().st_size / 1e6,
+            comparison=found,
+            seconds=seconds,
+            dot_products=dot_products(machine, processor, file) if file.model == TRACED else None,
         )
         print(f"{row.name}: {found.snr_db:.1f} dB, {seconds:.2f} s an image", file=sys.stderr, flush=True)
         rows.append(row)
     file.path.unlink()
     return rows
+
+
+def dot_products(machine, processor, file):
+    """Returns how many dot products the code has that runs a `files.File` on a `Processor`."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = pathlib.Path(folder, "answers.npz")
+        return machine.dot_products(processor, RUNNER, file.path, file.inputs, output)
 
 
 def here(script, *arguments):
@@ -129,7 +142,8 @@ def answers(run, file):
             output = pathlib.Path(folder, f"{number}.npz")
             finished = run(RUNNER, path, file.inputs, output)
             if finished.returncode:
-                raise UserError(f"{file.model} {path.name} failed: {one_line(finished.stderr[-500:])}")
+                last = finished.stderr.rstrip().splitlines()[-1:]
+                raise UserError(f"{file.model} {path.name} failed: {one_line(' '.join(last))}")
             with np.load(output, allow_pickle=False) as stored:
                 found |= dict(stored)
     return found, float(np.median(found.pop("seconds")))

@@ -124,6 +124,9 @@ ran on it.
 
 ## Which kernels ran
 
+QEMU lists the instructions that it translates. The table counts the dot products (SDOT) among them for the files of
+`digits`: where there are some, XNNPACK's kernels with dot products ran.
+
 {_kernels(rows)}
 """
 
@@ -137,8 +140,13 @@ def _setup(contents):
 {", ".join(f"{name} {version}" for name, version in installed.items())}.
 - Emulator: {qemu_version()}, user mode. Its arithmetic is taken for the processor's.
 - Emulated machine: Debian's Python {python} for arm64 and, from the wheels for aarch64, {wheels}.
-- XNNPACK chooses its kernels by the processor's part and features. They are given as those of the Cortex-A76
-  (`{CORTEX_A76.part}`: `{CORTEX_A76.features}`) and of the Cortex-A53 (`{CORTEX_A53.part}`: `{CORTEX_A53.features}`)."""
+- XNNPACK chooses its kernels by the processor's part and features. The machine's `/proc/cpuinfo` gives those of
+  {_described(CORTEX_A76)} and of
+  {_described(CORTEX_A53)}."""
+
+
+def _described(processor):
+    return f"{processor.name} (part {processor.part}, `{processor.features}`)"
 
 
 def _processor():
@@ -178,15 +186,5 @@ def _eight_bits(rows):
 
 def _kernels(rows):
     traced = [row for row in rows if row.dot_products is not None]
-    lines = [f"| {row.processor} | `{row.mode}` | {row.kernels} | {row.dot_products} |" for row in traced]
-    return "\n".join(
-        [
-            "QEMU lists the instructions that it translates. The table counts the dot products (SDOT) among them for the",
-            "files of the digits: the 8-bit files run XNNPACK's kernels with dot products on the Cortex-A76 and others on",
-            "the Cortex-A53.",
-            "",
-            "| processor | mode | kernels | SDOT instructions |",
-            "|---|---|---|---|",
-            *lines,
-        ]
-    )
+    lines = (f"| {row.processor} | `{row.mode}` | {row.kernels} | {row.dot_products} |" for row in traced)
+    return "\n".join(["| processor | mode | kernels | SDOT instructions |", "|---|---|---|---|", *lines])
