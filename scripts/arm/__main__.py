@@ -10,6 +10,7 @@ The log is written when all models were chosen and every file passes. It takes D
 `make pretrained`'s packages for the imported weights.
 """
 
+import collections
 import concurrent.futures
 import functools
 import os
@@ -31,6 +32,7 @@ comparison = LazyModule("scripts.arm.comparison")
 files = LazyModule("scripts.arm.files")
 models = LazyModule("scripts.arm.models")
 page = LazyModule("scripts.arm.page")
+pretrained = LazyModule("scripts.pretrained")
 
 RUNNER = pathlib.Path(__file__).with_name("runner.py")
 NAMES = ("digits", "scenes", "lite0", "lite0_converted", "mobilenet_v1")
@@ -45,6 +47,8 @@ def main(argv):
     cli.expect_flags_only(argv)
     chosen = checked_names(FLAGS.models)
     check_file(FLAGS.log, "log")
+    if set(chosen) - set(ON_BOTH):
+        pretrained.find_photographs()  # or its error, before the work
     machine = Machine()
     with tempfile.TemporaryDirectory(prefix="arm-") as folder:
         rows = verify(machine, chosen, pathlib.Path(folder))
@@ -72,19 +76,35 @@ def verify(machine, names, folder):
         names: of models.
         folder: `pathlib.Path` for the files.
     """
+    rows, pending = [], collections.deque()
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        pending = []
         try:
-            for name in names:
-                (folder / name).mkdir()
-                for file in files.write_files(models.load(name), folder / name):
-                    processors = (CORTEX_A76, CORTEX_A53) if name in ON_BOTH else (CORTEX_A76,)
-                    pending.append(pool.submit(_rows_of, machine, file, processors))
-            return [row for rows in pending for row in rows.result()]
+            for file in _written(names, folder):
+                processors = (CORTEX_A76, CORTEX_A53) if file.model in ON_BOTH else (CORTEX_A76,)
+                pending.append(pool.submit(_rows_of, machine, file, processors))
+                while pending and pending[0].done():
+                    rows += _told(pending.popleft().result())
+            while pending:
+                rows += _told(pending.popleft().result())
         except BaseException:
             # Else the pool would run every other file before the error is seen.
             pool.shutdown(cancel_futures=True)
             raise
+    return rows
+
+
+def _written(names, folder):
+    """Yields the `files.File`s of models when they are there."""
+    for name in names:
+        (folder / name).mkdir()
+        yield from files.write_files(models.load(name), folder / name)
+
+
+def _told(rows):
+    """Returns rows after it has shown them. The threads do not: while it writes a file, the exporter is silent."""
+    for row in rows:
+        print(f"{row.name}: {row.comparison.snr_db:.1f} dB, {row.seconds:.2f} s", file=sys.stderr, flush=True)
+    return rows
 
 
 def _rows_of(machine, file, processors):
@@ -104,7 +124,6 @@ def _rows_of(machine, file, processors):
             seconds=seconds,
             dot_products=dot_products(machine, processor, file) if file.model == TRACED else None,
         )
-        print(f"{row.name}: {found.snr_db:.1f} dB, {seconds:.2f} s an image", file=sys.stderr, flush=True)
         rows.append(row)
     file.path.unlink()
     return rows

@@ -48,6 +48,13 @@ def test_a_difference_below_the_limit_of_the_mode_passes():
     assert compare(TFLITE["none"], classified(PROBABILITIES), received).failures
 
 
+def test_the_limits_are_those_of_an_untrained_model():
+    received = classified([[0.7005, 0.1995, 0.1], [0.1, 0.3, 0.6]])
+    found = compare(TFLITE["float16"], classified(PROBABILITIES), received)
+    assert TFLITE["float16"].min_trained_snr_db < found.snr_db < TFLITE["float16"].min_snr_db
+    assert found.failures == (f"SNR {found.snr_db:.1f} dB (at least 60)",)
+
+
 def test_the_steps_of_an_int8_file_are_counted():
     expected, received = ({"probabilities_steps": np.array(each, np.int8)} for each in ([[-128, 5]], [[127, 5]]))
     found = compare(TFLITE["int8"], classified(PROBABILITIES, **expected), classified(PROBABILITIES, **received))
