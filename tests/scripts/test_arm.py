@@ -56,7 +56,9 @@ def test_the_limits_are_those_of_an_untrained_model():
 
 
 def test_the_steps_of_an_int8_file_are_counted():
-    expected, received = ({"probabilities_steps": np.array(each, np.int8)} for each in ([[-128, 5]], [[127, 5]]))
+    expected, received = (
+        {"probabilities_steps": np.array(each, np.int8)} for each in ([[-128, 5, 7, 9]], [[127, 6, 7, 9]])
+    )
     found = compare(TFLITE["int8"], classified(PROBABILITIES, **expected), classified(PROBABILITIES, **received))
     assert (found.steps, found.changed) == (255, 0.5)
 
@@ -153,9 +155,10 @@ def test_a_machine_that_cannot_be_filled_is_not_there(monkeypatch, tmp_path, too
 
 def test_dot_products_are_counted(monkeypatch, tmp_path, tools):
     monkeypatch.setattr(machine, "_fill", lambda folder: [])
-    # sdot v16.4s, v8.16b, v0.4b[0]; sdot v0.4s, v1.16b, v2.16b; udot v0.4s, v1.16b, v2.16b; add x0, x0, #1
+    # sdot v16.4s, v8.16b, v0.4b[0]; sdot v0.4s, v1.16b, v2.16b; again; udot v0.4s, v1.16b, v2.16b; add x0, x0, #1
     code = "IN: kernel\n" + "".join(
-        f"0x55000{i:x}0:  {word}  text\n" for i, word in enumerate(("4f80e110", "4e829420", "6e829420", "91000400"))
+        f"0x55000{i:x}0:  {word}  text\n"
+        for i, word in enumerate(("4f80e110", "4e829420", "4e829420", "6e829420", "91000400"))
     )
 
     def run(command, **_):
@@ -164,7 +167,7 @@ def test_dot_products_are_counted(monkeypatch, tmp_path, tools):
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(machine.subprocess, "run", run)
-    assert machine.Machine(tmp_path / "machine").dot_products(machine.CORTEX_A76, "runner.py") == 2
+    assert machine.Machine(tmp_path / "machine").dot_products(machine.CORTEX_A76, "runner.py") == 3
 
 
 def row(**fields):
