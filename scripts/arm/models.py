@@ -87,16 +87,20 @@ def _untrained(name):
     return _of_photographs(name, StoredModel.open("condconv_mobilenet_v1", untrained=True, seed=0, num_experts=8))
 
 
+def _command(name):
+    return f"`python {' '.join(RUNS[name])}`, seed 0"
+
+
 # What each is, in words, and what loads it.
 SUBJECTS = {
-    "digits": ("CondConv-MobileNetV1 (width 0.25, 4 experts, 64x64), trained on digits", _of_run),
-    "scenes": ("CondConv detector (SSD on the same network, 160x160), two epochs of scenes of digits", _of_run),
+    "digits": (f"CondConv-MobileNetV1 at 64x64, trained on digits by {_command('digits')}", _of_run),
+    "scenes": (f"a CondConv detector at 160x160, trained on scenes of digits by {_command('scenes')}", _of_run),
     "lite0": (
-        "EfficientNet-Lite0 at 224x224 with its imported weights",
+        "EfficientNet-Lite0 at 224x224 with imported weights, as in `make pretrained`",
         functools.partial(_of_import, number=0, kernels=(PLAIN,)),
     ),
     "lite0_converted": (
-        "its CondConv twin of 4 experts by `to_condconv`",
+        "the same network with 4 experts by `to_condconv`, as in `make pretrained`",
         functools.partial(_of_import, number=2),
     ),
     "mobilenet_v1": ("CondConv-MobileNetV1 with 8 experts at 224x224, random weights of seed 0", _untrained),

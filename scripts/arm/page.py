@@ -4,12 +4,13 @@ import dataclasses
 import datetime
 import os
 import platform
+import textwrap
 
 from condconv_keras.export.formats import TFLITE
 from condconv_keras.utils.versions import versions
 from scripts.arm.comparison import Comparison
 from scripts.arm.machine import CORTEX_A53, CORTEX_A76, qemu_version
-from scripts.arm.models import SUBJECTS
+from scripts.arm.models import MOST_FLOAT_PHOTOGRAPHS, SUBJECTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,11 +73,7 @@ def markdown(rows, contents):
     return f"""\
 # `.tflite` files on ARM
 
-`make verify-arm` wrote this page on {datetime.datetime.now(datetime.UTC).date().isoformat()}. It runs our `.tflite`
-files on an ARM processor, a 64-bit one (aarch64) that QEMU emulates, and compares the answers with those of the same
-files and the same inputs on x86, in LiteRT with XNNPACK and one thread on both. **No phone was used, and the times are
-an emulator's:** they say nothing of a phone's, nor do their ratios. What the page shows is that LiteRT for ARM loads
-and runs the files, and how near its kernels come to those of x86.
+{_filled(_opening())}
 
 ## Setup
 
@@ -88,39 +85,35 @@ The models:
 
 ## What is compared
 
-The script writes the files as `python -m export` does, but does not run the exporter's check against Keras: whether a
-file answers as its Keras model does is [another question](export/check.md). Here the reference is the file itself on
-x86. The figures and limits are those of the [exporter's check](../mobile.md#how-the-exporter-checks-a-file), the
-stricter ones for an untrained model: {_limits()}. Every file on this page is within them.
+{_filled(_compared())}
 
 - **Images**: the first two models answer the 16 images of the exporter's check. The others answer the twenty
-  photographs of `make pretrained` in the modes `dynamic` and `int8`, and the first four of them in `none` and
-  `float16`, which take an emulator long.
-- **Same class**: the images with the same most probable class on both processors, of a detector with the same class of
+  photographs of `make pretrained` in the modes `dynamic` and `int8`, and the first {MOST_FLOAT_PHOTOGRAPHS} of them in
+  `none` and `float16`, which take an emulator long.
+- **Same class**: the images with the same most probable class on both processors, for a detector with the same class of
   the best detection.
-- **Largest difference**: of a probability, of a detector of what its network returns before suppression.
-- **Relative error and SNR**: of a classifier's centered log-probabilities, of a detector's network outputs. 200 dB
-  stands for equal numbers. A difference of the float32 rounding of a probability counts as none.
-- **Steps**: what an int8 file's network returns is int8. The columns show by how many of its steps the numbers differ
-  at most, and which part of them differs at all.
-- The detections of a detector on ARM are what suppression makes of its own network's outputs there, in every image.
+- **Largest difference**: of a probability; of what a detector's network returns before suppression.
+- **Relative error and SNR**: for a classifier of the centered log-probabilities, for a detector of what its network
+  returns. 200 dB stands for equal numbers. Rounding of float32 probabilities counts as equal.
+- **Steps**: an int8 file's network returns int8 numbers. The columns show by how many steps they differ at most, and
+  which part of them differs.
+- A detector's detections on ARM are what suppression makes of the outputs of its network there, in every image.
 
 ## Cortex-A76
 
-The processor has the dot product of 8-bit numbers, as phones have since about 2018.
+The processor has the dot product of 8-bit numbers, which newer phones have, too.
 
 {table(a76)}
 
-{_eight_bits(a76)}
+{_summary(a76)}
 
 ## Cortex-A53
 
-A processor without the dot product, as in older and in cheap phones: XNNPACK takes other kernels. The two small models
-ran on it.
+A processor without the dot product: XNNPACK takes other kernels. The two small models ran on it.
 
 {table(a53)}
 
-{_eight_bits(a53)}
+{_summary(a53)}
 
 ## Which kernels ran
 
@@ -131,22 +124,44 @@ QEMU lists the instructions that it translates. The table counts the dot product
 """
 
 
+def _opening():
+    return f"""\
+`make verify-arm` wrote this page on {datetime.datetime.now(datetime.UTC).date().isoformat()}. It runs our `.tflite`
+files on a 64-bit ARM processor (aarch64) that QEMU emulates, and compares the answers with those of the same files and
+the same inputs on x86, in LiteRT with XNNPACK and one thread on both. **No phone was used, and the times are an
+emulator's:** neither they nor their ratios say anything of a phone's. The page shows that LiteRT for ARM loads and runs
+the files, and how near its answers come to those on x86."""
+
+
+def _compared():
+    return f"""\
+The script writes the files as `python -m export` does, without the exporter's check against Keras: whether a file
+answers as its Keras model does is [another question](export/check.md). The reference is the same file on x86. The
+figures and limits are those of the [exporter's check](../mobile.md#how-the-exporter-checks-a-file), the stricter ones
+for an untrained model: {_limits()}. A classifier's class may be another one only where noise at the limit explains it.
+Every file on this page passes."""
+
+
+def _filled(text, indent=""):
+    """A paragraph, or with an indent an item of a list, in lines of 120 characters."""
+    return textwrap.fill(
+        " ".join(text.split()), 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
 def _setup(contents):
     installed = versions(("tensorflow", "keras", "ai-edge-litert", "numpy"))
     python = next(name.split("_")[1] for name in contents if name.startswith("python3"))
     wheels = ", ".join(" ".join(name.split("-")[:2]) for name in contents if name.endswith(("aarch64", "-any")))
-    return f"""\
-- Host: {os.cpu_count()} {platform.machine()} cores ({_processor()}), no GPU. \
-{", ".join(f"{name} {version}" for name, version in installed.items())}.
-- Emulator: {qemu_version()}, user mode. Its arithmetic is taken for the processor's.
-- Emulated machine: Debian's Python {python} for arm64 and, from the wheels for aarch64, {wheels}.
-- XNNPACK chooses its kernels by the processor's part and features. The machine's `/proc/cpuinfo` gives those of
-  {_described(CORTEX_A76)} and of
-  {_described(CORTEX_A53)}."""
-
-
-def _described(processor):
-    return f"{processor.name} (part {processor.part}, `{processor.features}`)"
+    items = (
+        f"Host: {os.cpu_count()} {platform.machine()} cores ({_processor()}), no GPU; "
+        + ", ".join(f"{name} {version}" for name, version in installed.items()),
+        f"Emulator: {qemu_version()}, user mode. Its arithmetic is taken for the processor's",
+        f"Emulated machine: Debian's Python {python} for arm64, and from the wheels for aarch64 {wheels}",
+        "XNNPACK chooses its kernels by the processor's part and features. The machine's `/proc/cpuinfo` has "
+        + " or ".join(f"those of {each.name} (part {each.part}: {each.features})" for each in (CORTEX_A76, CORTEX_A53)),
+    )
+    return "\n".join(_filled(f"- {item}.", "  ") for item in items)
 
 
 def _processor():
@@ -157,31 +172,41 @@ def _processor():
 
 
 def _models(rows):
-    return "\n".join(f"- `{name}`: {SUBJECTS[name][0]};" for name in dict.fromkeys(row.model for row in rows))
+    return "\n".join(
+        _filled(f"- `{name}`: {SUBJECTS[name][0]}.", "  ") for name in dict.fromkeys(r.model for r in rows)
+    )
 
 
 def _limits():
     limits = []
     for mode, file_format in TFLITE.items():
         error = file_format.max_relative_error
-        limit = f"SNR of {file_format.min_snr_db:.0f} dB" if error is None else f"relative error of {error:.0e}"
-        limits.append(f"a {limit} for `{mode}`")
+        limit = (
+            f"at least {file_format.min_snr_db:.0f} dB" if error is None else f"a relative error of at most {error:.0e}"
+        )
+        limits.append(f"{limit} for `{mode}`")
     return ", ".join(limits)
 
 
-def _eight_bits(rows):
-    """What the rows say of the int8 files, a sentence."""
-    found = [row.comparison for row in rows if row.comparison.steps is not None]
-    if not found:
-        return ""
-    changed = [100 * each.changed for each in found]
-    ratios = [each.snr_db for each in found]
-    return (
-        f"int8 kernels differ between processors: up to {max(each.steps for each in found)} steps, in "
+def _summary(rows):
+    """What the rows say of 8-bit kernels and of classes, a paragraph."""
+    int8 = [row.comparison for row in rows if row.comparison.steps is not None]
+    changed = [100 * each.changed for each in int8]
+    ratios = [each.snr_db for each in int8]
+    sentences = [
+        f"int8 kernels differ between processors: by up to {max(each.steps for each in int8)} steps, in "
         f"{min(changed):.1f}% to {max(changed):.1f}% of the numbers, which leaves {min(ratios):.1f} to "
-        f"{max(ratios):.1f} dB. {sum(each.same_class for each in found)} of "
-        f"{sum(each.images for each in found)} answers have the same class."
-    )
+        f"{max(ratios):.1f} dB."
+    ]
+    for row in rows:
+        found = row.comparison
+        if found.same_class < found.images:
+            sentences.append(
+                f"The class is another one in {found.images - found.same_class} of {found.images} answers of "
+                f"`{row.model}` in `{row.mode}` ({row.kernels}): there x86 has its own class at most "
+                f"{100 * found.margin:.2g}% above the other."
+            )
+    return _filled(" ".join(sentences))
 
 
 def _kernels(rows):
