@@ -92,9 +92,10 @@ The models:
   `none` and `float16`, which take an emulator long.
 - **Same class**: the images with the same most probable class on both processors, for a detector with the same class of
   the best detection.
-- **Largest difference**: of a probability; of what a detector's network returns before suppression.
-- **Relative error and SNR**: for a classifier of the centered log-probabilities, for a detector of what its network
-  returns. 200 dB stands for equal numbers. Rounding of float32 probabilities counts as equal.
+- **Largest difference**: it concerns the probabilities of a classifier and the outputs of a detector's network, before
+  suppression.
+- **Relative error and SNR**: they concern the centered log-probabilities of a classifier and the outputs of a
+  detector's network. 200 dB stands for equal numbers. Rounding of float32 probabilities counts as equal.
 - **Steps**: an int8 file's network returns int8 numbers. The columns show by how many steps they differ at most, and
   which part of them differs.
 - A detector's detections on ARM are what suppression makes of the outputs of its network there, in every image.

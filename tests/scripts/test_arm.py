@@ -19,6 +19,7 @@ from condconv_keras.utils.errors import UserError
 from scripts.arm import __main__ as arm
 from scripts.arm import files, machine, models, page
 from scripts.arm.comparison import Comparison, best_scores, compare
+from tests.docs.openings import bad_openings
 from tests.processes import ROOT
 
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]], np.float32)
@@ -197,7 +198,7 @@ def test_the_table_of_the_log():
 def test_the_log_says_by_how_much_int8_differs_and_which_kernels_ran(monkeypatch):
     monkeypatch.setattr(page, "qemu_version", lambda: "qemu-aarch64 version 7")
     other = row(processor="cortex-a53", comparison=Comparison(16, 16, 0.0, 0.0, 0.0, 200.0, 0, 0.0, ()), dot_products=0)
-    text = page.markdown([row(), other], ["python3.11-minimal_3.11.2_arm64", "numpy-2.4.6-cp311-aarch64"])
+    log = text = page.markdown([row(), other], ["python3.11-minimal_3.11.2_arm64", "numpy-2.4.6-cp311-aarch64"])
     a76, a53 = text.split("## Cortex-A76")[1].split("## Cortex-A53")
     a76, a53 = (" ".join(each.split()) for each in (a76, a53))
     assert "by up to 3 steps, in 12.5% to 12.5% of the numbers, which leaves 31.2 to 31.2 dB. The class is" in a76
@@ -207,6 +208,8 @@ def test_the_log_says_by_how_much_int8_differs_and_which_kernels_ran(monkeypatch
     text = " ".join(text.split())
     assert "Python 3.11.2 for arm64, and from the wheels for aarch64 numpy 2.4.6." in text
     assert "a relative error of at most 1e-04 for `none`, at least 60 dB for `float16`" in text
+    assert bad_openings(log) == []
+    assert max(len(line) for line in log.splitlines() if not line.startswith("|")) <= 120
 
 
 def test_an_unknown_model_is_an_error():
