@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo demo-detection pretrained test test-all test-backends lint format requirements lock dist docs clean
+.PHONY: demo demo-detection pretrained verify-arm test test-all test-backends lint format requirements lock dist docs clean
 
 demo: $(READY)  ## Trains a network and its twin on real handwritten digits, exports the twin, evaluates and predicts.
 	$(BIN)/python -m scripts.demo
@@ -22,6 +22,10 @@ demo-detection: $(READY)  ## Trains, evaluates, exports and draws a detector on 
 pretrained: $(READY)  ## Imports published ImageNet weights and classifies photographs; installs PyTorch.
 	$(BIN)/python -m pip install --quiet --requirement requirements-pretrained.txt --constraint requirements.lock
 	$(BIN)/python -m scripts.pretrained
+
+verify-arm: $(READY)  ## Compares the .tflite files on an emulated ARM processor with x86; installs PyTorch, needs QEMU.
+	$(BIN)/python -m pip install --quiet --requirement requirements-pretrained.txt --constraint requirements.lock
+	$(BIN)/python -m scripts.arm
 
 # Two processes: building graphs, which takes most of the time, uses one core. Files stay together for their fixtures, and
 # in their order: reordered, those of few and long tests would come last, and one process would wait for the other.

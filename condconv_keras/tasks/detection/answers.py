@@ -120,21 +120,10 @@ class DetectorAnswers(Answers):
         return _Answer(outputs, detections)
 
     def compare(self, received):
-        pairs = [(self._reference[name], received.outputs[name]) for name in RAW_OUTPUTS]
-        images = len(self._images)
-        if not all(np.isfinite(values).all() for _, values in pairs):
-            return DetectorComparison(images, math.inf, -math.inf)
-        errors, ratios = zip(*(_figures(*pair) for pair in pairs), strict=True)
-        faults = detection_faults(received.outputs, received.detections, self._anchors)
-        return DetectorComparison(images, max(errors), min(ratios), tuple(faults))
+        return compare(self._reference, received.outputs, received.detections, self._anchors)
 
     def failures(self, comparison, max_relative_error, min_snr_db):
-        found = list(comparison.faults)
-        if max_relative_error is not None and not comparison.relative_error <= max_relative_error:
-            found.append(f"relative error {comparison.relative_error:.1e} (at most {max_relative_error:.0e})")
-        if min_snr_db is not None and not comparison.snr_db >= min_snr_db:
-            found.append(f"SNR {comparison.snr_db:.1f} dB (at least {min_snr_db:.0f})")
-        return found
+        return failures(comparison, max_relative_error, min_snr_db)
 
     def accuracy(self, file_format, path, dataset, examples):
         split = dataset.evaluation_split
@@ -153,6 +142,39 @@ class DetectorAnswers(Answers):
 
     def _average_precision(self, predict, dataset, split):
         return self._task.evaluate(predict, self._card, dataset, split, _BATCH, with_progress=True).AP
+
+
+def compare(reference, outputs, detections, anchors):
+    """Compares what a network returns with a reference, and its detections with what it returns.
+
+    Args:
+        reference: dict of NumPy arrays of `RAW_OUTPUTS`, [images, anchors, numbers].
+        outputs, detections, anchors: as of `detection_faults`.
+
+    Returns:
+        `DetectorComparison`.
+    """
+    pairs = [(reference[name], outputs[name]) for name in RAW_OUTPUTS]
+    images = len(pairs[0][0])
+    if not all(np.isfinite(values).all() for _, values in pairs):
+        return DetectorComparison(images, math.inf, -math.inf)
+    errors, ratios = zip(*(_figures(*pair) for pair in pairs), strict=True)
+    return DetectorComparison(images, max(errors), min(ratios), tuple(detection_faults(outputs, detections, anchors)))
+
+
+def failures(comparison, max_relative_error=None, min_snr_db=None):
+    """Lists what keeps a file from passing, the faults of its detections first; empty if it passes.
+
+    Args:
+        comparison: `DetectorComparison`.
+        max_relative_error, min_snr_db: the threshold, one of the two.
+    """
+    found = list(comparison.faults)
+    if max_relative_error is not None and not comparison.relative_error <= max_relative_error:
+        found.append(f"relative error {comparison.relative_error:.1e} (at most {max_relative_error:.0e})")
+    if min_snr_db is not None and not comparison.snr_db >= min_snr_db:
+        found.append(f"SNR {comparison.snr_db:.1f} dB (at least {min_snr_db:.0f})")
+    return found
 
 
 def detection_faults(outputs, detections, anchors):

@@ -49,7 +49,7 @@ def tflite_detector(path, card, num_threads=None):
     if not model.has_raw_outputs:
         boxes = (batch, MAX_DETECTIONS, 4)
         check_shapes(path, (model.input.shape, model.outputs["boxes"].shape), (images, boxes))
-        return lambda images: _clipped(model.run(images))
+        return lambda images: clipped(model.run(images))
     load_operations()
     codes, logits = (model.outputs[name].shape for name in RAW_OUTPUTS)
     expected = (batch, len(anchors), 4), (batch, len(anchors), 1 + len(card.class_names))
@@ -88,7 +88,7 @@ def saved_detector(loaded, path, card):
     return predict
 
 
-def _clipped(found):
+def clipped(found):
     """What LiteRT's operator returns as `detect` does: boxes within the image, integers for classes and counts."""
     return {
         "boxes": np.clip(found["boxes"], 0, 1),

@@ -1,0 +1,1 @@
+"""`make verify-arm`: exported files on an emulated ARM processor."""
