@@ -90,4 +90,4 @@ docs: $(READY)  ## Builds the site of docs/ into site/; a warning is an error.
 	$(BIN)/python -m scripts.docs
 
 clean:
-	rm -rf $(VENV) $(BACKENDS) dist site .cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BACKENDS) .venv-arm dist site .cache .mypy_cache .pytest_cache .ruff_cache

@@ -1,6 +1,6 @@
 """Verifies the `.tflite` files on an emulated ARM processor: `make verify-arm`, or `python -m scripts.arm`.
 
-Sets the emulated machine up once, below `.cache/arm`. Writes the files of every model in every mode as
+Sets the emulated machine up once, in `.venv-arm`. Writes the files of every model in every mode as
 `python -m export` does, with run-time and static kernels; has each answer the same images on this processor and on an
 emulated Cortex-A76; and compares the answers by the figures and limits of the exporter's check. The digits and the
 scenes run on a Cortex-A53, too, which lacks the dot product. Models are trained or imported below `runs/arm` if they

@@ -1,4 +1,4 @@
-"""An ARM machine emulated by QEMU, with LiteRT for it: set up once, in a folder below `.cache/`.
+"""An ARM machine emulated by QEMU, with LiteRT for it: set up once, in the folder `.venv-arm`.
 
 Debian's arm64 packages of Python 3.11 are unpacked there, and the aarch64 wheels of LiteRT and what it imports, in the
 versions of requirements.lock. QEMU runs one program, not a system: it looks for a file in the machine's folder first
@@ -20,7 +20,7 @@ from condconv_keras.utils.files import whole_folder
 QEMU = "qemu-aarch64-static"
 # Programs and the Debian packages that bring them.
 TOOLS = {QEMU: "qemu-user-static", "apt-get": "apt", "dpkg": "dpkg"}
-FOLDER = pathlib.Path(".cache/arm/machine")
+FOLDER = pathlib.Path(".venv-arm")
 PYTHON = "3.11"  # Debian 12's
 DEBS = (
     *("libc6", "libgcc-s1", "libstdc++6", "python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib"),
