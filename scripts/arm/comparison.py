@@ -8,7 +8,6 @@ from condconv_keras.serving.litert import OUTPUT
 from condconv_keras.tasks.classification import answers as classification
 from condconv_keras.tasks.detection import answers as detection
 from condconv_keras.tasks.detection.exported import RAW_OUTPUTS, clipped
-from scripts.arm.files import STEPS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +21,6 @@ class Comparison:
             probabilities, or of the best scores that it has for both, as a part of the larger. 0 if all are the same.
         largest: largest difference of a probability, or of what a detector's network returns.
         relative_error, snr_db: as the exporter's check defines them for the task.
-        steps: of an int8 file, the largest difference of what the network returns, in steps of its int8; else None.
-        changed: of an int8 file, the part of these numbers that differ; else None.
         failures: what the check would refuse the file for, as text: empty if it passes.
     """
 
@@ -33,8 +30,6 @@ class Comparison:
     largest: float
     relative_error: float
     snr_db: float
-    steps: int | None
-    changed: float | None
     failures: tuple[str, ...]
 
 
@@ -68,7 +63,6 @@ def compare(file_format, expected, received, anchors=None):
         largest=max(float(np.abs(received[name] - expected[name]).max()) for name in outputs),
         relative_error=found.relative_error,
         snr_db=found.snr_db,
-        **_steps([name for name in expected if name.endswith(STEPS)], expected, received),
         failures=tuple(failures),
     )
 
@@ -82,11 +76,3 @@ def best_scores(detections, classes):
     """
     is_class = detections["classes"][..., np.newaxis] == np.arange(classes)
     return (detections["scores"][..., np.newaxis] * is_class).max(axis=1)
-
-
-def _steps(names, expected, received):
-    if not names:
-        return {"steps": None, "changed": None}
-    differences = [np.abs(received[name].astype(np.int32) - expected[name]).ravel() for name in names]
-    differences = np.concatenate(differences)
-    return {"steps": int(differences.max()), "changed": float((differences > 0).mean())}

@@ -34,7 +34,7 @@ class Row:
 
 _HEADS = (
     *("model", "mode", "kernels", "MB", "images", "same class", "largest difference", "relative error"),
-    *("SNR, dB", "largest, in steps", "numbers that differ", "emulated s an image"),
+    *("SNR, dB", "emulated s an image"),
 )
 
 
@@ -56,8 +56,6 @@ def _cells(row):
         f"{found.largest:.1e}",
         f"{found.relative_error:.1e}",
         f"{found.snr_db:.1f}",
-        "" if found.steps is None else str(found.steps),
-        "" if found.changed is None else f"{100 * found.changed:.1f}%",
         f"{row.seconds:.2f}",
     )
 
@@ -96,8 +94,6 @@ The models:
   suppression.
 - **Relative error and SNR**: they concern the centered log-probabilities of a classifier and the outputs of a
   detector's network. 200 dB stands for equal numbers. Rounding of float32 probabilities counts as equal.
-- **Steps**: an int8 file's network returns int8 numbers. The columns show by how many steps they differ at most, and
-  which part of them differs.
 - A detector's detections on ARM are what suppression makes of the outputs of its network there, in every image.
 
 ## Cortex-A76
@@ -191,14 +187,15 @@ def _limits():
 
 def _summary(rows):
     """What the rows say of 8-bit kernels and of classes, a paragraph."""
-    int8 = [row.comparison for row in rows if row.comparison.steps is not None]
-    changed = [100 * each.changed for each in int8]
-    ratios = [each.snr_db for each in int8]
-    sentences = [
-        f"int8 kernels differ between processors: by up to {max(each.steps for each in int8)} steps, in "
-        f"{min(changed):.1f}% to {max(changed):.1f}% of the numbers, which leaves {min(ratios):.1f} to "
-        f"{max(ratios):.1f} dB."
-    ]
+    sentences = []
+    for mode in ("dynamic", "int8"):
+        found = [row.comparison for row in rows if row.mode == mode]
+        if found:
+            ratios = [each.snr_db for each in found]
+            sentences.append(
+                f"In `{mode}` files the kernels of both processors leave {min(ratios):.1f} to {max(ratios):.1f} dB, a "
+                f"relative error of up to {max(each.relative_error for each in found):.1e}."
+            )
     for row in rows:
         found = row.comparison
         if found.same_class < found.images:
