@@ -9,13 +9,7 @@ quartiles of the rounds' own ratios. As they take turns, each finds the processo
 """
 
 import contextlib
-import datetime
-import importlib.metadata
-import os
 import pathlib
-import platform
-import shlex
-import sys
 import tempfile
 
 from absl import flags
@@ -25,6 +19,7 @@ from benchmarks.twins import (
     RUN_TIME,
     STATIC,
     chosen_twins,
+    header,
     in_own_process,
     measure,
     plain_name,
@@ -69,7 +64,7 @@ def main(argv):
                     rows += in_own_process(measure, model, mode, files, count, FLAGS.rounds)
         if FLAGS.csv:
             write_text(FLAGS.csv, to_csv(rows))
-    return f"{header()}\n\n{table(rows)}"
+    return f"{header('benchmarks.tflite')}\n\n{table(rows)}"
 
 
 def _check_modes():
@@ -112,22 +107,6 @@ def _sources(model):
         (source(plain_name(model), arguments), [PLAIN]),
         (source(model, {**arguments, **experts}), [RUN_TIME, STATIC] if FLAGS.static_kernels else [RUN_TIME]),
     )
-
-
-def header():
-    """Returns the command, the day, the processor and the versions as lines of text."""
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("ai-edge-litert", "tensorflow"))
-    command = shlex.join(["python", "-m", "benchmarks.tflite", *sys.argv[1:]])
-    return f"{command}\n{datetime.date.today()}, {_processor()}, {len(os.sched_getaffinity(0))} cores, {versions}"
-
-
-def _processor():
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
 
 
 if __name__ == "__main__":

@@ -3,10 +3,14 @@
 import concurrent.futures
 import csv
 import dataclasses
+import datetime
+import importlib.metadata
 import io
 import multiprocessing
 import os
 import pathlib
+import platform
+import shlex
 import statistics
 import sys
 import time
@@ -192,3 +196,19 @@ def table(rows):
             cells += [f"{row.plain_median:.1f}", f"{row.condconv_median:.1f}", spread]
         lines.append(cells)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def header(module):
+    """Returns the command of a module, the day, the processor and the versions as lines of text."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("ai-edge-litert", "tensorflow"))
+    command = shlex.join(["python", "-m", module, *sys.argv[1:]])
+    return f"{command}\n{datetime.date.today()}, {_processor()}, {len(os.sched_getaffinity(0))} cores, {versions}"
+
+
+def _processor():
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
