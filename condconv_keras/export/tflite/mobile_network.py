@@ -154,7 +154,8 @@ def _exportable(activation):
 
 
 def _sigmoid(x):
-    return 1 / (1 + keras.ops.exp(-x))
+    # The converter knows 1 / (1 + exp(-x)) for a sigmoid, and rounds it.
+    return 1 / (1 + 1 / keras.ops.exp(x))
 
 
 def _softmax(x):
