@@ -80,6 +80,10 @@ class TFLiteGraph:
             return None
         return np.frombuffer(data, np.float32).reshape([int(size) for size in tensor.shape])
 
+    def is_int8(self, tensor):
+        """Whether a tensor holds int8."""
+        return self._graph.tensors[tensor].type == self._schema.TensorType.INT8
+
     def quantization(self, tensor):
         """The scale and the zero point of a tensor that has one of each, else None."""
         found = self._graph.tensors[tensor].quantization
