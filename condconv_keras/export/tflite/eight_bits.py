@@ -141,7 +141,8 @@ def float_layers_of(content):
 def _signed(graph, kept):
     """The bytes of a graph that says which layers were kept out of 8 bits."""
     if kept:
-        graph.add_metadata(FLOAT_LAYERS, json_text([each.name for each in kept]).encode())
+        names = list(dict.fromkeys(each.name for each in kept))
+        graph.add_metadata(FLOAT_LAYERS, json_text(names).encode())
     return graph.to_bytes()
 
 

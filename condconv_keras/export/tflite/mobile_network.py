@@ -159,8 +159,9 @@ def _sigmoid(x):
 
 
 def _softmax(x):
+    # The powers divided by their sum would be a softmax to it.
     powers = keras.ops.exp(x - keras.ops.max(x, axis=-1, keepdims=True))
-    return powers / keras.ops.sum(powers, axis=-1, keepdims=True)
+    return powers * (1 / keras.ops.sum(powers, axis=-1, keepdims=True))
 
 
 _IN_FLOAT = {keras.activations.sigmoid: _sigmoid, keras.activations.softmax: _softmax}
