@@ -76,7 +76,7 @@ def _define_output(values):
     )
     flags.DEFINE_float(
         "float_multiply_adds",
-        0.75,
+        0.5,
         "Of what part of the multiply-adds those layers may be, which take more time; 0: every layer has 8 bits.",
         0.0,
         1.0,

@@ -331,7 +331,7 @@ def test_what_the_converter_is_asked_for(export, saved, tmp_path, monkeypatch):
     assert (dynamic, int8) == ("dynamic", "int8")
     np.testing.assert_array_equal(seen, images)
     # Static kernels, input, raw outputs, batch, routing outputs, budget.
-    assert others == [False, "int8", False, 20, False, Budget(0.1, 0.75)]
+    assert others == [False, "int8", False, 20, False, Budget(0.1, 0.5)]
     assert images.shape == (128, 32, 32, 1)
     assert images.min() == 0
     assert images.max() == 255

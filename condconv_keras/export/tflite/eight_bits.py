@@ -124,8 +124,9 @@ def in_8_bits(network, int8_input, budget=None):
         _use_pixels_as_they_are(graph)
         return _signed(graph, kept)
 
+    with_kernel = {operator.outputs for operator in operators}
     candidates = [
-        _int8_candidate(graph, operator, network)
+        _int8_candidate(graph, operator, network, operator.outputs in with_kernel)
         for operator in graph.operators
         if operator.name not in (*_LAYOUT, *_CONVERSIONS) and graph.name(operator.outputs[0]) not in always
     ]
@@ -146,8 +147,8 @@ def _signed(graph, kept):
     return graph.to_bytes()
 
 
-def _int8_candidate(graph, operator, network):
-    has_kernel = operator in weights.weighted(graph, weights.CHANNEL_AXIS)
+def _int8_candidate(graph, operator, network, has_kernel):
+    """The `Candidate` of an operator; `has_kernel` is whether it is `weighted`."""
     return Candidate(
         _layer_of(graph, operator, network),
         tuple(graph.name(tensor) for tensor in operator.outputs),
