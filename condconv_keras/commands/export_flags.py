@@ -70,14 +70,14 @@ def _define_output(values):
     flags.DEFINE_float(
         "float_bytes",
         0.25,
-        "By what part an 8-bit file may grow for layers that 8 bits cost too much; 0: every layer has them.",
+        "The part of its size by which an 8-bit file may grow for layers that 8 bits cost too much; 0: all have them.",
         lower_bound=0.0,
         **group,
     )
     flags.DEFINE_float(
         "float_multiply_adds",
         0.5,
-        "Of what part of the multiply-adds those layers may be, which take more time; 0: every layer has 8 bits.",
+        "The part of the multiply-adds that those layers may have, which take more time; 0: every layer has 8 bits.",
         0.0,
         1.0,
         **group,

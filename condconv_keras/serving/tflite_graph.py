@@ -115,14 +115,27 @@ class TFLiteGraph:
         """Makes an `Operator` read another tensor as one of its inputs."""
         operator.record.inputs = [tensor if i == index else old for i, old in enumerate(operator.record.inputs)]
 
-    def add_operator(self, name, inputs, outputs, custom_options=None, first=False, **options):
-        """Adds an operator at the end, or as the `first` one.
+    def set_version(self, operator, version):
+        """Gives an `Operator` a version, by which runtimes that are too old for what it computes refuse the file."""
+        code = self._file.operatorCodes[operator.record.opcodeIndex]
+        new = self._schema.OperatorCodeT()
+        vars(new).update({**vars(code), "version": version})
+        known = [vars(each) for each in self._file.operatorCodes]
+        if vars(new) not in known:
+            self._file.operatorCodes.append(new)
+            known.append(vars(new))
+        operator.record.opcodeIndex = known.index(vars(new))
+
+    def add_operator(self, name, inputs, outputs, custom_options=None, first=False, version=1, **options):
+        """Adds an operator at the end.
 
         Args:
             name: of a builtin operator (`"SOFTMAX"`), or of a custom one if there are `custom_options`.
             inputs: list of tensors.
             outputs: dict of the names of the tensors that it puts out to their shapes.
             custom_options: bytes, or None.
+            first: whether it is the first operator.
+            version: of a builtin operator.
             options: fields of a builtin operator's options.
 
         Returns:
@@ -130,7 +143,7 @@ class TFLiteGraph:
         """
         schema = self._schema
         code, operator = schema.OperatorCodeT(), schema.OperatorT()
-        code.version = 1
+        code.version = version
         code.builtinCode = getattr(schema.BuiltinOperator, "CUSTOM" if custom_options else name)
         code.deprecatedBuiltinCode = min(code.builtinCode, 127)
         if custom_options:
@@ -179,6 +192,8 @@ class TFLiteGraph:
         """Returns the file, without operators and constants that nothing reads."""
         needed = self._drop_unused_operators()
         used = {self._graph.tensors[tensor].buffer for tensor in needed}
+        # Loops and branches lie in graphs of their own.
+        used.update(tensor.buffer for graph in self._file.subgraphs[1:] for tensor in graph.tensors)
         used.update(entry.buffer for entry in self._file.metadata or ())
         for index, buffer in enumerate(self._file.buffers):
             if index not in used:

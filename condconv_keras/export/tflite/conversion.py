@@ -17,6 +17,7 @@ from condconv_keras.serving.litert import INPUT, ROUTING, SIGNATURE
 from condconv_keras.tasks.table import get_task
 from condconv_keras.utils import allocator
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.keras_graph import all_layers
 
 # The modes with weights of 8 bits, whose logits stay in float32 with what follows them.
 EIGHT_BITS = ("dynamic", "int8")
@@ -118,7 +119,8 @@ def _write_mobile_network(
         return {**outputs, **further}
 
     _write_saved_model(serve, network.input_shape, folder)
-    names = tuple(layer.name for layer in network.layers)
+    layers = (layer for layer in all_layers(network, include_self=False) if not isinstance(layer, keras.Model))
+    names = tuple(dict.fromkeys(layer.name for layer in layers))
     return names, float_layers(network), frozenset(conditional_layers(model))
 
 

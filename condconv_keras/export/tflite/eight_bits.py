@@ -85,7 +85,7 @@ def with_8_bit_weights(network, budget=None):
             weights.multiply_adds(graph, operator),
         )
         for operator in _rounded_operators(graph, network)
-        if not _layers_of(graph, operator) & network.experts
+        if not _layers_of(graph, operator, network.layers) & network.experts
     ]
     return written(_chosen(candidates, written, network, budget, TARGET_DB["dynamic"]))
 
@@ -94,7 +94,7 @@ def _rounded_operators(graph, network):
     """The operators whose weights have 8 bits in every file: all but the routers'."""
     routers = network.float_layers - network.experts
     operators = weights.weighted(graph, weights.WITH_8_BITS)
-    return [operator for operator in operators if not _layers_of(graph, operator) & routers]
+    return [operator for operator in operators if not _layers_of(graph, operator, network.layers) & routers]
 
 
 def in_8_bits(network, int8_input, budget=None):
@@ -113,7 +113,7 @@ def in_8_bits(network, int8_input, budget=None):
     operators = weights.weighted(graph, weights.CHANNEL_AXIS)
     weights.correct_biases(graph, operators, _input_means(network, weights.CHANNEL_AXIS))
     calibrated = graph.to_bytes()
-    always = _float_operators(graph, network.float_layers)
+    always = _float_operators(graph, network)
 
     def written(kept=(), input_type="float32"):
         content = _quantized(calibrated, [*always, *(tensor for each in kept for tensor in each.tensors)])
@@ -142,7 +142,7 @@ def float_layers_of(content):
 def _signed(graph, kept):
     """The bytes of a graph that says which layers were kept out of 8 bits."""
     if kept:
-        names = list(dict.fromkeys(each.name for each in kept))
+        names = list(dict.fromkeys(each.name for each in kept if each.name))
         graph.add_metadata(FLOAT_LAYERS, json_text(names).encode())
     return graph.to_bytes()
 
@@ -167,9 +167,10 @@ def _input_means(network, kinds):
 
 def _chosen(candidates, written, network, budget, target_db):
     """The candidates to keep, by what files that keep some of them answer to a part of the images."""
-    if budget is None or network.inputs is None:
+    if budget is None or network.inputs is None or 0 in (budget.bytes, budget.multiply_adds):
         return []
-    places = np.linspace(0, len(network.inputs) - 1, min(_IMAGES, len(network.inputs))).round().astype(int)
+    count = max(1, _IMAGES // len(next(iter(network.inputs[0].values()))))
+    places = np.linspace(0, len(network.inputs) - 1, min(count, len(network.inputs))).round().astype(int)
     inputs = [network.inputs[place] for place in places]
 
     def answers(content):
@@ -195,32 +196,36 @@ def _quantized(content, float_operators):
         return convert.mlir_quantize(content, denylisted_nodes=float_operators)
 
 
-def _float_operators(graph, layers):
+def _float_operators(graph, network):
     """The names of the outputs of operators that belong to a layer, or compute the network's outputs.
 
     The outputs are as large as a network's range of values, of which 8 bits would leave 256.
     """
-    layers, last = set(layers), set(graph.outputs.values())
+    last = set(graph.outputs.values())
     found = []
     for operator in reversed(graph.operators):
         is_last = last.intersection(operator.outputs)
         if is_last and operator.name in (*_LAYOUT, *_ARITHMETIC):
             last.update(operator.inputs)
-        if is_last or _layers_of(graph, operator) & layers:
+        if is_last or _layers_of(graph, operator, network.layers) & network.float_layers:
             found += [graph.name(tensor) for tensor in operator.outputs]
     return found
 
 
-def _layers_of(graph, operator):
-    """The names of the layers that an operator may belong to: Keras numbers those of a second call."""
+def _layers_of(graph, operator, layers):
+    """The names of the layers that an operator was fused from.
+
+    Keras appends a number to the scope of a layer's second call; what is converted is one.
+    """
     scopes = {part for tensor in operator.outputs for part in re.split("[/;]", graph.name(tensor))}
-    return scopes | {re.sub(r"_\d+$", "", scope) for scope in scopes}
+    numbered = {re.sub(r"_\d+$", "", scope): scope for scope in scopes}
+    return {bare if bare in layers else scope for bare, scope in numbered.items() if bare in layers or scope in layers}
 
 
 def _layer_of(graph, operator, network):
-    """The name of an operator's layer, the first of those that were fused into it."""
-    found = _layers_of(graph, operator)
-    return next((layer for layer in network.layers if layer in found), graph.name(operator.outputs[0]))
+    """The name of an operator's layer, the first of those that were fused into it; empty for what is of none."""
+    found = _layers_of(graph, operator, network.layers)
+    return next((layer for layer in network.layers if layer in found), "")
 
 
 def _use_pixels_as_they_are(graph):

@@ -57,11 +57,13 @@ def mobile_network(model, image_shape, quantization="none", static_kernels=False
     for layer in network.layers:
         if hasattr(layer, "activation"):
             layer.activation = _exportable(layer.activation)
-        if quantization == "int8" and (isinstance(layer, Routing) or layer.name in layers):
-            _route_in_float(layer)
         if layer.name not in layers and layer.weights:
             layer.set_weights(model.get_layer(layer.name).get_weights())
     renew_normalizations(network)
+    if quantization == "int8":
+        for layer in all_layers(network):
+            if isinstance(layer, Routing):
+                _route_in_float(layer)
     return network
 
 
@@ -88,19 +90,17 @@ def float_layers(network):
     """
     return frozenset(
         layer.name
-        for layer in network.layers
+        for layer in all_layers(network)
         if isinstance(layer, Routing) or (isinstance(layer, MobileCondConv) and not layer.static_kernels)
     )
 
 
-def _route_in_float(layer):
-    """Makes a router, or a CondConv layer's own, compute its weights by operators that 8 bits are not forced upon.
+def _route_in_float(router):
+    """Makes a router compute its weights by operators that 8 bits are not forced upon.
 
-    The converter rounds what a sigmoid or a softmax returns to 256 steps, whatever reads it.
+    The converter rounds the outputs of a sigmoid or a softmax to 256 steps, whatever reads them.
     """
-    router = layer if isinstance(layer, Routing) else layer.router
-    if router is not None:
-        router.activation = _IN_FLOAT.get(router.activation, router.activation)
+    router.activation = _IN_FLOAT.get(router.activation, router.activation)
 
 
 def _copy(router):

@@ -16,6 +16,8 @@ litert = LazyModule("ai_edge_litert.interpreter")
 # Where the output channels of each operator's constant lie.
 CHANNEL_AXIS = {"CONV_2D": 0, "FULLY_CONNECTED": 0, "DEPTHWISE_CONV_2D": 3}
 WITH_8_BITS = ("CONV_2D", "FULLY_CONNECTED")
+# The versions with float32 inputs and weights with a scale for each channel (TensorFlow's op_version.cc).
+_HYBRID_VERSION = {"CONV_2D": 5, "FULLY_CONNECTED": 12}
 # Constants of fewer values are not worth an error: TensorFlow's converter leaves them, too.
 _LEAST_VALUES = 1024
 _INPUT, _KERNEL, _BIAS = 0, 1, 2
@@ -38,24 +40,31 @@ def multiply_adds(graph, operator):
 
 def quantize(graph, operators):
     """Gives `weighted` operators of `WITH_8_BITS` constants of 8 bits with a scale for each output channel."""
+    constants = {}  # by the tensor that they stand for, as operators may share it
     for operator in operators:
-        kernel = _kernel(graph, operator)
-        axis = CHANNEL_AXIS[operator.name]
-        scales = channel_scales(kernel, axis)
-        numbers = np.rint(kernel / _along(scales, kernel, axis)).astype(np.int8)
-        constant = graph.add_constant(f"{graph.name(operator.inputs[_KERNEL])}_int8", numbers, scales, axis)
-        graph.set_input(operator, _KERNEL, constant)
+        tensor, axis = operator.inputs[_KERNEL], CHANNEL_AXIS[operator.name]
+        if tensor not in constants:
+            kernel = _kernel(graph, operator)
+            scales = channel_scales(kernel, axis)
+            numbers = np.rint(kernel / _along(scales, kernel, axis)).astype(np.int8)
+            constants[tensor] = graph.add_constant(f"{graph.name(tensor)}_int8", numbers, scales, axis)
+        graph.set_input(operator, _KERNEL, constants[tensor])
+        graph.set_version(operator, _HYBRID_VERSION[operator.name])
         if operator.name == "FULLY_CONNECTED":
             operator.record.builtinOptions.asymmetricQuantizeInputs = True
 
 
 def store_in_float16(graph, operators):
     """Stores the constants of `weighted` operators in float16; they are expanded when the file is loaded."""
+    constants = {}
     for operator in operators:
-        kernel, name = _kernel(graph, operator), graph.name(operator.inputs[_KERNEL])
-        half = graph.add_constant(f"{name}_float16", kernel.astype(np.float16))
-        (expanded,) = graph.add_operator("DEQUANTIZE", [half], {f"{name}_expanded": kernel.shape}, first=True)
-        graph.set_input(operator, _KERNEL, expanded)
+        tensor = operator.inputs[_KERNEL]
+        if tensor not in constants:
+            kernel, name = _kernel(graph, operator), graph.name(tensor)
+            half = graph.add_constant(f"{name}_float16", kernel.astype(np.float16))
+            outputs = {f"{name}_expanded": kernel.shape}
+            (constants[tensor],) = graph.add_operator("DEQUANTIZE", [half], outputs, first=True, version=3)
+        graph.set_input(operator, _KERNEL, constants[tensor])
 
 
 def correct_biases(graph, operators, means):
@@ -80,7 +89,10 @@ def correct_biases(graph, operators, means):
         scales = _along(channel_scales(kernel, axis), kernel, axis)
         error = kernel - np.rint(kernel / scales) * scales
         if axis == 0:
-            shift = error.reshape(len(error), -1, error.shape[-1]).sum(axis=1) @ mean
+            # Each group of filters sees its part of the channels.
+            by_group = mean.reshape(-1, error.shape[-1])
+            of_filter = by_group[np.arange(len(error)) * len(by_group) // len(error)]
+            shift = (error.reshape(len(error), -1, error.shape[-1]).sum(axis=1) * of_filter).sum(axis=1)
         else:
             # A depthwise kernel's channels lie side by side, those of one input channel together.
             shift = error.sum(axis=(0, 1, 2)) * np.repeat(mean, error.shape[-1] // len(mean))

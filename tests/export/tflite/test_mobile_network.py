@@ -111,7 +111,7 @@ def test_experts_are_rounded_by_what_their_layer_sees(no_mixtures):
     for seen in (None, inputs):
         network = mobile_network(model, (4, 4, 64), "dynamic", images=seen)
         errors[seen is None] = np.abs(np.asarray(network(inputs[:1], training=False)) - expected[:1]).max()
-    assert errors[False] < errors[True] / 3
+    assert errors[False] < errors[True] / 2
 
 
 @pytest.mark.parametrize(
