@@ -3,9 +3,10 @@
     python -m benchmarks.tflite_floor [--model=condconv_mobilenet_v1] [--modes=none,dynamic,int8] [--earlier=FOLDER]
 
 The floor of a file is the plain network's plus the mixing alone: a file that mixes a kernel for every CondConv layer
-and does nothing with it. --earlier is a model's folder of `python -m benchmarks.tflite --output_dir`, run in a checkout
-of that commit. All files of a mode are invoked in turn in one process that loads nothing else: LiteRT with XNNPACK, one
-image, one thread. Prints a Markdown table of the medians in milliseconds.
+and does nothing with it, also for the layers of few pixels whose experts an 8-bit file applies instead. --earlier is a
+model's folder of `python -m benchmarks.tflite --output_dir`, run in a checkout of that commit. All files of a mode are
+invoked in turn in one process that loads nothing else: LiteRT with XNNPACK, one image, one thread. Prints a Markdown
+table of the medians in milliseconds.
 """
 
 import pathlib

@@ -11,8 +11,8 @@ from condconv_keras.utils.errors import UserError, unknown_name
 INT8_INPUTS = ("uint8", "int8")
 # The check has a whole batch in memory, in Keras and in LiteRT.
 LARGEST_BATCH = 256
-# The value of --formats that is a page, the name of the formats that it runs, and the mode whose file is small without
-# any images to calibrate on.
+# The value of --formats that is a page, the name of the formats that it runs, and the mode that it takes by default: a
+# small file that answers nearly as Keras does.
 WEB, _OF_PAGE, _FOR_PAGE = "web", "tflite", "dynamic"
 # Those that are keywords of `create_model`.
 MODEL_ARGUMENTS = ("num_experts", "width_multiplier")

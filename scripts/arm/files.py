@@ -9,8 +9,7 @@ from condconv_keras.export.format import ExportFormat, WriteOptions
 from condconv_keras.export.formats import TFLITE
 from condconv_keras.facts.model_card import DETECTION
 from condconv_keras.serving.litert import LiteRTFile
-from condconv_keras.serving.tflite_graph import TFLiteGraph
-from condconv_keras.tasks.detection.exported import RAW_OUTPUTS
+from condconv_keras.tasks.detection.tflite import without_postprocessing
 from scripts.arm.models import STATIC
 
 _FLOAT_MODES = ("none", "float16")
@@ -54,15 +53,8 @@ def write_files(subject, folder):
             file_format.write(path, subject.model, subject.card, options)
             network = None if anchors is None else path.with_suffix(".network")
             if network is not None:
-                network.write_bytes(network_of(path.read_bytes()))
+                network.write_bytes(without_postprocessing(path.read_bytes()))
             inputs = path.with_suffix(".npy")
             count = subject.float_images if mode in _FLOAT_MODES else len(subject.images)
             np.save(inputs, LiteRTFile(path).input.quantize(subject.images[:count]))
             yield File(subject.name, file_format, kernels, path, network, inputs, anchors)
-
-
-def network_of(content):
-    """Returns the bytes of `File.network` for those of a detector's file."""
-    graph = TFLiteGraph(content)
-    graph.set_outputs({name: graph.find(name) for name in RAW_OUTPUTS})
-    return graph.to_bytes()

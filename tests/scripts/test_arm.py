@@ -7,13 +7,11 @@ import subprocess
 
 import numpy as np
 import pytest
-from ai_edge_litert.interpreter import Interpreter
 
 from condconv_keras.export.check.representative import DatasetImages, check_images
 from condconv_keras.export.formats import TFLITE
 from condconv_keras.stored import StoredModel
 from condconv_keras.tasks.detection import detect
-from condconv_keras.tasks.detection.tflite import with_postprocessing
 from condconv_keras.training.run_data import open_run_dataset
 from condconv_keras.utils.errors import UserError
 from scripts.arm import __main__ as arm
@@ -96,20 +94,6 @@ def test_a_detector_fails_with_other_detections_or_outputs(detections):
     found = compare(TFLITE["none"], answers, shifted, anchors)
     assert found.largest == pytest.approx(0.01, rel=1e-3)
     assert any("relative error" in each for each in found.failures)
-
-
-@pytest.mark.parametrize("mode", ["none", "int8"])
-def test_the_network_of_a_detector_returns_its_numbers(detector, raw_detectors, mode):
-    whole = with_postprocessing(raw_detectors[mode], detector[1])
-    answers = []
-    for content in (raw_detectors[mode], files.network_of(whole)):
-        run = Interpreter(model_content=content).get_signature_runner("serving_default")
-        (details,) = run.get_input_details().values()
-        images = np.random.default_rng(0).uniform(0, 255, details["shape"]).astype(details["dtype"])
-        answers.append(run(images=images))
-    assert set(answers[1]) == {"box_codes", "class_logits"}
-    for name, values in answers[0].items():
-        np.testing.assert_array_equal(answers[1][name], values)
 
 
 def test_the_wheels_are_those_of_the_lock_for_the_machine_s_python():

@@ -8,7 +8,7 @@ def round_keeping_means(kernels, scales, means=None):
 
     What rounding errors add to an output is, but for noise, their sum times the means of its inputs. Where that is more
     than another rounding of a few weights can mend, those weights are rounded the other way that are nearest to it, by
-    what they mend. The converter, which takes the same scales, rounds the result to itself.
+    what they mend. What quantizes the kernels by the same scales rounds the result to itself.
 
     Args:
         kernels: float32 [..., K, filters]; each of the leading axes is a kernel of its own.
