@@ -17,6 +17,8 @@ import tempfile
 import threading
 import time
 
+from condconv_keras.utils.json_text import json_text
+
 # Debian's name and others'.
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 # Without a sandbox, which a container's root user cannot have: the pages are our own.
@@ -94,7 +96,7 @@ class Chromium:
         """Calls a command of the protocol; returns its result, a dict. Raises a RuntimeError for its error."""
         number = next(self._numbers)
         message = {"id": number, "method": method, "params": params, **self._session}
-        os.write(self._requests, json.dumps(message).encode() + b"\0")
+        os.write(self._requests, json_text(message, indent=None).encode() + b"\0")
         while True:
             answer = self._read()
             if answer.get("id") != number:

@@ -33,8 +33,8 @@ class WriteOptions:
         batch_size: how many images a file takes at a time, for a format that takes one number of them only.
         metadata: whether a classifier's file carries the metadata of MediaPipe Tasks, for a format that can.
         routing_outputs: whether a CondConv model's file returns its routing weights as well.
-        budget: what keeping layers out of 8 bits may cost a file of 8-bit weights, fractions of its bytes and of its
-            multiply-adds, or None to keep none out.
+        budget: costs that a file of 8-bit weights may have for layers that it keeps out of 8 bits, fractions of its
+            bytes and of its multiply-adds, or None to keep none out.
     """
 
     representative: np.ndarray | None = None

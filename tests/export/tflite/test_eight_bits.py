@@ -100,3 +100,33 @@ def test_layers_are_kept_out_for_a_target(card, images, mode, monkeypatch):
     # Nothing to spend, nothing kept.
     unspent = tflite_bytes(model, card, mode, images, budget=Budget(0.0, 0.0))
     assert eight_bits.float_layers_of(unspent) == []
+
+
+@pytest.mark.parametrize("mode", ["dynamic", "int8"])
+def test_a_grouped_convolution(card, images, mode):
+    set_seed(0)
+    inputs = keras.Input((_SIZE, _SIZE, 3))
+    x = keras.layers.Conv2D(64, 3, activation="relu6")(inputs)
+    x = keras.layers.Conv2D(64, 3, groups=4, activation="relu6")(x)
+    model = keras.Model(inputs, keras.layers.Dense(40)(keras.layers.GlobalAveragePooling2D()(x)))
+    randomize(model)
+    assert snr(tflite_bytes(model, card, mode, images), model, card, images) > 25
+
+
+def test_a_loop_keeps_its_constants(card, images):
+    """A recurrent layer's cell lies in a graph of its own inside the file."""
+    set_seed(0)
+    inputs = keras.Input((_SIZE, _SIZE, 3))
+    x = keras.layers.GRU(32)(keras.layers.Reshape((_SIZE, 3 * _SIZE))(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(40)(x))
+    randomize(model)
+    assert snr(tflite_bytes(model, card, "dynamic", images), model, card, images) > 25
+
+
+def test_candidates_of_int8_are_weighed(card, images, monkeypatch):
+    seen = []
+    monkeypatch.setattr(eight_bits, "choose", lambda candidates, *others: seen.extend(candidates) or [])
+    tflite_bytes(network(), card, "int8", images, budget=Budget(1.0, 1.0))
+    found = {each.name: each for each in seen}
+    assert found["plain_pointwise"].multiply_adds == 8 * 8 * 16 * 64
+    assert found["plain_pointwise"].bytes == 0
