@@ -69,6 +69,17 @@ def test_routers_and_mixed_kernels_are_float32(card, images, activation, own_rou
     assert any(is_int8 for name, outputs, is_int8 in found if name == "CONV_2D" and "stem" in outputs)
 
 
+@pytest.mark.parametrize("own_router", [False, True])
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_routers_beside_static_kernels_are_float32(card, images, activation, own_router):
+    model = network(activation, own_router)
+    content = tflite_bytes(model, card, "int8", images, static_kernels=True)
+    of_routers = [row for row in types(content) if "rout" in row[1] and row[0] not in ("QUANTIZE", "DEQUANTIZE")]
+    assert {"MEAN", "FULLY_CONNECTED", "EXP"} <= {name for name, _, _ in of_routers}
+    assert not [row for row in of_routers if row[2]]
+    assert snr(content, model, card, images) > 25
+
+
 def test_pixels_reach_the_network_as_they_are(card, images):
     graph = TFLiteGraph(tflite_bytes(network(), card, "int8", images))
     names = [each.name for each in graph.operators]
