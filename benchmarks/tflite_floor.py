@@ -38,8 +38,6 @@ flags.DEFINE_string("earlier", None, "Folder with the files of another commit.")
 
 _MIXING = "mixing alone"
 _EARLIER = " before"
-# How a float file's experts lie, and how 8-bit ones do.
-_GROUPS = {"none": 4, "float16": 4, "dynamic": 8, "int8": 8}
 
 
 def main(argv):
@@ -82,11 +80,12 @@ def write_mixing(folder, model, mode):
     import tensorflow as tf
 
     from condconv_keras.export.tflite import weights
+    from condconv_keras.export.tflite.mobile_layers import ROW_GROUPS
     from condconv_keras.export.tflite.mobile_network import conditional_layers
     from condconv_keras.serving.tflite_graph import TFLiteGraph
 
     network, _ = Untrained(model, 0, None).load()
-    groups, banks = _GROUPS[mode], []
+    groups, banks = ROW_GROUPS[mode], []
     for layer in conditional_layers(network).values():
         bank = np.asarray(layer.bank, np.float32).reshape(layer.num_experts, -1)
         cuts = groups if bank.shape[1] % groups == 0 else 1

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from condconv_keras.export.tflite.eight_bits import Network, in_8_bits, quiet_stderr, with_8_bit_weights
 from condconv_keras.export.tflite.mobile_network import conditional_layers, float_layers, mobile_network
+from condconv_keras.export.tflite.weights import EIGHT_BITS
 from condconv_keras.layers.routers import recorded_routing
 from condconv_keras.models.returned import with_returns
 from condconv_keras.serving.litert import INPUT, ROUTING, SIGNATURE
@@ -18,9 +19,6 @@ from condconv_keras.tasks.table import get_task
 from condconv_keras.utils import allocator
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.keras_graph import all_layers
-
-# The modes with weights of 8 bits, whose logits stay in float32 with what follows them.
-EIGHT_BITS = ("dynamic", "int8")
 
 
 def tflite_bytes(

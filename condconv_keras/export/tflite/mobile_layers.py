@@ -12,12 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from condconv_keras.export.tflite.rounding import round_keeping_means
-from condconv_keras.export.tflite.weights import steps
+from condconv_keras.export.tflite.weights import EIGHT_BITS, steps
 from condconv_keras.layers.forms import mixtures, portable
 from condconv_keras.layers.forms.portable import ConvSpec
 
 # Largest number of row groups that a bank is mixed in, see `_mix`.
-_ROW_GROUPS = {"none": 4, "float16": 4, "dynamic": 8, "int8": 8}
+ROW_GROUPS = {"none": 4, "float16": 4, "dynamic": 8, "int8": 8}
 # Experts times output pixels up to which n times the multiply-adds take less time than mixing a kernel: with float
 # banks as long as reading the bank dominates, with int8 ones longer, as integer products with static kernels are
 # several times faster than float products with mixed ones.
@@ -115,7 +115,7 @@ class MobileCondConv(keras.layers.Layer):
             if spec.depthwise:
                 return self._depthwise_mixture, kernels.reshape(self._num_experts, -1)
             return self._mixture, _side_by_side(self._rounded(kernels, np.abs(kernels).max(axis=(0, 1))), spec)
-        if self._quantization in ("dynamic", "int8"):
+        if self._quantization in EIGHT_BITS:
             groups = self._in_groups(kernels)
             largest = np.broadcast_to(np.abs(groups).max(axis=0), groups.shape).reshape(kernels.shape)
             form = self._run_time_depthwise if spec.depthwise else self._run_time_product
@@ -126,7 +126,7 @@ class MobileCondConv(keras.layers.Layer):
 
     def _rounded(self, kernels, largest):
         """The bank as its 8 bits will be, by the largest weight that shares a scale; as it is in the other modes."""
-        if self._quantization not in ("dynamic", "int8"):
+        if self._quantization not in EIGHT_BITS:
             return kernels
         spec = self._bank.spec
         # A depthwise kernel's weights are of one channel: they are multiplied by the same mean.
@@ -196,10 +196,10 @@ class MobileCondConv(keras.layers.Layer):
     def _in_groups(self, kernels):
         """Lays kernels [n, ...] out for `_mix`: [n * g, P / g], each of the n cut into g groups."""
         spec, n, size = self._bank.spec, len(kernels), kernels[0].size
-        if spec.depthwise and self._quantization in ("dynamic", "int8"):
+        if spec.depthwise and self._quantization in EIGHT_BITS:
             groups = spec.geometry.taps  # as weights that share a scale are those of one channel then
         else:
-            groups = _ROW_GROUPS[self._quantization]
+            groups = ROW_GROUPS[self._quantization]
             while size % groups:
                 groups //= 2
         return kernels.reshape(n * groups, size // groups)

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from condconv_keras.export.tflite.mobile_layers import Bank, MobileCondConv, uses_static_kernels
+from condconv_keras.export.tflite.weights import EIGHT_BITS
 from condconv_keras.layers import BatchNormalization, CondConv2D, DepthwiseCondConv2D, Routing, fold_routing
 from condconv_keras.profiling import profile
 from condconv_keras.utils.errors import UserError
@@ -37,7 +38,7 @@ def mobile_network(model, image_shape, quantization="none", static_kernels=False
         _check_nested(model)
     layers = conditional_layers(model)
     followers = {name: _followers(model, layer) for name, layer in layers.items()}
-    means = {} if images is None or quantization not in ("dynamic", "int8") else _input_means(model, layers, images)
+    means = {} if images is None or quantization not in EIGHT_BITS else _input_means(model, layers, images)
     absorbed = {layer.name for pair in followers.values() for layer in pair if layer is not None}
 
     def clone(layer):

@@ -40,9 +40,8 @@ def _rounded(kernel, scale, means):
     # A weight half-way between two numbers costs nothing; the nearer it is to its own, the more.
     cost = np.where(able, (1 - 2 * np.abs(error)) / np.where(able, gain, 1), np.inf)
     order = cost.argsort(axis=0)
-    mended = np.cumsum(np.take_along_axis(np.where(able, gain, 0), order, axis=0), axis=0)
-    # As many in that order as leave less than without the last of them.
-    half_of_last = np.take_along_axis(np.where(able, gain, 0), order, axis=0) / 2
+    gains = np.take_along_axis(np.where(able, gain, 0), order, axis=0)
     chosen = np.zeros_like(able)
-    np.put_along_axis(chosen, order, mended - half_of_last <= np.abs(missing), axis=0)
+    # A further one is worth it as long as it leaves less than there is without it.
+    np.put_along_axis(chosen, order, gains.cumsum(axis=0) - gains / 2 <= np.abs(missing), axis=0)
     return (rounded + step * (chosen & able)) * scale

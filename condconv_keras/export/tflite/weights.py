@@ -13,6 +13,8 @@ from condconv_keras.utils.lazy import LazyModule
 
 litert = LazyModule("ai_edge_litert.interpreter")
 
+# The modes with weights of 8 bits.
+EIGHT_BITS = ("dynamic", "int8")
 # Where the output channels of each operator's constant lie.
 CHANNEL_AXIS = {"CONV_2D": 0, "FULLY_CONNECTED": 0, "DEPTHWISE_CONV_2D": 3}
 WITH_8_BITS = ("CONV_2D", "FULLY_CONNECTED")
@@ -44,10 +46,9 @@ def quantize(graph, operators):
     for operator in operators:
         tensor, axis = operator.inputs[_KERNEL], CHANNEL_AXIS[operator.name]
         if tensor not in constants:
-            kernel = _kernel(graph, operator)
-            scales = channel_scales(kernel, axis)
-            numbers = np.rint(kernel / _along(scales, kernel, axis)).astype(np.int8)
-            constants[tensor] = graph.add_constant(f"{graph.name(tensor)}_int8", numbers, scales, axis)
+            numbers, scales = _in_steps(_kernel(graph, operator), axis)
+            name = f"{graph.name(tensor)}_int8"
+            constants[tensor] = graph.add_constant(name, numbers.astype(np.int8), scales.ravel(), axis)
         graph.set_input(operator, _KERNEL, constants[tensor])
         graph.set_version(operator, _HYBRID_VERSION[operator.name])
         if operator.name == "FULLY_CONNECTED":
@@ -86,8 +87,8 @@ def correct_biases(graph, operators, means):
         if bias is None or mean is None:
             continue
         kernel, axis = _kernel(graph, operator), CHANNEL_AXIS[operator.name]
-        scales = _along(channel_scales(kernel, axis), kernel, axis)
-        error = kernel - np.rint(kernel / scales) * scales
+        numbers, scales = _in_steps(kernel, axis)
+        error = kernel - numbers * scales
         if axis == 0:
             # Each group of filters sees its part of the channels.
             by_group = mean.reshape(-1, error.shape[-1])
@@ -139,8 +140,10 @@ def steps(largest):
     return np.where(largest > 0, np.float32(largest) / np.float32(127), np.float32(1))
 
 
-def _along(scales, kernel, axis):
-    return scales.reshape([-1 if i == axis else 1 for i in range(kernel.ndim)])
+def _in_steps(kernel, axis):
+    """A kernel in whole numbers of its `channel_scales`, and these, which are broadcast against it."""
+    scales = channel_scales(kernel, axis).reshape([-1 if i == axis else 1 for i in range(kernel.ndim)])
+    return np.rint(kernel / scales), scales
 
 
 def _kernel(graph, operator):
