@@ -17,6 +17,7 @@ _HOMES = {
     "Routing": "condconv_keras.layers",
     "card_of": "condconv_keras.models.cards",
     "create_model": "condconv_keras.pretrained",
+    "fold": "condconv_keras.layers",
     "list_models": "condconv_keras.models",
     "load_model": "condconv_keras.stored.loading",
     "to_condconv": "condconv_keras.convert.conversion",
@@ -35,6 +36,7 @@ __all__ = [
     "create_model",
     "data",
     "export",
+    "fold",
     "layers",
     "list_models",
     "load_model",
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
         CondConv2D,
         DepthwiseCondConv2D,
         Routing,
+        fold,
         use_fused_batch_norm,
     )
     from condconv_keras.models import list_models

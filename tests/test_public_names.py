@@ -17,6 +17,7 @@ def test_the_names_are_there():
     } == {
         **{name: name for name in ("AnnealedTemperature", "CondConv2D", "DepthwiseCondConv2D", "Routing")},
         **{name: name for name in ("card_of", "create_model", "list_models", "load_model", "to_condconv")},
+        "fold": "fold",
         "use_fused_batch_norm": "use_fused_batch_norm",
         **{
             name: f"condconv_keras.{name}"

@@ -22,7 +22,9 @@ from condconv_keras.stored import StoredModel
 from condconv_keras.training.run_data import labeled_dataset, open_run_dataset
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.files import checked_new_folder
-from condconv_keras.utils.lazy import require
+from condconv_keras.utils.lazy import LazyModule, require
+
+batch_norm_folding = LazyModule("condconv_keras.layers.batch_norm_folding")
 
 FLAGS = flags.FLAGS
 
@@ -61,7 +63,7 @@ def _analyze(stored, dataset, split, remarks):
     model, card = stored.load_to_answer()
     # The classes are shown as the data set has them: nothing here depends on the model's.
     labeled_dataset(dataset, card, remarks)
-    routing = RoutingModel(model, card.preprocessing)
+    routing = RoutingModel(batch_norm_folding.folded_if_possible(model).model, card.preprocessing)
     chosen_layers = choose_layers([name for name, _ in routing.layers], FLAGS.layers or ())
     statistics, examples = gather(routing, card, dataset, split, FLAGS.batch_size, chosen_layers[-1])
     return Analysis(

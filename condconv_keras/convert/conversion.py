@@ -15,8 +15,8 @@ from condconv_keras.convert.selection import Layers, Routers, chosen, deeper_hal
 from condconv_keras.convert.start import scale_new_routers, take_plain_weights
 from condconv_keras.facts.created_models import remember_copy
 from condconv_keras.layers import slice_strided_1x1
-from condconv_keras.layers.base_cond_conv import standardize_options
 from condconv_keras.layers.routing import standardize_count
+from condconv_keras.layers.routing_options import standardize_options
 from condconv_keras.utils.annotations import Tensor
 from condconv_keras.utils.errors import UserError
 

@@ -13,6 +13,7 @@ from keras import activations, constraints, initializers, ops, regularizers
 from condconv_keras.facts import old_names
 from condconv_keras.layers.expert_bank import PerExpertConstraint, PerExpertInitializer, PerExpertRegularizer
 from condconv_keras.layers.forms import selection
+from condconv_keras.layers.forms.finish import NOTHING, Finish, is_elementwise
 from condconv_keras.layers.forms.geometry import ConvGeometry
 from condconv_keras.layers.forms.portable import ConvSpec, without_stride
 from condconv_keras.layers.routing import (
@@ -21,7 +22,7 @@ from condconv_keras.layers.routing import (
     standardize_count,
     standardize_data_format,
 )
-from condconv_keras.layers.routing_options import OPTION_NAMES, RoutingOptions
+from condconv_keras.layers.routing_options import standardize_options
 from condconv_keras.utils.annotations import DataFormat, Identifier, Padding, Pair, Shape, Tensor
 
 
@@ -36,8 +37,9 @@ class BaseCondConv2D(keras.layers.Layer):
             activity_regularizer: as in `keras.layers.Conv2D`. Initializer, regularizer and constraint of the kernel
             and of the bias see one expert at a time.
         num_experts: positive integer.
-        implementation: `"auto"` or the name of a form.
+        implementation: `"auto"`, `"serving"` or the name of a form.
         routing_options: dict of arguments of `Routing` for training, of the layer's own router, or None.
+        use_shared_bias: whether there is a bias, after the mixed one, that is the same for every example.
     """
 
     depthwise = False
@@ -64,6 +66,7 @@ class BaseCondConv2D(keras.layers.Layer):
         implementation: str,
         groups: int = 1,
         routing_options: Mapping[str, Any] | None = None,
+        use_shared_bias: bool = False,
         **kwargs: Any,
     ) -> None:
         # Keras would cast the routing weights to the low precision of a mixed policy.
@@ -85,6 +88,7 @@ class BaseCondConv2D(keras.layers.Layer):
         self.bias_constraint = constraints.get(bias_constraint)
         self.implementation = implementation
         self.routing_options = standardize_options(routing_options)
+        self.use_shared_bias = use_shared_bias
         # Every pixel stays what it was masked as, as of `keras.layers.Dense`, which this one may stand for.
         self.supports_masking = max(*self.kernel_size, *self.strides) == 1
         if self.padding not in ("valid", "same"):
@@ -126,12 +130,12 @@ class BaseCondConv2D(keras.layers.Layer):
         )
         self.bias = None
         if self.use_bias:
-            self.bias = self._add_bank(
-                "condconv_bias",
-                (self.spec.filters,),
-                self.bias_initializer,
-                self.bias_regularizer,
-                self.bias_constraint,
+            rules = self.bias_initializer, self.bias_regularizer, self.bias_constraint
+            self.bias = self._add_bank("condconv_bias", (self.spec.filters,), *rules)
+        self.shared_bias = None
+        if self.use_shared_bias:
+            self.shared_bias = self.add_weight(
+                name="shared_bias", shape=(self.spec.filters,), initializer="zeros", autocast=False
             )
 
     def _add_bank(
@@ -162,21 +166,31 @@ class BaseCondConv2D(keras.layers.Layer):
             x = ops.transpose(x, (0, 2, 3, 1))
         x, spec = without_stride(x, self.spec)
         bank = ops.cast(ops.convert_to_tensor(self.bank), dtype)
-        outputs = self._form(x.shape, spec, training)(x, routing_weights, bank, spec)
-        if self.bias is not None:
-            bias = ops.cast(ops.matmul(routing_weights, ops.cast(self.bias, dtype)), self.compute_dtype)
-            # Not `ops.add`: on TensorFlow it takes the biases of an empty batch for those of a plain convolution.
-            outputs = outputs + ops.reshape(bias, (-1, 1, 1, self.spec.filters))
+        outputs = self._convolve(x, routing_weights, bank, spec, training)
         if self.data_format == "channels_first":
             outputs = ops.transpose(outputs, (0, 3, 1, 2))
-        return self.activation(outputs)
+        return outputs if is_elementwise(self.activation) else self.activation(outputs)
+
+    def _convolve(self, x: Tensor, routing_weights: Tensor, bank: Tensor, spec: ConvSpec, training: bool) -> Tensor:
+        """The outputs, channels_last, with what follows the convolution but for an activation of several elements."""
+        activation = self.activation if is_elementwise(self.activation) else activations.linear
+        shared = None if self.shared_bias is None else ops.cast(self.shared_bias, self.compute_dtype)
+        finish = NOTHING if shared is None and activation is activations.linear else Finish(shared, activation)
+        if self.bias is None:
+            return self._form(x.shape, spec, training)(x, routing_weights, bank, spec, finish)
+        outputs = self._form(x.shape, spec, training)(x, routing_weights, bank, spec, NOTHING)
+        bias = ops.cast(ops.matmul(routing_weights, ops.cast(self.bias, bank.dtype)), self.compute_dtype)
+        # Not `ops.add`, which takes the biases of an empty batch for those of a plain convolution on TensorFlow.
+        return finish(outputs + ops.reshape(bias, (-1, 1, 1, self.spec.filters)))
 
     def _form(self, shape: Shape, spec: ConvSpec, training: bool) -> Callable[..., Tensor]:
-        name = self.implementation
-        if name == "auto":
-            batch, *size, _ = shape
+        """The function of a form's arguments and of a `Finish`."""
+        name, (batch, *size, _) = self.implementation, shape
+        if name == "serving" and batch is None and not training:
+            batch = selection.USUAL_BATCH
+        if name in selection.CHOICES:
             name = selection.select_form(spec, self.num_experts, batch, size, bool(training), self.compute_dtype)
-        return selection.get_form(name, bool(training))
+        return selection.finished_form(name, bool(training))
 
     def compute_output_shape(self, inputs_shape: Shape, routing_weights_shape: Shape | None = None) -> Shape:
         self._check_inputs(inputs_shape)
@@ -258,6 +272,7 @@ class BaseCondConv2D(keras.layers.Layer):
             "bias_constraint": constraints.serialize(self.bias_constraint),
             "implementation": self.implementation,
             **({"routing_options": dict(self.routing_options)} if self.routing_options else {}),
+            **({"use_shared_bias": True} if self.use_shared_bias else {}),
         }
 
     @classmethod
@@ -270,14 +285,6 @@ class BaseCondConv2D(keras.layers.Layer):
         text = f"the form implementation={form!r} is no more, implementation={new!r} computes the same"
         warnings.warn(text, stacklevel=2)
         return super().from_config({**config, "implementation": new})
-
-
-def standardize_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The chosen options of a layer's own router; raises a ValueError for one that a router does not have."""
-    options = dict(options or {})
-    if not set(options) <= set(OPTION_NAMES):
-        raise ValueError(f"`routing_options` must have names of {OPTION_NAMES}. Received: routing_options={options!r}")
-    return RoutingOptions(**options).chosen()
 
 
 def _pair(value: Pair, name: str) -> tuple[int, int]:

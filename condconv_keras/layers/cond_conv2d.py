@@ -45,9 +45,12 @@ class CondConv2D(BaseCondConv2D):
         implementation: `"auto"` for the fastest form on the running backend and device, or the name of one form, all
             equal in value: `"mixture"` (n convolutions with static kernels), `"batched_matmul"`, `"mixture_matmul"`,
             `"mixture_conv"`, `"dense"` (feature maps of known size), `"mapped_conv"` (TensorFlow only),
-            `"grouped_conv"` (LiteRT takes it for a batch of known size), `"single_conv"` (a batch of one).
+            `"grouped_conv"` (LiteRT takes it for a batch of known size), `"single_conv"` (a batch of one). `"serving"`
+            is `"auto"`, but where the size of the batch is unknown the form may be one that LiteRT does not take.
         routing_options: dict of the arguments of `Routing` that are for training, such as `temperature`, for the
             router of a layer that is called without routing weights; None for none.
+        use_shared_bias: whether there is a second bias, which is the same for every example, as `condconv_keras.fold`
+            makes of a batch normalization.
 
     Call arguments:
         - inputs: [batch, height, width, channels], or [batch, channels, height, width] for `channels_first`. Batch,
@@ -59,7 +62,7 @@ class CondConv2D(BaseCondConv2D):
 
     Variables:
         `condconv_kernel`: [num_experts, kh * kw * channels / groups * filters], rows row-major of
-        (kh, kw, channels / groups, filters); `condconv_bias`: [num_experts, filters].
+        (kh, kw, channels / groups, filters); `condconv_bias`: [num_experts, filters]; `shared_bias`: [filters].
 
     Raises:
         ValueError: an argument out of range; `strides > 1` together with `dilation_rate > 1`; channels that `groups`
@@ -102,6 +105,7 @@ class CondConv2D(BaseCondConv2D):
         bias_constraint: Identifier | None = None,
         implementation: Literal["auto"] | ConvForm = "auto",
         routing_options: Mapping[str, Any] | None = None,
+        use_shared_bias: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -123,6 +127,7 @@ class CondConv2D(BaseCondConv2D):
             bias_constraint=bias_constraint,
             implementation=implementation,
             routing_options=routing_options,
+            use_shared_bias=use_shared_bias,
             **kwargs,
         )
         self.filters = standardize_count(filters, "filters")

@@ -40,9 +40,12 @@ class DepthwiseCondConv2D(BaseCondConv2D):
         bias_constraint: constraint of the bias of one expert at a time.
         implementation: `"auto"`, or the name of one form, all equal in value: `"mixture"` (n convolutions with static
             kernels), `"dense"` (feature maps of known size), `"shifted_taps"`, `"mapped_conv"` (TensorFlow only),
-            `"grouped_conv"` (LiteRT takes it where the batch is known), `"single_conv"` (a batch of one).
+            `"grouped_conv"` (LiteRT takes it where the batch is known), `"single_conv"` (a batch of one). `"serving"`
+            is `"auto"`, but where the size of the batch is unknown the form may be one that LiteRT does not take.
         routing_options: dict of the arguments of `Routing` that are for training, such as `temperature`, for the
             router of a layer that is called without routing weights; None for none.
+        use_shared_bias: whether there is a second bias, which is the same for every example, as `condconv_keras.fold`
+            makes of a batch normalization.
 
     Call arguments:
         - inputs: [batch, height, width, channels], or [batch, channels, height, width] for `channels_first`. Batch,
@@ -54,7 +57,8 @@ class DepthwiseCondConv2D(BaseCondConv2D):
 
     Variables:
         `depthwise_condconv_kernel`: [num_experts, kh * kw * channels * depth_multiplier], rows row-major of
-        (kh, kw, channels, depth_multiplier); `condconv_bias`: [num_experts, channels * depth_multiplier].
+        (kh, kw, channels, depth_multiplier); `condconv_bias`: [num_experts, channels * depth_multiplier];
+        `shared_bias`: [channels * depth_multiplier].
 
     Raises:
         ValueError: an argument out of range; asymmetric strides together with dilation; routing weights of the wrong
@@ -96,6 +100,7 @@ class DepthwiseCondConv2D(BaseCondConv2D):
         bias_constraint: Identifier | None = None,
         implementation: Literal["auto"] | DepthwiseForm = "auto",
         routing_options: Mapping[str, Any] | None = None,
+        use_shared_bias: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -116,6 +121,7 @@ class DepthwiseCondConv2D(BaseCondConv2D):
             bias_constraint=bias_constraint,
             implementation=implementation,
             routing_options=routing_options,
+            use_shared_bias=use_shared_bias,
             **kwargs,
         )
         self.depth_multiplier = standardize_count(depth_multiplier, "depth_multiplier")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from keras import ops
@@ -89,3 +90,11 @@ def _mean_of_images(values: Tensor) -> Tensor:
     """The mean over the batch; 0 of an empty one, as that of a device that the last images do not reach."""
     count = ops.cast(ops.shape(values)[0], values.dtype)
     return ops.sum(values, axis=0) / ops.maximum(count, 1)
+
+
+def standardize_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The chosen options of a layer's own router; raises a ValueError for one that a router does not have."""
+    options = dict(options or {})
+    if not set(options) <= set(OPTION_NAMES):
+        raise ValueError(f"`routing_options` must have names of {OPTION_NAMES}. Received: routing_options={options!r}")
+    return RoutingOptions(**options).chosen()

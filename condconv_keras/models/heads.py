@@ -152,7 +152,7 @@ def _end(model: keras.Model, layer_name: str | None) -> _End:
     behind: list[Any] = []
     tensor = model.outputs[0]
     while True:
-        operation, (inputs, _) = producer_of(tensor)
+        operation, (inputs, *_) = producer_of(tensor)
         if _is_inner(operation) or operation.name == layer_name or (layer_name is None and _is_classifying(operation)):
             break
         if len(inputs) != 1 or (layer_name is None and getattr(operation, "weights", None)):

@@ -9,11 +9,12 @@ import tensorflow as tf
 
 from condconv_keras.layers import CondConv2D
 from condconv_keras.layers.routers import recorded_routing
+from condconv_keras.serving.batches import for_any_batch
 from condconv_keras.utils.keras_graph import producer_of, wrapped_call
 
 
 def trace_network(model, card, answer):
-    """Traces a model once, for any batch size, zero included.
+    """Traces a model for any batch size, zero included.
 
     Args:
         model: functional or sequential Keras model.
@@ -34,7 +35,8 @@ def trace_network(model, card, answer):
     def compute(images):
         count = tf.shape(images)[0]
         # CondConv layers fold the batch into the channels, and TensorFlow has no convolution of zero channels.
-        images = tf.concat([images, tf.zeros((tf.maximum(1 - count, 0), *shape))], axis=0)
+        if images.shape[0] is None:
+            images = tf.concat([images, tf.zeros((tf.maximum(1 - count, 0), *shape))], axis=0)
         with contextlib.ExitStack() as stack:
             routing = stack.enter_context(recorded_routing(model))
             classifier_calls = classifier and stack.enter_context(_recorded_calls(classifier))
@@ -43,14 +45,14 @@ def trace_network(model, card, answer):
         outputs["routing"] = dict(routing)
         return tf.nest.map_structure(lambda x: tf.cast(x[:count], tf.float32), outputs)
 
-    return tf.function(compute, autograph=False).get_concrete_function(tf.TensorSpec((None, *shape), tf.float32))
+    return for_any_batch(compute, model, shape).get_concrete_function()
 
 
 def _classifier(model):
     """The dense or 1x1 layer of pooled features that a model's output comes from, or None."""
     tensor = model.outputs[0]
     while True:
-        operation, (inputs, _) = producer_of(tensor)
+        operation, (inputs, *_) = producer_of(tensor)
         if isinstance(operation, keras.layers.Dense | keras.layers.Conv2D | CondConv2D):
             return operation if _is_pooled(inputs[0]) else None
         # Passed over: flatten, softmax and the like; not a sum of two branches, a nested model or the model's input.

@@ -15,6 +15,9 @@ from condconv_keras.tasks.table import get_task
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import file_hash
+from condconv_keras.utils.lazy import LazyModule
+
+batch_norm_folding = LazyModule("condconv_keras.layers.batch_norm_folding")
 
 
 class KerasModel(StoredModel):
@@ -24,6 +27,7 @@ class KerasModel(StoredModel):
         del num_threads
         self.require_packages()
         model, card = self.load_to_answer()
+        model = batch_norm_folding.folded_if_possible(model).model
         return Predictor(card, "keras", get_task(card.task).keras_predict(model, card), model)
 
 

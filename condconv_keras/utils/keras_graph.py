@@ -34,10 +34,12 @@ class Call(typing.NamedTuple):
     Attributes:
         inputs: flat list of the tensors that it was given.
         outputs: flat list of those that it returned.
+        options: dict of the keyword arguments.
     """
 
     inputs: list
     outputs: list
+    options: dict
 
 
 def all_layers(model, include_self=True):
@@ -76,7 +78,7 @@ def producer_of(tensor):
 
 
 def _call(node):
-    return Call(node.input_tensors, node.output_tensors)
+    return Call(node.input_tensors, node.output_tensors, dict(node.arguments.kwargs))
 
 
 def replace_call(layer, function):

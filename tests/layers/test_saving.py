@@ -24,6 +24,7 @@ SHARED = {
     "bias_constraint": keras.constraints.NonNeg(),
     "implementation": "mixture",
     "routing_options": {"temperature": 3.0, "anchored": True},
+    "use_shared_bias": True,
     "name": "conditional",
     "dtype": "mixed_bfloat16",
     "trainable": False,

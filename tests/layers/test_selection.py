@@ -50,7 +50,7 @@ def test_a_depthwise_form_for_litert_where_the_batch_is_unknown(monkeypatch, siz
 
 
 def test_every_form_of_either_layer_is_offered():
-    both = {"auto", "mixture", "dense", "mapped_conv", "grouped_conv", "single_conv"}
+    both = {"auto", "serving", "mixture", "dense", "mapped_conv", "grouped_conv", "single_conv"}
     full = {"batched_matmul", "mixture_matmul", "mixture_conv"}
     assert set(selection.implementations(depthwise=False)) == both | full
     assert set(selection.implementations(depthwise=True)) == both | {"shifted_taps"}

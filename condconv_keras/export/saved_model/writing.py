@@ -14,6 +14,7 @@ from condconv_keras.utils.lazy import LazyModule, keras
 from condconv_keras.utils.lazy import tensorflow as tf
 
 layers = LazyModule("condconv_keras.layers")
+batch_norm_folding = LazyModule("condconv_keras.layers.batch_norm_folding")
 
 
 def write_saved_model(model, card, path):
@@ -51,21 +52,21 @@ def write_saved_model(model, card, path):
     Raises:
         UserError: as `ModelCard.labels`, or as of `condconv_keras.models.returned.with_returns`.
     """
-    model = layers.fold_routing(model)
-    card = with_returns(model, card)
+    network = batch_norm_folding.folded_if_possible(layers.fold_routing(model))
+    card = with_returns(network.before, card)
     with tempfile.TemporaryDirectory() as folder:
         class_names = _class_names(card, pathlib.Path(folder) / "labels.txt")
         archive = keras.export.ExportArchive()
         # The model itself is not tracked: Keras would save its variables twice.
         archive.track(class_names)
-        for name, function in get_task(card.task).endpoints(model, card, class_names).items():
+        for name, function in get_task(card.task).endpoints(network.model, card, class_names).items():
             archive.add_endpoint(name, function)
         # All of them, also those that no endpoint uses. Keras's own variables would be saved a second time.
-        archive.add_variable_collection(WEIGHTS, [weight.value for weight in model.weights])
+        archive.add_variable_collection(WEIGHTS, [variable.value for variable, _ in network.variables()])
         with contextlib.redirect_stdout(io.StringIO()):
             archive.write_out(str(path), verbose=False)
     try:
-        put_network(path, model, card.returns)
+        put_network(path, network, card.returns)
     except UserError as error:
         warn(f"{path} cannot be loaded as a Keras model, only run: {error}")
 

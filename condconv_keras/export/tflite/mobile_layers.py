@@ -1,8 +1,8 @@
 """CondConv layers as LiteRT computes them: expert banks that quantize well, and kernels mixed at run time.
 
-A layer here stands for a CondConv layer together with the batch normalization and the activation that follow it: the
-mixed convolution is linear in its bank, so that the normalization's scale goes into the experts and its shift into a
-constant. What each choice is worth was measured in LiteRT with XNNPACK (`docs/results/tflite.md`).
+A layer here stands for a folded CondConv layer, with the batch normalization and the activation that followed it
+(`condconv_keras.layers.batch_norm_folding`). What each choice is worth was measured in LiteRT with XNNPACK
+(`docs/results/tflite.md`).
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ _MIXTURE_PIXELS = {"none": 32, "float16": 32, "dynamic": 400, "int8": 400}
 
 @dataclasses.dataclass(frozen=True)
 class Bank:
-    """The experts of one layer with batch normalization folded in.
+    """The experts of one layer.
 
     Attributes:
         kernels: float32 [n, K, filters]; K = kh * kw * channels, or kh * kw for a depthwise layer. Row-major as
@@ -42,26 +42,12 @@ class Bank:
     spec: ConvSpec
 
     @classmethod
-    def of(cls, layer, normalization=None):
-        """The bank of a built CondConv layer, with the batch normalization that follows it folded in."""
-        spec = layer.spec
-        kernels = np.asarray(layer.bank, np.float64).reshape(layer.num_experts, -1, spec.filters)
-        biases = None if layer.bias is None else np.asarray(layer.bias, np.float64)
-        shift = None
-        if normalization is not None:
-            scale, shift = _scale_and_shift(normalization)
-            kernels = kernels * scale
-            biases = None if biases is None else biases * scale
-        return cls(*(None if x is None else x.astype(np.float32) for x in (kernels, biases, shift)), spec)
-
-
-def _scale_and_shift(normalization):
-    """What batch normalization does in inference, float64 `x * scale + shift`."""
-    scale = 1 / np.sqrt(np.asarray(normalization.moving_variance, np.float64) + normalization.epsilon)
-    if normalization.scale:
-        scale = scale * np.asarray(normalization.gamma, np.float64)
-    shift = -np.asarray(normalization.moving_mean, np.float64) * scale
-    return scale, shift if not normalization.center else shift + np.asarray(normalization.beta, np.float64)
+    def of(cls, layer):
+        """The bank of a built CondConv layer."""
+        kernels = np.asarray(layer.bank).reshape(layer.num_experts, -1, layer.spec.filters)
+        return cls(
+            kernels, *(None if v is None else np.asarray(v) for v in (layer.bias, layer.shared_bias)), layer.spec
+        )
 
 
 def uses_static_kernels(spec, num_experts, pixels, quantization, static_kernels):

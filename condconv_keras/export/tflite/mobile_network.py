@@ -6,12 +6,10 @@ import numpy as np
 from condconv_keras.export.tflite.mobile_layers import Bank, MobileCondConv, uses_static_kernels
 from condconv_keras.export.tflite.weights import EIGHT_BITS
 from condconv_keras.layers import BatchNormalization, CondConv2D, DepthwiseCondConv2D, Routing, fold_routing
+from condconv_keras.layers.batch_norm_folding import folded
 from condconv_keras.profiling import profile
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.keras_graph import all_layers, calls_of, renew_normalizations
-
-# Activations that may move in front of a reshape: those of each element alone.
-_ELEMENTWISE = ("linear", "relu", "relu6", "silu", "sigmoid", "tanh", "hard_silu", "hard_sigmoid")
 
 
 def mobile_network(model, image_shape, quantization="none", static_kernels=False, images=None, batch_size=1):
@@ -32,20 +30,17 @@ def mobile_network(model, image_shape, quantization="none", static_kernels=False
     Raises:
         UserError: a CondConv layer lies inside another layer, where int8 cannot treat it.
     """
-    model = fold_routing(model)
+    # What follows a plain convolution is left to the converter.
+    model = folded(fold_routing(model), conditional_only=True).model
     model = keras.Model(model.inputs[0], model.outputs[0] if len(model.outputs) == 1 else model.output)
     if quantization == "int8":
         _check_nested(model)
     layers = conditional_layers(model)
-    followers = {name: _followers(model, layer) for name, layer in layers.items()}
     means = {} if images is None or quantization not in EIGHT_BITS else _input_means(model, layers, images)
-    absorbed = {layer.name for pair in followers.values() for layer in pair if layer is not None}
 
     def clone(layer):
         if layer.name in layers:
-            return _mobile_layer(layer, followers[layer.name], quantization, static_kernels, means.get(layer.name))
-        if layer.name in absorbed:
-            return keras.layers.Identity(name=layer.name)
+            return _mobile_layer(layer, quantization, static_kernels, means.get(layer.name))
         config = layer.get_config()
         if static_kernels and "implementation" in config:
             config["implementation"] = "mixture"
@@ -68,12 +63,11 @@ def mobile_network(model, image_shape, quantization="none", static_kernels=False
     return network
 
 
-def _mobile_layer(layer, followers, quantization, static_kernels, means):
-    """The `MobileCondConv` of a layer and its `followers`; `means` are those of its inputs, or None."""
-    normalization, activation = followers
+def _mobile_layer(layer, quantization, static_kernels, means):
+    """The `MobileCondConv` of a layer; `means` are those of its inputs, or None."""
     return MobileCondConv(
-        Bank.of(layer, normalization),
-        _exportable(layer.activation if activation is None else activation.activation),
+        Bank.of(layer),
+        _exportable(layer.activation),
         None if layer.router is None else _copy(layer.router),
         quantization,
         static_kernels,
@@ -175,33 +169,6 @@ def _silu(x):
 def _call_without_mask(layer, *args, **kwargs):
     kwargs.pop("mask", None)
     return layer(*args, **kwargs)
-
-
-def _followers(model, layer):
-    """The batch normalization and the activation that alone read a CondConv layer's output, each or None."""
-    if layer.activation is not keras.activations.linear:
-        return None, None
-    normalization = _only_reader(model, layer)
-    if not isinstance(normalization, keras.layers.BatchNormalization) or normalization.axis not in (-1, 3):
-        return None, None
-    activation = _only_reader(model, normalization)
-    if not isinstance(activation, keras.layers.Activation) or activation.activation.__name__ not in _ELEMENTWISE:
-        activation = None
-    return normalization, activation
-
-
-def _only_reader(model, layer):
-    """The layer that reads the output of `layer`, or None if several do or the model returns it."""
-    output = calls_of(layer)[0].outputs[0]
-    if any(output is tensor for tensor in model.outputs):
-        return None
-    readers = [
-        operation
-        for operation in model.operations
-        for call in calls_of(operation)
-        if any(tensor is output for tensor in call.inputs)
-    ]
-    return readers[0] if len(readers) == 1 and len(calls_of(readers[0])) == 1 else None
 
 
 def _input_means(model, layers, images):

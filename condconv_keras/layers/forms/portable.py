@@ -20,6 +20,7 @@ import functools
 import keras
 from keras import ops
 
+from condconv_keras.layers.forms.finish import NOTHING
 from condconv_keras.layers.forms.geometry import ConvGeometry, pad, pad_by, taps
 from condconv_keras.utils.lazy import tensorflow as tf
 
@@ -162,17 +163,18 @@ def batched_matmul(x, routing_weights, bank, spec, gather=gather_patches):
 
 
 @with_an_example  # a convolution of no channels is an error
-def grouped_conv(x, routing_weights, bank, spec, convolve_folded=None, mix_folded=None):
+def grouped_conv(x, routing_weights, bank, spec, finish=NOTHING, convolve_folded=None, mix_folded=None):
     """Batch folded into the channels: one grouped (or depthwise) convolution over [1, height, width, batch * C].
 
-    `convolve_folded(x, kernel, geometry)` replaces the backend's grouped convolution, `mix_folded(routing_weights,
-    bank, spec, dtype)` the mixing into its kernel, of the shape of an expert with the batch folded into its groups.
+    `finish` is the `Finish` of the outputs, an elementwise one. `convolve_folded(x, kernel, geometry)` replaces the
+    backend's grouped convolution, `mix_folded(routing_weights, bank, spec, dtype)` the mixing into its kernel, of the
+    shape of an expert with the batch folded into its groups.
     """
     batch, height, width, _ = ops.shape(x)
     folded = ops.reshape(ops.transpose(x, (1, 2, 0, 3)), (1, height, width, batch * spec.channels))
     kernels = (mix_folded or _mix_folded)(routing_weights, bank, spec, x.dtype)
     convolve_folded = convolve_folded or (_depthwise_conv if spec.depthwise else _conv)
-    outputs = convolve_folded(folded, kernels, spec.geometry)
+    outputs = finish(convolve_folded(folded, kernels, spec.geometry), batch)
     rows, columns = ops.shape(outputs)[1:3]
     return ops.transpose(ops.reshape(outputs, (rows, columns, batch, spec.filters)), (2, 0, 1, 3))
 

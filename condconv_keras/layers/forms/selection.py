@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias, get_args
 import keras
 
 from condconv_keras.layers.forms import costs, mixtures, portable
+from condconv_keras.layers.forms.finish import NOTHING
 from condconv_keras.utils.lazy import LazyModule
 
 # There is either only where its backend is.
@@ -24,6 +25,11 @@ _TENSORFLOW_ONLY = ("mapped_conv",)
 # Of which TensorFlow has its own, and those of which it has its own for the gradient on a CPU.
 _TENSORFLOW_HAS = (*_TENSORFLOW_ONLY, "grouped_conv")
 _TENSORFLOW_HAS_FOR_TRAINING = ("batched_matmul", "mixture_matmul")
+# What a layer's `implementation` may be beside the forms: the choice of the fastest, and the same with no regard to
+# what LiteRT takes.
+CHOICES = ("auto", "serving")
+# Those that take a `Finish` of their outputs.
+_FINISHING = ("mapped_conv", "grouped_conv")
 # Pairs of a pixel that goes in and one that comes out, up to which the form `dense` is computed: 16x16 pixels to as
 # many. Each expert is a matrix of that many kernels' taps.
 _DENSE_LIMIT = 2**16
@@ -49,6 +55,8 @@ _GATHERED_PIXELS = 64
 # What the estimates of `costs.py` are taken for, about what they were fitted to: images, output pixels, and for more
 # pixels than are gathered channels times filters. What helped, "a larger kernel": 83 in a loop, 95 as estimated.
 _ESTIMATED_BATCH, _ESTIMATED_PIXELS, _ESTIMATED_KERNEL = 16, 1024, 2**14
+# What a batch of unknown size is taken for where LiteRT need not take it.
+USUAL_BATCH = 32
 # Multiply-adds of a channel above which a depthwise kernel is applied in a loop over the images, on TensorFlow's CPU.
 # What helped, "depthwise": 3x3, 14x14x512, n = 8, batch 16: 2.1 with 1000, 1.7 with 2500; 5x5, 7x7x1152: 2.5, 2.0.
 _LOOP_WORK = 2500
@@ -64,7 +72,7 @@ _DENSE_PAIRS, _STRIDED_DENSE_PAIRS = 16, 64
 
 def implementations(depthwise):
     """The names that the layer argument `implementation` takes."""
-    return ("auto", *(DEPTHWISE_FORMS if depthwise else CONV_FORMS))
+    return (*CHOICES, *(DEPTHWISE_FORMS if depthwise else CONV_FORMS))
 
 
 def check_implementation(implementation, depthwise, groups, strides):
@@ -120,6 +128,18 @@ def get_form(name, training=False):
     ):
         return getattr(tensorflow_forms, name)
     return getattr(mixtures if name in _MIXTURES else portable, name)
+
+
+def finished_form(name, training=False):
+    """The function of a form's arguments and of a `Finish` that returns the finished outputs; arguments as above."""
+    form = get_form(name, training)
+
+    def convolve(x, routing_weights, bank, spec, finish):
+        if name in _FINISHING and finish.is_elementwise and not training and finish is not NOTHING:
+            return form(x, routing_weights, bank, spec, finish)
+        return finish(form(x, routing_weights, bank, spec))
+
+    return convolve
 
 
 def select_form(spec, num_experts, batch, size, training=False, dtype="float32"):

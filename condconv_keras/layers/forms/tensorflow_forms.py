@@ -6,15 +6,17 @@ import keras
 import tensorflow as tf
 
 from condconv_keras.layers.forms import mixtures, portable
+from condconv_keras.layers.forms.finish import NOTHING
 from condconv_keras.layers.forms.geometry import pad
 from condconv_keras.layers.forms.tensorflow_patches import gather_patches
 
 
 @portable.with_an_example  # a loop of no turns has outputs of no size
-def mapped_conv(x, routing_weights, bank, spec):
+def mapped_conv(x, routing_weights, bank, spec, finish=None):
     """Single convolutions, one example after the other in a loop, with a loop of its own for the gradient.
 
     Each step slices what it needs: `tf.map_fn` over the tensors, and its own gradient, copy every kernel once more.
+    `finish` is the `Finish` of every example's outputs; with one the gradient is TensorFlow's own.
     """
     kernels = tf.reshape(portable.mix(routing_weights, bank, x.dtype), (-1, *spec.expert_shape))
     image_spec = tf.TensorSpec((1, *x.shape[1:]), x.dtype)
@@ -23,6 +25,12 @@ def mapped_conv(x, routing_weights, bank, spec):
 
     def for_each_example(function, signature):
         return tf.map_fn(function, tf.range(tf.shape(x)[0]), fn_output_signature=signature)
+
+    def convolve_all(x, kernels):
+        def convolve_one(i):
+            return (finish or NOTHING)(portable.convolve(x[i][None], kernels[i], spec))
+
+        return tf.squeeze(for_each_example(convolve_one, output_spec), 1)
 
     @tf.custom_gradient
     def convolve(x, kernels):
@@ -37,10 +45,9 @@ def mapped_conv(x, routing_weights, bank, spec):
             images, kernel_gradients = for_each_example(gradient_of_one, (image_spec, kernel_spec))
             return tf.squeeze(images, 1), kernel_gradients
 
-        outputs = for_each_example(lambda i: portable.convolve(x[i][None], kernels[i], spec), output_spec)
-        return tf.squeeze(outputs, 1), gradient
+        return convolve_all(x, kernels), gradient
 
-    return convolve(x, kernels)
+    return (convolve if finish is None else convolve_all)(x, kernels)
 
 
 def _differentiated_as(other, form, spec):
@@ -69,21 +76,22 @@ def mixture_matmul(x, routing_weights, bank, spec):
     return mixtures.mixture_matmul(x, routing_weights, bank, spec, gather_patches)
 
 
-def grouped_conv(x, routing_weights, bank, spec):
+def grouped_conv(x, routing_weights, bank, spec, finish=NOTHING):
     """`portable.grouped_conv`, with a gradient on CPU too, and one that is fast for depthwise kernels.
 
     Of a grouped convolution on CPU only oneDNN computes the gradient; elsewhere that of `mapped_conv`, which is equal,
     serves.
     """
-    if device() == "gpu":
-        return portable.grouped_conv(x, routing_weights, bank, spec, None if spec.depthwise else _conv2d)
     if spec.depthwise:
-        fast = spec.multiplier == 1 and spec.geometry.dilation_rate == (1, 1)
-        return portable.grouped_conv(x, routing_weights, bank, spec, _depthwise_conv2d if fast else None)
+        # Its own gradient would stand between the convolution and the finish.
+        own = device() != "gpu" and finish is NOTHING and spec.multiplier == 1 and spec.geometry.dilation_rate == (1, 1)
+        return portable.grouped_conv(x, routing_weights, bank, spec, finish, _depthwise_conv2d if own else None)
+    if device() == "gpu":
+        return portable.grouped_conv(x, routing_weights, bank, spec, finish, _conv2d)
     fold = functools.partial(portable.grouped_conv, convolve_folded=_conv2d, mix_folded=_mix_folded)
     if has_gradient_of_groups(x.dtype):
-        return fold(x, routing_weights, bank, spec)
-    return _differentiated_as(mapped_conv, fold, spec)(x, routing_weights, bank)
+        return fold(x, routing_weights, bank, spec, finish)
+    return finish(_differentiated_as(mapped_conv, fold, spec)(x, routing_weights, bank))
 
 
 def _mix_folded(routing_weights, bank, spec, dtype):

@@ -9,12 +9,12 @@ from condconv_keras.models.returned import (
     single_output,
     with_returns,
 )
+from condconv_keras.serving.batches import for_any_batch
 from condconv_keras.serving.litert import OUTPUT, LiteRTModel, check_shapes
 from condconv_keras.serving.saved_model import as_input, check_signature
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.lazy import keras
 from condconv_keras.utils.lazy import numpy as np
-from condconv_keras.utils.lazy import tensorflow as tf
 from condconv_keras.utils.softmax import softmax
 
 # To the owner of a file that returns logits though its card says otherwise.
@@ -49,12 +49,7 @@ def _outputs(model, card, images):
 def keras_predict(model, card):
     """Returns the `predict` function of a Keras classifier."""
     card = with_returns(model, card)
-    shape = (None, *card.preprocessing.input_shape)
-    function = tf.function(
-        lambda images: _outputs(model, card, images),
-        input_signature=[tf.TensorSpec(shape, tf.float32)],
-        autograph=False,
-    )
+    function = for_any_batch(lambda images: _outputs(model, card, images), model, card.preprocessing.input_shape)
 
     def predict(images):
         outputs = function(images)

@@ -1,8 +1,8 @@
 """A Keras detector as a function of images."""
 
+from condconv_keras.serving.batches import for_any_batch
 from condconv_keras.tasks.detection.boxes import load_operations
 from condconv_keras.tasks.detection.postprocessing import detect
-from condconv_keras.utils.lazy import tensorflow as tf
 
 
 def detections(model, card, images):
@@ -23,6 +23,5 @@ def detections(model, card, images):
 def keras_predict(model, card):
     """Returns `detections` of a model as a function of images that returns NumPy arrays."""
     load_operations()
-    signature = [tf.TensorSpec((None, *card.preprocessing.input_shape), tf.float32)]
-    function = tf.function(lambda images: detections(model, card, images), input_signature=signature)
+    function = for_any_batch(lambda images: detections(model, card, images), model, card.preprocessing.input_shape)
     return lambda images: {name: value.numpy() for name, value in function(images).items()}

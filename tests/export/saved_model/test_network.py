@@ -13,10 +13,12 @@ from condconv_keras import CondConv2D, create_model, load_model
 from condconv_keras.data import Preprocessing
 from condconv_keras.facts.model_card import ModelCard
 from condconv_keras.layers import use_fused_batch_norm
+from condconv_keras.layers.normalized_parts import find_parts
 from condconv_keras.models import saved_networks
 from condconv_keras.models.saving import save_model
 from condconv_keras.stored import StoredModel
 from condconv_keras.utils.errors import UserError
+from condconv_keras.utils.files import file_hash
 from condconv_keras.utils.keras_graph import all_layers
 from tests.models.randomize import randomize
 from tests.saved_models import write_exported
@@ -126,7 +128,12 @@ def test_it_costs_kilobytes(case):
     assert (path / "assets.extra/network.json").stat().st_size < 400e3
     size = sum(np.asarray(weight).nbytes for weight in model.weights)
     assert (path / "variables/variables.data-00000-of-00001").stat().st_size < size + 100e3
-    assert len(tf.train.list_variables(str(path / "variables/variables"))) == 1 + len(model.weights)
+    # Beside the weights the biases that batch normalizations become, and what gives the scaled weights back.
+    parts = find_parts(model)
+    assert len(tf.train.list_variables(str(path / "variables/variables"))) == 1 + len(model.weights) + len(parts)
+    rounding = path / "assets.extra/network_rounding.npz"
+    assert rounding.exists() == bool(parts)
+    assert not parts or rounding.stat().st_size < size / 10 + 50e3
 
 
 def test_a_network_that_was_trained_in_mixed_precision(tmp_path):
@@ -248,6 +255,33 @@ def test_damaged_weights_are_one_line(written):
     assert "are damaged (" in _refusal(written)
     place.unlink()
     assert "are damaged (" in _refusal(written)
+
+
+def test_damaged_rounding_is_one_line(written):
+    _without_files(written)
+    place = written / "assets.extra/network_rounding.npz"
+    content = place.read_bytes()
+    place.write_bytes(content[:-10])
+    assert "is the network of another SavedModel, by the SHA-256 of its assets.extra/network_rounding.npz" in _refusal(
+        written
+    )
+    network = json.loads((written / "assets.extra/network.json").read_text())
+    assert [("scale" in record) for record in network["weights"]].count(
+        True
+    ) == 2  # kernels and biases of the mixed layer
+    _forged(written, lambda content: content["files"].update({f"assets.extra/{place.name}": file_hash(place)}))
+    assert f"{str(place)!r} is damaged (" in _refusal(written)
+    place.unlink()
+    assert "by the SHA-256" in _refusal(written)
+
+
+@pytest.mark.parametrize("scale", [{}, {"gamma": None, "variance": 99, "epsilon": 0.1}, 3])
+def test_a_forged_scale_is_one_line(written, scale):
+    def change(content):
+        next(record for record in content["weights"] if "scale" in record)["scale"] = scale
+
+    _forged(written, change)
+    assert "damaged (" in _refusal(written)
 
 
 def test_a_network_with_code_of_its_own_is_written_without_it_and_says_so(tmp_path, capsys):

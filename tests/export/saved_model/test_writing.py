@@ -12,11 +12,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing
+from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing, fold
 from condconv_keras.data import Preprocessing
 from condconv_keras.data.input.decoding import read_image
 from condconv_keras.export.saved_model.writing import write_saved_model
 from condconv_keras.facts.model_card import ModelCard
+from condconv_keras.layers.normalized_parts import find_parts
 from condconv_keras.pretrained import create_model
 from condconv_keras.routing_statistics.routing_model import RoutingModel
 from condconv_keras.tasks.classification.predictor import keras_predict
@@ -129,7 +130,7 @@ class _Served:
         # Whatever it needs moves with it.
         self.path = shutil.move(folder / "written", folder / "moved")
         self.loaded = tf.saved_model.load(self.path)
-        self.keras_predict = keras_predict(model, card)
+        self.keras_predict = keras_predict(fold(model), card)
 
     def tensors(self, images, *tensors):
         """The model's tensors on images in 0..255."""
@@ -292,7 +293,10 @@ def test_a_new_batch_size_is_not_traced_anew(own_routers):
 def test_the_variables_are_stored_once(served):
     checkpoint = tf.train.load_checkpoint(os.path.join(served.path, "variables/variables"))
     shapes = [shape for name, shape in checkpoint.get_variable_to_shape_map().items() if "VARIABLE_VALUE" in name]
-    assert sum(map(np.prod, shapes)) == served.model.count_params()
+    # Beside the weights the biases that batch normalizations become.
+    parts = find_parts(served.model)
+    shifts = sum(part.normalization.moving_mean.shape[0] for part in parts)
+    assert sum(map(np.prod, shapes)) == served.model.count_params() + shifts
 
 
 def test_the_labels_are_an_asset(served):

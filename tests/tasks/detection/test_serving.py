@@ -9,11 +9,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from condconv_keras import Routing
+from condconv_keras import Routing, fold
 from condconv_keras.data.input.decoding import read_image
 from condconv_keras.data.sources.photographs import photographs
 from condconv_keras.export.saved_model.writing import write_saved_model
 from condconv_keras.facts.model_card import ModelCard
+from condconv_keras.layers.normalized_parts import find_parts
 from condconv_keras.tasks.detection.predictor import keras_predict
 from tests import processes
 from tests.detectors import CLASSES, found_in_keras, small_detector
@@ -30,7 +31,7 @@ class _Served:
         self.path = folder / "saved_model"
         write_saved_model(self.model, self.card, self.path)
         self.loaded = tf.saved_model.load(self.path)
-        self.keras_predict = keras_predict(self.model, self.card)
+        self.keras_predict = keras_predict(fold(self.model), self.card)
 
     def expected(self, images):
         """What Keras finds in images of any sizes, in their pixels."""
@@ -140,7 +141,10 @@ def test_raw_outputs_and_routing(served):
 def test_the_variables_are_stored_once(served):
     checkpoint = tf.train.load_checkpoint(os.path.join(served.path, "variables/variables"))
     shapes = [shape for name, shape in checkpoint.get_variable_to_shape_map().items() if "VARIABLE_VALUE" in name]
-    assert sum(map(np.prod, shapes)) == served.model.count_params()
+    # Beside the weights the biases that batch normalizations become.
+    parts = find_parts(served.model)
+    shifts = sum(part.normalization.moving_mean.shape[0] for part in parts)
+    assert sum(map(np.prod, shapes)) == served.model.count_params() + shifts
 
 
 @pytest.mark.slow

@@ -1,0 +1,189 @@
+"""Networks for inference, whose batch normalizations are part of the kernels, or experts, before them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+from keras import activations
+
+from condconv_keras.facts.created_models import remember_copy
+from condconv_keras.layers.base_cond_conv import BaseCondConv2D
+from condconv_keras.layers.batch_normalization import use_fused_batch_norm
+from condconv_keras.layers.copying import copy_graph
+from condconv_keras.layers.folding import fold_routing
+from condconv_keras.layers.normalized_parts import Part, find_parts
+from condconv_keras.layers.strided_conv import slice_strided_1x1
+from condconv_keras.utils.keras_graph import all_layers, is_graph, renew_normalizations
+from condconv_keras.utils.scaled_weights import scaled
+
+# Rules of training, which are for the weights before they are scaled.
+_RULES = ("kernel", "depthwise", "bias")
+
+
+def fold(model: keras.Model) -> keras.Model:
+    """Returns a network for inference that computes the same with fewer operations and the same multiply-adds.
+
+    Each batch normalization that alone reads the output of a convolution or of a dense layer becomes part of its kernel
+    or of its experts, and of a bias that all examples share; an elementwise activation behind it becomes the layer's.
+    Options of the routers are folded as of `condconv_keras.layers.fold_routing`. On TensorFlow's CPU a batch of unknown
+    size is computed as one image where it is one. What `python eval.py`, `predict.py` and `analyze.py` compute, and
+    an exported SavedModel, is the folded network.
+
+    Args:
+        model: built functional or sequential Keras model; the layers may lie in models inside it. It stays as it is.
+
+    Returns:
+        A copy of other variables and of the same names of layers, for inference only, on every backend; what became
+        part of another layer is an `Identity`. It can be saved, and is not compiled. Its outputs differ by rounding. It
+        has the model's card (`condconv_keras.card_of`). LiteRT's converter takes the model itself, not the copy.
+
+    Raises:
+        ValueError: the model is neither functional nor sequential, or as of `fold_routing`.
+
+    Examples:
+        >>> model = condconv_keras.create_model("condconv_mobilenet_v2", weights="imagenet.keras")
+        >>> probabilities = condconv_keras.fold(model).predict(images)
+    """
+    return folded(fold_routing(model)).model
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Folded:
+    """A folded network.
+
+    Attributes:
+        model: the network.
+        before: the one that it is the copy of.
+        layers: list of (layer of the network before, its copy); the copy of what vanished is an `Identity`.
+        parts: list of `Part`, of the network before.
+    """
+
+    model: keras.Model
+    before: keras.Model
+    layers: list[tuple[Any, Any]]
+    parts: list[Part]
+
+    def variables(self) -> list[tuple[keras.Variable, Part | None]]:
+        """For each of `before.weights` the variable that has its value, and the part by whose scale it is multiplied.
+
+        The variable is one of the folded network, but for statistics and biases that cannot be told from those.
+        """
+        parts = {id(part.layer): part for part in self.parts}
+        found: dict[int, tuple[keras.Variable, Part | None]] = {}
+        for layer, new in self.layers:
+            if type(new) is not type(layer):
+                continue
+            part = parts.get(id(layer))
+            if part is None:
+                found |= {id(old): (copy, None) for old, copy in zip(layer.weights, new.weights, strict=True)}
+            elif isinstance(layer, BaseCondConv2D):
+                scaled = [(layer.bank, new.bank)] + ([(layer.bias, new.bias)] if layer.bias is not None else [])
+                found |= {id(old): (copy, part) for old, copy in scaled}
+                if layer.router is not None:
+                    routed = zip(layer.router.weights, new.router.weights, strict=True)
+                    found |= {id(old): (copy, None) for old, copy in routed}
+            else:
+                found[id(layer.kernel)] = new.kernel, part
+        return [found.get(id(weight), (weight, None)) for weight in self.before.weights]
+
+
+def folded_if_possible(model: keras.Model) -> Folded:
+    """As of `folded`; the model itself in place of its copy where a layer cannot be copied, or there is nothing to do.
+
+    Args:
+        model: Keras model, of any kind.
+    """
+    if not is_graph(model) or not (
+        find_parts(model) or any(isinstance(each, BaseCondConv2D) for each in all_layers(model))
+    ):
+        return Folded(model, model, [], [])
+    try:
+        return folded(model)
+    except Exception:
+        # Of a user's class: its configuration need not be whole, and building it may raise anything.
+        return Folded(model, model, [], [])
+
+
+def folded(model: keras.Model, conditional_only: bool = False) -> Folded:
+    """Returns the `Folded` network of a model, as of `fold`, whose routers have no options.
+
+    Args:
+        model: as of `fold`.
+        conditional_only: whether only CondConv layers take batch normalizations up, and choose their forms as before.
+    """
+    if not is_graph(model):
+        raise ValueError(f"A functional or sequential model can be folded. Received: {model.name!r}")
+    parts = [part for part in find_parts(model) if isinstance(part.layer, BaseCondConv2D) or not conditional_only]
+    by_layer = {id(part.layer): part for part in parts}
+    absorbed = {id(layer) for part in parts for layer in (part.normalization, part.activation)}
+    copies: dict[int, tuple[Any, Any]] = {}
+
+    def clone(layer: Any) -> Any:
+        if id(layer) not in copies:
+            copies[id(layer)] = layer, new_layer(layer)
+        return copies[id(layer)][1]
+
+    def new_layer(layer: Any) -> Any:
+        if id(layer) in absorbed:
+            return keras.layers.Identity(name=layer.name, dtype=layer.compute_dtype)
+        if is_graph(layer):
+            return copy_model(layer)
+        if not isinstance(layer, keras.Layer):
+            return layer  # an operation, which has no weights
+        config = layer.get_config()
+        if isinstance(layer, BaseCondConv2D) and config["implementation"] == "auto" and not conditional_only:
+            config["implementation"] = "serving"
+        if id(layer) in by_layer:
+            config |= _folded_config(by_layer[id(layer)])
+        return type(layer).from_config(config)
+
+    def copy_model(model: keras.Model) -> keras.Model:
+        return copy_graph(model, clone, None if isinstance(model, keras.Sequential) else _call, recursive=False)
+
+    copy = copy_model(model)
+    pairs = [pair for pair in copies.values() if not is_graph(pair[0]) and isinstance(pair[0], keras.Layer)]
+    for layer, new in pairs:
+        if id(layer) in by_layer:
+            _put_folded(by_layer[id(layer)], new)
+        elif id(layer) not in absorbed:
+            new.set_weights(layer.get_weights())
+    renew_normalizations(copy)
+    # They are no part of a configuration, so the copy lacks them.
+    copy = remember_copy(slice_strided_1x1(use_fused_batch_norm(copy)), model)
+    return Folded(copy, model, pairs, parts)
+
+
+def _call(layer: Any, *args: Any, **options: Any) -> Any:
+    """Calls the copy of a layer; that of a batch normalization takes no options."""
+    return layer(*args) if type(layer) is keras.layers.Identity else layer(*args, **options)
+
+
+def _folded_config(part: Part) -> dict[str, Any]:
+    """What changes in the configuration of a layer."""
+    config = part.layer.get_config()
+    changed: dict[str, Any] = {"activation": activations.serialize(part.function())}
+    for name in _RULES:
+        rules = {f"{name}_initializer": "zeros", f"{name}_regularizer": None, f"{name}_constraint": None}
+        changed |= {rule: value for rule, value in rules.items() if rule in config}
+    return changed | {"use_shared_bias" if isinstance(part.layer, BaseCondConv2D) else "use_bias": True}
+
+
+def _put_folded(part: Part, new: Any) -> None:
+    """Gives the copy of a layer its scaled weights."""
+    layer, (scale, shift) = part.layer, part.scale_and_shift()
+    if isinstance(layer, BaseCondConv2D):
+        new.bank.assign(_scaled(layer.bank, scale))
+        if layer.bias is not None:
+            new.bias.assign(_scaled(layer.bias, scale))
+        if layer.router is not None:
+            new.router.set_weights(layer.router.get_weights())
+        new.shared_bias.assign(shift)
+        return
+    new.kernel.assign(_scaled(layer.kernel, scale))
+    new.bias.assign(shift if layer.bias is None else shift + keras.ops.convert_to_numpy(layer.bias) * scale)
+
+
+def _scaled(variable: keras.Variable, scale: Any) -> Any:
+    return scaled(keras.ops.convert_to_numpy(variable), scale)
