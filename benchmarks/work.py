@@ -21,7 +21,14 @@ def make_call(work, network, batch, jit_compile=False):
 
 
 def _inference(network, images, labels, jit_compile):
-    """Keras's `predict_on_batch`."""
+    """Keras's `predict_on_batch` of the folded network, which is what `eval.py` and `predict.py` compute."""
+    from condconv_keras import fold
+
+    return _unfolded(fold(network), images, labels, jit_compile)
+
+
+def _unfolded(network, images, labels, jit_compile):
+    """Keras's `predict_on_batch` of the network itself."""
     import keras
 
     network.compile(jit_compile=jit_compile or keras.backend.backend() == "jax")
@@ -85,4 +92,32 @@ def _training(network, images, labels, jit_compile):
     return lambda: step((images, labels))["loss"].numpy()
 
 
-WORK = {"inference": _inference, "saved_model": _saved_model, "tflite": _tflite, "training": _training}
+def _mixing(network, images, labels, jit_compile):
+    """What a twin computes that its plain network does not: the kernels of all images, of every CondConv layer.
+
+    The routing weights are noise, and the kernels are thrown away.
+    """
+    import tensorflow as tf
+
+    from condconv_keras.layers.base_cond_conv import BaseCondConv2D
+    from condconv_keras.layers.forms.portable import mix
+    from condconv_keras.utils.keras_graph import all_layers
+
+    layers = [layer for layer in all_layers(network) if isinstance(layer, BaseCondConv2D)]
+    routing = [tf.random.uniform((len(images), layer.num_experts)) for layer in layers]
+
+    @tf.function(jit_compile=jit_compile)
+    def mixed(routing):
+        return [mix(weights, layer.bank.value, "float32")[:, 0] for weights, layer in zip(routing, layers, strict=True)]
+
+    return lambda: [values.numpy() for values in mixed(routing)]
+
+
+WORK = {
+    "inference": _inference,
+    "unfolded": _unfolded,
+    "saved_model": _saved_model,
+    "tflite": _tflite,
+    "training": _training,
+    "mixing": _mixing,
+}

@@ -16,6 +16,7 @@ from condconv_keras.layers.folding import fold_routing
 from condconv_keras.layers.normalized_parts import Part, find_parts
 from condconv_keras.layers.strided_conv import slice_strided_1x1
 from condconv_keras.utils.keras_graph import all_layers, is_graph, renew_normalizations
+from condconv_keras.utils.lazy import tensorflow as tf
 from condconv_keras.utils.scaled_weights import scaled
 
 # Rules of training, which are for the weights before they are scaled.
@@ -148,7 +149,7 @@ def folded(model: keras.Model, conditional_only: bool = False) -> Folded:
         if id(layer) in by_layer:
             _put_folded(by_layer[id(layer)], new)
         elif id(layer) not in absorbed:
-            new.set_weights(layer.get_weights())
+            _put_same(layer, new)
     renew_normalizations(copy)
     # They are no part of a configuration, so the copy lacks them.
     copy = remember_copy(slice_strided_1x1(use_fused_batch_norm(copy)), model)
@@ -174,16 +175,28 @@ def _put_folded(part: Part, new: Any) -> None:
     """Gives the copy of a layer its scaled weights."""
     layer, (scale, shift) = part.layer, part.scale_and_shift()
     if isinstance(layer, BaseCondConv2D):
-        new.bank.assign(_scaled(layer.bank, scale))
+        _put_scaled_bank(layer.bank, new.bank, scale)
         if layer.bias is not None:
-            new.bias.assign(_scaled(layer.bias, scale))
+            _put_scaled_bank(layer.bias, new.bias, scale)
         if layer.router is not None:
-            new.router.set_weights(layer.router.get_weights())
+            _put_same(layer.router, new.router)
         new.shared_bias.assign(shift)
         return
-    new.kernel.assign(_scaled(layer.kernel, scale))
+    new.kernel.assign(scaled(keras.ops.convert_to_numpy(layer.kernel), scale))
     new.bias.assign(shift if layer.bias is None else shift + keras.ops.convert_to_numpy(layer.bias) * scale)
 
 
-def _scaled(variable: keras.Variable, scale: Any) -> Any:
-    return scaled(keras.ops.convert_to_numpy(variable), scale)
+def _put_scaled_bank(bank: keras.Variable, new: keras.Variable, scale: Any) -> None:
+    """Gives a bank the scaled experts of another; of a large one TensorFlow has a single expert more at a time."""
+    if keras.backend.backend() != "tensorflow":
+        new.assign(scaled(keras.ops.convert_to_numpy(bank), scale))
+        return
+    for i in range(bank.shape[0]):
+        expert = scaled(keras.ops.convert_to_numpy(bank.value[i])[None], scale)
+        new.value.scatter_update(tf.IndexedSlices(expert, [i]))
+
+
+def _put_same(layer: Any, new: Any) -> None:
+    """Gives the copy of a layer the weights of the layer; TensorFlow keeps them once until either are changed."""
+    for weight, copy in zip(layer.weights, new.weights, strict=True):
+        copy.assign(weight)

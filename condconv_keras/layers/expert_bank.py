@@ -34,6 +34,8 @@ class PerExpertInitializer:
                 f"Expected a bank of shape (experts, {size}) for experts of shape {self.expert_shape}. "
                 f"Received: shape={tuple(shape)}"
             )
+        if isinstance(self.initializer, keras.initializers.Zeros):
+            return ops.zeros(shape, dtype)  # once, not first one by one
         experts = [_seeded_copy(self.initializer, i)(self.expert_shape, dtype=dtype) for i in range(shape[0])]
         return ops.stack([ops.reshape(expert, (size,)) for expert in experts])
 

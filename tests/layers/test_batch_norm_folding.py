@@ -199,9 +199,9 @@ def test_options_of_routers_are_folded_too():
         "mobilenet_v2",
         "condconv_mobilenet_v1",
         "condconv_mobilenet_v2",
-        "condconv_mnasnet_a1",
+        pytest.param("condconv_mnasnet_a1", marks=pytest.mark.slow),
         "condconv_efficientnet_lite0",
-        "condconv_resnet50",
+        pytest.param("condconv_resnet50", marks=pytest.mark.slow),
     ],
 )
 @on_tensorflow  # JAX has no float64 unless it is told
