@@ -5,8 +5,11 @@
 
 Prints ratios: the median time of the twin divided by that of the plain network, from interleaved rounds of one run,
 beside the ratio of their multiply-adds. `benchmarks/work.py` says what is timed; images lie in the memory of the device
-already. Weights are random: the time does not depend on them. `--memory` adds the peak memory of each, of a process of
-its own. `--figure` draws the ratio of times against the ratio of multiply-adds.
+already. Weights are random: the time does not depend on them. On TensorFlow the same rounds time the mixing alone, and
+for SavedModels what Keras's `predict_on_batch` takes: `floor` is the ratio of the plain network with the mixing to the
+plain network, `to_predict` that of the twin's SavedModel to its `predict_on_batch`. `--memory` adds the peak memory of
+each, of a process of its own. `--figure` draws the ratio of times against the ratio of multiply-adds. The last line
+says which of the targets of `benchmarks/verdict.py` are reached.
 """
 
 import collections
@@ -22,6 +25,7 @@ from benchmarks.checks import batch_sizes, check_names
 from benchmarks.peak_memory import peak_megabytes
 from benchmarks.rounds import ratio_of, timed_rounds
 from benchmarks.twins import chosen_twins, plain_name
+from benchmarks.verdict import verdict
 from benchmarks.work import make_call
 from condconv_keras.commands import cli
 from condconv_keras.models import model_entry
@@ -46,7 +50,8 @@ flags.DEFINE_string("figure", None, "Also draw them to this .png or .svg file.")
 
 Row = collections.namedtuple(
     "Row",
-    "model work batch precision plain_ms condconv_ms ratio ratio_low ratio_high madds_ratio plain_mb condconv_mb",
+    "model work batch precision plain_ms condconv_ms ratio ratio_low ratio_high madds_ratio floor to_predict plain_mb "
+    "condconv_mb",
 )
 
 
@@ -66,7 +71,7 @@ def main(argv):
         for batch in batches:
             for work in chosen:
                 times = _times(pair, work, batch)
-                rows.append(_row(name, work, batch, madds_ratio, *times, *_peaks(name, work, batch)))
+                rows.append(_row(name, work, batch, madds_ratio, times, *_peaks(name, work, batch)))
                 print(_line(rows[-1]), file=sys.__stdout__, flush=True)
         # What the next ones need may not be there beside this one: networks and their graphs refer to each other.
         del pair
@@ -77,6 +82,7 @@ def main(argv):
     if FLAGS.figure:
         with whole_file(FLAGS.figure) as path:
             draw(rows).savefig(path, format=pathlib.Path(FLAGS.figure).suffix[1:])
+    return verdict(rows)
 
 
 def _checked_work():
@@ -109,11 +115,19 @@ def _input_shape(name):
 
 
 def _times(pair, work, batch):
-    """The seconds of every round, of the plain network and of the twin, measured in turn."""
-    calls = [make_call(work, model, batch, FLAGS.jit_compile) for model in pair]
+    """The seconds of every round of each call by name: `plain`, `twin`, and beside them what `Row` compares with."""
+    import keras
+
+    plain, twin = pair
+    calls = {
+        name: make_call(work, model, batch, FLAGS.jit_compile) for name, model in (("plain", plain), ("twin", twin))
+    }
+    if keras.backend.backend() == "tensorflow" and work in ("inference", "saved_model"):
+        calls["mixing"] = make_call("mixing", twin, batch, FLAGS.jit_compile)
+        if work == "saved_model":
+            calls["predict"] = make_call("inference", twin, batch)
     # What they return are NumPy values: the device has computed them.
-    times = timed_rounds(dict(enumerate(calls)), FLAGS.rounds, seconds=0.2)
-    return times[0], times[1]
+    return timed_rounds(calls, FLAGS.rounds, seconds=0.2)
 
 
 def _peaks(name, work, batch):
@@ -126,18 +140,25 @@ def _peaks(name, work, batch):
     ]
 
 
-def _row(name, work, batch, madds_ratio, plain, condconv, plain_mb, condconv_mb):
-    milliseconds = (round(1e3 * statistics.median(times), 3) for times in (plain, condconv))
-    ratios = (round(ratio, 3) for ratio in (*ratio_of(plain, condconv), madds_ratio))
+def _row(name, work, batch, madds_ratio, times, plain_mb, condconv_mb):
+    medians = {call: statistics.median(seconds) for call, seconds in times.items()}
+    plain, twin = medians["plain"], medians["twin"]
+    floor = (plain + medians["mixing"]) / plain if "mixing" in medians else None
+    to_predict = twin / medians["predict"] if "predict" in medians else None
+    milliseconds = (round(1e3 * seconds, 3) for seconds in (plain, twin))
+    ratios = (*ratio_of(times["plain"], times["twin"]), madds_ratio, floor, to_predict)
+    ratios = (None if ratio is None else round(ratio, 3) for ratio in ratios)
     return Row(name, work, batch, FLAGS.precision, *milliseconds, *ratios, plain_mb, condconv_mb)
 
 
 def _line(row):
-    memory = "" if row.plain_mb is None else f"  memory {row.plain_mb} MB, {row.condconv_mb} MB"
+    beside = "" if row.floor is None else f"  floor {row.floor:.2f}"
+    beside += "" if row.to_predict is None else f"  to predict {row.to_predict:.2f}"
+    beside += "" if row.plain_mb is None else f"  memory {row.plain_mb} MB, {row.condconv_mb} MB"
     return (
         f"{row.model:32} {row.work:11} b{row.batch:<4} {row.precision:15} plain {row.plain_ms:9.3f} ms  "
         f"CondConv {row.condconv_ms:9.3f} ms  ratio {row.ratio:.2f} ({row.ratio_low:.2f}-{row.ratio_high:.2f})  "
-        f"multiply-adds {row.madds_ratio:.2f}{memory}"
+        f"multiply-adds {row.madds_ratio:.2f}{beside}"
     )
 
 

@@ -194,6 +194,8 @@ def _put_scaled_bank(bank: keras.Variable, new: keras.Variable, scale: Any) -> N
     for i in range(bank.shape[0]):
         expert = scaled(keras.ops.convert_to_numpy(bank.value[i])[None], scale)
         new.value.scatter_update(tf.IndexedSlices(expert, [i]))
+    # From its first partial update on, every reader of a variable would get a copy of it.
+    tf.raw_ops.DisableCopyOnRead(resource=new.value.handle)
 
 
 def _put_same(layer: Any, new: Any) -> None:

@@ -25,11 +25,13 @@ def test_a_table_of_ratios(works, tmp_path):
     assert [(row["model"], row["work"], row["batch"]) for row in rows] == [
         ("condconv_mobilenet_v1", work, "2") for work in works
     ]
-    assert len(finished.stdout.splitlines()) == len(works)
+    assert len([line for line in finished.stdout.splitlines() if line]) == len(works)
     assert f"{works[-1]}, batch 2" in (tmp_path / "models.svg").read_text()
     for row in rows:
         assert float(row["ratio"]) == pytest.approx(float(row["condconv_ms"]) / float(row["plain_ms"]), rel=0.01)
         assert float(row["ratio_low"]) <= float(row["ratio_high"])
+        assert float(row["floor"]) > 1
+        assert bool(row["to_predict"]) == (row["work"] == "saved_model")
         # Of few pixels, mixing is most of the work.
         assert float(row["madds_ratio"]) == pytest.approx(3.59, abs=0.01)
 

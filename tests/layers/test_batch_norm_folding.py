@@ -255,6 +255,16 @@ def test_any_batch_and_the_gradient_of_the_images(layer, activation):
             np.testing.assert_allclose(other, one, rtol=0, atol=2e-5 * np.abs(one).max(initial=1e-3))
 
 
+@on_tensorflow
+def test_reading_a_bank_copies_nothing():
+    """As every call would, of all experts, once a variable was updated in part."""
+    model = chain(CondConv2D(64, 3, num_experts=8), keras.layers.BatchNormalization())
+    for network in (model, fold(model)):
+        reads = [network.layers[1].bank.value.read_value() for _ in range(2)]
+        first, second = (np.frombuffer(memoryview(read), "float32").ctypes.data for read in reads)
+        assert first == second
+
+
 def test_mixed_precision_stays():
     model = chain(
         CondConv2D(4, 1, num_experts=2, dtype="mixed_bfloat16"), keras.layers.BatchNormalization(dtype="mixed_bfloat16")
