@@ -28,9 +28,8 @@ def fold(model: keras.Model) -> keras.Model:
 
     Each batch normalization that alone reads the output of a convolution or of a dense layer becomes part of its kernel
     or of its experts, and of a bias that all examples share; an elementwise activation behind it becomes the layer's.
-    Options of the routers are folded as of `condconv_keras.layers.fold_routing`. On TensorFlow's CPU a batch of unknown
-    size is computed as one image where it is one. What `python eval.py`, `predict.py` and `analyze.py` compute, and
-    an exported SavedModel, is the folded network.
+    Options of the routers are folded as of `condconv_keras.layers.fold_routing`. The commands `eval.py`, `predict.py`
+    and `analyze.py` and exported SavedModels compute the folded network.
 
     Args:
         model: built functional or sequential Keras model; the layers may lie in models inside it. It stays as it is.

@@ -20,7 +20,8 @@ batch_norm_folding = LazyModule("condconv_keras.layers.batch_norm_folding")
 def write_saved_model(model, card, path):
     """Writes a classifier or detector as a SavedModel: decoding, scaling and what follows the network are inside.
 
-    The batch has any size. What a detector's signatures return is in `condconv_keras.tasks.detection.serving`.
+    The signatures compute the folded network (`condconv_keras.fold`), a batch of one in a graph of its own. The batch
+    has any size. What a detector's signatures return is in `condconv_keras.tasks.detection.serving`.
     Those of a classifier, `images` being [batch, height, width, channels] in 0..255, resized to the model's input:
 
     - `serving_default` and `serve` take float32 `images` and return `probabilities`, float32 [batch, classes], and

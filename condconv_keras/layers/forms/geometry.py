@@ -8,7 +8,7 @@ from keras import ops
 from condconv_keras.utils.lazy import tensorflow as tf
 
 # Pixels of a feature map whose patches TensorFlow gathers by a matrix product.
-# What helped of docs/results/speed.md, "patches of few pixels".
+# What helped of docs/results/forms.md, "patches of few pixels".
 FEW_PIXELS = 64
 
 

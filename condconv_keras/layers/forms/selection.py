@@ -35,7 +35,7 @@ _FINISHING = ("mapped_conv", "grouped_conv")
 _DENSE_LIMIT = 2**16
 
 # Where one form becomes faster than another. "What helped" and "Where a form becomes faster" are those tables of
-# docs/results/speed.md: milliseconds before and after the number was set, and ratios on both sides of the number.
+# docs/results/forms.md: milliseconds before and after the number was set, and ratios on both sides of the number.
 #
 # Experts times pixels up to which all experts are applied in one product, of several images.
 # What helped, "several images": 4x4 pixels, 512x512, n = 4, batch 16: 3.2 with 64, 2.3 with 32.
