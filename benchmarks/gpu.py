@@ -10,9 +10,9 @@ classifier beside its plain network, a training step and inference, with XLA (`j
 float32 and mixed_bfloat16. `machine.json` says which GPU, driver and versions there were. The files are written anew
 after each measurement, so that a run may be stopped at any time.
 
-Layers and networks take turns and get half of the time each, the most informative measurements first. What does not
-fit into `--minutes` is left out and counted in the last line. A measurement that fails, as for lack of memory, is a row
-with its error.
+Layers and networks take turns and get half of the time each, the most informative measurements first. A measurement
+that does not fit into `--minutes` any more is left out, and the last line counts them. One that fails, as for lack of
+memory, is a row with its error.
 """
 
 import contextlib

@@ -83,6 +83,23 @@ def test_a_row_for_every_form(layer, batch, way, precision, forms):
     assert line.count("*") == 1 and line.count("\n") == 0
 
 
+def test_times_are_those_of_one_application(monkeypatch):
+    applied, times = [], {"plain": [0.004, 0.016, 0.008], "mixture": [0.016, 0.008, 0.024]}
+
+    def layer_calls(layer, batch, applications):
+        applied.append(applications)
+        return dict.fromkeys(times, (None, None)), ["dense", "mixture"]
+
+    monkeypatch.setattr(gpu_cells, "layer_calls", layer_calls)
+    monkeypatch.setattr(gpu_cells, "timed_or_failed", lambda *arguments: (times, {}))
+    plain, mixture = LayerCell(CONV, 2, "float32", "gradient").measure(Settings(rounds=3))
+    assert applied == [4]
+    assert (plain["ms"], mixture["ms"]) == (2, 4)
+    # Ratios within the rounds 4, 0.5 and 3; the exclusive quartiles of three values are the ends.
+    assert (mixture["ratio"], mixture["ratio_low"], mixture["ratio_high"]) == (2, 0.5, 4)
+    assert mixture["selected"] and mixture["fastest"]
+
+
 def test_a_form_that_fails_is_a_row_with_its_error(monkeypatch):
     works = (lambda: None, lambda: None)
     calls = {"plain": works, "mixture": (out_of_memory, out_of_memory), "dense": works}
