@@ -3,9 +3,9 @@
 from condconv_keras.utils.errors import UserError, unknown_name
 
 
-def batch_sizes(values):
-    """Returns the integers of `--batch`, a list of texts; raises a `UserError` for none and for one below 1."""
-    return positive_integers("batch", values, "batch sizes")
+def batch_sizes(values, flag="batch"):
+    """Returns the integers of `--batch` or another flag, as `positive_integers` does."""
+    return positive_integers(flag, values, "batch sizes")
 
 
 def positive_integers(flag, values, expected="positive integers"):

@@ -20,9 +20,9 @@ import sys
 from absl import flags
 
 from benchmarks import small_maps
-from benchmarks.applications import make_inputs, tensorflow_call
+from benchmarks.applications import APPLICATIONS, make_inputs, tensorflow_call
 from benchmarks.checks import batch_sizes
-from benchmarks.rounds import timed_rounds
+from benchmarks.rounds import timed_rounds, wait_for_device
 from condconv_keras.commands import cli
 from condconv_keras.training.config import PRECISIONS
 from condconv_keras.utils.errors import UserError
@@ -93,7 +93,10 @@ def build(layer, batch, implementations=None):
     for form in forms.values():
         form.build(images, routing)
     spec = next(iter(forms.values())).spec
-    selected = [selection.select_form(spec, experts, batch, (size, size), training) for training in (False, True)]
+    selected = [
+        selection.select_form(spec, experts, batch, (size, size), training, plain.compute_dtype)
+        for training in (False, True)
+    ]
     return plain, forms, selected
 
 
@@ -101,6 +104,29 @@ def input_shapes(layer, batch):
     """Returns the shapes of a layer's images and routing weights."""
     _, _, size, channels, _, _, _, experts = layer
     return (batch, size, size, channels), (batch, experts)
+
+
+def layer_calls(layer, batch, applications=APPLICATIONS):
+    """Returns the calls of a layer on noise, plain and in every form that computes the batch, by name.
+
+    Args:
+        layer: one of `LAYERS`.
+        batch: examples.
+        applications: how often a call applies the layer, on TensorFlow.
+
+    Returns:
+        `(calls, selected)`: a dict of `"plain"` and then the forms to pairs of functions as of `compiled`, and the
+        forms that `auto` selects for inference and training.
+    """
+    import keras
+
+    plain, forms, selected = build(layer, batch)
+    if batch > 1:
+        del forms["single_conv"]
+    precise = make_inputs(input_shapes(layer, batch), applications)
+    inputs = [(keras.ops.convert_to_tensor(images, plain.compute_dtype), routing) for images, routing in precise]
+    calls = {"plain": compiled(plain, [images[:1] for images in inputs])}
+    return calls | {name: compiled(form, inputs) for name, form in forms.items()}, selected
 
 
 def compiled(layer, inputs):
@@ -128,36 +154,13 @@ def _jax_calls(layer, inputs):
 
 
 def _medians(calls, rounds):
-    times = timed_rounds(calls, rounds, seconds=0.01, wait=_wait)
+    times = timed_rounds(calls, rounds, seconds=0.01, wait=wait_for_device)
     return {name: statistics.median(values) for name, values in times.items()}
-
-
-def _wait(result):
-    import keras
-
-    if keras.backend.backend() == "jax":
-        import jax
-
-        jax.block_until_ready(result)
-    else:
-        import tensorflow as tf
-
-        tf.test.experimental.sync_devices()
 
 
 def measure(layer, batch, rounds):
     """Returns a `Row` for each form: its times are ratios to the plain layer's."""
-    import keras
-
-    plain, forms, selected = build(layer, batch)
-    if batch > 1:
-        del forms["single_conv"]
-    precise = make_inputs(input_shapes(layer, batch))
-    inputs = [(keras.ops.convert_to_tensor(images, plain.compute_dtype), routing) for images, routing in precise]
-    calls = {
-        "plain": compiled(plain, [images[:1] for images in inputs]),
-        **{name: compiled(form, inputs) for name, form in forms.items()},
-    }
+    calls, selected = layer_calls(layer, batch)
     forward, backward = (_medians({name: pair[way] for name, pair in calls.items()}, rounds) for way in (0, 1))
     return [
         Row(
@@ -169,7 +172,8 @@ def measure(layer, batch, rounds):
             name == selected[0],
             name == selected[1],
         )
-        for name in forms
+        for name in calls
+        if name != "plain"
     ]
 
 

@@ -24,7 +24,7 @@ from absl import flags
 from benchmarks.checks import batch_sizes, check_names
 from benchmarks.peak_memory import peak_megabytes
 from benchmarks.rounds import ratio_of, timed_rounds
-from benchmarks.twins import chosen_twins, plain_name
+from benchmarks.twins import build_pair, chosen_twins, plain_name
 from benchmarks.verdict import verdict
 from benchmarks.work import make_call
 from condconv_keras.commands import cli
@@ -67,7 +67,8 @@ def main(argv):
     keras.config.set_dtype_policy(FLAGS.precision)
     rows = []
     for name in models:
-        pair, madds_ratio = _build_pair(name)
+        pair = build_pair(name, FLAGS.input_size)
+        madds_ratio = _multiply_adds_ratio(pair)
         for batch in batches:
             for work in chosen:
                 times = _times(pair, work, batch)
@@ -97,21 +98,11 @@ def _checked_work():
     return FLAGS.work
 
 
-def _build_pair(name):
-    """The plain network and its twin, and the ratio of their multiply-adds."""
-    from condconv_keras.layers import use_fused_batch_norm
-    from condconv_keras.models import build_model
+def _multiply_adds_ratio(pair):
     from condconv_keras.profiling import profile
 
-    shape = _input_shape(name)
-    pair = [use_fused_batch_norm(build_model(each, input_shape=shape)) for each in (plain_name(name), name)]
     plain, twin = (profile(model).multiply_adds for model in pair)
-    return pair, twin / plain
-
-
-def _input_shape(name):
-    size = FLAGS.input_size or model_entry(name).input_size
-    return size, size, 3
+    return twin / plain
 
 
 def _times(pair, work, batch):
@@ -134,7 +125,7 @@ def _peaks(name, work, batch):
     """The peak memory of the plain network and of the twin in MB, or twice None."""
     if not FLAGS.memory:
         return None, None
-    size = _input_shape(name)[0]
+    size = FLAGS.input_size or model_entry(name).input_size
     return [
         peak_megabytes(each, work, batch, size, FLAGS.precision, FLAGS.jit_compile) for each in (plain_name(name), name)
     ]

@@ -72,6 +72,20 @@ def plain_name(model):
     return next(entry.name for entry in plain if _network(entry) == _network(model_entry(model)))
 
 
+def build_pair(model, size):
+    """Returns the plain network of a registered CondConv model and that model, of random weights.
+
+    Args:
+        model: registry name.
+        size: height and width of the input, or None for the model's own.
+    """
+    from condconv_keras.layers import use_fused_batch_norm
+    from condconv_keras.models import build_model
+
+    size = size or model_entry(model).input_size
+    return [use_fused_batch_norm(build_model(name, input_shape=(size, size, 3))) for name in (plain_name(model), model)]
+
+
 def _network(entry):
     return entry.builder, dict(entry.arguments), entry.input_size
 
@@ -202,10 +216,11 @@ def header(module):
     """Returns the command of a module, the day, the processor and the versions as lines of text."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("ai-edge-litert", "tensorflow"))
     command = shlex.join(["python", "-m", module, *sys.argv[1:]])
-    return f"{command}\n{datetime.date.today()}, {_processor()}, {len(os.sched_getaffinity(0))} cores, {versions}"
+    return f"{command}\n{datetime.date.today()}, {processor()}, {len(os.sched_getaffinity(0))} cores, {versions}"
 
 
-def _processor():
+def processor():
+    """Returns the name of the processor, as text."""
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

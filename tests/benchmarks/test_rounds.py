@@ -1,8 +1,9 @@
 import time
 
 import pytest
+import tensorflow as tf
 
-from benchmarks.rounds import ratio_of, timed_rounds
+from benchmarks.rounds import error_line, ratio_of, timed_or_failed, timed_rounds
 
 
 def test_calls_take_turns():
@@ -33,3 +34,29 @@ def test_ratio_of_medians_and_its_quartiles():
     assert ratio == 1.0  # 4 / 4
     # Within the rounds 2, 1.5, 1, 3, 4: the exclusive quartiles lie between the first and second, fourth and fifth.
     assert (low, high) == pytest.approx((1.25, 3.5))
+
+
+def test_a_call_that_fails_does_not_stop_the_others():
+    def full():
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating\ntensor {{node x}} [Op:Conv2D]")
+
+    waited = []
+    times, errors = timed_or_failed({"fits": lambda: "result", "full": full}, 3, seconds=0, wait=waited.append)
+    assert {name: len(values) for name, values in times.items()} == {"fits": 3}
+    assert errors == {"full": "ResourceExhaustedError: OOM when allocating tensor"}
+    # Once to try it, and then as of `timed_rounds`.
+    assert waited == ["result"] * (1 + 2 + 1 + 3)
+
+
+def test_an_error_is_one_line():
+    @tf.function
+    def traced(x):
+        raise ValueError(f"no kernel\nfor {x.dtype.name}")
+
+    with pytest.raises(ValueError) as caught:
+        traced(tf.zeros(1))
+    assert str(caught.value).startswith("in user code:")
+    # The last line of it.
+    assert error_line(caught.value) == "ValueError: for float32"
+    assert error_line(MemoryError()) == "MemoryError"
+    assert len(error_line(OSError("x" * 500))) == 200

@@ -145,7 +145,8 @@ def finished_form(name, training=False):
 def select_form(spec, num_experts, batch, size, training=False, dtype="float32"):
     """Names the fastest form for a layer on the running Keras backend and device.
 
-    The rules are measurements: `python -m benchmarks.layers` prints every form beside the one selected here.
+    The rules are measurements: `python -m benchmarks.layers` prints every form beside the one selected here. Those of
+    TensorFlow on a GPU are not yet: `python -m benchmarks.gpu` measures what they have to follow.
 
     Args:
         spec: `ConvSpec`.
