@@ -34,12 +34,13 @@ from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.files import whole_file, write_rows
 
 # `benchmarks.tflite` times the files for LiteRT, in all their modes.
-_WORK = ("inference", "saved_model", "training")
+_DEFAULT_WORK = ("inference", "saved_model", "training")
+_WORK = (*_DEFAULT_WORK, "unfolded")
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("models", None, "CondConv models; default: all of them.")
 flags.DEFINE_list("batch", ["1", "32"], "Batch sizes.")
-flags.DEFINE_list("work", list(_WORK), "Work to time: some of inference, saved_model and training.")
+flags.DEFINE_list("work", list(_DEFAULT_WORK), "Work to time: some of inference, saved_model, training and unfolded.")
 flags.DEFINE_integer("rounds", 11, "Interleaved rounds; the median is taken.", lower_bound=3)
 flags.DEFINE_integer("input_size", None, "Height and width of the input; default: the model's.", lower_bound=32)
 flags.DEFINE_enum("precision", "float32", PRECISIONS, "Precision of the computation.")
@@ -113,7 +114,7 @@ def _times(pair, work, batch):
     calls = {
         name: make_call(work, model, batch, FLAGS.jit_compile) for name, model in (("plain", plain), ("twin", twin))
     }
-    if keras.backend.backend() == "tensorflow" and work in ("inference", "saved_model"):
+    if keras.backend.backend() == "tensorflow" and work in ("inference", "unfolded", "saved_model"):
         calls["mixing"] = make_call("mixing", twin, batch, FLAGS.jit_compile)
         if work == "saved_model":
             calls["predict"] = make_call("inference", twin, batch)

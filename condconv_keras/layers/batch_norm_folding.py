@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -11,10 +12,11 @@ from keras import activations
 from condconv_keras.facts.created_models import remember_copy
 from condconv_keras.layers.base_cond_conv import BaseCondConv2D
 from condconv_keras.layers.batch_normalization import use_fused_batch_norm
-from condconv_keras.layers.copying import copy_graph
+from condconv_keras.layers.copying import copy_graph, copy_value
 from condconv_keras.layers.folding import fold_routing
 from condconv_keras.layers.normalized_parts import Part, find_parts
 from condconv_keras.layers.strided_conv import slice_strided_1x1
+from condconv_keras.utils.errors import one_line
 from condconv_keras.utils.keras_graph import all_layers, is_graph, renew_normalizations
 from condconv_keras.utils.lazy import tensorflow as tf
 from condconv_keras.utils.scaled_weights import scaled
@@ -37,10 +39,12 @@ def fold(model: keras.Model) -> keras.Model:
     Returns:
         A copy of other variables and of the same names of layers, for inference only, on every backend; what became
         part of another layer is an `Identity`. It can be saved, and is not compiled. Its outputs differ by rounding. It
-        has the model's card (`condconv_keras.card_of`). LiteRT's converter takes the model itself, not the copy.
+        has the card of a model that has one (`condconv_keras.card_of`). LiteRT's converter takes the model itself, not
+        the copy.
 
     Raises:
-        ValueError: the model is neither functional nor sequential, or as of `fold_routing`.
+        ValueError: the model is neither functional nor sequential, a layer cannot be built again from its configuration
+            or has a state that is no weight, or as of `fold_routing`.
 
     Examples:
         >>> model = condconv_keras.create_model("condconv_mobilenet_v2", weights="imagenet.keras")
@@ -68,7 +72,8 @@ class Folded:
     def variables(self) -> list[tuple[keras.Variable, Part | None]]:
         """For each of `before.weights` the variable that has its value, and the part by whose scale it is multiplied.
 
-        The variable is one of the folded network, but for statistics and biases that cannot be told from those.
+        The variable is one of the folded network, but for what cannot be told from those to the bit: statistics, biases
+        and kernels that are not float32.
         """
         parts = {id(part.layer): part for part in self.parts}
         found: dict[int, tuple[keras.Variable, Part | None]] = {}
@@ -77,15 +82,17 @@ class Folded:
                 continue
             part = parts.get(id(layer))
             if part is None:
-                found |= {id(old): (copy, None) for old, copy in zip(layer.weights, new.weights, strict=True)}
+                pairs = list(zip(layer.weights, new.weights, strict=True))
+            elif layer.variable_dtype != "float32":
+                pairs = []
             elif isinstance(layer, BaseCondConv2D):
-                scaled = [(layer.bank, new.bank)] + ([(layer.bias, new.bias)] if layer.bias is not None else [])
-                found |= {id(old): (copy, part) for old, copy in scaled}
-                if layer.router is not None:
-                    routed = zip(layer.router.weights, new.router.weights, strict=True)
-                    found |= {id(old): (copy, None) for old, copy in routed}
+                pairs = [(layer.bank, new.bank)] + ([(layer.bias, new.bias)] if layer.bias is not None else [])
             else:
-                found[id(layer.kernel)] = new.kernel, part
+                pairs = [(layer.kernel, new.kernel)]
+            found |= {id(old): (copy, part) for old, copy in pairs}
+            if part is not None and getattr(layer, "router", None) is not None:
+                routed = zip(layer.router.weights, new.router.weights, strict=True)
+                found |= {id(old): (copy, None) for old, copy in routed}
         return [found.get(id(weight), (weight, None)) for weight in self.before.weights]
 
 
@@ -95,15 +102,11 @@ def folded_if_possible(model: keras.Model) -> Folded:
     Args:
         model: Keras model, of any kind.
     """
-    if not is_graph(model) or not (
-        find_parts(model) or any(isinstance(each, BaseCondConv2D) for each in all_layers(model))
-    ):
-        return Folded(model, model, [], [])
-    try:
-        return folded(model)
-    except Exception:
-        # Of a user's class: its configuration need not be whole, and building it may raise anything.
-        return Folded(model, model, [], [])
+    kinds = (BaseCondConv2D, keras.layers.BatchNormalization)
+    if is_graph(model) and any(isinstance(layer, kinds) for layer in all_layers(model)):
+        with contextlib.suppress(ValueError):
+            return folded(model)
+    return Folded(model, model, [], [])
 
 
 def folded(model: keras.Model, conditional_only: bool = False) -> Folded:
@@ -130,14 +133,16 @@ def folded(model: keras.Model, conditional_only: bool = False) -> Folded:
             return keras.layers.Identity(name=layer.name, dtype=layer.compute_dtype)
         if is_graph(layer):
             return copy_model(layer)
-        if not isinstance(layer, keras.Layer):
-            return layer  # an operation, which has no weights
-        config = layer.get_config()
+        config = _config(layer)
         if isinstance(layer, BaseCondConv2D) and config["implementation"] == "auto" and not conditional_only:
             config["implementation"] = "serving"
         if id(layer) in by_layer:
             config |= _folded_config(by_layer[id(layer)])
-        return type(layer).from_config(config)
+        try:
+            return type(layer).from_config(config)
+        except Exception as error:
+            # Of a user's class: its configuration need not be whole.
+            raise _no_copy(layer, error) from error
 
     def copy_model(model: keras.Model) -> keras.Model:
         return copy_graph(model, clone, None if isinstance(model, keras.Sequential) else _call, recursive=False)
@@ -157,7 +162,32 @@ def folded(model: keras.Model, conditional_only: bool = False) -> Folded:
 
 def _call(layer: Any, *args: Any, **options: Any) -> Any:
     """Calls the copy of a layer; that of a batch normalization takes no options."""
-    return layer(*args) if type(layer) is keras.layers.Identity else layer(*args, **options)
+    if type(layer) is keras.layers.Identity:
+        return layer(args[0] if args else options["inputs"])
+    return layer(*args, **options)
+
+
+def _config(layer: Any) -> dict[str, Any]:
+    _check_state(layer)
+    try:
+        return layer.get_config()
+    except NotImplementedError as error:
+        raise _no_copy(layer, error) from error
+
+
+def _no_copy(layer: Any, error: Exception) -> ValueError:
+    return ValueError(
+        f"A network is folded whose layers can be built again from their configurations. Received: the layer "
+        f"{layer.name!r}: {one_line(error, 200)}"
+    )
+
+
+def _check_state(layer: Any) -> None:
+    """Raises a `ValueError` for a layer that has more to copy than weights."""
+    for inner in all_layers(layer) if isinstance(layer, keras.Layer) else ():
+        stores = type(inner).save_own_variables
+        if hasattr(inner, "save_assets") or not stores.__module__.startswith(("keras.", "condconv_keras.")):
+            raise ValueError(f"A network is folded whose layers have weights alone to copy. Received: {inner.name!r}")
 
 
 def _folded_config(part: Part) -> dict[str, Any]:
@@ -167,6 +197,8 @@ def _folded_config(part: Part) -> dict[str, Any]:
     for name in _RULES:
         rules = {f"{name}_initializer": "zeros", f"{name}_regularizer": None, f"{name}_constraint": None}
         changed |= {rule: value for rule, value in rules.items() if rule in config}
+    if "activity_regularizer" in config:
+        changed["activity_regularizer"] = None  # for what the layer returned before
     return changed | {"use_shared_bias" if isinstance(part.layer, BaseCondConv2D) else "use_bias": True}
 
 
@@ -198,6 +230,6 @@ def _put_scaled_bank(bank: keras.Variable, new: keras.Variable, scale: Any) -> N
 
 
 def _put_same(layer: Any, new: Any) -> None:
-    """Gives the copy of a layer the weights of the layer; TensorFlow keeps them once until either are changed."""
+    """Gives the copy of a layer the weights of the layer."""
     for weight, copy in zip(layer.weights, new.weights, strict=True):
-        copy.assign(weight)
+        copy_value(weight, copy)

@@ -7,8 +7,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 from condconv_keras.utils.keras_graph import all_layers, producer_of
+
+
+def copy_value(variable: keras.Variable, new: keras.Variable) -> None:
+    """Gives a variable the value of another. On TensorFlow both have it once until either is changed."""
+    # On JAX they would have it once for good, and what Keras compiles uses the memory of its variables again.
+    shared = keras.backend.backend() == "tensorflow"
+    new.assign(variable if shared else np.array(keras.ops.convert_to_numpy(variable)))
 
 
 def copy_graph(

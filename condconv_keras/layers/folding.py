@@ -14,7 +14,7 @@ import numpy as np
 from condconv_keras.facts.created_models import remember_copy
 from condconv_keras.layers.base_cond_conv import BaseCondConv2D
 from condconv_keras.layers.batch_normalization import use_fused_batch_norm
-from condconv_keras.layers.copying import copy_graph
+from condconv_keras.layers.copying import copy_graph, copy_value
 from condconv_keras.layers.routers import routers
 from condconv_keras.layers.routing import Routing
 from condconv_keras.layers.routing_options import OPTION_NAMES, RoutingOptions
@@ -115,9 +115,9 @@ def _copied(
         if isinstance(layer, Routing):
             put(layer, new)
         elif isinstance(layer, BaseCondConv2D) and layer.router is not None:
-            new.bank.assign(layer.bank)
-            if layer.bias is not None:
-                new.bias.assign(layer.bias)
+            for name in ("bank", "bias", "shared_bias"):
+                if getattr(layer, name) is not None:
+                    copy_value(getattr(layer, name), getattr(new, name))
             put(layer.router, new.router)
         elif any(isinstance(inner, Routing) for inner in all_layers(layer)):
             raise ValueError(
@@ -140,7 +140,7 @@ def _put_values(router: Routing, new: Routing) -> None:
     values = {variable.name: variable for variable in router.weights}
     for variable in new.weights:
         if variable.name in values:
-            variable.assign(values[variable.name])
+            copy_value(values[variable.name], variable)
 
 
 def _put_folded(router: Routing, new: Routing) -> None:

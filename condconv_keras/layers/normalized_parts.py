@@ -59,7 +59,7 @@ class Part:
 
 def find_parts(model: keras.Model) -> list[Part]:
     """Every `Part` of a model and of the models inside it."""
-    graphs = [_calls(layer) for layer in all_layers(model) if is_graph(layer)]
+    graphs = [_calls(layer) for layer in _graphs(model)]
     counts = collections.Counter(id(operation) for calls, _ in graphs for operation, _ in calls)
     parts = []
     for calls, outputs in graphs:
@@ -68,11 +68,28 @@ def find_parts(model: keras.Model) -> list[Part]:
             if normalization is None or not _fits(*normalization, layer):
                 continue
             activation, _ = _only_reader(normalization[1], calls, outputs) or (None, None)
-            if _activation_of(activation) is None or counts[id(activation)] > 1:
+            if _activation_of(activation) is None or counts[id(activation)] > 1 or not _same_dtype(layer, activation):
                 activation = None
             if counts[id(layer)] == counts[id(normalization[0])] == 1:
                 parts.append(Part(layer, normalization[0], activation))
     return parts
+
+
+def _graphs(model: keras.Model) -> list[Any]:
+    """The functional and sequential models in a model, but for those that it calls to be trained."""
+    graphs = [layer for layer in all_layers(model) if is_graph(layer)]
+    trained = [
+        operation
+        for graph in graphs
+        for operation, call in _calls(graph)[0]
+        if is_graph(operation) and call.options.get("training")
+    ]
+    left = {id(layer) for each in trained for layer in all_layers(each)}
+    return [graph for graph in graphs if id(graph) not in left]
+
+
+def _same_dtype(layer: Any, activation: Any) -> bool:
+    return layer.compute_dtype == activation.compute_dtype
 
 
 def _calls(model: Any) -> tuple[list[tuple[Any, Call]], list[Any]]:

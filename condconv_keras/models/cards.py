@@ -35,7 +35,7 @@ def card_of(model: keras.Model) -> ModelCard:
     """Returns how a model of the zoo is fed and read: its classes and its preprocessing.
 
     Args:
-        model: a model that `create_model` returned, or a copy that `with_routing` or `fold_routing` made of one;
+        model: a model that `create_model` returned, or a copy of one by `with_routing`, `fold_routing` or `fold`;
             `channels_last`. (`load_model` returns the card of a stored model.)
 
     Returns:

@@ -2,6 +2,7 @@
 
 import abc
 import functools
+import math
 import pathlib
 
 from condconv_keras.facts.archives import archive_has_experts
@@ -27,8 +28,9 @@ class KerasModel(StoredModel):
         del num_threads
         self.require_packages()
         model, card = self.load_to_answer()
+        parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)
         model = batch_norm_folding.folded_if_possible(model).model
-        return Predictor(card, "keras", get_task(card.task).keras_predict(model, card), model)
+        return Predictor(card, "keras", get_task(card.task).keras_predict(model, card), model, parameters)
 
 
 class ArchivedModel(KerasModel):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import math
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
@@ -35,23 +34,16 @@ class Predictor:
         card: `ModelCard`.
         kind: `"keras"`, `"savedmodel"` or `"tflite"`.
         predict: function of images, see the module.
-        model: the Keras model, or None for an export.
+        model: the Keras model, folded (`condconv_keras.fold`), or None for an export.
+        parameters: the number of trainable scalars of the model as it is stored, as papers and timm count parameters;
+            None for an export, whose constants need not be the network's.
     """
 
     card: ModelCard
     kind: str
     predict: Callable[[np.ndarray], np.ndarray | dict[str, np.ndarray]]
     model: keras.Model | None = None
-
-    @property
-    def parameters(self) -> int | None:
-        """The number of trainable scalars, as papers and timm count parameters; None for an export.
-
-        An export's constants need not be the network's.
-        """
-        if self.model is None:
-            return None
-        return sum(math.prod(weight.shape) for weight in self.model.trainable_weights)
+    parameters: int | None = None
 
 
 class StoredModel(abc.ABC):

@@ -42,7 +42,7 @@ def test_a_table_of_ratios(works, tmp_path):
         (["--models=mobilenet_v1"], "unknown CondConv model 'mobilenet_v1'"),
         (["--batch=0"], "--batch expects batch sizes, received: 0"),
         (["--work=evaluation"], "unknown work 'evaluation'"),
-        (["--work="], "--work expects some of inference, saved_model, training, received none"),
+        (["--work="], "--work expects some of inference, saved_model, training, unfolded, received none"),
         (["--precision=mixed_bfloat16"], "saved_model is TensorFlow's and in float32"),
         (["--figure=models.jpg"], "--figure expects a .png or .svg file, received: models.jpg"),
     ],

@@ -1,11 +1,15 @@
 """`fold`: networks without batch normalizations that compute the same."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
 
 from condconv_keras import CondConv2D, DepthwiseCondConv2D, Routing, fold
 from condconv_keras.layers import BatchNormalization, with_routing
+from condconv_keras.layers.batch_norm_folding import folded_if_possible
 from condconv_keras.models import build_model
 from condconv_keras.utils.keras_graph import all_layers
 from tests.models.randomize import images, randomize
@@ -263,6 +267,96 @@ def test_reading_a_bank_copies_nothing():
         reads = [network.layers[1].bank.value.read_value() for _ in range(2)]
         first, second = (np.frombuffer(memoryview(read), "float32").ctypes.data for read in reads)
         assert first == second
+
+
+def test_each_network_can_be_used_after_the_other():
+    """Keras's trainer on JAX uses the memory of a model's variables again."""
+    model = chain(keras.layers.Conv2D(4, 1), CondConv2D(4, 1, num_experts=2), keras.layers.BatchNormalization())
+    x = images(8, 4, 3)
+    folded, heated = fold(model), with_routing(model, temperature=2)
+    expected = model.predict(x, verbose=0)
+    for each in (folded, heated, model, folded):
+        each.predict(x, verbose=0)
+    np.testing.assert_allclose(folded.predict(x, verbose=0), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_the_shared_bias_of_a_layer_with_its_own_router_is_copied():
+    folded = fold(chain(CondConv2D(4, 1, num_experts=2), keras.layers.BatchNormalization()))
+    heated = with_routing(folded, temperature=2)
+    heated.layers[1].router.inverse_temperature.assign(1.0)
+    assert np.abs(array(folded.layers[1].shared_bias)).min() > 0
+    assert_same(folded, heated, images(8, 4, 3))
+    assert_same(folded, fold(folded), images(8, 4, 3))
+
+
+def test_a_copy_is_given_back():
+    inputs = keras.Input((8, 8, 4))
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 1)(keras.ops.relu(inputs)))
+    model = keras.Model(inputs, x + 1.0)
+    copies = weakref.WeakSet([fold(model)])
+    gc.collect()
+    assert not copies
+
+
+@pytest.mark.parametrize("kind", ["functional", "sequential"])
+def test_a_model_that_is_called_to_be_trained_is_left(kind):
+    layers = [keras.layers.Conv2D(4, 1), keras.layers.BatchNormalization()]
+    inner = keras.Sequential([keras.Input((8, 8, 4)), *layers])
+    if kind == "functional":
+        inner = keras.Model(inner.inputs, inner.outputs)
+    inputs = keras.Input((8, 8, 4))
+    model = keras.Model(inputs, inner(inputs, training=True))
+    assert len(normalizations(fold(model))) == 1
+
+
+class OwnState(keras.layers.Layer):
+    """A layer with a state that is no weight."""
+
+    def save_own_variables(self, store):
+        store["state"] = np.ones(3)
+
+    def load_own_variables(self, store):
+        pass
+
+
+class Bare(keras.layers.Layer):
+    """A layer without a configuration."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def call(self, inputs):
+        return self.function(inputs)
+
+
+@pytest.mark.parametrize("make", [OwnState, lambda: keras.layers.Lambda(lambda x: x + 1), lambda: Bare(keras.ops.relu)])
+def test_a_layer_that_cannot_be_copied_is_one_line(make):
+    inputs = keras.Input((8, 8, 4))
+    layer = make()
+    model = keras.Model(inputs, keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 1)(layer(inputs))))
+    with pytest.raises(ValueError, match=f"A network is folded whose layers.* Received: .*{layer.name}") as error:
+        fold(model)
+    assert "\n" not in str(error.value)
+    assert folded_if_possible(model).model is model
+
+
+def test_a_named_argument_and_losses():
+    inputs = keras.Input((8, 8, 4))
+    x = keras.layers.Conv2D(4, 1, kernel_regularizer="l2", activity_regularizer="l2")(inputs)
+    model = keras.Model(inputs, keras.layers.BatchNormalization()(inputs=x))
+    folded = fold(model)
+    assert_same(model, folded, images(8, 4, 3))
+    assert not normalizations(folded)
+    assert not folded.losses
+
+
+def test_an_activation_of_another_precision_stays():
+    layers = CondConv2D(4, 1, num_experts=2, dtype="mixed_bfloat16"), keras.layers.BatchNormalization(dtype="float32")
+    model = chain(*layers, keras.layers.Activation("sigmoid", dtype="float32", name="last"))
+    folded = fold(model)
+    assert type(folded.get_layer("last")) is keras.layers.Activation
+    assert array(folded(images(8, 4, 3))).dtype == np.float32
 
 
 def test_mixed_precision_stays():

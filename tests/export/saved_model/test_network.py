@@ -64,7 +64,17 @@ def _with_unused():
     return keras.Model(inputs, keras.layers.Dense(4)(x)), ModelCard("mine", CLASSES, PIXELS, returns="logits")
 
 
+def _of_other_precisions():
+    """Two convolutions whose variables are not float32, with a normalization behind each."""
+    inputs = x = keras.Input((12, 12, 3))
+    for dtype in ("float64", "bfloat16", "float32"):
+        x = keras.layers.BatchNormalization(dtype=dtype)(keras.layers.Conv2D(4, 3, dtype=dtype)(x))
+    x = keras.layers.Dense(4)(keras.layers.GlobalAveragePooling2D()(x))
+    return keras.Model(inputs, x), ModelCard("mine", CLASSES, PIXELS, returns="logits")
+
+
 MODELS = {
+    "other precisions": _of_other_precisions,
     "plain": lambda: _zoo("mobilenet_v1"),
     "CondConv": lambda: _zoo("condconv_mobilenet_v1", num_experts=2),
     "sequential": _of_a_user,
