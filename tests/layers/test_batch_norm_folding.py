@@ -312,6 +312,9 @@ def test_a_model_that_is_called_to_be_trained_is_left(kind):
 class OwnState(keras.layers.Layer):
     """A layer with a state that is no weight."""
 
+    def call(self, inputs):
+        return inputs
+
     def save_own_variables(self, store):
         store["state"] = np.ones(3)
 

@@ -64,17 +64,7 @@ def _with_unused():
     return keras.Model(inputs, keras.layers.Dense(4)(x)), ModelCard("mine", CLASSES, PIXELS, returns="logits")
 
 
-def _of_other_precisions():
-    """Two convolutions whose variables are not float32, with a normalization behind each."""
-    inputs = x = keras.Input((12, 12, 3))
-    for dtype in ("float64", "bfloat16", "float32"):
-        x = keras.layers.BatchNormalization(dtype=dtype)(keras.layers.Conv2D(4, 3, dtype=dtype)(x))
-    x = keras.layers.Dense(4)(keras.layers.GlobalAveragePooling2D()(x))
-    return keras.Model(inputs, x), ModelCard("mine", CLASSES, PIXELS, returns="logits")
-
-
 MODELS = {
-    "other precisions": _of_other_precisions,
     "plain": lambda: _zoo("mobilenet_v1"),
     "CondConv": lambda: _zoo("condconv_mobilenet_v1", num_experts=2),
     "sequential": _of_a_user,
@@ -159,6 +149,18 @@ def test_a_network_that_was_trained_in_mixed_precision(tmp_path):
     assert loaded.layers[1].compute_dtype == "float32"
     images = card.preprocessing.scale_images(_images(card))
     np.testing.assert_array_equal(_outputs(loaded, images), _outputs(stored, images))
+
+
+def test_a_network_of_another_precision(tmp_path):
+    """Its kernels are stored as they are: dividing scaled ones would not give them back."""
+    set_seed(0)
+    inputs = x = keras.Input((12, 12, 3))
+    for dtype in ("float64", "float32"):
+        x = keras.layers.BatchNormalization(dtype=dtype)(keras.layers.Conv2D(4, 3, dtype=dtype)(x))
+    model = keras.Model(inputs, keras.layers.Dense(4)(keras.layers.GlobalAveragePooling2D()(x)))
+    randomize(model)
+    path = write_exported(tmp_path, model, ModelCard("mine", CLASSES, PIXELS, returns="logits"))
+    _assert_equal(load_model(path)[0], model)
 
 
 @pytest.fixture
