@@ -96,16 +96,17 @@ class Folded:
         return [found.get(id(weight), (weight, None)) for weight in self.before.weights]
 
 
-def folded_if_possible(model: keras.Model) -> Folded:
+def folded_if_possible(model: keras.Model, conditional_only: bool = False) -> Folded:
     """As of `folded`; the model itself in place of its copy where a layer cannot be copied, or there is nothing to do.
 
     Args:
         model: Keras model, of any kind.
+        conditional_only: as of `folded`.
     """
-    kinds = (BaseCondConv2D, keras.layers.BatchNormalization)
+    kinds = BaseCondConv2D if conditional_only else (BaseCondConv2D, keras.layers.BatchNormalization)
     if is_graph(model) and any(isinstance(layer, kinds) for layer in all_layers(model)):
         with contextlib.suppress(ValueError):
-            return folded(model)
+            return folded(model, conditional_only)
     return Folded(model, model, [], [])
 
 

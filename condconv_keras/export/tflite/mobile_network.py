@@ -6,7 +6,7 @@ import numpy as np
 from condconv_keras.export.tflite.mobile_layers import Bank, MobileCondConv, uses_static_kernels
 from condconv_keras.export.tflite.weights import EIGHT_BITS
 from condconv_keras.layers import BatchNormalization, CondConv2D, DepthwiseCondConv2D, Routing, fold_routing
-from condconv_keras.layers.batch_norm_folding import folded
+from condconv_keras.layers.batch_norm_folding import folded_if_possible
 from condconv_keras.profiling import profile
 from condconv_keras.utils.errors import UserError
 from condconv_keras.utils.keras_graph import all_layers, calls_of, renew_normalizations
@@ -31,7 +31,7 @@ def mobile_network(model, image_shape, quantization="none", static_kernels=False
         UserError: a CondConv layer lies inside another layer, where int8 cannot treat it.
     """
     # What follows a plain convolution is left to the converter.
-    model = folded(fold_routing(model), conditional_only=True).model
+    model = folded_if_possible(fold_routing(model), conditional_only=True).model
     model = keras.Model(model.inputs[0], model.outputs[0] if len(model.outputs) == 1 else model.output)
     if quantization == "int8":
         _check_nested(model)

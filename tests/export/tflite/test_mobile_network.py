@@ -191,6 +191,24 @@ def test_preprocessing_inside_the_model():
     assert_equal(keras.Model(nested.input, nested.output), data)
 
 
+class OwnState(keras.layers.Layer):
+    """A layer with a state that is no weight, with which a network is not folded."""
+
+    def call(self, inputs):
+        return inputs
+
+    def save_own_variables(self, store):
+        store["state"] = np.ones(3)
+
+
+def test_a_network_that_cannot_be_folded():
+    inputs = keras.Input((6, 6, 3))
+    x = keras.layers.BatchNormalization()(CondConv2D(4, 3, num_experts=2)(OwnState()(inputs)))
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    randomize(model)
+    assert_equal(model, images((6, 6, 3)))
+
+
 def test_the_model_is_left_as_it_was():
     model = one_layer(CondConv2D(8, 3, num_experts=3), normalization=keras.layers.BatchNormalization())
     before, nodes = model.get_weights(), [len(calls_of(layer)) for layer in model.layers]
