@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from typing import Any
 
 import keras
 from keras import activations
 
-from condconv_keras.facts.created_models import remember_copy
 from condconv_keras.layers.base_cond_conv import BaseCondConv2D
-from condconv_keras.layers.batch_normalization import use_fused_batch_norm
-from condconv_keras.layers.copying import copy_graph, copy_value
+from condconv_keras.layers.copying import copy_graph, copy_weights, finished_copy
 from condconv_keras.layers.folding import fold_routing
 from condconv_keras.layers.normalized_parts import Part, find_parts
-from condconv_keras.layers.strided_conv import slice_strided_1x1
 from condconv_keras.utils.errors import one_line
-from condconv_keras.utils.keras_graph import all_layers, is_graph, renew_normalizations
+from condconv_keras.utils.keras_graph import all_layers, is_graph
 from condconv_keras.utils.lazy import tensorflow as tf
 from condconv_keras.utils.scaled_weights import scaled
 
@@ -69,6 +67,7 @@ class Folded:
     layers: list[tuple[Any, Any]]
     parts: list[Part]
 
+    @functools.cached_property
     def variables(self) -> list[tuple[keras.Variable, Part | None]]:
         """For each of `before.weights` the variable that has its value, and the part by whose scale it is multiplied.
 
@@ -138,7 +137,7 @@ def folded(model: keras.Model, conditional_only: bool = False) -> Folded:
         if isinstance(layer, BaseCondConv2D) and config["implementation"] == "auto" and not conditional_only:
             config["implementation"] = "serving"
         if id(layer) in by_layer:
-            config |= _folded_config(by_layer[id(layer)])
+            config |= _folded_config(by_layer[id(layer)], config)
         try:
             return type(layer).from_config(config)
         except Exception as error:
@@ -154,11 +153,8 @@ def folded(model: keras.Model, conditional_only: bool = False) -> Folded:
         if id(layer) in by_layer:
             _put_folded(by_layer[id(layer)], new)
         elif id(layer) not in absorbed:
-            _put_same(layer, new)
-    renew_normalizations(copy)
-    # They are no part of a configuration, so the copy lacks them.
-    copy = remember_copy(slice_strided_1x1(use_fused_batch_norm(copy)), model)
-    return Folded(copy, model, pairs, parts)
+            copy_weights(layer, new)
+    return Folded(finished_copy(copy, model), model, pairs, parts)
 
 
 def _call(layer: Any, *args: Any, **options: Any) -> Any:
@@ -191,9 +187,8 @@ def _check_state(layer: Any) -> None:
             raise ValueError(f"A network is folded whose layers have weights alone to copy. Received: {inner.name!r}")
 
 
-def _folded_config(part: Part) -> dict[str, Any]:
+def _folded_config(part: Part, config: dict[str, Any]) -> dict[str, Any]:
     """What changes in the configuration of a layer."""
-    config = part.layer.get_config()
     changed: dict[str, Any] = {"activation": activations.serialize(part.function())}
     for name in _RULES:
         rules = {f"{name}_initializer": "zeros", f"{name}_regularizer": None, f"{name}_constraint": None}
@@ -211,7 +206,7 @@ def _put_folded(part: Part, new: Any) -> None:
         if layer.bias is not None:
             _put_scaled_bank(layer.bias, new.bias, scale)
         if layer.router is not None:
-            _put_same(layer.router, new.router)
+            copy_weights(layer.router, new.router)
         new.shared_bias.assign(shift)
         return
     new.kernel.assign(scaled(keras.ops.convert_to_numpy(layer.kernel), scale))
@@ -228,9 +223,3 @@ def _put_scaled_bank(bank: keras.Variable, new: keras.Variable, scale: Any) -> N
         new.value.scatter_update(tf.IndexedSlices(expert, [i]))
     # From its first partial update on, every reader of a variable would get a copy of it.
     tf.raw_ops.DisableCopyOnRead(resource=new.value.handle)
-
-
-def _put_same(layer: Any, new: Any) -> None:
-    """Gives the copy of a layer the weights of the layer."""
-    for weight, copy in zip(layer.weights, new.weights, strict=True):
-        copy_value(weight, copy)

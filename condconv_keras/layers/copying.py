@@ -9,7 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from condconv_keras.utils.keras_graph import all_layers, producer_of
+from condconv_keras.facts.created_models import remember_copy
+from condconv_keras.layers.batch_normalization import use_fused_batch_norm
+from condconv_keras.layers.strided_conv import slice_strided_1x1
+from condconv_keras.utils.keras_graph import all_layers, producer_of, renew_normalizations
 
 
 def copy_value(variable: keras.Variable, new: keras.Variable) -> None:
@@ -17,6 +20,18 @@ def copy_value(variable: keras.Variable, new: keras.Variable) -> None:
     # On JAX they would have it once for good, and what Keras compiles uses the memory of its variables again.
     shared = keras.backend.backend() == "tensorflow"
     new.assign(variable if shared else np.array(keras.ops.convert_to_numpy(variable)))
+
+
+def copy_weights(layer: keras.Layer, new: keras.Layer) -> None:
+    """Gives the copy of a layer the values of the layer's weights, as of `copy_value`."""
+    for weight, copy in zip(layer.weights, new.weights, strict=True):
+        copy_value(weight, copy)
+
+
+def finished_copy(copy: keras.Model, model: keras.Model) -> keras.Model:
+    """Returns the copy of a model, whose weights it has, with what is no part of a configuration."""
+    renew_normalizations(copy)
+    return remember_copy(slice_strided_1x1(use_fused_batch_norm(copy)), model)
 
 
 def copy_graph(

@@ -11,15 +11,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from condconv_keras.facts.created_models import remember_copy
 from condconv_keras.layers.base_cond_conv import BaseCondConv2D
-from condconv_keras.layers.batch_normalization import use_fused_batch_norm
-from condconv_keras.layers.copying import copy_graph, copy_value
+from condconv_keras.layers.copying import copy_graph, copy_value, copy_weights, finished_copy
 from condconv_keras.layers.routers import routers
 from condconv_keras.layers.routing import Routing
 from condconv_keras.layers.routing_options import OPTION_NAMES, RoutingOptions
-from condconv_keras.layers.strided_conv import slice_strided_1x1
-from condconv_keras.utils.keras_graph import all_layers, renew_normalizations
+from condconv_keras.utils.keras_graph import all_layers
 
 # sigmoid(18) is 1 - 1.5e-8, which float32 rounds to 1: its neighbor below 1 is 1 - 6e-8. Not more, because an int8 file
 # spreads its 256 steps over the range of all logits.
@@ -125,10 +122,8 @@ def _copied(
                 f"{layer.name!r}, which contains some"
             )
         else:
-            new.set_weights(layer.get_weights())
-    renew_normalizations(copy)
-    # They are no part of a configuration, so the copy lacks them.
-    return remember_copy(slice_strided_1x1(use_fused_batch_norm(copy)), model)
+            copy_weights(layer, new)
+    return finished_copy(copy, model)
 
 
 def _without_options(config: dict[str, Any]) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def put_network(path: str | os.PathLike[str], network: Folded, returns: str | No
     """Writes a network into its SavedModel, for `load_saved_network`.
 
     Args:
-        path: the SavedModel's folder, in which the list of `network.variables()` is tracked under the name `WEIGHTS`.
+        path: the SavedModel's folder, in which the list of `network.variables` is tracked under the name `WEIGHTS`.
         network: the `Folded` network that the signatures compute; `network.before` is written.
         returns: field of its card.
 
@@ -112,16 +112,14 @@ def _scales(network: Folded) -> list[dict[str, Any]]:
         variance = places[id(normalization.moving_variance)]
         return {"scale": {"gamma": gamma, "variance": variance, "epsilon": normalization.epsilon}}
 
-    return [record(part) for _, part in network.variables()]
+    return [record(part) for _, part in network.variables]
 
 
 def _put_rounding(path: pathlib.Path, network: Folded) -> None:
     """Writes what gives the scaled weights back, an array for each, by its place among the weights."""
     arrays = {
         str(place): rounding(np.asarray(weight), np.asarray(variable), part.scale_and_shift()[0])
-        for place, (weight, (variable, part)) in enumerate(
-            zip(network.before.weights, network.variables(), strict=True)
-        )
+        for place, (weight, (variable, part)) in enumerate(zip(network.before.weights, network.variables, strict=True))
         if part is not None
     }
     with whole_file(path) as place:

@@ -1,4 +1,8 @@
-"""Functions of a batch of any size that compute one image in the forms for one."""
+"""Functions of a batch of any size that compute one image in the forms for one.
+
+A CondConv layer chooses its form by the size of the batch, which a function for any size does not know while TensorFlow
+traces it. So a network with such layers is traced twice, once of them for a batch of one.
+"""
 
 from condconv_keras.utils.lazy import LazyModule
 from condconv_keras.utils.lazy import tensorflow as tf
@@ -6,24 +10,24 @@ from condconv_keras.utils.lazy import tensorflow as tf
 routers = LazyModule("condconv_keras.layers.routers")
 
 
-def for_any_batch(function, model, shape):
-    """Returns a TensorFlow function of one signature, for float32 images [batch, *shape].
-
-    A CondConv layer chooses its form by the size of the batch, which is unknown while such a function is traced. So it
-    has two graphs of a model with these layers, one of them for a batch of one.
+def called_by_batch(function, model, shape):
+    """Returns a function that is called in Python, with float32 images [batch, *shape], and traced when it has to be.
 
     Args:
         function: of the images that calls the model once and returns tensors.
         model: Keras model.
         shape: (height, width, channels).
     """
-    if routers.routers(model):
-        function = _one_or_several(function, shape)
-    signature = [tf.TensorSpec((None, *shape), tf.float32)]
-    return tf.function(function, input_signature=signature, autograph=False)
+    several = _traced(function, None, shape)
+    one = _traced(function, 1, shape) if routers.routers(model) else several
+    return lambda images: (one if len(images) == 1 else several)(images)
 
 
-def _one_or_several(function, shape):
+def in_one_graph(function, model, shape):
+    """Returns a TensorFlow function of one signature for any batch, to be saved; arguments as above."""
+    if not routers.routers(model):
+        return _traced(function, None, shape)
+
     def compute(images):
         def of_one():
             # Sliced first: of a reshaped batch TensorFlow 2.20 concludes that it is one image, in either branch.
@@ -31,4 +35,8 @@ def _one_or_several(function, shape):
 
         return tf.cond(tf.equal(tf.shape(images)[0], 1), of_one, lambda: function(images))
 
-    return compute
+    return _traced(compute, None, shape)
+
+
+def _traced(function, batch, shape):
+    return tf.function(function, input_signature=[tf.TensorSpec((batch, *shape), tf.float32)], autograph=False)

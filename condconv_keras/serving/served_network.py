@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from condconv_keras.layers import CondConv2D
 from condconv_keras.layers.routers import recorded_routing
-from condconv_keras.serving.batches import for_any_batch
+from condconv_keras.serving.batches import in_one_graph
 from condconv_keras.utils.keras_graph import producer_of, wrapped_call
 
 
@@ -45,7 +45,7 @@ def trace_network(model, card, answer):
         outputs["routing"] = dict(routing)
         return tf.nest.map_structure(lambda x: tf.cast(x[:count], tf.float32), outputs)
 
-    return for_any_batch(compute, model, shape).get_concrete_function()
+    return in_one_graph(compute, model, shape).get_concrete_function()
 
 
 def _classifier(model):

@@ -63,7 +63,7 @@ def write_saved_model(model, card, path):
         for name, function in get_task(card.task).endpoints(network.model, card, class_names).items():
             archive.add_endpoint(name, function)
         # All of them, also those that no endpoint uses. Keras's own variables would be saved a second time.
-        archive.add_variable_collection(WEIGHTS, [variable.value for variable, _ in network.variables()])
+        archive.add_variable_collection(WEIGHTS, [variable.value for variable, _ in network.variables])
         with contextlib.redirect_stdout(io.StringIO()):
             archive.write_out(str(path), verbose=False)
     try:

@@ -22,7 +22,7 @@ _ELEMENTWISE = tuple(
 
 @dataclasses.dataclass(frozen=True)
 class Finish:
-    """Adds a bias and applies an activation.
+    """Adds a bias and applies an activation, which treats every element alone.
 
     Attributes:
         bias: [filters], in the dtype of the outputs, or None.
@@ -31,11 +31,6 @@ class Finish:
 
     bias: Any = None
     activation: Callable[..., Any] = activations.linear
-
-    @property
-    def is_elementwise(self):
-        """Whether it treats every element alone, the bias aside."""
-        return is_elementwise(self.activation)
 
     def __call__(self, outputs, examples=1):
         """The finished outputs [..., examples * filters], the channels of one example beside those of the next."""

@@ -7,7 +7,6 @@ from typing import Literal, TypeAlias, get_args
 import keras
 
 from condconv_keras.layers.forms import costs, mixtures, portable
-from condconv_keras.layers.forms.finish import NOTHING
 from condconv_keras.utils.lazy import LazyModule
 
 # There is either only where its backend is.
@@ -135,7 +134,7 @@ def finished_form(name, training=False):
     form = get_form(name, training)
 
     def convolve(x, routing_weights, bank, spec, finish):
-        if name in _FINISHING and finish.is_elementwise and not training and finish is not NOTHING:
+        if name in _FINISHING and not training:
             return form(x, routing_weights, bank, spec, finish)
         return finish(form(x, routing_weights, bank, spec))
 

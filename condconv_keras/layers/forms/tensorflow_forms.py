@@ -12,7 +12,7 @@ from condconv_keras.layers.forms.tensorflow_patches import gather_patches
 
 
 @portable.with_an_example  # a loop of no turns has outputs of no size
-def mapped_conv(x, routing_weights, bank, spec, finish=None):
+def mapped_conv(x, routing_weights, bank, spec, finish=NOTHING):
     """Single convolutions, one example after the other in a loop, with a loop of its own for the gradient.
 
     Each step slices what it needs: `tf.map_fn` over the tensors, and its own gradient, copy every kernel once more.
@@ -28,7 +28,7 @@ def mapped_conv(x, routing_weights, bank, spec, finish=None):
 
     def convolve_all(x, kernels):
         def convolve_one(i):
-            return (finish or NOTHING)(portable.convolve(x[i][None], kernels[i], spec))
+            return finish(portable.convolve(x[i][None], kernels[i], spec))
 
         return tf.squeeze(for_each_example(convolve_one, output_spec), 1)
 
@@ -47,7 +47,7 @@ def mapped_conv(x, routing_weights, bank, spec, finish=None):
 
         return convolve_all(x, kernels), gradient
 
-    return (convolve if finish is None else convolve_all)(x, kernels)
+    return (convolve if finish is NOTHING else convolve_all)(x, kernels)
 
 
 def _differentiated_as(other, form, spec):

@@ -9,7 +9,7 @@ from condconv_keras.models.returned import (
     single_output,
     with_returns,
 )
-from condconv_keras.serving.batches import for_any_batch
+from condconv_keras.serving.batches import called_by_batch
 from condconv_keras.serving.litert import OUTPUT, LiteRTModel, check_shapes
 from condconv_keras.serving.saved_model import as_input, check_signature
 from condconv_keras.utils.errors import UserError
@@ -49,7 +49,7 @@ def _outputs(model, card, images):
 def keras_predict(model, card):
     """Returns the `predict` function of a Keras classifier."""
     card = with_returns(model, card)
-    function = for_any_batch(lambda images: _outputs(model, card, images), model, card.preprocessing.input_shape)
+    function = called_by_batch(lambda images: _outputs(model, card, images), model, card.preprocessing.input_shape)
 
     def predict(images):
         outputs = function(images)

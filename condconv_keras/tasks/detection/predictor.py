@@ -1,6 +1,6 @@
 """A Keras detector as a function of images."""
 
-from condconv_keras.serving.batches import for_any_batch
+from condconv_keras.serving.batches import called_by_batch
 from condconv_keras.tasks.detection.boxes import load_operations
 from condconv_keras.tasks.detection.postprocessing import detect
 
@@ -23,5 +23,5 @@ def detections(model, card, images):
 def keras_predict(model, card):
     """Returns `detections` of a model as a function of images that returns NumPy arrays."""
     load_operations()
-    function = for_any_batch(lambda images: detections(model, card, images), model, card.preprocessing.input_shape)
+    function = called_by_batch(lambda images: detections(model, card, images), model, card.preprocessing.input_shape)
     return lambda images: {name: value.numpy() for name, value in function(images).items()}
