@@ -3,11 +3,18 @@
 import types
 
 from condconv_keras.experiments.gain.settings import PLAIN, TWIN, Setting
+from condconv_keras.models import model_entry
 
-_PLACES = {1: "all_blocks", 3: "last_two_blocks"}  # by the first block with experts
+# By network the names of the places of its experts, by the first block that has some.
+_PLACES = {
+    "separable_cnn": {1: "all_blocks", 3: "last_two_blocks"},
+    "small_resnet": {1: "all_blocks", 2: "last_two_blocks"},
+    "mobilenet_v1": {1: "all_blocks", 12: "last_two_blocks"},
+}
 
 
-def _separable(
+def _classifier(
+    network,
     dataset,
     *,
     width,
@@ -22,10 +29,12 @@ def _separable(
     same_multiply_adds,
     same_parameters,
     softmax=None,
+    common="",
 ):
-    """The separable network on a set of scripts/, each side with the flags that were chosen for it.
+    """A network on a set of scripts/, each side with the flags that were chosen for it.
 
     Args:
+        network: registry name of the plain network.
         dataset: name of the set and of its script.
         width: of the plain network and its twin.
         experts: the twin's.
@@ -37,15 +46,18 @@ def _separable(
         longer: epochs, more of them, of a plain network that gets the time that the twin takes.
         same_multiply_adds, same_parameters: width of the plain network that has about as many as the twin.
         softmax: by name the rate and other flags of twins whose routers are softmaxes.
+        common: further flags of all sides.
     """
 
     def plain(width, epochs=epochs):
-        return f"--model=separable_cnn --width_multiplier={width} --epochs={epochs} --learning_rate={plain_rate}"
+        return f"--model={network} --width_multiplier={width} --epochs={epochs} --learning_rate={plain_rate}"
+
+    default_block = model_entry(f"condconv_{network}").placement.start_block
 
     def twin(count=experts, rate=twin_rate, block=start_block, start=twin_flags):
-        placement = f"--num_experts={count}" + (f" --start_block={block}" if block > 1 else "")
-        network = f"--model=condconv_separable_cnn --width_multiplier={width} {placement}"
-        return f"{network} --epochs={epochs} --learning_rate={rate} {start}".rstrip()
+        placement = f"--num_experts={count}" + (f" --start_block={block}" if block != default_block else "")
+        conditional = f"--model=condconv_{network} --width_multiplier={width} {placement}"
+        return f"{conditional} --epochs={epochs} --learning_rate={rate} {start}".rstrip()
 
     sides = {
         PLAIN: plain(width),
@@ -55,7 +67,7 @@ def _separable(
         "same_parameters": plain(same_parameters),
         **{f"experts_{count}": twin(count, rate) for count, rate in other_rates.items()},
         "plain_classifier": f"{twin()} --nocondconv_classifier",
-        **{name: twin(block=block) for block, name in _PLACES.items() if block != start_block},
+        **{name: twin(block=block) for block, name in _PLACES[network].items() if block != start_block},
         "router_per_layer": f"{twin()} --routing_per=layer",
         "router_per_network": f"{twin()} --routing_per=network",
         "start_as_built": twin(start=""),
@@ -65,7 +77,7 @@ def _separable(
         },
         "start_annealed": twin(start=f"--routing_temperature=30 --temperature_epochs={epochs / 2:g}"),
     }
-    common = "--warmup_epochs=0.5 --label_smoothing=0"
+    common = f"--warmup_epochs=0.5 --label_smoothing=0 {common}".rstrip()
     return Setting(dataset=dataset, maker=("-m", f"scripts.{dataset}"), common=common, sides=sides)
 
 
@@ -89,7 +101,8 @@ def _detector(*, plain, twin):
 
 SETTINGS = types.MappingProxyType(
     {
-        "separable_fashion_mnist": _separable(
+        "separable_fashion_mnist": _classifier(
+            "separable_cnn",
             "fashion_mnist",
             width=0.5,
             experts=8,
@@ -102,7 +115,8 @@ SETTINGS = types.MappingProxyType(
             same_multiply_adds=0.545,
             same_parameters=1.76,
         ),
-        "separable_instruments": _separable(
+        "separable_instruments": _classifier(
+            "separable_cnn",
             "instruments",
             width=1,
             experts=8,
@@ -120,7 +134,8 @@ SETTINGS = types.MappingProxyType(
                 "softmax_annealed": (0.8, "--routing_temperature=30 --temperature_epochs=4"),
             },
         ),
-        "separable_glyphs": _separable(
+        "separable_glyphs": _classifier(
+            "separable_cnn",
             "glyphs",
             width=1,
             experts=4,
@@ -133,6 +148,20 @@ SETTINGS = types.MappingProxyType(
             twin_flags="--router_scale=0 --router_learning_rate=0.1",
             same_multiply_adds=1.4,
             same_parameters=3.5,
+        ),
+        "resnet_instruments": _classifier(
+            "small_resnet",
+            "instruments",
+            width=0.5,
+            experts=8,
+            epochs=8,
+            longer=10,
+            plain_rate=0.8,
+            twin_rate=0.8,
+            other_rates={},
+            twin_flags="--router_scale=0 --router_learning_rate=0.1",
+            same_multiply_adds=0.57,
+            same_parameters=1.56,
         ),
         "scenes": _detector(
             plain="--learning_rate=0.015",
