@@ -243,7 +243,7 @@ def test_experts_grow_apart_in_training(name):
 
 def train(model, batches, steps):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(0.02, momentum=0.9, nesterov=True), loss, jit_compile=False)
+    model.compile(keras.optimizers.SGD(0.005, momentum=0.9, nesterov=True), loss, jit_compile=False)
     return [float(model.train_on_batch(*batch)) for batch in itertools.islice(batches, steps)]
 
 
