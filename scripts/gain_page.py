@@ -1,4 +1,4 @@
-"""Fills the tables of docs/when-experts-pay.md from the runs' own: `python -m scripts.gain_page`.
+"""Fills the tables of the study's pages from the runs' own: `python -m scripts.gain_page`.
 
 A table stands between `<!-- table of FILE -->` and `<!-- end of table -->`. The file is a `summary.csv` that
 `python -m condconv_keras.experiments.gain` wrote, in docs/results/gain, or one beside it: a `tuning.csv` of
@@ -14,15 +14,15 @@ from condconv_keras.experiments.gain.study import SETTINGS
 from condconv_keras.utils.files import write_text
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs/when-experts-pay.md"
+PAGES = (ROOT / "docs/when-experts-pay.md", ROOT / "docs/results/gain/README.md")
 _TABLE = re.compile(r"(<!-- table of (\S+) -->\n).*?(?=<!-- end of table -->)", re.DOTALL)
 
 
 def filled(text, root=ROOT):
-    """Returns the text of the page with its tables as the files have them.
+    """Returns the text of a page with its tables as the files have them.
 
     Args:
-        text: of the page.
+        text: of a page.
         root: folder that the files' names are relative to.
     """
     return _TABLE.sub(lambda match: f"{match[1]}\n{_table(root / match[2])}\n\n", text)
@@ -99,8 +99,9 @@ _COLUMNS = {"tuning": _TUNING, "timed": _TIMED, "routing": _ROUTING}
 
 
 def main():
-    """Writes the page anew."""
-    write_text(PAGE, filled(PAGE.read_text(encoding="utf-8")))
+    """Writes the pages anew."""
+    for page in PAGES:
+        write_text(page, filled(page.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from condconv_keras.commands import cli
 from condconv_keras.commands.names import started_as
 from condconv_keras.commands.train_config import config_from_flags
 from condconv_keras.commands.train_flags import define_flags
+from condconv_keras.commands.trained_model import EQUAL_EXPERTS
 from condconv_keras.data import InputShard
 from condconv_keras.data.input.service import check_service
 from condconv_keras.data.opening import find_source
@@ -90,6 +91,8 @@ def _check_weights_file(config, given):
     for name in sorted(given & changes.keys()):
         if changes[name] and has_trained_experts(config):
             raise UserError(f"--{name} is for experts that start anew, those of --weights={path} are trained")
+    if path is not None and "router_scale" in given and config.recipe.router_scale == 0:
+        raise UserError(f"--router_scale must be positive: {EQUAL_EXPERTS.format(f'--weights={path}')}")
 
 
 def _open_dataset(config, given, run):

@@ -23,6 +23,8 @@ from condconv_keras.utils.files import absolute_path
 
 # Flags of experts that start anew.
 _OF_STARTS = ("expert_start", "router_scale")
+# Why such a start needs routers that differ.
+EQUAL_EXPERTS = "experts start as parts of the kernels of {}, and with equal routing weights they would stay equal"
 # Flags of a conversion, which --num_experts asks for.
 _OF_CONVERSION = ("layers", "routing_per")
 # Arguments of a run of a stored classifier.
@@ -142,6 +144,8 @@ class StoredFile:
         if self.has_experts:
             lacking["num_experts"] = f"gives experts to plain models, {model} has them already"
             lacking |= dict.fromkeys(_OF_STARTS, f"is for experts that start anew, those of {model} are trained")
+        elif values.router_scale == 0:
+            lacking["router_scale"] = f"must be positive: {EQUAL_EXPERTS.format(f'--model={self.name}')}"
         if values.num_experts is None:
             lacking |= dict.fromkeys(_OF_CONVERSION, "is for a model that gets --num_experts")
             if self.has_experts is False:

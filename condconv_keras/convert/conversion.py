@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from condconv_keras.layers.routing import standardize_count
 from condconv_keras.layers.routing_options import standardize_options
 from condconv_keras.utils.annotations import Tensor
 from condconv_keras.utils.errors import UserError
+from condconv_keras.weights.expert_start import check_router_scale
 
 
 def to_condconv(
@@ -57,7 +59,7 @@ def to_condconv(
         warm_start: whether the result computes what the model computes. False for experts of the layers' initializers
             and routers of zeros, to train from the start.
         router_scale: the standard deviation above, or without images the factor of the routers' initial weights.
-            Default: 1, and 0 without a warm start.
+            Default: 1, and 0 without a warm start. Positive with one: with equal weights its experts would stay equal.
         routing_options: dict of arguments of `Routing` for training, such as `temperature`, of all new routers.
         verbose: whether a line on standard error says which layers have experts now, and what they cost.
 
@@ -96,7 +98,10 @@ def converted(
 ) -> Conversion:
     """Returns the `Conversion` of a model by the arguments of `to_condconv`, with its errors."""
     num_experts = standardize_count(num_experts, "num_experts")
-    if router_scale is not None and not router_scale >= 0:
+    router_scale = float(warm_start) if router_scale is None else router_scale
+    if warm_start:
+        check_router_scale(router_scale)
+    elif not 0 <= router_scale < math.inf:
         raise UserError(f"expected a number of at least 0 in `router_scale`, received {router_scale!r}")
     routing_options = standardize_options(routing_options)
     graph = graph_of(model)
@@ -108,5 +113,5 @@ def converted(
     twin = remember_copy(slice_strided_1x1(rewriting.model), model)
     if warm_start:
         take_plain_weights(rewriting.parts)
-    scale_new_routers(twin, rewriting.parts, float(warm_start) if router_scale is None else router_scale, images)
+    scale_new_routers(twin, rewriting.parts, router_scale, images)
     return Conversion(twin, graph, every, taken, num_experts)

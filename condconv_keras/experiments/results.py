@@ -8,19 +8,21 @@ import statistics
 from condconv_keras.analysis.figures import MARKERS
 from condconv_keras.models import model_entry
 from condconv_keras.models.saving import load_keras_file
+from condconv_keras.routing_statistics.by_epoch import read_by_epoch
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError, unknown_name
 from condconv_keras.utils.files import write_rows
 from condconv_keras.utils.lazy import LazyModule, keras
 from condconv_keras.utils.lazy import tensorflow as tf
+from condconv_keras.utils.text_files import read_rows
 
 profiling = LazyModule("condconv_keras.profiling")
 mpl_figure = LazyModule("matplotlib.figure")
 
 
 _SETTING = ("model", "width_multiplier", "num_experts", "flags")
-_PER_RUN = (*_SETTING, "seed", "metric", "multiply_adds", "parameters", "seconds", "command")
+_PER_RUN = (*_SETTING, "seed", "metric", "dead_experts", "multiply_adds", "parameters", "seconds", "command")
 _PER_SETTING = (*_SETTING, "runs", "mean", "deviation", "multiply_adds", "parameters", "seconds")
 
 
@@ -53,6 +55,20 @@ def seconds_of(results):
     return None if results.get("first_step") else results["seconds"]
 
 
+def dead_experts(folder):
+    """The dead experts of all routers after the last epoch of the run in a `RunFolder`, or None where none are known.
+
+    That is so for a plain network, where routers are no sigmoids, and where their weights were not finite.
+    """
+    rows = read_by_epoch(folder.routing)
+    if not rows:
+        return None
+    _, history = read_rows(folder.history, "the CSV file of a run's epochs")
+    last = [row for row in rows if row.epoch == len(history) - 1]
+    known = last and all(row.in_use is not None for row in last)
+    return sum(row.experts - row.in_use for row in last) if known else None
+
+
 def run_rows(runs, root, metric):
     """Returns a dict for each finished run.
 
@@ -62,7 +78,8 @@ def run_rows(runs, root, metric):
         metric: one of the `Task.metrics` of the models.
 
     Returns:
-        A list of dicts: the columns of the table, `metric`, `multiply_adds` (of one image), `parameters`, `seconds`
+        A list of dicts: the columns of the table, `metric`, `dead_experts` (as of that function), `multiply_adds` (of
+        one image), `parameters`, `seconds`
         (of training; None for a run that was interrupted, whose results have those of its last part) and `command`.
 
     Raises:
@@ -80,6 +97,7 @@ def run_rows(runs, root, metric):
                 **dataclasses.asdict(run.setting),
                 "seed": run.seed,
                 "metric": metric_of(results, run, metric),
+                "dead_experts": dead_experts(RunFolder(root / run.name)),
                 "multiply_adds": multiply_adds[run.setting],
                 "parameters": results["parameters"],
                 "seconds": seconds_of(results),

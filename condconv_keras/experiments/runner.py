@@ -68,28 +68,35 @@ def failure(failed, runs, output_dir, jobs):
 
 def _check_arguments(run, output_dir, common):
     """Raises a `UserError` if the results of a run are those of other arguments: they would be compared as if not."""
-    results = finished(output_dir / run.name)
-    if results is None:
-        return
-    _, *used = shlex.split(results["command"])
-    used = [word for word in used[2 if used[0] == "-m" else 1 :] if not word.startswith("--model_dir=")]
-    differing = sorted(_flags(used) ^ _flags([*run.arguments, *common]))
-    if differing:
+    if differing := differing_flags(run, output_dir, common):
         raise UserError(
             f"the run {run.name} in {str(output_dir)!r} was trained with other flags ({', '.join(differing)} of only "
             "one of both); give another `output_dir`, or remove that run"
         )
 
 
+def differing_flags(run, output_dir, common):
+    """The flags that a finished run was trained with and would not be now, or the other way; a sorted list.
+
+    Arguments as of `train_missing`. Where the data lie makes no difference, what they are does.
+    """
+    results = finished(output_dir / run.name)
+    if results is None:
+        return []
+    _, *used = shlex.split(results["command"])
+    used = used[2 if used[0] == "-m" else 1 :]
+    return sorted(_flags(used) ^ _flags([*run.arguments, *common]))
+
+
 def _flags(words):
-    """Words of a command line as a set of flags with their values: `--seed 0` is `--seed=0`."""
+    """Words of a command line as a set of flags with their values, but for folders: `--seed 0` is `--seed=0`."""
     found = []
     for word in words:
         if found and not word.startswith("-"):
             found[-1] += f"={word}"
         else:
             found.append(word)
-    return set(found)
+    return {flag for flag in found if not flag.startswith(("--model_dir=", "--data_dir="))}
 
 
 def _start(program, run, output_dir, common, job, jobs):

@@ -67,8 +67,9 @@ class Recipe:
             a part of one kernel, and routers such that the network computes what its plain one would; or
             `"anchored"`, the first with a plain kernel and the weight 1 for every image for good, the others with
             zeros, which needs the sigmoid for the routing weights.
-        router_scale: at least 0, factor of the initial matrix of every router; positive unless `expert_start` is
-            `"independent"`. Where routers are fitted to images, as in a warm start, the deviation that they get.
+        router_scale: at least 0, factor of the initial matrix of every router. Where routers are fitted to images, as
+            in a warm start, the deviation that they get. Positive where experts start equal, as in a warm start from
+            plain weights or unless `expert_start` is `"independent"`: with equal weights they would stay so.
         router_learning_rate: at least 0, factor of what the optimizer changes in a router in a step. AdamW's weight
             decay of routers stays as it is.
         expert_dropout: probability in [0, 1) that a routing weight is dropped in training, for each image and expert.

@@ -13,6 +13,7 @@ hardly moved, and weight decay brought them closer to each other instead.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -46,6 +47,15 @@ def start_as_plain(model: keras.Model) -> None:
                 bank.assign(part[:, np.newaxis] * np.array(bank)[:1])
     for _, router in routers(model):
         pair_columns(router)
+
+
+def check_router_scale(router_scale: float) -> None:
+    """Raises a `UserError` for routers that would keep experts equal which start so: those of equal weights."""
+    if not 0 < router_scale < math.inf:
+        raise UserError(
+            "expected a positive number in `router_scale`, where experts start as parts of one kernel: with equal "
+            f"routing weights they would stay equal; received {router_scale!r}"
+        )
 
 
 def scale_routers(model: keras.Model, factor: float) -> None:

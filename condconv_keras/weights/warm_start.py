@@ -23,7 +23,13 @@ from condconv_keras.layers.folding import is_pinned
 from condconv_keras.utils.annotations import Tensor
 from condconv_keras.utils.errors import UserError
 from condconv_keras.weights.assign import assign_weights
-from condconv_keras.weights.expert_start import columns_of, first_columns, parts_of_experts, routing_activation
+from condconv_keras.weights.expert_start import (
+    check_router_scale,
+    columns_of,
+    first_columns,
+    parts_of_experts,
+    routing_activation,
+)
 from condconv_keras.weights.router_fit import fit_normalization, fit_router, router_features
 from condconv_keras.weights.source import WeightSource
 
@@ -69,13 +75,14 @@ def warm_start(
             saturated, or so small that it tells no example from another.
         skip_layers: names of layers that are left out of both models and keep their weights in `model`, such as a
             classifier of other classes.
-        router_scale: the standard deviation that the images have in place of 1.
+        router_scale: positive, the standard deviation that the images have in place of 1.
 
     Raises:
         UserError: the models differ in a layer, in the shape of a variable, or in a setting such as padding or the
             epsilon of batch normalization; a CondConv layer has no plain counterpart of one function, as its routing
             weights are no sigmoid or softmax of a router; or an expert is anchored that is none in `source`. The
-            message names the first ten, and `model` is as it was.
+            message names the first ten, and `model` is as it was. So it is if `router_scale` is not positive and
+            experts start from plain layers, all equal: with equal weights they would stay so.
 
     Examples:
         >>> plain, _ = load_model("plain.keras")
@@ -93,6 +100,8 @@ def warm_start(
     _check_anchors(old_routers, routed)
     tensors = _values(sources) | _values(skipped) | _first_routers(new_routers) | _own_variables(old_routers)
     is_plain = not any(isinstance(layer, BaseCondConv2D) for layer in sources)
+    if is_plain and new_routers:
+        check_router_scale(router_scale)
 
     def find(layer: keras.Layer, variable_name: str) -> tuple[str, Callable[[np.ndarray], np.ndarray]]:
         key = _key(layer, variable_name)

@@ -154,6 +154,18 @@ def test_a_start_of_experts_that_are_trained_is_one_line_at_once(twin_files, wei
     )
 
 
+def test_equal_experts_with_equal_routing_weights_are_refused_at_once(plain_file, tmp_path):
+    processes.assert_refused(
+        "train.py",
+        *TWIN,
+        "--router_scale=0",
+        f"--weights={plain_file}",
+        f"--model_dir={tmp_path / 'run'}",
+        contains=["--router_scale must be positive", "would stay equal"],
+        **processes.without_frameworks(tmp_path),
+    )
+
+
 def test_a_start_of_experts_is_for_plain_weights(plain_file, twin_files):
     config = dataclasses.replace(CONFIG, weights=str(plain_file))
     assert not has_trained_experts(config)

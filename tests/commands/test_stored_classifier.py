@@ -200,6 +200,7 @@ def test_the_configuration(digits_model, monkeypatch):
             "--routing_per of a stored model is block or layer",
         ),
         ("digits_model", ["--router_scale=0.5"], "--router_scale is for networks with experts"),
+        ("digits_model", ["--num_experts=2", "--router_scale=0"], "--router_scale must be positive: experts start as"),
         ("digits_model", ["--log_routing"], "--log_routing is for networks with experts"),
         ("digits_model", ["--stochastic_depth_rate=0.1"], "`stochastic_depth_rate` is for registered models"),
         ("digits_model", ["--std=0"], "`std` is a finite number other than 0"),

@@ -98,7 +98,10 @@ ERRORS = [
     (small, {"layers": []}, r"names or patterns of layers in `layers`, received \[\]"),
     (small, {"layers": layers.Conv2D(4, 3)}, "names or patterns of layers in `layers`, received <Conv2D"),
     (small, {"routing": lambda layer: 3}, "the function in `routing`, received 3"),
-    (small, {"router_scale": -3}, "at least 0 in `router_scale`, received -3"),
+    (small, {"router_scale": -3, "warm_start": False}, "at least 0 in `router_scale`, received -3"),
+    (small, {"router_scale": float("inf"), "warm_start": False}, "at least 0 in `router_scale`, received inf"),
+    (small, {"router_scale": 0}, "positive number in `router_scale`, where experts start as .* received 0"),
+    (small, {"router_scale": float("nan")}, "positive number in `router_scale`, .* received nan"),
     (small, {"layers": "*", "routing": {"r": "*"}, "routing_options": {"temprature": 3}}, "must have names of"),
     (small, {"routing_options": {"temprature": 3}}, "`routing_options` must have names of"),
 ]

@@ -1,4 +1,4 @@
-"""The numbers of docs/when-experts-pay.md are those of the runs' tables."""
+"""The numbers of docs/when-experts-pay.md and of the study's settings are those of the runs' tables."""
 
 import re
 
@@ -8,30 +8,32 @@ from condconv_keras.experiments.gain.settings import Setting
 from condconv_keras.utils.files import write_rows
 from scripts import gain_page, gain_routing
 
-TEXT = gain_page.PAGE.read_text(encoding="utf-8")
+TEXTS = {page.parent.name: page.read_text(encoding="utf-8") for page in gain_page.PAGES}
 _FILES = re.compile(r"<!-- table of (\S+) -->")
 _TABLE = re.compile(r"<!-- table of .*?<!-- end of table -->", re.DOTALL)
 # What is no measurement: code, addresses, dates and versions.
 _ASIDE = re.compile(r"```.*?```|`[^`]*`|\(https?://[^)]*\)|\d{4}-\d\d-\d\d|<!--.*?-->", re.DOTALL)
 
 
-def test_tables_are_those_of_the_files():
-    assert _FILES.findall(TEXT)
-    assert gain_page.filled(TEXT) == TEXT, "run `python -m scripts.gain_page`"
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_tables_are_those_of_the_files(text):
+    assert _FILES.findall(text)
+    assert gain_page.filled(text) == text, "run `python -m scripts.gain_page`"
 
 
-def test_every_figure_of_the_prose_is_in_a_table():
-    tables = " ".join(_TABLE.findall(TEXT))
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_every_figure_of_the_prose_is_in_a_table(text):
+    tables = " ".join(_TABLE.findall(text))
     known = set(re.findall(r"\d+\.\d+", tables))
-    prose = _ASIDE.sub(" ", _TABLE.sub(" ", TEXT))
+    prose = _ASIDE.sub(" ", _TABLE.sub(" ", text))
     unknown = [figure for figure in re.findall(r"\d+\.\d+", prose) if figure not in known]
     assert not unknown, f"figures that no table on the page has: {unknown}"
 
 
-def test_every_table_of_the_study_is_on_the_page():
+def test_every_table_of_the_study_is_on_a_page():
     folder = gain_page.ROOT / "docs/results/gain"
-    written = {str(path.relative_to(gain_page.ROOT)) for path in folder.rglob("summary.csv")}
-    assert written and written <= set(_FILES.findall(TEXT))
+    written = {str(path.relative_to(gain_page.ROOT)) for path in folder.rglob("*.csv") if path.stem != "runs"}
+    assert written == {file for text in TEXTS.values() for file in _FILES.findall(text)}
 
 
 def test_a_table_of_runs(tmp_path):

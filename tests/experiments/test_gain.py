@@ -44,8 +44,8 @@ def finish(root, run, metric, early, routing=None):
         "command": f"train {run.name}",
     }
     (folder / "results.json").write_text(json.dumps(facts))
-    rows = "".join(f"{i},{value}\n" for i, value in enumerate(early))
-    (folder / "history.csv").write_text(f"epoch,val_accuracy\n{rows}")
+    rows = "".join(f"{i},{value},{value / 2}\n" for i, value in enumerate(early))
+    (folder / "history.csv").write_text(f"epoch,val_accuracy,accuracy\n{rows}")
     if routing:
         (folder / "routing.csv").write_text(routing)
 
@@ -70,6 +70,7 @@ def test_rows_of_runs_and_sides(runs, tmp_path):
         "split": "test",
         "metric": 0.75,
         **{"epoch_1": 0.25, "epoch_2": 0.25, "epoch_3": None},
+        "training": 0.125,
         "dead_experts": 1,
         **{"multiply_adds": 120, "parameters": 10, "seconds": 4.0},
         "command": "train twin-seed_0",
@@ -79,6 +80,7 @@ def test_rows_of_runs_and_sides(runs, tmp_path):
     assert (plain["mean"], plain["difference"], plain["dead_experts"]) == (0.5, None, None)
     assert (twin["mean"], twin["difference"], twin["runs"], twin["dead_experts"]) == (0.625, 0.125, 2, 1)
     assert twin["standard_error"] == pytest.approx(0.125)
+    assert (plain["training"], twin["training"]) == (0.1875, 0.125)
     assert (plain["twin_lead"], plain["twin_lead_error"], twin["twin_lead"]) == (0.125, twin["standard_error"], None)
     wider = [
         {**rows[0], "side": "wider", "metric": metric, "seed": seed} for seed, metric in ((0, 0.5), (1, 1), (2, 0))
@@ -211,6 +213,19 @@ def test_sides_are_named_once_beside_plain_and_twin(monkeypatch):
     monkeypatch.setattr(command, "FLAGS", types.SimpleNamespace(sides=["n4", "plain", "n4"]))
     setting = dataclasses.replace(SETTING, sides={"plain": "", "n2": "", "twin": "", "n4": ""})
     assert command._sides(setting) == ["plain", "twin", "n4"]
+
+
+def test_finished_runs_of_earlier_commands_stay_in_the_files(runs, tmp_path):
+    others = command._others(SETTING, tmp_path, ["--data_dir=a"], {runs[0].name})
+    assert others == []  # their commands are other ones
+    for run in runs:
+        path = tmp_path / run.name / "results.json"
+        line = f"python -m train {' '.join(run.arguments)} --data_dir=elsewhere --model_dir=x"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "command": line}))
+    (tmp_path / "plain-seed_7").mkdir()
+    (tmp_path / "other-seed_1").mkdir()
+    others = command._others(SETTING, tmp_path, ["--data_dir=a"], {runs[0].name})
+    assert sorted(run.name for run in others) == sorted(run.name for run in runs[1:])
 
 
 def test_the_twin_of_the_answer_is_the_twin(runs, tmp_path, monkeypatch):

@@ -41,6 +41,15 @@ def test_rows(runs, tmp_path):
     assert written[1]["command"] == "train 1"
 
 
+def test_dead_experts(runs, tmp_path):
+    folder = tmp_path / runs[1].name
+    (folder / "history.csv").write_text("epoch,loss\n0,2\n1,1\n")
+    (folder / "routing.csv").write_text(
+        "epoch,layer,experts,in_use,saturation,spread,mean\n0,one,8,2,0,0,0\n1,one,8,8,0,0,0\n1,two,8,5,0,0,0\n"
+    )
+    assert [row["dead_experts"] for row in results.run_rows(runs, tmp_path, "top_1")] == [None, 3, None, None]
+
+
 def test_mean_and_deviation(runs, tmp_path):
     wide, narrow = results.setting_rows(results.run_rows(runs, tmp_path, "top_1"))
     values = [value for (width, _), value in TOP_1.items() if width == "0.5"]

@@ -83,6 +83,13 @@ def test_runs_that_were_trained_with_other_flags_are_not_compared(runs, tmp_path
     assert not (tmp_path / runs[0].name).exists()
 
 
+def test_runs_whose_data_were_moved_stay(runs, tmp_path):
+    _train_missing(runs[2:], tmp_path, ["--wait=0", "--data_dir=old"], 1, lambda: None)
+    written = (tmp_path / runs[2].name / "results.json").stat().st_mtime_ns
+    _train_missing(runs[2:], tmp_path, ["--wait=0", "--data_dir=new"], 1, lambda: None)
+    assert (tmp_path / runs[2].name / "results.json").stat().st_mtime_ns == written
+
+
 def test_what_ends_the_runner_ends_the_runs(runs, tmp_path):
     (tmp_path / "train.py").write_text(TRAIN.replace('float(options["wait"])', '60 * (options["seed"] == "2")'))
 

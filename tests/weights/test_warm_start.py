@@ -317,6 +317,15 @@ def test_routing_weights_of_an_unknown_sum_are_refused(route, received):
     assert all(np.array_equal(value, before[path]) for path, value in weights_of(twin).items())
 
 
+@pytest.mark.parametrize("scale", [0, -1.0, float("nan")])
+def test_routers_of_equal_weights_would_keep_equal_experts_equal(scale):
+    twin = twin_model()
+    before = weights_of(twin)
+    with pytest.raises(UserError, match="positive number in `router_scale`"):
+        warm_start(twin, plain_model(), images(64), router_scale=scale)
+    assert all(np.array_equal(value, before[path]) for path, value in weights_of(twin).items())
+
+
 OPTIONS = {"temperature": 2.0, "normalize_inputs": True, "expert_dropout": 0.5}
 
 

@@ -4,9 +4,9 @@
 
 Each setting is one of the study of docs/when-experts-pay.md, or `digits`, which `make demo` runs: data, networks and,
 for each side, the recipe that was chosen for it on held-out training images. The runs go to `--output_dir`; the same
-command goes on where it was interrupted. `runs.csv` there has a row for each run. `summary.csv` has one for each side,
-with the paired difference to the plain network, and of the twin to the side. `--sides` takes further sides of the
-setting, such as other numbers of experts; `--sides=all` all.
+command goes on where it was interrupted. `runs.csv` there has a row for each run, those of earlier commands among them,
+and `summary.csv` one for each side, with the paired difference to the plain network, and of the twin to the side.
+`--sides` takes further sides of the setting, such as other numbers of experts; `--sides=all` all.
 
 `--data_dir` is where prepared TFDS data sets lie. A set that is missing there is drawn or read from the packages of
 Debian that its script names. The runs are evaluated on its test, the last word, and a set without one is refused:
@@ -22,7 +22,8 @@ from condconv_keras.experiments.gain import data
 from condconv_keras.experiments.gain.results import COLUMNS, SUMMARY, gain_rows, summary_rows
 from condconv_keras.experiments.gain.settings import PLAIN, TWIN, PairedRun
 from condconv_keras.experiments.gain.study import SETTINGS
-from condconv_keras.experiments.runner import failure, train_missing
+from condconv_keras.experiments.results import finished
+from condconv_keras.experiments.runner import differing_flags, failure, train_missing
 from condconv_keras.utils.errors import unknown_name
 from condconv_keras.utils.files import check_writable, write_rows
 from condconv_keras.utils.lazy import require
@@ -48,13 +49,16 @@ def main(argv):
     common = [] if setting.maker is None else [f"--data_dir={data_dir.absolute()}"]
     # A seed at a time: what there is when it is interrupted can be compared.
     runs = [PairedRun(setting, side, seed) for seed in range(FLAGS.seeds) for side in sides]
-    failed = train_missing(_TRAIN, runs, root, common, FLAGS.jobs, lambda: _gather(runs, root))
+    # The files have what earlier commands trained, too; the answer has what this one asks for.
+    every = [*runs, *_others(setting, root, common, {run.name for run in runs})]
+    failed = train_missing(_TRAIN, runs, root, common, FLAGS.jobs, lambda: _gather(every, root))
     if failed:
         raise failure(failed, runs, root, FLAGS.jobs)
-    rows = _gather(runs, root)
-    summary = summary_rows(rows, sides)
-    write_rows(root / "summary.csv", SUMMARY, summary)
-    return cli.to_json(_result(setting, root, rows, summary)) if FLAGS.json else _table(setting, summary)
+    rows = _gather(every, root)
+    write_rows(root / "summary.csv", SUMMARY, summary_rows(rows, list(dict.fromkeys(row["side"] for row in rows))))
+    asked = [row for row in rows if row["side"] in sides and row["seed"] < FLAGS.seeds]
+    summary = summary_rows(asked, sides)
+    return cli.to_json(_result(setting, root, asked, summary)) if FLAGS.json else _table(setting, summary)
 
 
 def _sides(setting):
@@ -65,6 +69,17 @@ def _sides(setting):
         if side not in setting.sides:
             raise unknown_name("side", side, setting.sides)
     return list(dict.fromkeys([PLAIN, TWIN, *FLAGS.sides]))
+
+
+def _others(setting, root, common, known):
+    """The finished runs of a setting in a folder, but for those of known names, with the flags they would have now."""
+    named = {path.name: path.name.rpartition("-seed_") for path in root.iterdir()}
+    found = [
+        PairedRun(setting, side, int(seed))
+        for name, (side, _, seed) in sorted(named.items())
+        if side in setting.sides and seed.isdecimal() and name not in known
+    ]
+    return [run for run in found if finished(root / run.name) and not differing_flags(run, root, common)]
 
 
 def _gather(runs, root):

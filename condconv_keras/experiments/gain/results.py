@@ -5,8 +5,7 @@ import statistics
 
 from condconv_keras.experiments.gain.comparison import error_of_mean, paired_difference
 from condconv_keras.experiments.gain.settings import PLAIN, TWIN
-from condconv_keras.experiments.results import finished, metric_of, multiply_adds_of, seconds_of
-from condconv_keras.routing_statistics.by_epoch import read_by_epoch
+from condconv_keras.experiments.results import dead_experts, finished, metric_of, multiply_adds_of, seconds_of
 from condconv_keras.tasks.table import all_tasks
 from condconv_keras.training.run_folder import RunFolder
 from condconv_keras.utils.errors import UserError
@@ -15,11 +14,12 @@ from condconv_keras.utils.text_files import read_rows
 EARLY_EPOCHS = 3  # whose held-out metric a row has, too
 _EARLY = tuple(f"epoch_{epoch}" for epoch in range(1, EARLY_EPOCHS + 1))
 _COST = ("multiply_adds", "parameters", "seconds")
-COLUMNS = ("side", "seed", "split", "metric", *_EARLY, "dead_experts", *_COST, "command")
+COLUMNS = ("side", "seed", "split", "metric", *_EARLY, "training", "dead_experts", *_COST, "command")
 _EARLY_DIFFERENCES = tuple(f"{epoch}_{kind}" for epoch in _EARLY for kind in ("difference", "error"))
 SUMMARY = (
     *("side", "runs", "mean", "error_of_mean", "difference", "standard_error", "twin_lead", "twin_lead_error"),
     *_EARLY_DIFFERENCES,
+    "training",
     "dead_experts",
     *_COST,
 )
@@ -52,7 +52,8 @@ def gain_rows(runs, root):
                 "split": results["split"],
                 "metric": metric_of(results, run, run.setting.metric),
                 **_early(history, run.setting.metric),
-                "dead_experts": _dead_experts(folder, len(history) - 1),
+                "training": _in_training(history, run.setting.metric),
+                "dead_experts": dead_experts(folder),
                 "multiply_adds": counted[run.side],
                 "parameters": results["parameters"],
                 "seconds": seconds_of(results),
@@ -73,7 +74,8 @@ def summary_rows(rows, sides):
 
     `twin_lead` is how far the twin is ahead of the side, over the pairs of the two. `epoch_1_difference` and
     `epoch_1_error` are the difference to the plain network and its standard error after the first epoch, and so on;
-    None where a run has no such epoch.
+    None where a run has no such epoch. `training` is the mean metric of the training images in the last epoch, as their
+    history has it, of a classifier.
 
     Args:
         rows: of `gain_rows`, those of the plain network and of the twin among them.
@@ -87,7 +89,6 @@ def summary_rows(rows, sides):
         # No network is its own partner.
         pairs = [(plain[row["seed"]], row) for row in own if row["seed"] in plain and side != PLAIN]
         leads = [(row, twin[row["seed"]]) for row in own if row["seed"] in twin and side != TWIN]
-        seconds = [row["seconds"] for row in own if row["seconds"] is not None]
         summary.append(
             {
                 "side": side,
@@ -97,13 +98,20 @@ def summary_rows(rows, sides):
                 **_difference(pairs, "metric", "difference", "standard_error"),
                 **_difference(leads, "metric", "twin_lead", "twin_lead_error"),
                 **_early_differences(pairs),
+                "training": _mean_or_none(row["training"] for row in own),
                 "dead_experts": None if None in (dead := [row["dead_experts"] for row in own]) else max(dead),
                 "multiply_adds": own[0]["multiply_adds"],
                 "parameters": own[0]["parameters"],
-                "seconds": statistics.fmean(seconds) if seconds else None,
+                "seconds": _mean_or_none(row["seconds"] for row in own),
             }
         )
     return summary
+
+
+def _mean_or_none(values):
+    """The mean of the values that are not None, or None."""
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
 
 
 def _difference(pairs, column, difference, error):
@@ -124,17 +132,18 @@ def _early_differences(pairs):
 
 def _early(history, metric):
     """The held-out metric after each of the first epochs, None where the history has none."""
-    columns = {name: column for task in all_tasks() for column, name in task.validation.items()}
-    cells = [row.get(columns[metric]) for row in history.values()][:EARLY_EPOCHS]
+    cells = [row.get(_column(metric)) for row in history.values()][:EARLY_EPOCHS]
     values = [float(cell) if cell else None for cell in cells]
     return dict(zip(_EARLY, [*values, *[None] * EARLY_EPOCHS], strict=False))
 
 
-def _dead_experts(folder, last_epoch):
-    """The dead experts of all routers after the run's last epoch, or None where nothing is known of them.
+def _in_training(history, metric):
+    """The metric of the training images in the last epoch, augmented and while they are learned, or None."""
+    *_, last = history.values()
+    cell = last.get(_column(metric).removeprefix("val_"))
+    return float(cell) if cell else None
 
-    That is so for a plain network, where routers are no sigmoids, and where their weights were not finite.
-    """
-    rows = [row for row in read_by_epoch(folder.routing) if row.epoch == last_epoch]
-    known = rows and all(row.in_use is not None for row in rows)
-    return sum(row.experts - row.in_use for row in rows) if known else None
+
+def _column(metric):
+    """The column of a history with the held-out values of a metric."""
+    return {name: column for task in all_tasks() for column, name in task.validation.items()}[metric]

@@ -156,7 +156,7 @@ SETTINGS = types.MappingProxyType(
             experts=8,
             epochs=8,
             longer=10,
-            plain_rate=0.8,
+            plain_rate=1.6,
             twin_rate=0.8,
             other_rates={},
             twin_flags="--router_scale=0 --router_learning_rate=0.1",
