@@ -44,7 +44,7 @@ def main():
     write_text(run / "demo.json", json_text(figures) + "\n")
     examples = results["Keras"]["examples"]
     print(f"\na separable network and its CondConv twin on {examples} held-out handwritten digits")
-    for table in (gain_table(gain), stored_table(results), dead_experts(layers), predictions(predicted)):
+    for table in (gain_table(gain), stored_table(results), dead_experts(layers, gain), predictions(predicted)):
         print(f"\n{table}")
     print(f"\ntraining {seconds['training']:.0f} s, everything {seconds['everything']:.0f} s; it is all in {run}")
     print(f"\n{page}")
@@ -98,13 +98,19 @@ def stored_table(results):
     return "\n".join(lines)
 
 
-def dead_experts(layers):
-    """Returns the line of dead experts, from the layers of `analyze.py`'s JSON object."""
+def dead_experts(layers, gain):
+    """Returns the line of dead experts: those of the first twin on the test, and the most that a twin had in training.
+
+    Args:
+        layers: of `analyze.py`'s JSON object.
+        gain: JSON object of `condconv_keras.experiments.gain`.
+    """
     experts = sum(layer["experts"] for layer in layers)
     counts = {layer["layer"]: len(layer["dead"]) for layer in layers if layer["dead"]}
     where = ", ".join(f"{name} {count}" for name, count in counts.items())
     dead = f"{sum(counts.values())} ({where})" if counts else "none"
-    return f"dead experts: {dead} of {experts} in {len(layers)} layers"
+    (most,) = (side["dead_experts"] for side in gain["sides"] if side["side"] == "twin")
+    return f"dead experts: {dead} of {experts} in {len(layers)} layers of seed 0, {most} at most in training, all seeds"
 
 
 def predictions(predicted):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from condconv_keras.utils.annotations import Tensor
 
 # Of the routers' batch normalization. Small data has few steps, which a slower mean would not follow.
 MOMENTUM, EPSILON = 0.9, 1e-3
+_TEMPERATURES = 2.0**-126, 2.0**126
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,14 +41,18 @@ class RoutingOptions:
     balance_penalty: float = 0.0
 
     def __post_init__(self) -> None:
-        # A comparison with NaN is false, so none passes.
-        if self.temperature is not None and not 0 < self.temperature < math.inf:
-            raise ValueError(f"`temperature` must be a positive number. Received: temperature={self.temperature!r}")
-        if not 0 <= self.expert_dropout < 1:
-            raise ValueError(f"`expert_dropout` must be in [0, 1). Received: expert_dropout={self.expert_dropout!r}")
-        for name in ("diversity_penalty", "balance_penalty"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"`{name}` must be a number of at least 0. Received: {name}={getattr(self, name)!r}")
+        ranges = {
+            "temperature": (*_TEMPERATURES, "a positive number whose inverse is one in float32, or None"),
+            "expert_dropout": (0, 1, "in [0, 1)"),
+            "diversity_penalty": (0, math.inf, "a number of at least 0"),
+            "balance_penalty": (0, math.inf, "a number of at least 0"),
+        }
+        for name, (least, end, expected) in ranges.items():
+            value = getattr(self, name)
+            # A comparison with NaN is false, so none passes.
+            is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+            if not (is_number and least <= value < end) and (name, value) != ("temperature", None):
+                raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}")
 
     def chosen(self) -> dict[str, Any]:
         """Returns the options that differ from their defaults, by name: nothing for the authors' router."""

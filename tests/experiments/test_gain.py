@@ -193,8 +193,8 @@ def prepare(folder, *splits):
 
 
 def test_the_split_of_a_comparison_is_checked_before_training(tmp_path):
-    setting = Setting(dataset="glyphs", maker=("-m", "scripts.no_such"), sides={})
-    with pytest.raises(UserError, match=r"'glyphs' .* scripts.no_such, writes it with a number of `validation_"):
+    setting = Setting(dataset="glyphs", maker=("-m", "scripts.no_such"), held_out_images=7, sides={})
+    with pytest.raises(UserError, match=r"scripts.no_such --output_dir=\S+ --validation_images=7 failed"):
         data.make(setting, tmp_path, data.HELD_OUT)
     prepare(tmp_path / "glyphs/1.0.0", "train", "test", "unseen_faces")
     prepare(tmp_path / "held/glyphs/1.0.0", "train", "validation")

@@ -113,7 +113,11 @@ def test_a_frozen_router_computes_as_in_inference():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temperature": 0}, "`temperature` must be a positive number. Received: temperature=0"),
+        ({"temperature": 0}, "`temperature` must be a positive number .* Received: temperature=0"),
+        ({"temperature": "30"}, "`temperature` must be a positive number"),
+        ({"temperature": True}, "`temperature` must be a positive number"),
+        ({"temperature": 1e-50}, "`temperature` must be a positive number"),
+        ({"balance_penalty": None}, "`balance_penalty` must be a number of at least 0"),
         ({"temperature": float("nan")}, "`temperature` must be a positive number"),
         ({"expert_dropout": 1.0}, r"`expert_dropout` must be in \[0, 1\). Received: expert_dropout=1.0"),
         ({"balance_penalty": -1}, "`balance_penalty` must be a number of at least 0. Received: balance_penalty=-1"),

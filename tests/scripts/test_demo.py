@@ -32,9 +32,11 @@ def test_the_table_of_the_gain():
 
 def test_dead_experts():
     layers = [{"layer": "a", "experts": 8, "dead": []}, {"layer": "b", "experts": 4, "dead": []}]
-    assert demo.dead_experts(layers) == "dead experts: none of 12 in 2 layers"
+    gain = {"sides": [{"side": "plain", "dead_experts": None}, {"side": "twin", "dead_experts": 1}]}
+    line = "dead experts: none of 12 in 2 layers of seed 0, 1 at most in training, all seeds"
+    assert demo.dead_experts(layers, gain) == line
     layers[1]["dead"] = [0, 3]
-    assert demo.dead_experts(layers) == "dead experts: 2 (b 2) of 12 in 2 layers"
+    assert demo.dead_experts(layers, gain) == line.replace("none", "2 (b 2)")
 
 
 def stored(*correct):
@@ -93,7 +95,7 @@ def test_the_page_shows_a_demo_with_the_settings_of_today():
     for table in (
         demo.gain_table(figures["gain"]),
         demo.stored_table(figures["stored"]),
-        demo.dead_experts(figures["layers"]),
+        demo.dead_experts(figures["layers"], figures["gain"]),
     ):
         assert f"{table}\n" in page
     with open(ROOT / "docs/results/demo/runs.csv", newline="") as file:

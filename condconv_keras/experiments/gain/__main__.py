@@ -10,7 +10,8 @@ and `summary.csv` one for each side, with the paired difference to the plain net
 
 `--data_dir` is where prepared TFDS data sets lie. A set that is missing there is drawn or read from the packages of
 Debian that its script names. The runs are evaluated on its test, the last word, and a set without one is refused:
-`--held_out` compares on its held-out training images instead, to choose settings by.
+`--held_out` compares on held-out training images instead, to choose settings by, and needs a `--data_dir` of its own:
+the set is written there without a test.
 """
 
 import pathlib
@@ -126,7 +127,7 @@ def _define_flags():
     flags.DEFINE_integer("seeds", 3, "Seeds of each side: 0, 1 and so on.", lower_bound=1)
     flags.DEFINE_string("data_dir", "data", "Folder of prepared TFDS data sets; what is missing there is made.")
     flags.DEFINE_bool(
-        "held_out", False, "Evaluate on held-out training images: of a set that was written with --validation_images."
+        "held_out", False, "Evaluate on held-out training images, of a set without a test, to choose settings by."
     )
     flags.DEFINE_string("output_dir", None, "Folder of the runs; default: runs/gain/SETTING, or SETTING-held_out.")
     flags.DEFINE_integer("jobs", 2, "Runs at a time, each on its share of the cores.", lower_bound=1)

@@ -21,8 +21,7 @@ def make(setting, data_dir, split=TEST):
         split: `TEST`, or `HELD_OUT` for a set whose test images were left out; that the runs are to be evaluated on.
 
     Raises:
-        UserError: the set would be evaluated on another split; it is missing and has to be written with a number of
-            images to hold out; the script is not there or fails.
+        UserError: the set would be evaluated on another split; it is missing, and the script is not there or fails.
     """
     if setting.maker is None:
         if split != TEST:
@@ -33,22 +32,20 @@ def make(setting, data_dir, split=TEST):
     if splits := prepared_splits(data_dir, setting.dataset):
         evaluated = next((known for known in EVALUATION_SPLITS if known in splits), None)
         if evaluated != split:
-            hint = "a final comparison needs its test" if split == TEST else "without `held_out` that is what counts"
+            hint = "a final comparison needs its test" if split == TEST else "`held_out` needs a set without a test"
             raise UserError(
                 f"expected the data set {setting.dataset!r} in `data_dir` {str(data_dir)!r} to be evaluated on its "
-                f"{split!r}, it has the splits {', '.join(splits)}: {hint}; give another `data_dir`"
+                f"{split!r}, it has the splits {', '.join(splits)}: {hint}; give another `data_dir`, where "
+                "one is written"
             )
         return
-    if split != TEST:
-        raise UserError(
-            f"expected the data set {setting.dataset!r} with images held out in `data_dir` {str(data_dir)!r}; its "
-            f"script, {' '.join(setting.maker)}, writes it with a number of `validation_images`"
-        )
     if importlib.util.find_spec(setting.maker[1].partition(".")[0]) is None:
         raise UserError(
             f"expected the data set {setting.dataset!r} in `data_dir` {str(data_dir)!r}: the script that writes it, "
             f"{' '.join(setting.maker)}, is in a clone of the project"
         )
     command = [sys.executable, *setting.maker, f"--output_dir={data_dir}"]
+    if split != TEST:
+        command.append(f"--validation_images={setting.held_out_images}")
     if subprocess.run(command, stdout=sys.stderr, check=False).returncode:
         raise UserError(f"the data set {setting.dataset!r} was not written: {shlex.join(command)} failed")

@@ -16,6 +16,7 @@ class Setting:
     Attributes:
         dataset: `--dataset` of the runs.
         maker: the command that writes the data set, words after `python`, or None for an embedded one.
+        held_out_images: how many training images settings are chosen on, what the maker's `--validation_images` takes.
         metric: the entry of `results.json` that is compared.
         common: flags that all sides have.
         sides: by name the flags of each side: `"plain"`, `"twin"` (the one that we recommend) and others.
@@ -23,6 +24,7 @@ class Setting:
 
     dataset: str
     maker: tuple[str, ...] | None
+    held_out_images: int = 0
     metric: str = "top_1"
     common: str = ""
     sides: Mapping[str, str]

@@ -5,6 +5,8 @@ import types
 from condconv_keras.experiments.gain.settings import PLAIN, TWIN, Setting
 from condconv_keras.models import model_entry
 
+# By set the number of training images that settings were chosen on.
+_HELD_OUT = {"instruments": 5760, "fashion_mnist": 10000, "glyphs": 6000, "scenes": 1000}
 # By network the names of the places of its experts, by the first block that has some.
 _PLACES = {
     "separable_cnn": {1: "all_blocks", 3: "last_two_blocks"},
@@ -78,7 +80,7 @@ def _classifier(
         "start_annealed": twin(start=f"--routing_temperature=30 --temperature_epochs={epochs / 2:g}"),
     }
     common = f"--warmup_epochs=0.5 --label_smoothing=0 {common}".rstrip()
-    return Setting(dataset=dataset, maker=("-m", f"scripts.{dataset}"), common=common, sides=sides)
+    return _setting(dataset, common=common, sides=sides)
 
 
 def _detector(*, plain, twin):
@@ -96,7 +98,12 @@ def _detector(*, plain, twin):
         "same_parameters": f"{network} --width_multiplier=0.49 {plain}",
         "start_as_built": f"{conditional} --num_experts=4 --learning_rate=0.03",
     }
-    return Setting(dataset="scenes", maker=("-m", "scripts.scenes"), metric="AP", sides=sides)
+    return _setting("scenes", metric="AP", sides=sides)
+
+
+def _setting(dataset, **fields):
+    """The `Setting` of a set that is written by its script."""
+    return Setting(dataset=dataset, maker=("-m", f"scripts.{dataset}"), held_out_images=_HELD_OUT[dataset], **fields)
 
 
 SETTINGS = types.MappingProxyType(
