@@ -71,6 +71,10 @@ class RegisteredModel:
         """The size in pixels where no flag says it."""
         return recipe.input_size or self.entry.input_size
 
+    def starts_anew(self, values: flags.FlagValues) -> bool:
+        """Whether it starts with initial values, and not those of a file."""
+        return values.weights is None
+
     def lacking_flags(self, values: flags.FlagValues) -> dict[str, str]:
         """Flags that it has no use for, as of `condconv_keras.commands.model_flags.lacking_flags`."""
         reason = f"is for a stored --model, a file: {self.entry.name} is registered"
@@ -135,6 +139,10 @@ class StoredFile:
             expected = "expected a run folder, .keras file or SavedModel in --model"
             raise UserError(f"{expected}, nothing lies at {name!r}{began}")
         raise unknown_name("model", name, list_models())
+
+    def starts_anew(self, values: flags.FlagValues) -> bool:
+        """As of `RegisteredModel`."""
+        return False
 
     def lacking_flags(self, values: flags.FlagValues) -> dict[str, str]:
         """Flags that it has no use for, a dict of flag to the reason."""

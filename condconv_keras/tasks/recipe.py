@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Self, TypeAlias, get_args
 
@@ -25,6 +26,8 @@ EXPERT_FIELDS = (
     "expert_diversity",
     "expert_balance",
 )
+# The start for small data (docs/results/README.md): all experts count alike until routers find what to tell apart.
+GENTLE_ROUTERS: Mapping[str, Any] = types.MappingProxyType({"router_scale": 0.0, "router_learning_rate": 0.1})
 # What is expected of a value, and whether it is so.
 _Expected: TypeAlias = tuple[str, Callable[[Any], bool]]
 

@@ -16,9 +16,10 @@ from condconv_keras.utils.files import check_parents, is_partial, remove_partial
 from condconv_keras.utils.text_files import is_unicode
 from condconv_keras.utils.typed_fields import OTHER_FORM
 
-# Fields of a configuration that are as the run has them where a command does not say them: their default is another
-# than it was in version 0.1, whose commands go on with its runs.
+# Fields of a configuration, and of its recipe, that are as the run has them where a command does not say them: their
+# default is another than it was in version 0.1, whose commands go on with its runs.
 _KEPT = ("apply_orientation",)
+_KEPT_OF_RECIPE = ("router_scale", "router_learning_rate")
 
 
 class RunFolder:
@@ -80,7 +81,13 @@ class RunFolder:
         if not self.config.is_file():
             return config
         run = self.read_config()
-        return dataclasses.replace(config, **{name: getattr(run, name) for name in _KEPT if name not in given})
+        kept = {name: getattr(run, name) for name in _KEPT if name not in given}
+        of_recipe = {name: getattr(run.recipe, name) for name in _KEPT_OF_RECIPE if name not in given}
+        try:
+            recipe = dataclasses.replace(config.recipe, **of_recipe)
+        except ValueError:  # what does not go together: the configurations differ, which is said of them
+            recipe = config.recipe
+        return dataclasses.replace(config, **kept, recipe=recipe)
 
     def check(self, config: TrainConfig) -> None:
         """Raises a `UserError` unless the folder is new, empty, or of a run of the configuration or of fewer epochs."""

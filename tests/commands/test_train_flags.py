@@ -110,6 +110,22 @@ def test_flags_change_the_recipe():
     assert dataclasses.asdict(config.recipe) == changes
 
 
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], (0.0, 0.1)),
+        (["--router_learning_rate=0.5"], (0.0, 0.5)),
+        (["--expert_start=alike"], (1.0, 1.0)),
+        (["--weights=x.keras"], (1.0, 1.0)),
+        (["--weights=x.keras", "--router_scale=0.5"], (0.5, 1.0)),
+        (["--recipe=mobilenet"], (1.0, 1.0)),
+    ],
+)
+def test_the_routers_of_a_recipe_are_for_experts_that_start_with_values_of_their_own(flags, expected):
+    recipe = _config("--model=condconv_mobilenet_v1", *flags).recipe
+    assert (recipe.router_scale, recipe.router_learning_rate) == expected
+
+
 def test_flags_of_the_execution():
     changes = {
         "strategy": "mirrored",

@@ -1,4 +1,6 @@
-"""The configuration of a run, for the tests that train nothing."""
+"""The configuration of a run, with the authors' routers, for the tests that train nothing."""
+
+import dataclasses
 
 from condconv_keras.training.config import TrainConfig
 from condconv_keras.training.recipes import get_recipe
@@ -11,7 +13,7 @@ CONFIG = TrainConfig(
     validation_fraction=0.2,
     skip_bad_images=False,
     recipe_name="digits",
-    recipe=get_recipe("digits"),
+    recipe=dataclasses.replace(get_recipe("digits"), router_scale=1.0, router_learning_rate=1.0),
     precision="float32",
     seed=0,
     weights=None,

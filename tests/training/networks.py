@@ -18,9 +18,10 @@ SHAPE = (4, 4, 2)
 
 
 def recipe(**changes):
-    """A recipe without warm-up and decay unless the changes say otherwise."""
+    """A recipe without warm-up and decay, and with the authors' routers, unless the changes say otherwise."""
     plain = {"optimizer": "sgd", "momentum": 0.0, "learning_rate": 0.1, "schedule": "exponential", "decay_rate": 1.0}
     plain |= {"warmup_epochs": 0, "weight_decay": 0.0, "label_smoothing": 0.0}
+    plain |= {"router_scale": 1.0, "router_learning_rate": 1.0}
     return dataclasses.replace(get_recipe("digits"), **{**plain, **changes})
 
 

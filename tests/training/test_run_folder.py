@@ -90,6 +90,10 @@ def test_what_a_command_does_not_say_is_as_the_run_has_it(tmp_path):
     run.start(old)
     assert run.continued(CONFIG, {"seed"}) == old
     run.check(run.continued(CONFIG, set()))
+    # Nor had its recipes other routers than the authors'.
+    now = dataclasses.replace(CONFIG, recipe=dataclasses.replace(CONFIG.recipe, router_scale=0.0, epochs=99))
+    assert run.continued(now, set()).recipe == dataclasses.replace(CONFIG.recipe, epochs=99)
+    assert run.continued(now, {"router_scale"}).recipe == now.recipe
     given = run.continued(CONFIG, {"apply_orientation"})
     assert given == CONFIG
     with pytest.raises(UserError, match=r"another configuration \(different: apply_orientation\)"):

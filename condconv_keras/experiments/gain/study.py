@@ -5,6 +5,7 @@ import types
 from condconv_keras.experiments.gain.settings import PLAIN, TWIN, Setting
 from condconv_keras.models import model_entry
 
+_AUTHORS = "--router_scale=1 --router_learning_rate=1"  # their routers, which the recipes of small data have not
 # By set the number of training images that settings were chosen on.
 _HELD_OUT = {"instruments": 5760, "fashion_mnist": 10000, "glyphs": 6000, "scenes": 1000}
 # By network the names of the places of its experts, by the first block that has some.
@@ -72,12 +73,12 @@ def _classifier(
         **{name: twin(block=block) for block, name in _PLACES[network].items() if block != start_block},
         "router_per_layer": f"{twin()} --routing_per=layer",
         "router_per_network": f"{twin()} --routing_per=network",
-        "start_as_built": twin(start=""),
+        "start_as_built": twin(start=_AUTHORS),
         **{
             name: f"{twin(rate=rate, start=flags)} --routing_activation=softmax"
             for name, (rate, flags) in (softmax or {}).items()
         },
-        "start_annealed": twin(start=f"--routing_temperature=30 --temperature_epochs={epochs / 2:g}"),
+        "start_annealed": twin(start=f"{_AUTHORS} --routing_temperature=30 --temperature_epochs={epochs / 2:g}"),
     }
     common = f"--warmup_epochs=0.5 --label_smoothing=0 {common}".rstrip()
     return _setting(dataset, common=common, sides=sides)
@@ -96,7 +97,7 @@ def _detector(*, plain, twin):
         "longer": f"{network} --width_multiplier=0.25 {plain} --epochs=10",
         "same_multiply_adds": f"{network} --width_multiplier=0.26 {plain}",
         "same_parameters": f"{network} --width_multiplier=0.49 {plain}",
-        "start_as_built": f"{conditional} --num_experts=4 --learning_rate=0.03",
+        "start_as_built": f"{conditional} --num_experts=4 --learning_rate=0.03 {_AUTHORS}",
     }
     return _setting("scenes", metric="AP", sides=sides)
 
@@ -138,7 +139,7 @@ SETTINGS = types.MappingProxyType(
             same_parameters=4.14,
             softmax={
                 "softmax": (0.8, "--router_scale=0 --router_learning_rate=0.1"),
-                "softmax_annealed": (0.8, "--routing_temperature=30 --temperature_epochs=4"),
+                "softmax_annealed": (0.8, f"{_AUTHORS} --routing_temperature=30 --temperature_epochs=4"),
             },
         ),
         "separable_glyphs": _classifier(

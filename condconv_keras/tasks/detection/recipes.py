@@ -3,7 +3,7 @@
 import dataclasses
 
 from condconv_keras.data.augment.box_augmentation import AUGMENTATIONS
-from condconv_keras.tasks.recipe import Recipe
+from condconv_keras.tasks.recipe import GENTLE_ROUTERS, Recipe
 from condconv_keras.utils.errors import unknown_name
 
 # Version 0.1 stored with every recipe what only classifiers have: of a detector, these values, which change nothing.
@@ -72,6 +72,7 @@ _DIGIT_SCENES = dataclasses.replace(
     warmup_epochs=0.5,
     augmentation="none",
     input_size=160,
+    **GENTLE_ROUTERS,
 )
 
 RECIPES = {
