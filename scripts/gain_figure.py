@@ -18,7 +18,12 @@ pyplot = LazyModule("matplotlib.pyplot")
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs/results/gain"
 FIGURE = ROOT / "docs/images/accuracy_by_multiply_adds.png"
-TITLES = {"separable_instruments": "120 instruments", "separable_fashion_mnist": "Fashion-MNIST"}
+TITLES = {
+    "separable_instruments": "120 instruments",
+    "resnet_instruments": "120 instruments, residual network",
+    "separable_fashion_mnist": "Fashion-MNIST",
+    "separable_glyphs": "1,000 glyphs",
+}
 WIDER = (PLAIN, "same_multiply_adds", "same_parameters")
 _PLAIN, _TWIN = "#707070", "#c2410c"
 
@@ -62,8 +67,8 @@ def description():
 
 def draw():
     """Returns the figure, a panel for each of `TITLES`."""
-    figure, panels = pyplot.subplots(1, len(TITLES), figsize=(10, 4), layout="constrained")
-    for axes, (setting, title) in zip(panels, TITLES.items(), strict=True):
+    figure, panels = pyplot.subplots(2, len(TITLES) // 2, figsize=(10, 7.5), layout="constrained")
+    for axes, (setting, title) in zip(panels.flat, TITLES.items(), strict=True):
         plain, experts = points(setting)
         _series(axes, plain, _PLAIN, "o-", "plain, wider and wider", (10, -14), "left")
         _series(axes, experts, _TWIN, "D-", "with n experts", (-8, 4), "right")

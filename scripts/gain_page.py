@@ -67,6 +67,7 @@ _SUMMARY = {
     "accuracy, %": _with_error("mean", "error_of_mean", ".2f", 100),
     "gain, points": _with_error("difference", "standard_error", "+.2f", 100),
     "the twin's lead, points": _with_error("twin_lead", "twin_lead_error", "+.2f", 100),
+    "in training, %": _number("training", ".2f", 100),
     "million multiply-adds": _number("multiply_adds", ".3f", 1e-6),
     "parameters": lambda row: f"{int(row['parameters']):,}",
     "dead experts": lambda row: row["dead_experts"],
@@ -80,6 +81,7 @@ _TUNING = {
     "flags": lambda row: f"`{row['flags']}`",
     "seed": lambda row: row["seed"],
     "held-out accuracy, %": _number("metric", ".2f", 100),
+    "dead experts": lambda row: row.get("dead_experts", ""),
 }
 _TIMED = {
     "network": lambda row: row["side"],

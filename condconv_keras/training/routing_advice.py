@@ -11,12 +11,13 @@ CONSTANT_SPREAD = 0.01
 class RoutingAdvice:
     """Warns of each kind of trouble at most once: of dead experts, of constant routing, of weights that are not finite.
 
-    No expert is called dead and no routing constant after the first epoch, in which routers find their range.
+    No expert is called dead and no routing constant after the first epoch, or before the warm-up and the temperature of
+    the recipe are over: until then routers find their range, and experts that are off come back.
 
     Args:
         sigmoid: whether the routers are sigmoids. Others, whose weights are small where there are many experts, are
             called neither dead nor constant.
-        recipe: `Recipe` of the run. No routing is called constant before its warm-up and its temperature are over.
+        recipe: `Recipe` of the run.
         starts_anew: whether the run starts from initial values, and not from those of a file.
     """
 
@@ -37,10 +38,10 @@ class RoutingAdvice:
         """
         if layers is None:
             self._say("not finite", _not_finite(epoch))
-        elif self._sigmoid and epoch > 0:
+        elif self._sigmoid and epoch >= max(self._settled, 1):
             if any(layer.dead for layer in layers):
                 self._say("dead", self._dead(epoch, images, layers))
-            if epoch >= self._settled and max(layer.spread for layer in layers) < CONSTANT_SPREAD:
+            if max(layer.spread for layer in layers) < CONSTANT_SPREAD:
                 self._say("constant", self._constant(epoch, layers))
 
     def _say(self, kind, text):

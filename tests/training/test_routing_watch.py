@@ -100,6 +100,14 @@ def test_the_rows_and_the_logs_are_numpys_of_the_present_weights(tmp_path):
     assert logs["spread"] == pytest.approx(np.concatenate([first, constant], axis=1).std(axis=0).mean(), abs=1e-6)
 
 
+def test_experts_that_are_off_in_the_warm_up_are_not_named(tmp_path, capsys):
+    callback = watch(routed_network(), tmp_path, warmup_epochs=2.5)
+    run_epoch(callback, 2)
+    assert capsys.readouterr().err == ""
+    run_epoch(callback, 3)
+    assert "1 of 3 experts of first is on for none" in capsys.readouterr().err
+
+
 def test_a_dead_expert_is_named_once_and_not_after_the_first_epoch(tmp_path, capsys):
     callback = watch(routed_network(), tmp_path)
     run_epoch(callback, 0)

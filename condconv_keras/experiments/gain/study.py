@@ -32,7 +32,6 @@ def _classifier(
     same_multiply_adds,
     same_parameters,
     softmax=None,
-    common="",
 ):
     """A network on a set of scripts/, each side with the flags that were chosen for it.
 
@@ -49,7 +48,6 @@ def _classifier(
         longer: epochs, more of them, of a plain network that gets the time that the twin takes.
         same_multiply_adds, same_parameters: width of the plain network that has about as many as the twin.
         softmax: by name the rate and other flags of twins whose routers are softmaxes.
-        common: further flags of all sides.
     """
 
     def plain(width, epochs=epochs):
@@ -80,8 +78,7 @@ def _classifier(
         },
         "start_annealed": twin(start=f"{_AUTHORS} --routing_temperature=30 --temperature_epochs={epochs / 2:g}"),
     }
-    common = f"--warmup_epochs=0.5 --label_smoothing=0 {common}".rstrip()
-    return _setting(dataset, common=common, sides=sides)
+    return _setting(dataset, common="--warmup_epochs=0.5 --label_smoothing=0", sides=sides)
 
 
 def _detector(*, plain, twin):
@@ -170,6 +167,21 @@ SETTINGS = types.MappingProxyType(
             twin_flags="--router_scale=0 --router_learning_rate=0.1",
             same_multiply_adds=0.57,
             same_parameters=1.56,
+        ),
+        "mobilenet_fashion_mnist": _classifier(
+            "mobilenet_v1",
+            "fashion_mnist",
+            width=0.25,
+            experts=4,
+            start_block=6,
+            epochs=10,
+            longer=13,
+            plain_rate=0.4,
+            twin_rate=0.2,
+            other_rates={},
+            twin_flags="--router_scale=0 --router_learning_rate=0.1",
+            same_multiply_adds=0.365,
+            same_parameters=0.495,
         ),
         "scenes": _detector(
             plain="--learning_rate=0.015",
