@@ -2,8 +2,8 @@
 
 A table stands between `<!-- table of FILE -->` and `<!-- end of table -->`. The file is a `summary.csv` that
 `python -m condconv_keras.experiments.gain` wrote, in docs/results/gain, or one beside it: a `tuning.csv` of
-`python -m experiments`, a `timed.csv`, the `runs.csv` of runs that were trained for their time, or a
-`routing-SIDE.csv` of `python -m scripts.gain_routing`.
+`python -m experiments`, a `timed.csv`, the `runs.csv` of runs that were trained for their time, a `replaced.csv`, that of
+twins which were trained anew, slower, as one had a dead expert, or a `routing-SIDE.csv` of `python -m scripts.gain_routing`.
 """
 
 import csv
@@ -89,6 +89,12 @@ _TIMED = {
     "accuracy, %": _number("metric", ".2f", 100),
     "seconds of training": _number("seconds", ".1f"),
 }
+_REPLACED = {
+    "network": lambda row: row["side"],
+    "seed": lambda row: row["seed"],
+    "accuracy, %": _number("metric", ".2f", 100),
+    "dead experts": lambda row: row["dead_experts"],
+}
 _ROUTING = {
     "layer": lambda row: row["layer"],
     "class-specificity": _with_error("class_specificity", "class_specificity_error", ".3f"),
@@ -97,7 +103,7 @@ _ROUTING = {
     "weights below 0.1, %": _with_error("near_0", "near_0_error", ".1f", 100),
     "weights from 0.9 on, %": _with_error("near_1", "near_1_error", ".1f", 100),
 }
-_COLUMNS = {"tuning": _TUNING, "timed": _TIMED, "routing": _ROUTING}
+_COLUMNS = {"tuning": _TUNING, "timed": _TIMED, "replaced": _REPLACED, "routing": _ROUTING}
 
 
 def main():
