@@ -17,7 +17,7 @@ from tests.processes import ROOT
 README = (ROOT / "README.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-GAINS = ("separable_instruments", "separable_fashion_mnist")
+GAINS = ("separable_instruments", "resnet_instruments", "separable_fashion_mnist")
 
 
 def rows(section):
@@ -101,11 +101,10 @@ def test_what_we_measured():
     plain, experts = studies["0.25", ""], studies["0.25", "8"]
     expected = [f"{float(line['mean']):.3f} ± {float(line['deviation']):.3f}" for line in (plain, experts)]
     assert re.findall(r"[\d.]+ ± [\d.]+", answers["docs/results/experts/README.md"]) == expected
-    gains = [float(table(f"gain/{name}/summary.csv")[1]["difference"]) for name in GAINS]
-    expected = [f"+{100 * gain:.1f}" for gain in gains]
-    assert re.findall(r"\+[\d.]+", answers["docs/when-experts-pay.md"]) == expected
-    tagline = re.search(r"gain ([\d.]+) to ([\d.]+) points", " ".join(README.split()))
-    assert [f"+{value}" for value in tagline.groups()] == sorted(expected)
+    twins = [table(f"gain/{name}/summary.csv")[1] for name in GAINS]
+    expected = [f"+{points(twin, 'difference')} ± {points(twin, 'standard_error')}" for twin in twins]
+    assert re.findall(r"\+[\d.]+ ± [\d.]+", answers["docs/when-experts-pay.md"]) == expected
+    assert abs(float(table("gain/separable_glyphs/summary.csv")[1]["difference"])) < 0.001
     means = own_network.summary(own_network.read_rows(ROOT / "docs/results/convert/own_network.csv"))["means"]
     expected = [f"{means[side]:.2f}" for side in ("twin 0.4", "continued 0.1")]
     assert re.findall(r"\d+\.\d+", answers["docs/results/convert/README.md"]) == expected
@@ -131,17 +130,35 @@ def test_the_figure_was_drawn_from_the_files_as_they_are():
     assert str(gain_figure.FIGURE.relative_to(ROOT)) in README
 
 
-def test_what_is_said_of_wider_plain_networks():
+def points(line, column):
+    return f"{100 * float(line[column]):.1f}"
+
+
+def test_the_gain_in_the_tagline():
+    tagline = " ".join(README.split("\n\n")[1].split())
     sides = [{line["side"]: line for line in table(f"gain/{name}/summary.csv")} for name in GAINS]
-    caption = re.search(r"multiply-adds stays ([\d.]+) and ([\d.]+) points behind", " ".join(README.split()))
-    leads = [float(side["same_multiply_adds"]["twin_lead"]) for side in sides]
-    assert list(caption.groups()) == [f"{100 * lead:.1f}" for lead in leads]
-    wide = sides[1]["same_parameters"]
-    assert float(wide["twin_lead"]) < 0
-    assert round(int(wide["multiply_adds"]) / int(sides[1]["twin"]["multiply_adds"])) == 6
-    assert "On Fashion-MNIST one with as many parameters passes it, at 6 times the multiply-adds" in " ".join(
-        README.split()
-    )
+    gains = [points(side["twin"], "difference") for side in sides]
+    low, high, least, most = re.search(r"gain ([\d.]+) to ([\d.]+) points, at (\d+) to (\d+) % more", tagline).groups()
+    assert (low, high) == (min(gains), max(gains))
+    more = [round(100 * (int(s["twin"]["multiply_adds"]) / int(s["plain"]["multiply_adds"]) - 1)) for s in sides]
+    assert (int(least), int(most)) == (min(more), max(more))
+    times = [float(side["twin"]["milliseconds"]) / float(side["plain"]["milliseconds"]) for side in sides]
+    assert f"{min(times):.0f} to {max(times):.0f} times the time" in tagline.partition("points, at")[2]
+
+
+def test_what_is_said_of_wider_plain_networks():
+    text = " ".join(README.split())
+    sides = [{line["side"]: line for line in table(f"gain/{name}/summary.csv")} for name in GAINS]
+    wider = [side["same_multiply_adds"] for side in sides]
+    leads, errors = ([points(line, column) for line in wider] for column in ("twin_lead", "twin_lead_error"))
+    said = "stays {}, {} and {} points behind the twin (± {}, {} and {})"
+    assert said.format(*leads, *errors) in text
+    glyphs = {line["side"]: line for line in table("gain/separable_glyphs/summary.csv")}
+    assert f"and is {points(glyphs['same_multiply_adds'], 'twin_lead').removeprefix('-')} ahead on glyphs" in text
+    large = [(side["same_parameters"], side["twin"]) for side in sides]
+    assert all(float(wide["twin_lead"]) < 0 for wide, _ in large)
+    times = [round(int(wide["multiply_adds"]) / int(twin["multiply_adds"])) for wide, twin in large]
+    assert f"passes it, at {min(times)} to {max(times)} times the multiply-adds" in text
 
 
 @pytest.mark.parametrize("setting", gain_figure.TITLES)
@@ -153,5 +170,6 @@ def test_points_of_the_figure(setting):
         100 * float(by_side["plain"]["mean"]),
     )
     assert len(plain) > 1 and plain[0][3] == f"{int(by_side['plain']['parameters']):,} parameters"
-    assert [point[3] for point in experts if point[1] == 100 * float(by_side["twin"]["mean"])] == ["n = 8"]
+    count = "n = 4" if setting == "separable_glyphs" else "n = 8"
+    assert [point[3] for point in experts if point[1] == 100 * float(by_side["twin"]["mean"])] == [count]
     assert 100 * float(by_side["twin"]["mean"]) in [point[1] for point in experts]

@@ -164,7 +164,7 @@ SETTINGS = types.MappingProxyType(
             plain_rate=1.6,
             twin_rate=0.8,
             other_rates={},
-            twin_flags="--router_scale=0 --router_learning_rate=0.03",
+            twin_flags="--router_scale=0 --router_learning_rate=0.1",
             same_multiply_adds=0.57,
             same_parameters=1.56,
         ),
