@@ -12,7 +12,7 @@ from condconv_keras.data.opening import embedded_names, is_folder
 from condconv_keras.facts import old_names
 from condconv_keras.models.saved_networks import is_saved_model
 from condconv_keras.pretrained import IMAGENET
-from condconv_keras.tasks.recipe import Recipe
+from condconv_keras.tasks.recipe import GENTLE_ROUTERS, Recipe
 from condconv_keras.tasks.table import get_task
 from condconv_keras.training.config import Execution, TrainConfig
 from condconv_keras.training.recipes import default_recipe_name, get_recipe
@@ -69,7 +69,7 @@ def _recipe(name, model, values):
     changes.setdefault("input_size", model.input_size(recipe))
     if not model.starts_anew(values) or changes.get("expert_start", Recipe.expert_start) != Recipe.expert_start:
         # The recipe's routers are for experts that start with values of their own.
-        for field in ("router_scale", "router_learning_rate"):
+        for field in GENTLE_ROUTERS:
             changes.setdefault(field, getattr(Recipe, field))
     try:
         changed = dataclasses.replace(recipe, **changes)

@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Collection
 from typing import Any
 
+from condconv_keras.tasks.recipe import GENTLE_ROUTERS
 from condconv_keras.training.checkpoints import Checkpoints
 from condconv_keras.training.config import TrainConfig
 from condconv_keras.utils.errors import UserError, one_line
@@ -19,7 +20,7 @@ from condconv_keras.utils.typed_fields import OTHER_FORM
 # Fields of a configuration, and of its recipe, that are as the run has them where a command does not say them: their
 # default is another than it was in version 0.1, whose commands go on with its runs.
 _KEPT = ("apply_orientation",)
-_KEPT_OF_RECIPE = ("router_scale", "router_learning_rate")
+_KEPT_OF_RECIPE = tuple(GENTLE_ROUTERS)
 
 
 class RunFolder:

@@ -5,6 +5,7 @@ import types
 from condconv_keras.experiments.gain.settings import PLAIN, TWIN, Setting
 from condconv_keras.models import model_entry
 
+_GENTLE = "--router_scale=0 --router_learning_rate=0.1"
 _AUTHORS = "--router_scale=1 --router_learning_rate=1"  # their routers, which the recipes of small data have not
 # By set the number of training images that settings were chosen on.
 _HELD_OUT = {"instruments": 5760, "fashion_mnist": 10000, "glyphs": 6000, "scenes": 1000}
@@ -131,11 +132,11 @@ SETTINGS = types.MappingProxyType(
             twin_rate=0.8,
             # Two and 32 experts were better at twice these rates, but there an expert died in a run of the test.
             other_rates={1: 1.6, 2: 1.6, 4: 1.6, 16: 0.8, 32: 0.8},
-            twin_flags="--router_scale=0 --router_learning_rate=0.1",
+            twin_flags=_GENTLE,
             same_multiply_adds=1.19,
             same_parameters=4.14,
             softmax={
-                "softmax": (0.8, "--router_scale=0 --router_learning_rate=0.1"),
+                "softmax": (0.8, _GENTLE),
                 "softmax_annealed": (0.8, f"{_AUTHORS} --routing_temperature=30 --temperature_epochs=4"),
             },
         ),
@@ -150,7 +151,7 @@ SETTINGS = types.MappingProxyType(
             plain_rate=1.6,
             twin_rate=1.6,
             other_rates={8: 0.8},
-            twin_flags="--router_scale=0 --router_learning_rate=0.1",
+            twin_flags=_GENTLE,
             same_multiply_adds=1.4,
             same_parameters=3.5,
         ),
@@ -164,7 +165,7 @@ SETTINGS = types.MappingProxyType(
             plain_rate=1.6,
             twin_rate=0.8,
             other_rates={},
-            twin_flags="--router_scale=0 --router_learning_rate=0.1",
+            twin_flags=_GENTLE,
             same_multiply_adds=0.57,
             same_parameters=1.56,
         ),
@@ -179,13 +180,13 @@ SETTINGS = types.MappingProxyType(
             plain_rate=0.4,
             twin_rate=0.2,
             other_rates={},
-            twin_flags="--router_scale=0 --router_learning_rate=0.1",
+            twin_flags=_GENTLE,
             same_multiply_adds=0.365,
             same_parameters=0.495,
         ),
         "scenes": _detector(
             plain="--learning_rate=0.015",
-            twin="--num_experts=4 --learning_rate=0.03 --router_scale=0 --router_learning_rate=0.1",
+            twin=f"--num_experts=4 --learning_rate=0.03 {_GENTLE}",
         ),
         # docs/results/demo/tuning.csv has what was tried.
         "digits": Setting(
@@ -194,7 +195,7 @@ SETTINGS = types.MappingProxyType(
             common="--width_multiplier=0.25 --input_size=32 --epochs=30 --weight_decay=0 --label_smoothing=0",
             sides={
                 PLAIN: "--model=separable_cnn --learning_rate=0.4",
-                TWIN: "--model=condconv_separable_cnn --learning_rate=0.4 --router_scale=0 --router_learning_rate=0.1",
+                TWIN: f"--model=condconv_separable_cnn --learning_rate=0.4 {_GENTLE}",
             },
         ),
     }
