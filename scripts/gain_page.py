@@ -4,6 +4,9 @@ A table stands between `<!-- table of FILE -->` and `<!-- end of table -->`. The
 `python -m condconv_keras.experiments.gain` wrote, in docs/results/gain, or one beside it: a `tuning.csv` of
 `python -m experiments`, a `timed.csv`, the `runs.csv` of runs that were trained for their time; a `replaced.csv` or a
 `slower.csv`, that of twins with another router rate; or a `routing-SIDE.csv` of `python -m scripts.gain_routing`.
+
+The table of a `summary.csv` leaves out the sides of which a run lost an expert; `<!-- table of FILE, with dead experts
+-->` has these alone.
 """
 
 import csv
@@ -15,7 +18,7 @@ from condconv_keras.utils.files import write_text
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "docs/when-experts-pay.md", ROOT / "docs/results/gain/README.md")
-_TABLE = re.compile(r"(<!-- table of (\S+) -->\n).*?(?=<!-- end of table -->)", re.DOTALL)
+_TABLE = re.compile(r"(<!-- table of ([^\s,]+)(, with dead experts)? -->\n).*?(?=<!-- end of table -->)", re.DOTALL)
 
 
 def filled(text, root=ROOT):
@@ -25,12 +28,15 @@ def filled(text, root=ROOT):
         text: of a page.
         root: folder that the files' names are relative to.
     """
-    return _TABLE.sub(lambda match: f"{match[1]}\n{_table(root / match[2])}\n\n", text)
+    return _TABLE.sub(lambda match: f"{match[1]}\n{_table(root / match[2], bool(match[3]))}\n\n", text)
 
 
-def _table(path):
+def _table(path, dead):
+    """The table of a file; of a summary that of the sides with or without dead experts."""
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
+    if path.stem == "summary":
+        rows = [row for row in rows if (int(row["dead_experts"] or 0) > 0) == dead]
     columns = _COLUMNS.get(path.stem.partition("-")[0], _SUMMARY)
     shown = {title: cell for title, cell in columns.items() if any(cell(row) for row in rows)}
     setting = SETTINGS.get(path.parent.name)

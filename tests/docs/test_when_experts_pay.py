@@ -9,7 +9,7 @@ from condconv_keras.utils.files import write_rows
 from scripts import gain_page, gain_routing
 
 TEXTS = {page.parent.name: page.read_text(encoding="utf-8") for page in gain_page.PAGES}
-_FILES = re.compile(r"<!-- table of (\S+) -->")
+_FILES = re.compile(r"<!-- table of ([^\s,]+)(?:, with dead experts)? -->")
 _TABLE = re.compile(r"<!-- table of .*?<!-- end of table -->", re.DOTALL)
 # What is no measurement: code, addresses, dates and versions.
 _ASIDE = re.compile(r"```.*?```|`[^`]*`|\(https?://[^)]*\)|\d{4}-\d\d-\d\d|<!--.*?-->", re.DOTALL)
@@ -51,6 +51,16 @@ def test_a_table_of_runs(tmp_path):
     assert lines[-3:] == ["", "<!-- end of table -->", "b"]
     again = "\n".join([*lines, ""])
     assert gain_page.filled(again, tmp_path) == again
+
+
+def test_networks_that_lost_experts_have_a_table_of_their_own(tmp_path):
+    (tmp_path / "summary.csv").write_text(
+        "side,runs,mean,error_of_mean,dead_experts,multiply_adds,parameters\n"
+        "plain,5,0.5,0.001,,100,10\ntwin,5,0.75,0.002,0,100,20\nexperts_32,5,0.875,0.002,3,100,30\n"
+    )
+    for marker, names in (("", ["plain", "twin"]), (", with dead experts", ["experts_32"])):
+        text = f"<!-- table of summary.csv{marker} -->\n<!-- end of table -->"
+        assert re.findall(r"^\| (\w+) \| 5", gain_page.filled(text, tmp_path), re.MULTILINE) == names
 
 
 def test_tables_of_a_detector_and_of_times(tmp_path, monkeypatch):

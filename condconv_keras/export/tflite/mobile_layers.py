@@ -22,6 +22,12 @@ ROW_GROUPS = {"none": 4, "float16": 4, "dynamic": 8, "int8": 8}
 # banks as long as reading the bank dominates, with int8 ones longer, as integer products with static kernels are
 # several times faster than float products with mixed ones.
 _MIXTURE_PIXELS = {"none": 32, "float16": 32, "dynamic": 400, "int8": 400}
+# Filters up to which LiteRT's own convolution, which takes a run-time kernel, is faster than patches and XNNPACK's
+# product.
+_FEW_FILTERS = 8
+# Patches that a depthwise convolution gathers have at most so many numbers a pixel: with more than about 4,800 LiteRT's
+# own kernel, which calibrates int8, never returns.
+_MOST_GATHERED = 4608
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,28 +102,46 @@ class MobileCondConv(keras.layers.Layer):
     def _form(self, inputs_shape):
         """The method that computes inputs of this shape, and the bank as it lies for it."""
         spec, kernels = self._bank.spec, self._bank.kernels
+        means = None if self._means is None or spec.depthwise else np.tile(self._means, spec.geometry.taps)
         rows, columns = spec.geometry.output_size(*inputs_shape[1:3])
         if uses_static_kernels(spec, self._num_experts, rows * columns, self._quantization, self.static_kernels):
             if spec.depthwise:
                 return self._depthwise_mixture, kernels.reshape(self._num_experts, -1)
-            return self._mixture, _side_by_side(self._rounded(kernels, np.abs(kernels).max(axis=(0, 1))), spec)
+            rounded = self._rounded(kernels, np.abs(kernels).max(axis=(0, 1)), means)
+            return self._mixture, _side_by_side(rounded, spec)
+        form = self._run_time_form(inputs_shape[0])
+        if form == self._run_time_gathered_product:
+            kernels = _channel_by_channel(kernels, spec)
+            means = None if means is None else np.repeat(self._means, spec.geometry.taps)
         if self._quantization in EIGHT_BITS:
             groups = self._in_groups(kernels)
             largest = np.broadcast_to(np.abs(groups).max(axis=0), groups.shape).reshape(kernels.shape)
-            form = self._run_time_depthwise if spec.depthwise else self._run_time_product
-            return form, self._in_groups(self._rounded(kernels, largest))
-        if spec.depthwise:
-            return self._run_time_depthwise, self._in_groups(kernels)
-        return self._run_time_transposed_product, self._in_groups(kernels.transpose(0, 2, 1))
+            return form, self._in_groups(self._rounded(kernels, largest, means))
+        if form in (self._run_time_product, self._run_time_gathered_product):
+            kernels = kernels.transpose(0, 2, 1)
+        return form, self._in_groups(kernels)
 
-    def _rounded(self, kernels, largest):
-        """The bank as its 8 bits will be, by the largest weight that shares a scale; as it is in the other modes."""
-        if self._quantization not in EIGHT_BITS:
-            return kernels
+    def _run_time_form(self, batch):
+        """The method that computes a batch of this size with kernels that are mixed at run time."""
         spec = self._bank.spec
-        # A depthwise kernel's weights are of one channel: they are multiplied by the same mean.
-        means = None if self._means is None or spec.depthwise else np.tile(self._means, spec.geometry.taps)
-        return round_keeping_means(kernels, steps(largest), means)
+        if spec.depthwise:
+            return self._run_time_depthwise
+        if spec.filters <= _FEW_FILTERS and batch == 1:
+            return self._run_time_convolution
+        # In 8 bits the convolution would round the pixels once more.
+        if self._quantization != "int8" and _gathers_by_convolution(spec):
+            return self._run_time_gathered_product
+        return self._run_time_product
+
+    def _rounded(self, kernels, largest, means):
+        """The bank as its 8 bits will be; as it is in the other modes.
+
+        Args:
+            kernels: [n, K, filters].
+            largest: the largest weight that shares a scale, of a shape that fits.
+            means: mean inputs [K], or None, as of a depthwise layer, whose weights are multiplied by the same one.
+        """
+        return round_keeping_means(kernels, steps(largest), means) if self._quantization in EIGHT_BITS else kernels
 
     def call(self, inputs, routing_weights=None):
         bank, spec = self._bank, self._bank.spec
@@ -164,20 +188,28 @@ class MobileCondConv(keras.layers.Layer):
         outputs = portable.convolve(images, tf.reshape(kernels, wide.expert_shape), wide)
         return tf.transpose(tf.reshape(outputs, (*outputs.shape[1:3], batch, spec.filters)), (2, 0, 1, 3))
 
+    def _run_time_convolution(self, inputs, routing_weights):
+        """The convolution of one image with its kernel, which LiteRT computes without XNNPACK."""
+        kernel = tf.reshape(self._mix(routing_weights), self._bank.spec.expert_shape)
+        return tf.reshape(portable.convolve(inputs, kernel, self._bank.spec), (-1, self._bank.spec.filters))
+
     def _run_time_product(self, inputs, routing_weights):
         """A product of each image's patches and kernel: XNNPACK takes no convolution with a run-time kernel."""
-        spec = self._bank.spec
-        patches, _ = portable.gather_patches(inputs, spec)
-        # Rows of one output channel share a scale.
-        kernel = tf.reshape(self._mix(routing_weights), (-1, patches.shape[-1], spec.filters))
-        return tf.reshape(tf.matmul(patches, kernel), (-1, spec.filters))
+        return self._product(portable.gather_patches(inputs, self._bank.spec)[0], routing_weights)
 
-    def _run_time_transposed_product(self, inputs, routing_weights):
-        """As `_run_time_product`, of float32 kernels: XNNPACK packs a transposed one faster."""
-        spec = self._bank.spec
-        patches, _ = portable.gather_patches(inputs, spec)
-        kernel = tf.reshape(self._mix(routing_weights), (-1, spec.filters, patches.shape[-1]))
-        return tf.reshape(tf.matmul(patches, kernel, transpose_b=True), (-1, spec.filters))
+    def _run_time_gathered_product(self, inputs, routing_weights):
+        """As `_run_time_product`, with the patches gathered by a depthwise convolution."""
+        return self._product(_gather_by_convolution(inputs, self._bank.spec), routing_weights)
+
+    def _product(self, patches, routing_weights):
+        kernels, inputs, outputs = self._mix(routing_weights), patches.shape[-1], self._bank.spec.filters
+        if self._quantization in EIGHT_BITS:
+            # Rows of one output channel share a scale.
+            product = tf.matmul(patches, tf.reshape(kernels, (-1, inputs, outputs)))
+        else:
+            # XNNPACK packs a transposed kernel faster.
+            product = tf.matmul(patches, tf.reshape(kernels, (-1, outputs, inputs)), transpose_b=True)
+        return tf.reshape(product, (-1, outputs))
 
     def _in_groups(self, kernels):
         """Lays kernels [n, ...] out for `_mix`: [n * g, P / g], each of the n cut into g groups."""
@@ -201,6 +233,29 @@ class MobileCondConv(keras.layers.Layer):
         n, groups = self._num_experts, self._kernels.shape[0] // self._num_experts
         blocks = tf.reshape(routing_weights, (-1, 1, n, 1)) * np.eye(groups, dtype=np.float32)[:, None, :]
         return tf.matmul(tf.reshape(blocks, (-1, n * groups)), self._kernels)
+
+
+def _gathers_by_convolution(spec):
+    """Whether a depthwise convolution gathers patches faster than slices, which XNNPACK takes without strides alone."""
+    geometry = spec.geometry
+    rows, columns = geometry.strides
+    strided = rows == columns > 1 and geometry.taps > 1 and geometry.dilation_rate == (1, 1)
+    return strided and geometry.taps * spec.channels <= _MOST_GATHERED
+
+
+def _gather_by_convolution(inputs, spec):
+    """Patches [batch, pixels, channels * taps], where `gather_patches` has them tap by tap."""
+    taps = spec.geometry.taps
+    one_hot = np.eye(taps, dtype=np.float32).reshape(*spec.geometry.kernel_size, 1, taps)
+    window = dataclasses.replace(spec, depthwise=True, filters=taps * spec.channels)
+    patches = portable.convolve(inputs, tf.constant(np.tile(one_hot, (1, 1, spec.channels, 1))), window)
+    return tf.reshape(patches, (inputs.shape[0], -1, window.filters))
+
+
+def _channel_by_channel(kernels, spec):
+    """Kernels [n, taps * channels, filters] as [n, channels * taps, filters]."""
+    taps = kernels.reshape(len(kernels), spec.geometry.taps, spec.channels, -1)
+    return taps.transpose(0, 2, 1, 3).reshape(kernels.shape)
 
 
 def _is_product(spec):

@@ -48,15 +48,21 @@ def run(content, image):
     return {name: np.array(value) for name, value in runner(images=image).items()}
 
 
+def operators(content):
+    """How many operators of each name a file has."""
+    file = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    return collections.Counter(
+        flatbuffer_utils.opcode_to_name(file, operator.opcodeIndex) for operator in file.subgraphs[0].operators
+    )
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_builtin_operators_only(files, mode):
     file = flatbuffer_utils.read_model_from_bytearray(bytearray(files[mode]))
-    operators = collections.Counter(
-        flatbuffer_utils.opcode_to_name(file, operator.opcodeIndex) for operator in file.subgraphs[0].operators
-    )
-    assert None not in operators and "CUSTOM" not in operators and "VAR_HANDLE" not in operators
+    names = operators(files[mode])
+    assert None not in names and "CUSTOM" not in names and "VAR_HANDLE" not in names
     assert all(code.customCode is None for code in file.operatorCodes)
-    assert operators["SOFTMAX"] == 1
+    assert names["SOFTMAX"] == 1
 
 
 def test_sizes_are_those_of_the_weights(network, files):
@@ -154,6 +160,22 @@ def test_a_batch_in_one_file(every_kind, mode, monkeypatch):
     places = [2, 0, 1]
     moved = run(content, pixels[places])["probabilities"]
     np.testing.assert_allclose(moved, answers[places], atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("filters, strides", [(8, 1), (8, 2), (16, 2)])
+def test_a_layer_of_few_filters_or_with_strides_has_no_slices(mode, filters, strides, monkeypatch):
+    """Slices with strides are not XNNPACK's, and nine of them take longer than a convolution of few filters."""
+    monkeypatch.setattr(mobile_layers, "_MIXTURE_PIXELS", dict.fromkeys(mobile_layers._MIXTURE_PIXELS, 0))
+    layer = CondConv2D(filters, 3, num_experts=2, strides=strides, padding="same")
+    model = keras.Sequential([keras.Input((12, 12, 3)), layer, keras.layers.GlobalAveragePooling2D()])
+    randomize(model)
+    card = ModelCard("mine", tuple("0123456789abcdef"[:filters]), Preprocessing((12, 12), 3, 127.5, 127.5))
+    pixels = np.random.default_rng(0).uniform(0, 255, (8, 12, 12, 3)).astype("float32")
+    names = operators(tflite_bytes(model, card, mode, pixels))
+    sliced = mode == "int8" and filters > 8  # where gathering by a convolution would round the pixels once more
+    assert names["STRIDED_SLICE"] == 9 * sliced and names["CONCATENATION"] == sliced
+    assert names["CONV_2D"] == (filters == 8)
 
 
 def test_static_kernels_have_constants_only(network):
