@@ -88,11 +88,18 @@ def draw():
 def _series(axes, points, color, style, title):
     across, up, errors, labels = zip(*points, strict=True)
     axes.errorbar(across, up, errors, fmt=style, color=color, label=title, capsize=3, markersize=6, linewidth=1.2)
-    for x, y, label in zip(across, up, labels, strict=True):
-        # One expert is a plain network of nearly the same cost: its label would lie on that.
-        left = label.startswith("n") and label != "n = 1"
-        offset, side = ((-8, 4), "right") if left else ((10, -24 if label == "n = 1" else -14), "left")
+    for i, (x, y, label) in enumerate(zip(across, up, labels, strict=True)):
+        offset, side = _place(label, falls=i > 0 and y < up[i - 1])
         axes.annotate(label, (x, y), offset, textcoords="offset points", fontsize=8, color=color, ha=side)
+
+
+def _place(label, falls):
+    """Where a label lies beside its point, off the line: its offset and the side of the point."""
+    if label == "n = 1":
+        return (-8, -12), "right"  # a plain network of nearly the same cost has its own to the right
+    if label.startswith("n") and not falls:
+        return (-8, 4), "right"
+    return (10, -14), "left"
 
 
 def main():
