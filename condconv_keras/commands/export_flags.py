@@ -4,6 +4,7 @@ from absl import flags
 
 from condconv_keras.commands.model_flags import WIDTHS, define_check, define_orientation
 from condconv_keras.commands.old_flags import define_old_names
+from condconv_keras.export.budget import Budget
 from condconv_keras.export.formats import FORMATS, format_names, variants
 from condconv_keras.facts import old_names
 from condconv_keras.utils.errors import UserError, unknown_name
@@ -69,14 +70,14 @@ def _define_output(values):
     )
     flags.DEFINE_float(
         "float_bytes",
-        0.25,
+        Budget.bytes,
         "The part of its size by which an 8-bit file may grow for layers that 8 bits cost too much; 0: all have them.",
         lower_bound=0.0,
         **group,
     )
     flags.DEFINE_float(
         "float_multiply_adds",
-        0.5,
+        Budget.multiply_adds,
         "The part of the multiply-adds that those layers may have, which take more time; 0: every layer has 8 bits.",
         0.0,
         1.0,

@@ -22,8 +22,11 @@ def check_uses(values, formats, stored):
         *_USES_OF_DATA,
     ):
         for name in names:
-            # Where the default is False that is no request.
-            is_given = values[name].present and (values[name].value is not False or values[name].default is None)
+            # Where the default is False, or what a page alone turns on, that is no request.
+            is_no_request = values[name].value is False and (
+                values[name].default is not None or name == "routing_outputs"
+            )
+            is_given = values[name].present and not is_no_request
             if is_given and not is_used(values, formats, stored):
                 raise UserError(f"--{name} {reason}")
 

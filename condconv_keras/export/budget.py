@@ -1,5 +1,7 @@
 """What an export may spend on answers that are nearer to Keras's."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
 
@@ -16,8 +18,8 @@ class Budget:
             out, or a number.
     """
 
-    bytes: float
-    multiply_adds: float
+    bytes: float = 0.25
+    multiply_adds: float = 0.5
 
     def share(self, spent_bytes: float, spent_multiply_adds: float) -> float:
         """The larger one of the parts that are taken, 1 for a whole one; infinite where there is nothing to take."""

@@ -2,8 +2,8 @@
 
 Sets the emulated machine up once, in `.venv-arm`. Writes the files of every model in every mode as
 `python -m export` does, with run-time and static kernels; has each answer the same images on this processor and on an
-emulated Cortex-A76; and compares the answers by the figures and limits of the exporter's check. The digits and the
-scenes run on a Cortex-A53, too, which lacks the dot product. Models are trained or imported below `runs/arm` if they
+emulated Cortex-A76; and compares the answers by the figures and limits of the exporter's check. The three small models
+run on a Cortex-A53, too, which lacks the dot product. Models are trained or imported below `runs/arm` if they
 are not there.
 
 The log is written when all models were chosen and every file passes. It takes Debian 12's `qemu-user-static`, and
@@ -35,9 +35,9 @@ page = LazyModule("scripts.arm.page")
 pretrained = LazyModule("scripts.pretrained")
 
 RUNNER = pathlib.Path(__file__).with_name("runner.py")
-NAMES = ("digits", "scenes", "lite0", "lite0_converted", "mobilenet_v1")
+NAMES = ("digits", "scenes", "residual", "lite0", "lite0_converted", "mobilenet_v1")
 # Small enough to run on both processors.
-ON_BOTH = ("digits", "scenes")
+ON_BOTH = ("digits", "scenes", "residual")
 # Whose code is searched for dot products.
 TRACED = "digits"
 FLAGS = flags.FLAGS
@@ -120,6 +120,7 @@ def _rows_of(machine, file, processors):
             kernels=file.kernels,
             processor=processor.name,
             megabytes=file.path.stat().st_size / 1e6,
+            float_layers=len(file.format.float_layers(file.path)),
             comparison=found,
             seconds=seconds,
             dot_products=dot_products(machine, processor, file) if file.model == TRACED else None,

@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 
+from condconv_keras.export.budget import Budget
 from condconv_keras.export.format import ExportFormat, WriteOptions
 from condconv_keras.export.formats import TFLITE
 from condconv_keras.facts.model_card import DETECTION
@@ -49,7 +50,8 @@ def write_files(subject, folder):
     for kernels in subject.kernels:
         for mode, file_format in TFLITE.items():
             path = folder / f"{mode}-{kernels.replace(' ', '_')}.tflite"
-            options = WriteOptions(subject.calibration, static_kernels=kernels == STATIC)
+            budget = Budget() if subject.trained else None
+            options = WriteOptions(subject.calibration, static_kernels=kernels == STATIC, budget=budget)
             file_format.write(path, subject.model, subject.card, options)
             network = None if anchors is None else path.with_suffix(".network")
             if network is not None:

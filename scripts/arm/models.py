@@ -18,10 +18,13 @@ from scripts.commands import call
 
 FOLDER = pathlib.Path("runs/arm")
 _SMALL = ("--width_multiplier=0.25", "--num_experts=4")
-# The recipes of the guide and of `make demo-detection`; the scenes take a minute and a half an epoch, the recipe eight.
+# The first two have the recipes of the guide and of `make demo-detection`; the scenes take a minute and a half an
+# epoch, the recipe eight epochs.
 RUNS = {
     "digits": ("train.py", "--model=condconv_mobilenet_v1", *_SMALL),
     "scenes": ("train.py", "--model=condconv_ssd300_mobilenet_v1", *_SMALL, "--epochs=2"),
+    # Few filters and strides, whose layers have forms of their own.
+    "residual": ("train.py", "--model=condconv_small_resnet", "--width_multiplier=0.5", "--input_size=32"),
 }
 # Emulated, a float file of a network of full size takes 5 to 20 seconds an image.
 MOST_FLOAT_PHOTOGRAPHS = 4
@@ -38,6 +41,7 @@ class Subject:
         calibration: float32 [count, height, width, channels] in 0..255, what int8 is calibrated on.
         images: float32 images likewise that the files answer.
         float_images: how many of them the files that compute in float32 answer, the first ones.
+        trained: whether its answers mean something, so that layers are kept out of 8 bits as by the exporter.
         kernels: kinds of files, of `RUN_TIME`, `STATIC` and, of a network without experts, `PLAIN`.
     """
 
@@ -47,6 +51,7 @@ class Subject:
     calibration: np.ndarray
     images: np.ndarray
     float_images: int
+    trained: bool
     kernels: tuple[str, ...] = (RUN_TIME, STATIC)
 
 
@@ -60,7 +65,7 @@ def _of_run(name):
     dataset, _ = open_run_dataset(stored.config, None, None, None, False, stored.task)
     source = DatasetImages(dataset)
     images = check_images(source, card.preprocessing)
-    return Subject(name, model, card, _evaluated(card, source.calibration()), images, len(images))
+    return Subject(name, model, card, _evaluated(card, source.calibration()), images, len(images), stored.is_trained)
 
 
 def _of_photographs(name, stored, kernels=(RUN_TIME, STATIC)):
@@ -68,7 +73,8 @@ def _of_photographs(name, stored, kernels=(RUN_TIME, STATIC)):
     model, card = stored.load_to_answer()
     photographs = (read_image(path, card.preprocessing.apply_orientation) for path in pretrained.find_photographs())
     calibration = _evaluated(card, Photographs(stored.is_trained).calibration())
-    return Subject(name, model, card, calibration, _evaluated(card, photographs), MOST_FLOAT_PHOTOGRAPHS, kernels)
+    images = _evaluated(card, photographs)
+    return Subject(name, model, card, calibration, images, MOST_FLOAT_PHOTOGRAPHS, stored.is_trained, kernels)
 
 
 def _evaluated(card, images):
@@ -95,6 +101,7 @@ def _command(name):
 SUBJECTS = {
     "digits": (f"CondConv-MobileNetV1 at 64x64, trained on digits by {_command('digits')}", _of_run),
     "scenes": (f"a CondConv detector at 160x160, trained on scenes of digits by {_command('scenes')}", _of_run),
+    "residual": (f"a small residual CondConv network at 32x32, trained on digits by {_command('residual')}", _of_run),
     "lite0": (
         "EfficientNet-Lite0 at 224x224 with imported weights, as in `make pretrained`",
         functools.partial(_of_import, number=0, kernels=(PLAIN,)),

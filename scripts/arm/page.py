@@ -15,13 +15,22 @@ from scripts.arm.models import MOST_FLOAT_PHOTOGRAPHS, SUBJECTS
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A file on a processor: its `Comparison`, the emulated seconds of an image, and the SDOTs of its code or None."""
+    """A file on a processor.
+
+    Attributes:
+        model, mode, kernels, processor, megabytes: what it is, and where it ran.
+        float_layers: how many layers were kept out of 8 bits.
+        comparison: with x86.
+        seconds: the emulated ones of an image.
+        dot_products: the SDOTs of its code, or None.
+    """
 
     model: str
     mode: str
     kernels: str
     processor: str
     megabytes: float
+    float_layers: int
     comparison: Comparison
     seconds: float
     dot_products: int | None = None
@@ -33,7 +42,7 @@ class Row:
 
 
 _HEADS = (
-    *("model", "mode", "kernels", "MB", "images", "same class", "largest difference", "relative error"),
+    *("model", "mode", "kernels", "MB", "layers kept", "images", "same class", "largest difference", "relative error"),
     *("SNR, dB", "emulated s an image"),
 )
 
@@ -51,6 +60,7 @@ def _cells(row):
         f"`{row.mode}`",
         row.kernels,
         f"{row.megabytes:.1f}",
+        str(row.float_layers),
         str(found.images),
         str(found.same_class),
         f"{found.largest:.1e}",
@@ -85,7 +95,9 @@ The models:
 
 {_filled(_compared())}
 
-- **Images**: the first two models answer the 16 images of the exporter's check. The others answer the twenty
+- **Layers kept**: how many the exporter keeps out of 8 bits in a trained model
+  ([Export and phones](../mobile.md)).
+- **Images**: the first three models answer the 16 images of the exporter's check. The others answer the twenty
   photographs of `make pretrained` in the modes `dynamic` and `int8`, and the first {MOST_FLOAT_PHOTOGRAPHS} of them in
   `none` and `float16`, which take an emulator long.
 - **Same class**: the images with the same most probable class on both processors, for a detector with the same class of
@@ -106,7 +118,7 @@ The processor has the dot product of 8-bit numbers, which newer phones have, too
 
 ## Cortex-A53
 
-A processor without the dot product: XNNPACK takes other kernels. The two small models ran on it.
+A processor without the dot product: XNNPACK takes other kernels. The three small models ran on it.
 
 {table(a53)}
 

@@ -104,7 +104,8 @@ def test_what_we_measured():
     twins = [table(f"gain/{name}/summary.csv")[1] for name in GAINS]
     expected = [f"+{points(twin, 'difference')} ± {points(twin, 'standard_error')}" for twin in twins]
     assert re.findall(r"\+[\d.]+ ± [\d.]+", answers["docs/when-experts-pay.md"]) == expected
-    assert abs(float(table("gain/separable_glyphs/summary.csv")[1]["difference"])) < 0.001
+    glyphs, scenes = (table(f"gain/{name}/summary.csv")[1] for name in ("separable_glyphs", "scenes"))
+    assert abs(float(glyphs["difference"])) < float(glyphs["standard_error"])
     means = own_network.summary(own_network.read_rows(ROOT / "docs/results/convert/own_network.csv"))["means"]
     expected = [f"{means[side]:.2f}" for side in ("twin 0.4", "continued 0.1")]
     assert re.findall(r"\d+\.\d+", answers["docs/results/convert/README.md"]) == expected
@@ -115,6 +116,8 @@ def test_what_we_measured():
     right = re.search(r"(\d+ of \d+) photographs right", (ROOT / "docs/results/pretrained.txt").read_text())
     assert right.group(1) in answers["docs/results/pretrained.txt"]
     found = re.findall(r"0\.\d+", answers["docs/results/detection.md"])
+    seeds = f"{scenes['runs']}, +{points(scenes, 'difference')} ± {points(scenes, 'standard_error')} points"
+    assert seeds.replace("10, ", "ten seeds of other scenes: ") in answers["docs/results/detection.md"]
     assert found == [f"{result(f'detection/{name}.json')['AP']:.3f}" for name in ("condconv", "plain")]
     peers = {(line["name"], line["work"], line["batch"]): line["ratio"] for line in table("speed/peers_models.csv")}
     ours = [

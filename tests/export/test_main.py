@@ -145,7 +145,7 @@ def test_a_flag_that_would_be_ignored_is_refused(parsed, source, arguments, cont
             ["--static_kernels", "--nojson", "--dataset=digits", "--check_examples=5", "--validation_fraction=0.5"],
         ),
         (UNTRAINED, ["--num_experts=2", "--width_multiplier=0.5", "--input_size=32", "--seed=0", "--static_kernels"]),
-        (PLAIN, ["--nostatic_kernels", "--formats=savedmodel"]),
+        (PLAIN, ["--nostatic_kernels", "--norouting_outputs", "--formats=savedmodel"]),
         (KERAS, ["--batch_size=256"]),
         (KERAS, ["--metadata", "--quantization=int8", "--batch_size=1", "--int8_input=uint8"]),
         (KERAS, ["--routing_outputs", "--quantization=int8", "--batch_size=2"]),

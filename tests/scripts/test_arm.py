@@ -155,13 +155,13 @@ def test_dot_products_are_counted(monkeypatch, tmp_path, tools):
 def row(**fields):
     comparison = Comparison(16, 15, 0.0123, 2e-3, 4e-4, 31.25, ())
     return dataclasses.replace(
-        page.Row("digits", "int8", "static", "cortex-a76", 0.96, comparison, 0.0123, 7), **fields
+        page.Row("digits", "int8", "static", "cortex-a76", 0.96, 3, comparison, 0.0123, 7), **fields
     )
 
 
 def test_the_table_of_the_log():
     assert page.table([row()]).splitlines()[2:] == [
-        "| `digits` | `int8` | static | 1.0 | 16 | 15 | 2.0e-03 | 4.0e-04 | 31.2 | 0.01 |"
+        "| `digits` | `int8` | static | 1.0 | 3 | 16 | 15 | 2.0e-03 | 4.0e-04 | 31.2 | 0.01 |"
     ]
 
 
@@ -207,7 +207,7 @@ def test_an_int8_file_of_the_digits_answers_on_arm_as_on_x86(trained_run, tmp_pa
     dataset, _ = open_run_dataset(stored.config, None, None, None, False, stored.task)
     calibration = np.asarray(card.preprocessing.evaluation_images(DatasetImages(dataset).calibration()))
     images = check_images(DatasetImages(dataset), card.preprocessing)
-    subject = models.Subject("digits", model, card, calibration, images, 16, (models.RUN_TIME,))
+    subject = models.Subject("digits", model, card, calibration, images, 16, False, (models.RUN_TIME,))
     (file,) = files.write_files(subject, tmp_path)
     emulated = machine.Machine(ROOT / machine.FOLDER)
     expected, _ = arm.answers(arm.here, file)

@@ -26,7 +26,7 @@ _MIXTURE_PIXELS = {"none": 32, "float16": 32, "dynamic": 400, "int8": 400}
 # product.
 _FEW_FILTERS = 8
 # Patches that a depthwise convolution gathers have at most so many numbers a pixel: with more than about 4,800 LiteRT's
-# own kernel, which calibrates int8, never returns.
+# own kernel, which computes where XNNPACK does not, never returns.
 _MOST_GATHERED = 4608
 
 

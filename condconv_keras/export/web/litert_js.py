@@ -5,6 +5,7 @@ Source: https://ai.google.dev/edge/litert/web; the packages are built from githu
 
 import base64
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -41,10 +42,12 @@ _FILES = {
     },
 }
 _TIMEOUT = 300  # seconds for a package of 12 MB
+_LIBRARIES = ("XNNPACK", "ruy", "gemmlowp", "flatbuffers")
 _CHANGED = "// Changed by condconv_keras: addresses in comments are left out, and imports name files beside this one.\n"
 _NOTICE = f"""LiteRT.js {VERSION}: the packages {" and ".join(INTEGRITY)} of npm.
 Copyright 2025 Google LLC. Licensed under the Apache License, Version 2.0, which follows.
-The packages name no licenses of the libraries that are compiled into the .wasm files, XNNPACK among them.
+The packages name no licenses of the libraries that are compiled into the .wasm files. Behind it follow those of
+libraries of LiteRT that the installed TensorFlow has: {", ".join(_LIBRARIES)}.
 The .js files were changed by condconv_keras: addresses in comments are left out, and imports name files beside them.
 
 """
@@ -66,12 +69,19 @@ def litert_files(folder: str | os.PathLike[str] | None = None) -> dict[str, byte
 
 
 def write_litert(folder: pathlib.Path, files: Mapping[str, bytes]) -> None:
-    """Writes `litert_files` and their license into a new folder, a `pathlib.Path`."""
+    """Writes `litert_files` and their licenses into a new folder, a `pathlib.Path`."""
     folder.mkdir()
     for name, content in files.items():
         (folder / name).write_bytes(content)
     text = pathlib.Path(__file__).parent.joinpath("page", "LICENSE-2.0.txt").read_text(encoding="utf-8")
-    put_text(folder / "LICENSE", _NOTICE + text)
+    put_text(folder / "LICENSE", "\n".join([_NOTICE + text, *_licenses_of_libraries()]))
+
+
+def _licenses_of_libraries():
+    """The license of each of `_LIBRARIES` that lies beside TensorFlow's headers, below its name."""
+    headers = pathlib.Path(importlib.util.find_spec("tensorflow").origin).parent / "include/external"
+    paths = {name: headers / name / "LICENSE" for name in _LIBRARIES}
+    return [f"== {name}\n\n{path.read_text(encoding='utf-8')}" for name, path in paths.items() if path.is_file()]
 
 
 def _own(content):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FOLDER = "web"
 MODEL = "model.tflite"
 _PAGE = pathlib.Path(__file__).parent / "page"
-_FILES = ("index.html", "style.css", "app.js")
+_FILES = ("index.html", "style.css", "app.js", "prepare.js")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

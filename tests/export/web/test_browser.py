@@ -31,7 +31,6 @@ pytestmark = [
     pytest.mark.skipif(not all(NEEDED.values()), reason=f"needs {' and '.join(NEEDED)}"),
 ]
 DETECTOR = {"width_multiplier": 0.25, "num_experts": 4, "input_size": 96}
-DETECTOR = {"width_multiplier": 0.25, "num_experts": 4, "input_size": 96}
 SPREAD = 0.8  # of the logits of a classifier
 FAR = "far.test"
 # JPEG files are larger, as photos are.
@@ -237,7 +236,7 @@ def test_the_orientation_is_left_alone_where_evaluation_does(gray, export, open_
 
 
 @pytest.mark.parametrize("mode", ["float16", "dynamic", "int8"])
-def test_rounded_files_lose_no_more_than_in_python(mode, gray, export, open_page, images):
+def test_rounded_files_lose_little_more_than_in_python(mode, gray, export, open_page, images):
     folder = export(gray, f"--quantization={mode}")
     file, reference = StoredModel.open(folder / "web/model.tflite").predictor(1), StoredModel.open(gray).predictor()
     page, errors = open_page(folder), []
@@ -296,6 +295,9 @@ def test_what_else_is_on_the_page(gray, export, open_page, browser, images):
     assert {name: len(weights) for name, weights in cells} == experts
     for name, weights in cells:
         np.testing.assert_allclose(weights, page.last()[f"routing/{name}"], atol=6e-4)
+    name, weights = cells[-1]
+    page.click(".row:last-child i:last-child")
+    assert page.text("#touched") == f"{name}, expert {len(weights) - 1}: {weights[-1]:.3f}"
     page.click("#measure")
     browser.wait("!document.getElementById('measure').disabled")
     assert re.match(
@@ -312,6 +314,32 @@ def test_what_else_is_on_the_page(gray, export, open_page, browser, images):
     assert served == {urllib.parse.urlsplit(browser.evaluate("location.href")).netloc}
     errors = [event["params"]["entry"] for event in browser.events if event["method"] == "Log.entryAdded"]
     assert not [error for error in errors if error["level"] == "error"]
+
+
+def test_a_second_tap_ends_a_camera_that_has_not_started(gray, export, open_page, browser):
+    page = open_page(export(gray))
+    browser.evaluate("for (let i = 0; i < 2; i++) document.getElementById('camera').click()")
+    assert page.text("#camera") == "Use the camera"
+    page.click("#camera")
+    browser.wait("document.querySelector('#photo').width === 640")
+    browser.evaluate("window.filmed = document.getElementById('video').srcObject.getTracks()")
+    page.click("#camera")
+    assert page.text("#camera") == "Use the camera"
+    assert browser.evaluate("window.filmed.map(track => track.readyState).join()") == "ended"
+
+
+def test_the_last_photo_stays(gray, export, open_page, browser, images, tmp_path):
+    """Whatever takes longer, and though it was chosen before."""
+    page = open_page(export(gray))
+    expected = page.outputs(images[0])
+    large = tmp_path / "large.png"
+    Image.open(images[1]).resize((6000, 4000)).save(large)
+    browser.choose_file("#file", large)
+    again = page.outputs(images[0])
+    browser.evaluate("new Promise(resolve => setTimeout(resolve, 3000))")
+    for name, values in expected.items():
+        np.testing.assert_array_equal(again[name], values)
+        np.testing.assert_array_equal(page.last()[name], values)
 
 
 def test_far_from_localhost_there_is_no_camera(gray, export, browser):

@@ -65,7 +65,10 @@ def test_the_license_lies_beside_it(tmp_path, monkeypatch):
     assert text.startswith(
         f"LiteRT.js {litert_js.VERSION}: the packages @litertjs/core and @litertjs/wasm-utils of npm."
     )
-    assert text.endswith((ROOT / "LICENSE").read_text())
+    assert (ROOT / "LICENSE").read_text() in text
+    for name in ("XNNPACK", "ruy", "gemmlowp", "flatbuffers"):
+        assert f"\n== {name}\n\n" in text
+    assert "Copyright (c) Facebook, Inc. and its affiliates." in text.partition("== XNNPACK")[2]
 
 
 def test_unpacked_packages_are_taken(tmp_path, monkeypatch):

@@ -2,8 +2,9 @@
 // prepares it exactly as evaluation does, runs the model in LiteRT.js, and shows what it answers.
 
 import {Tensor, loadAndCompile, loadLiteRt} from "./litert/litert.js";
+import {asStored, pixelsOf, prepare} from "./prepare.js";
 
-const TOP = 5;
+const TOP = 5, MOST = 10; // classes, boxes
 const RUNS = 50; // whose median is the latency
 const LEAST_MS = 10; // of a measurement: a browser's clock may have steps of one millisecond
 const ROUTING = "routing/"; // begins the names of the outputs that have routing weights
@@ -11,102 +12,10 @@ const COLORS = ["#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#00a0a0"
 
 const $ = id => document.getElementById(id);
 let card, file, model, stream;
+let turn = 0; // counts what the user asked for: what an earlier one comes to is dropped
+let filming = false; // from the first tap on, before there is a stream
 let input, picture; // of the last photo: what the model was given, and what is shown
 export let last = null; // what was answered to it: a dict of the name of an output to its numbers
-
-// ---- Preparing a photo, as docs/mobile.md describes it
-/** Red, green, blue and alpha of a picture, a byte each, as they are stored: no color is managed, none is blended. */
-function pixelsOf(bitmap) {
-  const {width, height} = bitmap;
-  const gl = document.createElement("canvas").getContext("webgl");
-  if (gl && Math.max(width, height) <= gl.getParameter(gl.MAX_TEXTURE_SIZE)) {
-    const data = new Uint8Array(4 * width * height), texture = gl.createTexture();
-    gl.bindTexture(gl.TEXTURE_2D, texture);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
-    gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
-    gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture, 0);
-    gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, data);
-    const failed = gl.getError();
-    gl.getExtension("WEBGL_lose_context")?.loseContext(); // a browser keeps a few of them only
-    if (!failed) return data;
-  }
-  // A 2D canvas multiplies colors by alpha: it has none where a picture is transparent.
-  const canvas = Object.assign(document.createElement("canvas"), {width, height});
-  const context = canvas.getContext("2d", {willReadFrequently: true});
-  context.drawImage(bitmap, 0, 0);
-  return context.getImageData(0, 0, width, height).data;
-}
-
-/** The model's input, height x width x channels in 0..255: channels, center crop, antialiased resize. */
-function prepare({width, height}, rgba) {
-  const {input_size: [rows, columns], channels, interpolation, crop_fraction: fraction} = card.preprocessing;
-  const [top, cropRows] = crop(height, width * (rows / columns), fraction);
-  const [left, cropColumns] = crop(width, height * (columns / rows), fraction);
-  const across = taps(cropColumns, columns, interpolation), down = taps(cropRows, rows, interpolation);
-  const narrow = new Float32Array(cropRows * columns * channels);
-  const line = new Float32Array(cropColumns * channels);
-  for (let y = 0, to = 0; y < cropRows; y++) {
-    for (let x = 0, from = 4 * ((top + y) * width + left); x < cropColumns; x++, from += 4) {
-      if (channels === 1) line[x] = 0.2989 * rgba[from] + 0.587 * rgba[from + 1] + 0.114 * rgba[from + 2];
-      else for (let k = 0; k < 3; k++) line[3 * x + k] = rgba[from + k];
-    }
-    for (const {first, weights} of across) {
-      for (let k = 0; k < channels; k++, to++) {
-        let sum = 0;
-        for (let i = 0; i < weights.length; i++) sum += weights[i] * line[(first + i) * channels + k];
-        narrow[to] = sum;
-      }
-    }
-  }
-  const small = new Float32Array(rows * columns * channels), size = columns * channels;
-  down.forEach(({first, weights}, y) => {
-    for (let j = 0; j < size; j++) {
-      let sum = 0;
-      for (let i = 0; i < weights.length; i++) sum += weights[i] * narrow[(first + i) * size + j];
-      small[y * size + j] = Math.min(Math.max(sum, 0), 255); // bicubic overshoots at edges
-    }
-  });
-  return small;
-}
-
-/** Begin and length of the center crop of a side; `limit` is what the other side leaves at the input's aspect ratio. */
-function crop(side, limit, fraction) {
-  if (fraction === 1) return [0, side];
-  const box = Math.fround(Math.min(side, Math.fround(limit)));
-  const length = Math.max(1, Math.floor(Math.fround(Math.fround(fraction) * box)));
-  return [Math.floor((side - length + 1) / 2), length];
-}
-
-/** For each of `count` outputs its first input and the weights of all that it averages: more where an image shrinks. */
-function taps(side, count, interpolation) {
-  const scale = side / count, stretch = Math.max(scale, 1);
-  const radius = (interpolation === "bicubic" ? 2 : 1) * stretch;
-  return Array.from({length: count}, (_, output) => {
-    const center = (output + 0.5) * scale;
-    const first = Math.max(0, Math.floor(center - radius)), last = Math.min(side, Math.ceil(center + radius));
-    const weights = Array.from({length: last - first},
-      (_, i) => kernel(Math.abs(first + i + 0.5 - center) / stretch, interpolation));
-    const sum = weights.reduce((total, weight) => total + weight, 0);
-    return {first, weights: weights.map(weight => weight / sum)};
-  });
-}
-
-function kernel(x, interpolation) {
-  if (interpolation === "bilinear") return Math.max(0, 1 - x);
-  if (x < 1) return (1.5 * x - 2.5) * x * x + 1;
-  return x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0;
-}
-
-/** The file without its EXIF orientation, by which browsers turn a photo: for a model that was not trained so. */
-async function asStored(photo) {
-  const bytes = new Uint8Array(await photo.arrayBuffer());
-  const word = at => 256 * bytes[at] + bytes[at + 1];
-  if (word(0) !== 0xffd8) return photo; // no JPEG
-  for (let at = 2; bytes[at] === 0xff && bytes[at + 1] !== 0xda; at += 2 + word(at + 2)) {
-    if (bytes[at + 1] === 0xe1) bytes[at + 4] = 0; // what was "Exif" is nothing that a decoder knows
-  }
-  return new Blob([bytes]);
-}
 
 // ---- Running the model
 /** Answers a prepared input; returns a dict of the name of an output to its numbers. */
@@ -122,25 +31,28 @@ async function run(values) {
   return answer;
 }
 
-async function answer(bitmap) {
-  const pixels = prepare(bitmap, pixelsOf(bitmap));
-  input = model.getInputDetails()[0].dtype === "uint8" ? Uint8Array.from(pixels, Math.round) : pixels;
-  last = await run(input);
-  show(bitmap);
+async function answer(bitmap, asked) {
+  const pixels = prepare(bitmap, pixelsOf(bitmap), card.preprocessing);
+  const values = model.getInputDetails()[0].dtype === "uint8" ? Uint8Array.from(pixels, Math.round) : pixels;
+  const found = await run(values);
+  if (asked === turn) {
+    [input, last] = [values, found];
+    show(bitmap);
+  }
   bitmap.close();
 }
 
 async function answerFile(photo) {
-  if (!photo || !model) return;
-  stopCamera();
+  if (!photo || $("file").disabled) return;
+  const asked = stopCamera();
   try {
     say("Looking at the photo.");
     const source = card.preprocessing.apply_orientation ? photo : await asStored(photo);
     const options = {imageOrientation: "from-image", premultiplyAlpha: "none", colorSpaceConversion: "none"};
-    await answer(await createImageBitmap(source, options));
-    say("");
+    await answer(await createImageBitmap(source, options), asked);
+    if (asked === turn) say("");
   } catch (error) {
-    say(`This file cannot be used: ${error.message}. It has to be an image that this browser shows.`, true);
+    if (asked === turn) say(`This file cannot be used: ${error.message}. It has to be an image that this browser shows.`, true);
   }
 }
 
@@ -161,11 +73,13 @@ function show(bitmap) {
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   picture = context.getImageData(0, 0, canvas.width, canvas.height);
   canvas.hidden = $("answer").hidden = $("latencies").hidden = false;
+  $("answer").ariaLive = filming ? "off" : "polite";
   (card.task === "detection" ? showBoxes : showClasses)();
   const routers = Object.keys(last).filter(name => name.startsWith(ROUTING));
   routers.sort((a, b) => a.localeCompare(b, "en", {numeric: true}));
   $("routing").hidden = !routers.length;
   $("rows").replaceChildren(...routers.map(name => heatRow(name.slice(ROUTING.length), last[name])));
+  $("touched").textContent = "";
 }
 
 function showClasses() {
@@ -186,50 +100,64 @@ function showBoxes() {
   const shown = last.scores.slice(0, last.count[0]).filter(score => score >= least).length;
   $("least").hidden = false;
   $("shown").textContent = least.toFixed(2);
-  $("title").textContent = `${shown} found` + (shown ? "" : `, the best scores ${(last.scores[0] ?? 0).toFixed(2)}`);
+  $("title").textContent = `${shown} found` + (shown ? "" : `, the best scores ${(last.scores[0] ?? 0).toFixed(2)}`)
+    + (shown > MOST ? `, the ${MOST} best are listed` : "");
   const canvas = $("photo"), context = canvas.getContext("2d"), rows = [];
   context.putImageData(picture, 0, 0);
   context.lineWidth = Math.max(2, canvas.width / 200);
+  context.font = `${Math.max(12, canvas.width / 30)}px system-ui, sans-serif`;
   for (let i = 0; i < shown; i++) {
     const color = COLORS[last.classes[i] % COLORS.length], name = card.class_names[last.classes[i]];
     const [top, left, bottom, right] = last.boxes.slice(4 * i, 4 * i + 4)
       .map((v, j) => Math.min(Math.max(v, 0), 1) * (j % 2 ? canvas.width : canvas.height));
     context.strokeStyle = color;
     context.strokeRect(left, top, right - left, bottom - top);
+    context.fillStyle = color;
+    context.fillText(name, left + 2 * context.lineWidth, bottom - 2 * context.lineWidth);
     rows.push(bar(name, last.scores[i], color));
   }
-  $("bars").replaceChildren(...rows.slice(0, 2 * TOP));
+  $("bars").replaceChildren(...rows.slice(0, MOST));
 }
 
 function heatRow(name, weights) {
   const row = element("div", "", "row");
   row.append(element("b", name), ...weights.map(weight => element("i", "", "", weight.toFixed(3))));
   weights.forEach((weight, i) => (row.children[1 + i].style.opacity = 0.06 + 0.94 * weight));
+  Object.assign(row, {role: "img", ariaLabel: `${name}: ${weights.map(weight => weight.toFixed(2)).join(", ")}`});
   return row;
 }
 
 // ---- The camera
 async function startCamera() {
-  try {
-    stream = await navigator.mediaDevices.getUserMedia({video: {facingMode: "environment"}});
-  } catch (error) {
-    return say(`No camera: ${error.message}. Choosing a photo works.`, true);
-  }
+  const asked = stopCamera();
+  filming = true;
   $("camera").textContent = "Stop the camera";
-  $("video").srcObject = stream;
-  await $("video").play();
-  while (stream) {
-    const frame = await createImageBitmap($("video"));
-    if (stream) await answer(frame);
-    await new Promise(resolve => setTimeout(resolve, 30)); // the page answers to taps in between
+  try {
+    const opened = await navigator.mediaDevices.getUserMedia({video: {facingMode: "environment"}});
+    if (asked !== turn) return close(opened);
+    $("video").srcObject = stream = opened;
+    await $("video").play();
+    while (asked === turn) {
+      await answer(await createImageBitmap($("video")), asked);
+      await new Promise(resolve => setTimeout(resolve, 30)); // the page answers to taps in between
+    }
+  } catch (error) {
+    if (asked !== turn) return;
+    stopCamera();
+    say(`No camera: ${error.message}. Choosing a photo works.`, true);
   }
 }
 
+/** Begins a turn, without the camera; returns its number. */
 function stopCamera() {
-  stream?.getTracks().forEach(track => track.stop());
-  stream = null;
+  if (stream) close(stream);
+  [stream, filming] = [null, false];
   $("camera").textContent = "Use the camera";
+  say("");
+  return ++turn;
 }
+
+const close = opened => opened.getTracks().forEach(track => track.stop());
 
 // ---- Latency
 async function measure() {
@@ -251,7 +179,8 @@ async function measure() {
   times.sort((a, b) => a - b);
   const median = (times[RUNS / 2 - 1] + times[RUNS / 2]) / 2; // RUNS is even
   $("latency").textContent = `${median.toPrecision(3)} ms for one image, one thread: the median of ${RUNS}, each the `
-    + `mean of ${repeats}. ${card.model}, ${file}. ${await device()}, ${navigator.hardwareConcurrency} cores.`;
+    + `mean of ${repeats}. ${card.model}, ${file}. ${await device()}, ${navigator.hardwareConcurrency} cores.`
+    + (isSecureContext ? "" : " Browsers tell the name of a device on https and localhost only.");
 }
 
 async function device() {
@@ -270,18 +199,29 @@ async function start() {
   $("facts").textContent = `${card.class_names.length} classes, ${file}`;
   await loadLiteRt("./litert/");
   model = await loadAndCompile("model.tflite", {accelerator: "wasm"});
-  $("file").disabled = false;
-  if (navigator.mediaDevices?.getUserMedia) $("camera").disabled = false;
-  else $("hint").textContent += " Browsers give the camera to https and localhost only.";
+  enable(true);
+  if (!navigator.mediaDevices) $("hint").textContent += " Browsers give the camera to https and localhost only.";
   say("");
 }
 
-$("file").addEventListener("change", () => answerFile($("file").files[0]));
-$("camera").addEventListener("click", () => (stream ? stopCamera() : startCamera()));
+function enable(on) {
+  $("file").disabled = $("measure").disabled = !on;
+  $("camera").disabled = !on || !navigator.mediaDevices;
+}
+
+$("file").addEventListener("change", ({target}) => {
+  answerFile(target.files[0]);
+  target.value = ""; // or choosing the same one again would change nothing
+});
+$("camera").addEventListener("click", () => (filming ? stopCamera() : startCamera()));
 $("measure").addEventListener("click", async () => {
-  $("measure").disabled = true;
+  enable(false);
   await measure().catch(error => say(error.message, true));
-  $("measure").disabled = false;
+  enable(true);
+});
+$("rows").addEventListener("click", ({target}) => {
+  const [name, ...cells] = target.parentNode.children, expert = cells.indexOf(target);
+  if (expert >= 0) $("touched").textContent = `${name.textContent}, expert ${expert}: ${target.title}`;
 });
 $("score").addEventListener("input", showBoxes);
 for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
