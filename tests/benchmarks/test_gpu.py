@@ -77,7 +77,9 @@ def test_a_row_for_every_form(layer, batch, way, precision, forms):
     assert plain["form"] == "plain" and plain["ratio"] == 1 and not plain["selected"] and not plain["fastest"]
     for row in others:
         assert row["ratio"] == pytest.approx(row["ms"] / plain["ms"], rel=0.01)
-        assert row["fastest"] == (row["ms"] == min(other["ms"] for other in others))
+    # Rounded times may be equal.
+    (fastest,) = (row for row in others if row["fastest"])
+    assert fastest["ms"] == min(row["ms"] for row in others)
     assert sum(row["selected"] for row in others) == 1
     line = cell.describe(rows)
     assert line.count("*") == 1 and line.count("\n") == 0

@@ -13,6 +13,7 @@ const COLORS = ["#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#00a0a0"
 const $ = id => document.getElementById(id);
 let card, file, model, stream;
 let turn = 0; // counts what the user asked for: what an earlier one comes to is dropped
+let touched; // name of a router, and the expert whose number is shown
 let filming = false; // from the first tap on, before there is a stream
 let input, picture; // of the last photo: what the model was given, and what is shown
 export let last = null; // what was answered to it: a dict of the name of an output to its numbers
@@ -79,7 +80,7 @@ function show(bitmap) {
   routers.sort((a, b) => a.localeCompare(b, "en", {numeric: true}));
   $("routing").hidden = !routers.length;
   $("rows").replaceChildren(...routers.map(name => heatRow(name.slice(ROUTING.length), last[name])));
-  $("touched").textContent = "";
+  showTouched();
 }
 
 function showClasses() {
@@ -125,6 +126,11 @@ function heatRow(name, weights) {
   weights.forEach((weight, i) => (row.children[1 + i].style.opacity = 0.06 + 0.94 * weight));
   Object.assign(row, {role: "img", ariaLabel: `${name}: ${weights.map(weight => weight.toFixed(2)).join(", ")}`});
   return row;
+}
+
+function showTouched() {
+  const [name, expert] = touched ?? [], weight = last[ROUTING + name]?.[expert];
+  $("touched").textContent = weight === undefined ? "" : `${name}, expert ${expert}: ${weight.toFixed(3)}`;
 }
 
 // ---- The camera
@@ -221,7 +227,8 @@ $("measure").addEventListener("click", async () => {
 });
 $("rows").addEventListener("click", ({target}) => {
   const [name, ...cells] = target.parentNode.children, expert = cells.indexOf(target);
-  if (expert >= 0) $("touched").textContent = `${name.textContent}, expert ${expert}: ${target.title}`;
+  if (expert >= 0) touched = [name.textContent, expert];
+  showTouched();
 });
 $("score").addEventListener("input", showBoxes);
 for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
