@@ -2,8 +2,8 @@
 
 A table stands between `<!-- table of FILE -->` and `<!-- end of table -->`. The file is a `summary.csv` that
 `python -m condconv_keras.experiments.gain` wrote, in docs/results/gain, or one beside it: a `tuning.csv` of
-`python -m experiments`, a `timed.csv`, the `runs.csv` of runs that were trained for their time; a `replaced.csv` or a
-`slower.csv`, that of twins with another router rate; or a `routing-SIDE.csv` of `python -m scripts.gain_routing`.
+`python -m experiments`, a `timed.csv`, the `runs.csv` of runs that were trained for their time; a `replaced.csv`, that
+of twins in whose place others were trained; or a `routing-SIDE.csv` of `python -m scripts.gain_routing`.
 
 The table of a `summary.csv` leaves out the sides of which a run lost an expert; `<!-- table of FILE, with dead experts
 -->` has these alone.
@@ -95,7 +95,7 @@ _TIMED = {
     "accuracy, %": _number("metric", ".2f", 100),
     "seconds of training": _number("seconds", ".1f"),
 }
-_TWINS = {
+_REPLACED = {
     "network": lambda row: row["side"],
     "seed": lambda row: row["seed"],
     "accuracy, %": _number("metric", ".2f", 100),
@@ -109,7 +109,7 @@ _ROUTING = {
     "weights below 0.1, %": _with_error("near_0", "near_0_error", ".1f", 100),
     "weights from 0.9 on, %": _with_error("near_1", "near_1_error", ".1f", 100),
 }
-_COLUMNS = {"tuning": _TUNING, "timed": _TIMED, "replaced": _TWINS, "slower": _TWINS, "routing": _ROUTING}
+_COLUMNS = {"tuning": _TUNING, "timed": _TIMED, "replaced": _REPLACED, "routing": _ROUTING}
 
 
 def main():

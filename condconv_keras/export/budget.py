@@ -1,7 +1,5 @@
 """What an export may spend on answers that are nearer to Keras's."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 

@@ -102,21 +102,18 @@ class MobileCondConv(keras.layers.Layer):
     def _form(self, inputs_shape):
         """The method that computes inputs of this shape, and the bank as it lies for it."""
         spec, kernels = self._bank.spec, self._bank.kernels
-        means = None if self._means is None or spec.depthwise else np.tile(self._means, spec.geometry.taps)
         rows, columns = spec.geometry.output_size(*inputs_shape[1:3])
         if uses_static_kernels(spec, self._num_experts, rows * columns, self._quantization, self.static_kernels):
             if spec.depthwise:
                 return self._depthwise_mixture, kernels.reshape(self._num_experts, -1)
-            rounded = self._rounded(kernels, np.abs(kernels).max(axis=(0, 1)), means)
-            return self._mixture, _side_by_side(rounded, spec)
+            return self._mixture, _side_by_side(self._rounded(kernels, np.abs(kernels).max(axis=(0, 1))), spec)
         form = self._run_time_form(inputs_shape[0])
         if form == self._run_time_gathered_product:
             kernels = _channel_by_channel(kernels, spec)
-            means = None if means is None else np.repeat(self._means, spec.geometry.taps)
         if self._quantization in EIGHT_BITS:
             groups = self._in_groups(kernels)
             largest = np.broadcast_to(np.abs(groups).max(axis=0), groups.shape).reshape(kernels.shape)
-            return form, self._in_groups(self._rounded(kernels, largest, means))
+            return form, self._in_groups(self._rounded(kernels, largest, form))
         if form in (self._run_time_product, self._run_time_gathered_product):
             kernels = kernels.transpose(0, 2, 1)
         return form, self._in_groups(kernels)
@@ -133,15 +130,22 @@ class MobileCondConv(keras.layers.Layer):
             return self._run_time_gathered_product
         return self._run_time_product
 
-    def _rounded(self, kernels, largest, means):
+    def _rounded(self, kernels, largest, form=None):
         """The bank as its 8 bits will be; as it is in the other modes.
 
         Args:
-            kernels: [n, K, filters].
+            kernels: [n, K, filters], as they lie for the form.
             largest: the largest weight that shares a scale, of a shape that fits.
-            means: mean inputs [K], or None, as of a depthwise layer, whose weights are multiplied by the same one.
+            form: method that applies the mixed kernels, or None.
         """
-        return round_keeping_means(kernels, steps(largest), means) if self._quantization in EIGHT_BITS else kernels
+        if self._quantization not in EIGHT_BITS:
+            return kernels
+        spec, means = self._bank.spec, None
+        # A depthwise kernel's weights are of one channel: they are multiplied by the same mean.
+        if self._means is not None and not spec.depthwise:
+            spread = np.repeat if form == self._run_time_gathered_product else np.tile
+            means = spread(self._means, spec.geometry.taps)
+        return round_keeping_means(kernels, steps(largest), means)
 
     def call(self, inputs, routing_weights=None):
         bank, spec = self._bank, self._bank.spec

@@ -11,7 +11,7 @@ const ROUTING = "routing/"; // begins the names of the outputs that have routing
 const COLORS = ["#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#00a0a0", "#f032e6", "#808000"];
 
 const $ = id => document.getElementById(id);
-let card, file, model, stream;
+let card, file, model;
 let turn = 0; // counts what the user asked for: what an earlier one comes to is dropped
 let touched; // name of a router, and the expert whose number is shown
 let filming = false; // from the first tap on, before there is a stream
@@ -53,7 +53,8 @@ async function answerFile(photo) {
     await answer(await createImageBitmap(source, options), asked);
     if (asked === turn) say("");
   } catch (error) {
-    if (asked === turn) say(`This file cannot be used: ${error.message}. It has to be an image that this browser shows.`, true);
+    if (asked !== turn) return;
+    say(`This file cannot be used: ${error.message}. It has to be an image that this browser shows.`, true);
   }
 }
 
@@ -141,7 +142,7 @@ async function startCamera() {
   try {
     const opened = await navigator.mediaDevices.getUserMedia({video: {facingMode: "environment"}});
     if (asked !== turn) return close(opened);
-    $("video").srcObject = stream = opened;
+    $("video").srcObject = opened;
     await $("video").play();
     while (asked === turn) {
       await answer(await createImageBitmap($("video")), asked);
@@ -156,8 +157,9 @@ async function startCamera() {
 
 /** Begins a turn, without the camera; returns its number. */
 function stopCamera() {
-  if (stream) close(stream);
-  [stream, filming] = [null, false];
+  if ($("video").srcObject) close($("video").srcObject);
+  $("video").srcObject = null;
+  filming = false;
   $("camera").textContent = "Use the camera";
   say("");
   return ++turn;
