@@ -6,19 +6,22 @@ A table stands between `<!-- table of FILE -->` and `<!-- end of table -->`. The
 of twins in whose place others were trained; or a `routing-SIDE.csv` of `python -m scripts.gain_routing`.
 
 The table of a `summary.csv` leaves out the sides of which a run lost an expert; `<!-- table of FILE, with dead experts
--->` has these alone.
+-->` has these alone. `<!-- table of FOLDER, first epochs -->` has the twins of all settings in a folder.
 """
 
 import csv
 import pathlib
 import re
 
+from condconv_keras.experiments.gain.results import EARLY_EPOCHS
+from condconv_keras.experiments.gain.settings import TWIN
 from condconv_keras.experiments.gain.study import SETTINGS
 from condconv_keras.utils.files import write_text
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "docs/when-experts-pay.md", ROOT / "docs/results/gain/README.md")
-_TABLE = re.compile(r"(<!-- table of ([^\s,]+)(, with dead experts)? -->\n).*?(?=<!-- end of table -->)", re.DOTALL)
+_DEAD, _EARLY = "with dead experts", "first epochs"
+_TABLE = re.compile(rf"(<!-- table of ([^\s,]+)(?:, ({_DEAD}|{_EARLY}))? -->\n).*?(?=<!-- end of table -->)", re.DOTALL)
 
 
 def filled(text, root=ROOT):
@@ -28,21 +31,40 @@ def filled(text, root=ROOT):
         text: of a page.
         root: folder that the files' names are relative to.
     """
-    return _TABLE.sub(lambda match: f"{match[1]}\n{_table(root / match[2], bool(match[3]))}\n\n", text)
+    return _TABLE.sub(lambda match: f"{match[1]}\n{_table(root / match[2], match[3])}\n\n", text)
 
 
-def _table(path, dead):
-    """The table of a file; of a summary that of the sides with or without dead experts."""
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
+def _table(path, kind):
+    """The table of a file, or of a folder that of its twins; of a summary the sides with or without dead experts."""
+    if kind == _EARLY:
+        return _lines(_FIRST_EPOCHS, _twins(path))
+    rows = _rows(path)
     if path.stem == "summary":
-        rows = [row for row in rows if (int(row["dead_experts"] or 0) > 0) == dead]
+        rows = [row for row in rows if (int(row["dead_experts"] or 0) > 0) == (kind == _DEAD)]
     columns = _COLUMNS.get(path.stem.partition("-")[0], _SUMMARY)
     shown = {title: cell for title, cell in columns.items() if any(cell(row) for row in rows)}
     setting = SETTINGS.get(path.parent.name)
-    titles = [title.replace("accuracy", setting.metric) if _finds_boxes(setting) else title for title in shown]
-    lines = [f"| {' | '.join(titles)} |", "|" + "---|" * len(shown)]
-    lines += [f"| {' | '.join(cell(row) or '-' for cell in shown.values())} |" for row in rows]
+    if _finds_boxes(setting):
+        shown = {title.replace("accuracy", setting.metric): cell for title, cell in shown.items()}
+    return _lines(shown, rows)
+
+
+def _rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _twins(folder):
+    """The rows of the twins in the summaries of a folder's settings, in the order of `SETTINGS`, by their names."""
+    paths = {name: folder / name / "summary.csv" for name in SETTINGS}
+    twins = [(name, row) for name, path in paths.items() if path.exists() for row in _rows(path) if row["side"] == TWIN]
+    return [{**row, "setting": name} for name, row in twins]
+
+
+def _lines(columns, rows):
+    """The lines of a table with a column for each title and its cell."""
+    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    lines += [f"| {' | '.join(cell(row) or '-' for cell in columns.values())} |" for row in rows]
     return "\n".join(lines)
 
 
@@ -79,6 +101,14 @@ _SUMMARY = {
     "dead experts": lambda row: row["dead_experts"],
     "ms an image": _number("milliseconds", ".4f"),
     "KB of .tflite": _number("tflite_bytes", ".0f", 1e-3),
+}
+_FIRST_EPOCHS = {
+    "setting": lambda row: f"`{row['setting']}`",
+    "seeds": lambda row: row["runs"],
+    **{
+        f"after epoch {epoch}, points": _with_error(f"epoch_{epoch}_difference", f"epoch_{epoch}_error", "+.2f", 100)
+        for epoch in range(1, EARLY_EPOCHS + 1)
+    },
 }
 _TUNING = {
     "network": lambda row: row["model"],

@@ -9,7 +9,7 @@ from condconv_keras.utils.files import write_rows
 from scripts import gain_page, gain_routing
 
 TEXTS = {page.parent.name: page.read_text(encoding="utf-8") for page in gain_page.PAGES}
-_FILES = re.compile(r"<!-- table of ([^\s,]+)(?:, with dead experts)? -->")
+_FILES = re.compile(r"<!-- table of ([^\s,]+\.csv)(?:, with dead experts)? -->")
 _TABLE = re.compile(r"<!-- table of .*?<!-- end of table -->", re.DOTALL)
 # What is no measurement: code, addresses, dates and versions.
 _ASIDE = re.compile(r"```.*?```|`[^`]*`|\(https?://[^)]*\)|\d{4}-\d\d-\d\d|<!--.*?-->", re.DOTALL)
@@ -61,6 +61,23 @@ def test_networks_that_lost_experts_have_a_table_of_their_own(tmp_path):
     for marker, names in (("", ["plain", "twin"]), (", with dead experts", ["experts_32"])):
         text = f"<!-- table of summary.csv{marker} -->\n<!-- end of table -->"
         assert re.findall(r"^\| (\w+) \| 5", gain_page.filled(text, tmp_path), re.MULTILINE) == names
+
+
+def test_first_epochs_of_all_twins(tmp_path, monkeypatch):
+    boxes = Setting(dataset="scenes", maker=None, metric="AP", sides={})
+    monkeypatch.setattr(gain_page, "SETTINGS", dict.fromkeys(("boxes", "without_runs", "classes"), boxes))
+    columns = ["side", "runs", *(f"epoch_{epoch}_{kind}" for epoch in (1, 2, 3) for kind in ("difference", "error"))]
+    for name, runs, values in (("boxes", 5, [0.01, 0.0025, 0, 0.005, "", ""]), ("classes", 10, [-0.02, 0.01] * 3)):
+        (tmp_path / name).mkdir()
+        sides = [["plain", runs, *[""] * 6], ["twin", runs, *values], ["longer", runs, *[0.5] * 6]]
+        write_rows(tmp_path / name / "summary.csv", columns, [dict(zip(columns, row, strict=True)) for row in sides])
+    text = f"<!-- table of {tmp_path}, first epochs -->\n<!-- end of table -->"
+    assert gain_page.filled(text).splitlines()[2:-2] == [
+        "| setting | seeds | after epoch 1, points | after epoch 2, points | after epoch 3, points |",
+        "|---|---|---|---|---|",
+        "| `boxes` | 5 | +1.00 ± 0.25 | +0.00 ± 0.50 | - |",
+        "| `classes` | 10 | -2.00 ± 1.00 | -2.00 ± 1.00 | -2.00 ± 1.00 |",
+    ]
 
 
 def test_tables_of_a_detector_and_of_times(tmp_path, monkeypatch):

@@ -24,6 +24,7 @@ def _classifier(
     width,
     experts,
     start_block=1,
+    in_classifier=True,
     epochs,
     plain_rate,
     twin_rate,
@@ -42,6 +43,7 @@ def _classifier(
         width: of the plain network and its twin.
         experts: the twin's.
         start_block: the first block of the twin that has experts.
+        in_classifier: whether the twin's classifier has some.
         epochs: of all sides but one.
         plain_rate, twin_rate: learning rates, as chosen on held-out training images.
         other_rates: dict of other numbers of experts to theirs.
@@ -56,8 +58,9 @@ def _classifier(
 
     default_block = model_entry(f"condconv_{network}").placement.start_block
 
-    def twin(count=experts, rate=twin_rate, block=start_block, start=twin_flags):
+    def twin(count=experts, rate=twin_rate, block=start_block, start=twin_flags, in_classifier=in_classifier):
         placement = f"--num_experts={count}" + (f" --start_block={block}" if block != default_block else "")
+        placement += "" if in_classifier else " --nocondconv_classifier"
         conditional = f"--model=condconv_{network} --width_multiplier={width} {placement}"
         return f"{conditional} --epochs={epochs} --learning_rate={rate} {start}".rstrip()
 
@@ -68,7 +71,11 @@ def _classifier(
         "same_multiply_adds": plain(same_multiply_adds),
         "same_parameters": plain(same_parameters),
         **{f"experts_{count}": twin(count, rate) for count, rate in other_rates.items()},
-        "plain_classifier": f"{twin()} --nocondconv_classifier",
+        **(
+            {"plain_classifier": twin(in_classifier=False)}
+            if in_classifier
+            else {"condconv_classifier": twin(in_classifier=True)}
+        ),
         **{name: twin(block=block) for block, name in _PLACES[network].items() if block != start_block},
         "router_per_layer": f"{twin()} --routing_per=layer",
         "router_per_network": f"{twin()} --routing_per=network",
@@ -145,13 +152,13 @@ SETTINGS = types.MappingProxyType(
             "glyphs",
             width=1,
             experts=4,
-            start_block=3,
+            in_classifier=False,
             epochs=8,
             longer=10,
             plain_rate=1.6,
             twin_rate=1.6,
             other_rates={8: 0.8},
-            twin_flags=_GENTLE,
+            twin_flags=f"{_GENTLE} --routing_temperature=30 --temperature_epochs=4",
             same_multiply_adds=1.4,
             same_parameters=3.5,
         ),
