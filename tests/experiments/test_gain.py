@@ -158,7 +158,11 @@ def test_what_sides_differ_in():
     longer = _flags("separable_glyphs", "longer")
     assert {name for name in plain if plain[name] != longer[name]} == {"epochs"}
     assert int(longer["epochs"]) == 1.25 * int(plain["epochs"])
-    assert twin["start_block"] == "3" and "start_block" not in _flags("separable_glyphs", "all_blocks")
+    assert "start_block" not in twin and _flags("separable_glyphs", "last_two_blocks")["start_block"] == "3"
+    assert "nocondconv_classifier" in twin and "nocondconv_classifier" not in _flags(
+        "separable_glyphs", "condconv_classifier"
+    )
+    assert "nocondconv_classifier" in _flags("separable_instruments", "plain_classifier")
     assert _flags("separable_glyphs", "start_as_built")["router_scale"] == "1"
 
 

@@ -159,8 +159,8 @@ SETTINGS = types.MappingProxyType(
             twin_rate=1.6,
             other_rates={8: 0.8},
             twin_flags=f"{_GENTLE} --routing_temperature=30 --temperature_epochs=4",
-            same_multiply_adds=1.4,
-            same_parameters=3.5,
+            same_multiply_adds=1.05,
+            same_parameters=1.22,
         ),
         "resnet_instruments": _classifier(
             "small_resnet",
