@@ -2,8 +2,9 @@
 
 A table stands between `<!-- table of FILE -->` and `<!-- end of table -->`. The file is a `summary.csv` that
 `python -m condconv_keras.experiments.gain` wrote, in docs/results/gain, or one beside it: a `tuning.csv` of
-`python -m experiments`, a `timed.csv`, the `runs.csv` of runs that were trained for their time; a `replaced.csv`, that
-of twins in whose place others were trained; or a `routing-SIDE.csv` of `python -m scripts.gain_routing`.
+`python -m experiments`, an `early.csv` with means of such runs after their first epochs, a `timed.csv`, the `runs.csv`
+of runs that were trained for their time; a `replaced.csv`, that of twins in whose place others were trained; or a
+`routing-SIDE.csv` of `python -m scripts.gain_routing`.
 
 The table of a `summary.csv` leaves out the sides of which a run lost an expert; `<!-- table of FILE, with dead experts
 -->` has these alone. `<!-- table of FOLDER, first epochs -->` has the twins of all settings in a folder.
@@ -119,6 +120,17 @@ _TUNING = {
     "held-out accuracy, %": _number("metric", ".2f", 100),
     "dead experts": lambda row: row.get("dead_experts", ""),
 }
+_EARLY_TRIALS = {
+    "network": lambda row: row["model"],
+    "experts": lambda row: row["num_experts"],
+    "flags": lambda row: f"`{row['flags']}`",
+    "runs": lambda row: row["runs"],
+    **{
+        f"{title} {epoch}, %": _with_error(f"{name}_{epoch}", f"{name}_{epoch}_error", ".1f", 100)
+        for title, name in (("held-out accuracy after epoch", "held_out"), ("in training, epoch", "training"))
+        for epoch in range(1, EARLY_EPOCHS + 1)
+    },
+}
 _TIMED = {
     "network": lambda row: row["side"],
     "seed": lambda row: row["seed"],
@@ -139,7 +151,7 @@ _ROUTING = {
     "weights below 0.1, %": _with_error("near_0", "near_0_error", ".1f", 100),
     "weights from 0.9 on, %": _with_error("near_1", "near_1_error", ".1f", 100),
 }
-_COLUMNS = {"tuning": _TUNING, "timed": _TIMED, "replaced": _REPLACED, "routing": _ROUTING}
+_COLUMNS = {"tuning": _TUNING, "early": _EARLY_TRIALS, "timed": _TIMED, "replaced": _REPLACED, "routing": _ROUTING}
 
 
 def main():

@@ -17,7 +17,7 @@ from tests.processes import ROOT
 README = (ROOT / "README.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-GAINS = ("separable_instruments", "resnet_instruments", "separable_fashion_mnist")
+GAINS = ("separable_instruments", "resnet_instruments", "separable_fashion_mnist", "separable_glyphs")
 
 
 def rows(section):
@@ -104,8 +104,7 @@ def test_what_we_measured():
     twins = [table(f"gain/{name}/summary.csv")[1] for name in GAINS]
     expected = [f"+{points(twin, 'difference')} ± {points(twin, 'standard_error')}" for twin in twins]
     assert re.findall(r"\+[\d.]+ ± [\d.]+", answers["docs/when-experts-pay.md"]) == expected
-    glyphs, scenes = (table(f"gain/{name}/summary.csv")[1] for name in ("separable_glyphs", "scenes"))
-    assert abs(float(glyphs["difference"])) < float(glyphs["standard_error"])
+    scenes = table("gain/scenes/summary.csv")[1]
     means = own_network.summary(own_network.read_rows(ROOT / "docs/results/convert/own_network.csv"))["means"]
     expected = [f"{means[side]:.2f}" for side in ("twin 0.4", "continued 0.1")]
     assert re.findall(r"\d+\.\d+", answers["docs/results/convert/README.md"]) == expected
@@ -154,14 +153,12 @@ def test_what_is_said_of_wider_plain_networks():
     sides = [{line["side"]: line for line in table(f"gain/{name}/summary.csv")} for name in GAINS]
     wider = [side["same_multiply_adds"] for side in sides]
     leads, errors = ([points(line, column) for line in wider] for column in ("twin_lead", "twin_lead_error"))
-    said = "stays {}, {} and {} points behind the twin (± {}, {} and {})"
+    said = "stays {}, {}, {} and {} points behind the twin (± {}, {}, {} and {})"
     assert said.format(*leads, *errors) in text
-    glyphs = {line["side"]: line for line in table("gain/separable_glyphs/summary.csv")}
-    assert f"and is {points(glyphs['same_multiply_adds'], 'twin_lead').removeprefix('-')} ahead on glyphs" in text
     large = [(side["same_parameters"], side["twin"]) for side in sides]
     assert all(float(wide["twin_lead"]) < 0 for wide, _ in large)
-    times = [round(int(wide["multiply_adds"]) / int(twin["multiply_adds"])) for wide, twin in large]
-    assert f"passes it, at {min(times)} to {max(times)} times the multiply-adds" in text
+    times = [int(wide["multiply_adds"]) / int(twin["multiply_adds"]) for wide, twin in large]
+    assert f"passes it, at {min(times):.1f} to {max(times):.0f} times the multiply-adds" in text
 
 
 @pytest.mark.parametrize("setting", gain_figure.TITLES)

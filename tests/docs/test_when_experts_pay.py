@@ -80,6 +80,20 @@ def test_first_epochs_of_all_twins(tmp_path, monkeypatch):
     ]
 
 
+def test_a_table_of_first_epochs_of_trials(tmp_path):
+    (tmp_path / "early.csv").write_text(
+        "model,num_experts,flags,runs,held_out_1,held_out_1_error,training_1,training_1_error\n"
+        "plain,,--learning_rate=1,3,0.5,0.01,0.25,0.002\ntwin,4,--learning_rate=2,1,0.75,,0.5,\n"
+    )
+    lines = gain_page.filled("<!-- table of early.csv -->\n<!-- end of table -->", tmp_path).splitlines()
+    assert lines[2:-2] == [
+        "| network | experts | flags | runs | held-out accuracy after epoch 1, % | in training, epoch 1, % |",
+        "|---|---|---|---|---|---|",
+        "| plain | - | `--learning_rate=1` | 3 | 50.0 ± 1.0 | 25.0 ± 0.2 |",
+        "| twin | 4 | `--learning_rate=2` | 1 | 75.0 | 50.0 |",
+    ]
+
+
 def test_tables_of_a_detector_and_of_times(tmp_path, monkeypatch):
     boxes = Setting(dataset="scenes", maker=None, metric="AP", sides={})
     monkeypatch.setattr(gain_page, "SETTINGS", {"boxes": boxes})
