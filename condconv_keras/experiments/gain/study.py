@@ -71,11 +71,7 @@ def _classifier(
         "same_multiply_adds": plain(same_multiply_adds),
         "same_parameters": plain(same_parameters),
         **{f"experts_{count}": twin(count, rate) for count, rate in other_rates.items()},
-        **(
-            {"plain_classifier": twin(in_classifier=False)}
-            if in_classifier
-            else {"condconv_classifier": twin(in_classifier=True)}
-        ),
+        "plain_classifier" if in_classifier else "condconv_classifier": twin(in_classifier=not in_classifier),
         **{name: twin(block=block) for block, name in _PLACES[network].items() if block != start_block},
         "router_per_layer": f"{twin()} --routing_per=layer",
         "router_per_network": f"{twin()} --routing_per=network",
@@ -84,9 +80,14 @@ def _classifier(
             name: f"{twin(rate=rate, start=flags)} --routing_activation=softmax"
             for name, (rate, flags) in (softmax or {}).items()
         },
-        "start_annealed": twin(start=f"{_AUTHORS} --routing_temperature=30 --temperature_epochs={epochs / 2:g}"),
+        "start_annealed": twin(start=f"{_AUTHORS} {_falling_temperature(epochs)}"),
     }
     return _setting(dataset, common="--warmup_epochs=0.5 --label_smoothing=0", sides=sides)
+
+
+def _falling_temperature(epochs):
+    """The flags of a temperature that falls over the first half of a run's epochs."""
+    return f"--routing_temperature=30 --temperature_epochs={epochs / 2:g}"
 
 
 def _detector(*, plain, twin):
@@ -144,7 +145,7 @@ SETTINGS = types.MappingProxyType(
             same_parameters=4.14,
             softmax={
                 "softmax": (0.8, _GENTLE),
-                "softmax_annealed": (0.8, f"{_AUTHORS} --routing_temperature=30 --temperature_epochs=4"),
+                "softmax_annealed": (0.8, f"{_AUTHORS} {_falling_temperature(8)}"),
             },
         ),
         "separable_glyphs": _classifier(
@@ -158,7 +159,7 @@ SETTINGS = types.MappingProxyType(
             plain_rate=1.6,
             twin_rate=1.6,
             other_rates={8: 0.8},
-            twin_flags=f"{_GENTLE} --routing_temperature=30 --temperature_epochs=4",
+            twin_flags=f"{_GENTLE} {_falling_temperature(8)}",
             same_multiply_adds=1.05,
             same_parameters=1.22,
         ),
